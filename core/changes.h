@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * changes: the per-side change set: what this side changed and the peer has not acknowledged. Lock held, as core/tree.h.
+ *
+ * An *entity* is: one field group of an inode (ENT_*), one xattr key, one link. Each has a row (grp, seen):
+ *   grp   the group in which it was changed last
+ *   seen  the LOWEST group of the peer that was applied here when the entity was changed, since it was last clean
+ *         (a row that exists keeps its seen; a new row takes `applied`, or the `skip` note's number if one is lower).
+ * Byte ranges belong to ENT_CONTENT of their inode: change_extent(ino, off, len, grp), in bytes, not overlapping, neighbours of one
+ * group merged; `shrunk_to` (lowest size since the row became dirty) is in the ENT_CONTENT row.
+ * While the volume is not paired (role none) every function here is a no-op.
+ *
+ * Local filesystem calls record through these in the same group. An inode with ENT_NEW (the peer has never been sent it) absorbs
+ * MODE, OWNER and TIMES touches: only ENT_NEW's grp is raised. Deleting a link whose row is `fresh` (made here since the last cut, never
+ * cut) removes the row instead; when an inode is reaped all its inode, xattr and extent rows go.
+ */
+#ifndef TWINFS_CORE_CHANGES_H
+#define TWINFS_CORE_CHANGES_H
+
+#include "core/tree.h"
+
+enum entity { ENT_NEW = 0, ENT_CONTENT = 1, ENT_MODE = 2, ENT_OWNER = 3, ENT_TIMES = 4 };
+
+int changes_touch(struct volume *v, uint64_t ino, enum entity what);
+int changes_touch_xattr(struct volume *v, uint64_t ino, const char *key);
+/* child: the link's child; created: the link did not exist before this change; dropped: it is going away now. */
+int changes_touch_link(struct volume *v, uint64_t link, uint64_t child, bool created, bool dropped);
+/* A byte range was written (or punched); touches ENT_CONTENT too. */
+int changes_touch_range(struct volume *v, uint64_t ino, uint64_t off, uint64_t len_bytes);
+/* The size was lowered to size_bytes (ranges beyond are cut off); touches ENT_CONTENT. Growing by truncate: changes_touch(CONTENT). */
+int changes_touch_shrink(struct volume *v, uint64_t ino, uint64_t size_bytes);
+/* Everything of the inode anew, as for a peer that does not have it: ENT_NEW, all xattrs, whole content. */
+int changes_touch_whole(struct volume *v, uint64_t ino);
+
+struct change_row {
+	uint64_t grp, seen;
+	uint64_t shrunk_to; /* ENT_CONTENT only; UINT64_MAX: never shrunk */
+	uint64_t child;     /* links only */
+};
+/* -ENOENT: clean. */
+int changes_get(struct volume *v, uint64_t ino, enum entity what, struct change_row *out);
+int changes_get_xattr(struct volume *v, uint64_t ino, const char *key, struct change_row *out);
+int changes_get_link(struct volume *v, uint64_t link, struct change_row *out);
+/* Forget one row (the peer's version replaced it). Missing is fine. CONTENT drops the ranges too. */
+int changes_drop(struct volume *v, uint64_t ino, enum entity what);
+int changes_drop_xattr(struct volume *v, uint64_t ino, const char *key);
+int changes_drop_link(struct volume *v, uint64_t link);
+/* Rows with after < grp <= upto, in order of (ino, what), (ino, key), link, (ino, off). fn: 0 goes on. fn must not change the tables. */
+typedef int (*changes_inode_fn)(void *ctx, uint64_t ino, enum entity what, const struct change_row *row);
+int changes_inodes(struct volume *v, uint64_t after, uint64_t upto, changes_inode_fn fn, void *ctx);
+typedef int (*changes_xattr_fn)(void *ctx, uint64_t ino, const char *key, const struct change_row *row);
+int changes_xattrs(struct volume *v, uint64_t after, uint64_t upto, changes_xattr_fn fn, void *ctx);
+typedef int (*changes_link_fn)(void *ctx, uint64_t link, const struct change_row *row);
+int changes_links(struct volume *v, uint64_t after, uint64_t upto, changes_link_fn fn, void *ctx);
+typedef int (*changes_range_fn)(void *ctx, uint64_t ino, uint64_t off, uint64_t len_bytes, uint64_t grp);
+int changes_ranges(struct volume *v, uint64_t ino, uint64_t after, uint64_t upto, changes_range_fn fn, void *ctx);
+
+/* Forget all rows with grp <= upto: acknowledged. */
+int changes_purge(struct volume *v, uint64_t upto);
+bool changes_any_after(struct volume *v, uint64_t after); /* is there a row with grp > after? cheap */
+
+/* ---- notes of the engine, kept in the same transactions ------------------------------------------------------------ */
+
+/* Secondary: a link of the peer's shipment that could not be put in place; `seen` for later local changes of it. */
+int skip_put(struct volume *v, uint64_t link, uint64_t seen); /* keeps the lower one */
+int skip_drop(struct volume *v, uint64_t link);
+
+/* Primary: what became of the secondary's entity: inode src lives on in dst since group grp (alias or conflict copy). kind 'i' or 'l'. */
+struct lineage {
+	uint64_t src, dst, grp;
+	char kind;  /* 'l' link alias, 'a' inode alias, 'c' conflict copy of src's bytes, 'b' dst holds src's bytes as a base only */
+};
+int lineage_put(struct volume *v, const struct lineage *l);             /* replaces (kind class, src) */
+int lineage_get(struct volume *v, bool link, uint64_t src, struct lineage *out); /* -ENOENT */
+int lineage_purge(struct volume *v, uint64_t upto);                     /* grp <= upto */
+
+/* A conflict row, inserted or replaced; local and replicated alike (table conflict, change tracked by grp). */
+struct conflict;
+int conflict_put(struct volume *v, const struct conflict *c, bool from_peer);
+typedef int (*conflict_fn)(void *ctx, const struct conflict *c);
+int conflict_changed(struct volume *v, uint64_t after, uint64_t upto, conflict_fn fn, void *ctx);
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tree: inodes, links and xattrs as rows, with history; the primitives on which both the filesystem calls (volume.c)
+ * and the peer's changes (sync/) stand.
+ *
+ * Rules
+ *   The caller holds the volume's lock (volume_lock). Functions that change something want an open group
+ *   (group_open, which is idempotent), and keep these invariants by themselves:
+ *   - A version that is superseded or deleted is archived into old_* with died = the open group if someone may still
+ *     need it: the pair is formed, and (born <= cut or origin == ORIGIN_PEER), and died > acked. A version born in the open group is
+ *     changed in place.
+ *   - born = the open group's number whenever a row is written; origin says who authored that version.
+ *   - inode.nlink follows the dentries (directories: 2 + subdirectories).
+ *   - An inode without links and without lookup count is purged (rows archived, blocks to history or free) at the end of
+ *     the operation (tree_reap), unless the caller links it again before.
+ *   - They do not touch the change set: changes_* does, and the callers decide (local writes do, the peer's do not).
+ *   - Peer-side callers get notices for free: tree_* and data_* add them to the volume's list while `v->peer_apply` is set
+ *     (between volume_apply_begin and _commit).
+ */
+#ifndef TWINFS_CORE_TREE_H
+#define TWINFS_CORE_TREE_H
+
+#include "core/volume.h"
+
+void volume_lock(struct volume *v);
+void volume_unlock(struct volume *v);
+
+/* Open a group if none is open. Lock held. -EROFS when the volume is faulted. */
+int group_open(struct volume *v);
+uint64_t group_number(struct volume *v); /* of the open group; 0 if none */
+
+/*
+ * Apply the peer's changes as one group of its own: takes the lock, commits the open group, opens a new one, sets peer_apply.
+ * commit: stores `applied` in the same transaction (meta), commits, unlocks, then hands the notices out. abort: rolls everything
+ * back (also in-memory state and block allocations of the group) and unlocks. n_applied: the peer's group number now applied.
+ * If nothing was changed (no write since begin) commit only remembers `applied` for the next commit, making no group.
+ */
+int volume_apply_begin(struct volume *v);
+int volume_apply_commit(struct volume *v, uint64_t n_applied);
+void volume_apply_abort(struct volume *v);
+
+enum origin { ORIGIN_LOCAL = 0, ORIGIN_PEER = 1 };
+
+struct inode {
+	uint64_t ino, size_bytes, shrunk_to; /* shrunk_to: lowest size since the last cut (UINT64_MAX: none); see changes.h */
+	uint32_t mode, uid, gid, rdev, nlink;
+	int64_t atime_ns, mtime_ns, ctime_ns; /* since the epoch, saturated */
+	uint64_t born, cborn;                 /* group of this row's version; of the last change of size or data */
+	uint8_t origin, corigin;
+	uint16_t target_len;
+	char target[SYMLINK_MAX_BYTES + 1];   /* symlinks; NUL-terminated */
+};
+
+struct dentry {
+	uint64_t link, parent, child, born;
+	uint8_t origin;
+	uint8_t name_len;
+	char name[NAME_MAX_BYTES + 1]; /* NUL-terminated */
+};
+
+uint64_t id_new(struct volume *v); /* for inodes and links alike */
+
+int tree_inode_get(struct volume *v, uint64_t ino, struct inode *out);           /* -ENOENT */
+/* Insert or replace; archives the old version. born is set by it; origin from in; cborn/corigin are taken from `in` as they are
+ * (whoever changes size or data sets cborn = group_number). nlink is taken from `in` only for a new row. */
+int tree_inode_put(struct volume *v, const struct inode *in);
+
+int tree_lookup(struct volume *v, uint64_t parent, const char *name, size_t name_len, struct dentry *out); /* -ENOENT */
+int tree_link_get(struct volume *v, uint64_t link, struct dentry *out);          /* -ENOENT */
+/* Insert a link, or move it (same child). Adjusts nlink of child and of both parents. -EEXIST if the name is taken by another link. */
+int tree_link_put(struct volume *v, uint64_t link, uint64_t parent, const char *name, size_t name_len, uint64_t child,
+                  enum origin origin);
+/* Take a link away. The child stays until tree_reap. */
+int tree_link_drop(struct volume *v, uint64_t link);
+/* Two steps for permuting many links at once: detach leaves the row but frees its name (internally: a unique placeholder name in
+ * parent 0) and does not touch nlink; the later put or drop of the same link finishes it. */
+int tree_link_detach(struct volume *v, uint64_t link);
+
+/* fn returns 0 to go on; another value ends the walk and is returned. fn must not change the tree. */
+typedef int (*tree_dentry_fn)(void *ctx, const struct dentry *d);
+int tree_links_of(struct volume *v, uint64_t ino, tree_dentry_fn fn, void *ctx);   /* in order of link id */
+int tree_children(struct volume *v, uint64_t dir, tree_dentry_fn fn, void *ctx);   /* in order of link id */
+bool tree_is_empty_dir(struct volume *v, uint64_t dir);
+/* The directory's parent; root's is root; 0 if it has no link. */
+uint64_t tree_parent_of_dir(struct volume *v, uint64_t dir);
+/* Purge ino if it has no link and no lookup count (a directory: must be empty, asserted). Drops its rows of the change set too. */
+int tree_reap(struct volume *v, uint64_t ino);
+
+ssize_t tree_xattr_get(struct volume *v, uint64_t ino, const char *key, void *buf, size_t cap_bytes); /* -ENODATA, -ERANGE */
+/* value NULL removes (-ENODATA if absent). */
+int tree_xattr_put(struct volume *v, uint64_t ino, const char *key, const void *value, size_t len_bytes, enum origin origin);
+typedef int (*tree_xattr_fn)(void *ctx, const char *key, const void *value, size_t len_bytes);
+int tree_xattrs(struct volume *v, uint64_t ino, tree_xattr_fn fn, void *ctx);
+
+/* ---- the past ----------------------------------------------------------------------------------------------------- */
+/*
+ * A *view* picks one version of each thing out of current and old rows:
+ *   VIEW_NOW         the current one
+ *   at group g       born <= g < died. What a shipment cut at g must send.
+ *   peer's view at s the latest version with born <= s or origin == ORIGIN_PEER: what the peer had when it had seen our groups
+ *                    up to s and nothing later, plus what it sent us itself. The base of a three-way merge.
+ */
+struct view {
+	enum { VIEW_NOW, VIEW_AT, VIEW_PEER } kind;
+	uint64_t group;
+};
+/* -ENOENT: no such version (never was, not born yet, or already dropped from history). For VIEW_PEER size_bytes comes from the
+ * latest version whose *content* qualifies (cborn <= s or corigin == peer). */
+int tree_inode_view(struct volume *v, uint64_t ino, struct view view, struct inode *out);
+int tree_link_view(struct volume *v, uint64_t link, struct view view, struct dentry *out);
+/* Bring a purged inode back to the current tables from the view: row (nlink 0), xattrs and extents (old extents move back, no data is
+ * copied). -EEXIST if it is alive, -ENOENT if the view has no such inode. The caller links it before tree_reap could see it. */
+int tree_inode_revive(struct volume *v, uint64_t ino, struct view view);
+
+/* Drop history that nobody needs once the peer has applied our groups up to `acked`; frees blocks. Sets info.acked. */
+int history_purge(struct volume *v, uint64_t acked);
+/* Groups up to n may leave this machine from now on (sets info.cut). */
+void history_cut(struct volume *v, uint64_t n);
+
+/* Random id of a committed group, kept from `acked` and 1000 groups back; -ENOENT. id 0 stands for group 0. */
+int group_id(struct volume *v, uint64_t n, uint64_t *id);
+
+#endif

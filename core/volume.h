@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * volume: one store, open. Inodes, names and data of one side, its groups, its history and its change set.
+ *
+ * What it is
+ *   The store directory holds `image` (block data, copy-on-write, 4 KiB blocks) and `twinfs.db` (SQLite; the only
+ *   truth). A *group* is one atomic local commit: the open group is an open SQLite transaction; volume_commit()
+ *   makes it durable (fdatasync of the image first, then COMMIT with synchronous=FULL). A crash leaves exactly the last committed group.
+ *
+ * Threads and locks
+ *   Every volume_* function may be called from any thread; each takes the volume's one mutex itself. Functions of
+ *   core/tree.h, core/data.h, core/changes.h want that mutex held (volume_lock) and an open group where they write.
+ *   Order: nothing else is ever locked while the volume's mutex is held, and no callback below is called under it.
+ *
+ * Errors
+ *   0 (or a count) or a negative errno, as the system call it serves would give. -EIO after a failed commit or a
+ *   checksum mismatch (logged with file and offset). After a failed COMMIT the volume is read-only until reopened.
+ *
+ * Identities
+ *   Inode numbers and link ids are 64 bits, SLOT << 48 | counter; each node of a pair has its own slot, so both
+ *   create without asking. Never reused. INO_ROOT and INO_HIDDEN exist in every volume. INO_HIDDEN is the directory
+ *   ".twinfs": found by volume_lookup(INO_ROOT, ".twinfs"), never listed; it keeps versions set aside by merges. People
+ *   may read and delete there, not create (-EPERM). It has no dentry (its parent is the root by definition).
+ */
+#ifndef TWINFS_CORE_VOLUME_H
+#define TWINFS_CORE_VOLUME_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/statvfs.h>
+#include <sys/types.h>
+#include <time.h>
+
+#include "util/err.h"
+
+#define INO_ROOT UINT64_C(1)
+#define INO_HIDDEN UINT64_C(2)
+#define HIDDEN_NAME ".twinfs"
+#define ID_SLOT_SHIFT 48
+#define ID_SLOT(id) ((unsigned)((id) >> ID_SLOT_SHIFT))
+
+#define BLOCK_BYTES 4096u
+#define BLOCK_SHIFT 12
+#define NAME_MAX_BYTES 255u
+#define SYMLINK_MAX_BYTES 4095u
+#define XATTR_NAME_MAX_BYTES 255u
+#define XATTR_VALUE_MAX_BYTES 65536u
+/* 8 EiB - 4 KiB would be the type's; 2^53 keeps all arithmetic of blocks and bytes far from overflow. */
+#define FILE_MAX_BYTES (UINT64_C(1) << 53)
+
+struct volume;
+
+/* ---- open and close ------------------------------------------------------------------------------------------- */
+
+struct volume_options {
+	bool fast_unsafe;     /* tests only: no fsync anywhere (synchronous=OFF) */
+	uint64_t group_max_bytes; /* close the group after so many new bytes; 0 = 64 MiB */
+};
+
+/* Make the files of an empty store in the existing empty directory `dir` (image, twinfs.db). volume_id: 36 characters uuid.
+ * node_name 1..32 of [A-Za-z0-9._-]. size_bytes 0 = no limit but the host's. slot 1 for init, the peer's word for join. */
+int volume_format(const char *dir, const char *volume_id, const char *node_name, unsigned slot, uint64_t size_bytes,
+                  struct err *err);
+
+/* Open; takes an exclusive lock on the store (-EBUSY: "STORE is already mounted or in use by pid N"). Refuses what is not
+ * a twinfs store (-EINVAL), is newer than this program (-EPROTONOSUPPORT) or damaged (-EUCLEAN). Purges orphans of the last run. */
+int volume_open(const char *dir, const struct volume_options *opt, struct volume **out, struct err *err);
+
+/* Commits the open group and closes. Always frees; returns the commit's result. */
+int volume_close(struct volume *v);
+
+/* Tests only: as kill -9: the open group is rolled back, nothing more is written. */
+void volume_crash(struct volume *v);
+
+/* ---- what the volume is ---------------------------------------------------------------------------------------- */
+
+enum role { ROLE_NONE = 0, ROLE_PRIMARY = 1, ROLE_SECONDARY = 2 };
+
+struct volume_info {
+	char volume_id[37], node_name[33];
+	char node_id[33];                  /* 16 random bytes as hex, made by volume_format */
+	unsigned slot;
+	enum role role;
+	uint64_t generation;
+	uint64_t committed;                /* last durable group; 0 before the first */
+	uint64_t group_open;               /* number of the open group, 0 if none is open */
+	uint64_t cut;                      /* groups up to here may have left this machine */
+	uint64_t acked;                    /* the peer has applied our groups up to here (in-stream acks): the baseline */
+	uint64_t applied;                  /* we have applied the peer's groups up to here */
+	uint64_t pending_entries, pending_bytes, pending_oldest_ms; /* unacknowledged change set; wall-clock ms of oldest, 0 = none */
+	uint64_t history_bytes;            /* image bytes held only for the baseline */
+	uint64_t used_bytes, size_bytes;
+	uint64_t conflicts_open, conflicts_merged;
+	bool read_only;                    /* after a failed commit; volume_fault() tells why */
+};
+void volume_info(struct volume *v, struct volume_info *out);
+const char *volume_dir(struct volume *v);
+
+/* Small settings kept in the store (peer's address and pin, listen address, pause state …). Value text < 64 KiB.
+ * get: malloc'd or NULL if unset. set(NULL) removes. Durable at the next commit; set_now commits. */
+char *volume_setting_get(struct volume *v, const char *key);
+int volume_setting_set(struct volume *v, const char *key, const char *value);
+int volume_setting_set_now(struct volume *v, const char *key, const char *value);
+
+/* Become half of a pair: records role, generation and slot of the peer; from now on changes are recorded. Everything that exists
+ * is entered into the change set (the first shipment is the whole tree). -EEXIST if paired already. Commits. */
+int volume_pair(struct volume *v, enum role role, uint64_t generation, unsigned peer_slot, const char *peer_node_id,
+                const char *peer_name, struct err *err);
+
+/* ---- callbacks; called without the volume's lock, from the thread that caused them; must not block for long ------- */
+
+/* What the kernel may have cached wrongly after the peer's changes landed. Entry: parent + name; inode: attributes and data. */
+struct notice {
+	enum { NOTICE_ENTRY, NOTICE_INODE, NOTICE_DELETE } kind;
+	uint64_t parent, ino; /* ENTRY: parent,name. INODE: ino. DELETE: parent, ino (child), name */
+	char name[NAME_MAX_BYTES + 1];
+	unsigned name_len_bytes;
+};
+typedef void (*volume_notice_fn)(void *ctx, const struct notice *list, size_t n);
+void volume_set_notice(struct volume *v, volume_notice_fn fn, void *ctx);
+/* Called once when a group becomes open (something is dirty that was not). */
+void volume_set_dirty(struct volume *v, void (*fn)(void *ctx), void *ctx);
+
+/* ---- what the filesystem needs ----------------------------------------------------------------------------------- */
+
+struct attr {
+	uint64_t ino, size_bytes, blocks_512;
+	uint32_t mode, nlink, uid, gid, rdev;
+	struct timespec atime, mtime, ctime;
+};
+
+struct cred {
+	uint32_t uid, gid; /* owner of what is created; a setgid directory's gid is inherited by the volume itself */
+};
+
+/* Lookup counts keep an unlinked inode alive (its data goes when the count falls to 0 and no link is left).
+ * Each of lookup/create/link that returns 0 and each entry of readdirplus the caller hands out wants volume_ref. */
+void volume_ref(struct volume *v, uint64_t ino);
+void volume_unref(struct volume *v, uint64_t ino, uint64_t n);
+
+/* name: NUL-terminated, any bytes but '/' and NUL, 1..255 bytes (-ENAMETOOLONG), "." and ".." work for lookup (".." of root is root). */
+int volume_lookup(struct volume *v, uint64_t parent, const char *name, struct attr *out);
+int volume_getattr(struct volume *v, uint64_t ino, struct attr *out);
+
+enum { /* volume_setattr `set` */
+	SET_MODE = 1, SET_UID = 2, SET_GID = 4, SET_SIZE = 8, SET_ATIME = 16, SET_MTIME = 32, SET_CTIME = 64,
+	SET_ATIME_NOW = 128, SET_MTIME_NOW = 256,
+	SET_KILL_SUIDGID = 512, /* with SIZE/UID/GID: clear suid, and sgid if group-executable, and security.capability */
+};
+int volume_setattr(struct volume *v, uint64_t ino, unsigned set, const struct attr *in, struct attr *out);
+
+/* mode carries the type: S_IFREG, S_IFDIR, S_IFLNK (target given), S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK. -EEXIST, -ENOENT, -ENOTDIR, -ENOSPC … */
+int volume_create(struct volume *v, uint64_t parent, const char *name, uint32_t mode, uint32_t rdev, const char *target,
+                  const struct cred *cred, struct attr *out);
+int volume_link(struct volume *v, uint64_t ino, uint64_t parent, const char *name, struct attr *out);
+int volume_unlink(struct volume *v, uint64_t parent, const char *name);
+int volume_rmdir(struct volume *v, uint64_t parent, const char *name);
+/* flags: 0, RENAME_NOREPLACE, RENAME_EXCHANGE (others -EINVAL). POSIX rules; -EINVAL for a loop. Keeps link ids. */
+int volume_rename(struct volume *v, uint64_t parent, const char *name, uint64_t newparent, const char *newname,
+                  unsigned flags);
+/* Bytes of the target into buf (not NUL-terminated), or -EINVAL. buf: SYMLINK_MAX_BYTES. */
+ssize_t volume_readlink(struct volume *v, uint64_t ino, char *buf, size_t cap_bytes);
+
+/* Entries of dir with cookie > after (0 = from the start: "." and ".." come first with cookies 1 and 2), in a stable order, until fn
+ * returns false. fn is called without the lock (the volume copies a batch first). attr is filled always. */
+typedef bool (*volume_dirent_fn)(void *ctx, const char *name, size_t name_len_bytes, uint64_t cookie, const struct attr *attr);
+int volume_readdir(struct volume *v, uint64_t dir, uint64_t after, volume_dirent_fn fn, void *ctx);
+
+/* Short only at end of file. The checksum of every block is verified; mismatch: -EIO. Image I/O happens outside the lock. */
+ssize_t volume_read(struct volume *v, uint64_t ino, void *buf, size_t len_bytes, uint64_t off);
+enum { WRITE_APPEND = 1, WRITE_KILL_SUIDGID = 2 };
+/* All or nothing: len_bytes or an error (-ENOSPC, -EFBIG …). With WRITE_APPEND off is ignored and *at gets where it went (may be NULL). */
+ssize_t volume_write(struct volume *v, uint64_t ino, const void *buf, size_t len_bytes, uint64_t off, unsigned flags,
+                     uint64_t *at);
+/* mode as fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]; others -EOPNOTSUPP. */
+int volume_fallocate(struct volume *v, uint64_t ino, int mode, uint64_t off, uint64_t len_bytes);
+/* whence SEEK_DATA or SEEK_HOLE: the offset or -ENXIO. */
+int64_t volume_seek(struct volume *v, uint64_t ino, uint64_t off, int whence);
+
+/* Bytes of the value (cap 0: the size only), -ENODATA, -ERANGE. */
+ssize_t volume_getxattr(struct volume *v, uint64_t ino, const char *key, void *buf, size_t cap_bytes);
+int volume_setxattr(struct volume *v, uint64_t ino, const char *key, const void *value, size_t len_bytes, int flags);
+int volume_removexattr(struct volume *v, uint64_t ino, const char *key);
+ssize_t volume_listxattr(struct volume *v, uint64_t ino, char *buf, size_t cap_bytes);
+int volume_statfs(struct volume *v, struct statvfs *out);
+
+/* Make all that was done before this call durable: closes and commits the open group if there is one. Data is flushed once before
+ * the lock is taken, so that little is left under it. Several callers share one commit. */
+int volume_commit(struct volume *v);
+
+/* Why the volume is read-only, malloc'd text, or NULL. */
+char *volume_fault(struct volume *v);
+
+/* Path of an inode's lowest link ("/a/b"), for messages; malloc'd; NULL if it has none. */
+char *volume_path(struct volume *v, uint64_t ino);
+
+/* ---- conflicts: rows that both sides have ------------------------------------------------------------------------ */
+
+struct conflict {
+	uint64_t id;
+	char kind[12], outcome[12]; /* words of docs: content name move delete attribute xattr / kept-both merged primary secondary restored */
+	char *rule, *path;          /* text; path as it was then, "/a/b" */
+	uint64_t ino;               /* the file at path, 0 if none */
+	uint64_t when_ms;
+	struct conflict_version {
+		char node[33];
+		char *path;         /* NULL if not kept */
+		uint64_t ino;       /* where these bytes live now, 0 if nowhere */
+		uint64_t written_ms;
+	} version[2];               /* [0] the primary's, [1] the secondary's */
+	bool resolved;
+};
+void conflict_release(struct conflict *c);
+/* All rows in order of id; malloc'd array (conflict_release each, then free). Version paths are given as they are now, by inode. */
+int volume_conflicts(struct volume *v, struct conflict **out, size_t *n);
+/* keep: 0 local, 1 peer, 2 both; seen from this node. An ordinary change that replicates. -ENOENT: no open conflict at that path. */
+int volume_conflict_resolve(struct volume *v, const char *path, int keep, struct err *err);
+
+#endif
