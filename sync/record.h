@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * record: what travels between two engines. A stream of frames; each frame is one message or one record of a shipment.
+ *
+ * Frame: u32 len_bytes (of what follows, little-endian as all numbers), u8 type, payload, u32 sum: low half of XXH3_64 over type and
+ * payload. A frame longer than FRAME_MAX_BYTES, with a wrong sum, an unknown type, trailing bytes or a field outside its bounds is refused
+ * (-EBADMSG, with a text naming frame and field); the caller then drops the connection. Nothing here keeps state or does I/O.
+ *
+ * A shipment is: SHIP_BEGIN, any number of INODE, LINK, XATTR, DATA, HOLE, CONFLICT, LINEAGE, SKIP records in any order, SHIP_END.
+ */
+#ifndef TWINFS_SYNC_RECORD_H
+#define TWINFS_SYNC_RECORD_H
+
+#include "core/volume.h"
+#include "util/buf.h"
+
+#define PROTOCOL_VERSION 1
+/* A DATA record carries at most 256 KiB: large enough to cost nothing per byte, small enough to keep both sides' buffers small. */
+#define DATA_MAX_BYTES (256u << 10)
+/* An xattr value (64 KiB) and a DATA piece both fit; nothing legal is longer. */
+#define FRAME_MAX_BYTES (DATA_MAX_BYTES + (4u << 10))
+
+enum frame_type {
+	FRAME_HELLO = 1, FRAME_HEARTBEAT = 2, FRAME_BYE = 3, FRAME_CREDIT = 4,
+	FRAME_SHIP_BEGIN = 16, FRAME_SHIP_END = 17,
+	FRAME_INODE = 32, FRAME_LINK = 33, FRAME_XATTR = 34, FRAME_DATA = 35, FRAME_HOLE = 36,
+	FRAME_CONFLICT = 37, FRAME_LINEAGE = 38, FRAME_SKIP = 39,
+};
+
+struct rec_hello {
+	uint32_t version;
+	char volume_id[37], node_id[33], node_name[33];
+	uint16_t slot;
+	uint8_t role; /* enum role */
+	uint64_t generation, committed, applied; /* applied: of the receiver's groups */
+	uint64_t applied_id;                     /* random id of that group as the sender knows it; 0 for group 0 */
+	uint64_t committed_id;
+};
+struct rec_bye {
+	uint8_t planned;
+	char reason[256];
+};
+struct rec_credit {
+	uint64_t received_bytes; /* payload bytes of this connection that the sender of the credit has taken in, in all */
+};
+struct rec_ship_begin {
+	uint64_t from, to, to_id, seen; /* groups (from, to] of mine; seen: yours that I had applied at the cut */
+	uint64_t entries, data_bytes;   /* for progress */
+	uint8_t wants_ack;
+};
+struct rec_ship_end {
+	uint64_t to, frames; /* the same `to`; how many frames stood between */
+};
+
+enum { /* rec_inode.fields */
+	REC_NEW = 1,      /* the receiver has never seen it: everything is set, also type, rdev and target */
+	REC_CONTENT = 2,  /* size_bytes, shrunk_to; bytes come as DATA/HOLE records */
+	REC_MODE = 4, REC_OWNER = 8, REC_TIMES = 16,
+};
+struct rec_inode {
+	uint64_t ino;
+	uint32_t fields;
+	uint64_t seen_content, seen_mode, seen_owner, seen_times; /* with NEW: seen_content for all */
+	uint32_t mode, uid, gid, rdev;                            /* mode always carries the type bits */
+	uint64_t size_bytes, shrunk_to;                           /* shrunk_to UINT64_MAX: never shrunk */
+	int64_t atime_ns, mtime_ns, ctime_ns;
+	uint16_t target_len;
+	char target[SYMLINK_MAX_BYTES + 1];
+};
+struct rec_link {
+	uint64_t link, child, seen, parent; /* parent 0: the link is gone */
+	uint8_t name_len;
+	char name[NAME_MAX_BYTES + 1];
+};
+struct rec_xattr {
+	uint64_t ino, seen;
+	uint8_t removed;
+	char key[XATTR_NAME_MAX_BYTES + 1];
+	uint32_t value_len;
+	const uint8_t *value; /* points into the frame when decoded */
+};
+struct rec_data { /* also HOLE: data NULL */
+	uint64_t ino, off, len_bytes;
+	const uint8_t *data;  /* points into the frame when decoded; DATA may travel zstd-compressed, decode gives it plain (into `scratch`) */
+};
+struct rec_conflict {
+	struct conflict c; /* decoded: strings malloc'd, conflict_release by the receiver */
+};
+struct rec_lineage {
+	uint64_t src, dst;
+	char kind; /* as struct lineage */
+};
+struct rec_skip {
+	uint64_t id;
+	uint8_t is_link;
+	uint8_t unknown; /* I do not have the inode (the link's child) at all: send it whole */
+};
+
+struct frame {
+	enum frame_type type;
+	union {
+		struct rec_hello hello;
+		struct rec_bye bye;
+		struct rec_credit credit;
+		struct rec_ship_begin begin;
+		struct rec_ship_end end;
+		struct rec_inode inode;
+		struct rec_link link;
+		struct rec_xattr xattr;
+		struct rec_data data;
+		struct rec_conflict conflict;
+		struct rec_lineage lineage;
+		struct rec_skip skip;
+	};
+};
+
+/* Append one encoded frame. The frame must be legal (asserted: our own data). -EMSGSIZE / -ENOMEM from the buffer.
+ * DATA whose bytes compress well (zstd level 1, gain of at least 1/8) goes compressed. */
+int frame_encode(struct buf *out, const struct frame *f);
+
+/*
+ * Decode the first frame of data[0..len). Returns the bytes it takes, 0 if it is not complete yet, or -EBADMSG. `scratch` (DATA_MAX_BYTES)
+ * receives decompressed data. Checked here: lengths, sums, enums, names (1..255 bytes, no '/', no NUL, not "." or ".."), sizes and ranges
+ * (<= FILE_MAX_BYTES, no overflow), strings terminated, link/ino/parent not 0, xattr keys, node names. Not checked here: what needs
+ * the volume (inode spaces, existence).
+ */
+ssize_t frame_decode(const uint8_t *data, size_t len, struct frame *f, uint8_t *scratch, struct err *err);
+/* Free what decode allocated (CONFLICT only). */
+void frame_release(struct frame *f);
+
+#endif
