@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * map: open-addressing hash map from a 64-bit key (never 0) to a 64-bit value; and from (u64, bytes) pairs where a
- * directory entry is the key. Values may hold pointers (cast through uintptr_t); the map owns no pointees.
+ * map: open-addressing hash map from a 64-bit key (never 0) to a 64-bit value. Values may hold pointers (cast through
+ * uintptr_t); the map owns no pointees.
  * One thread at a time. Memory failure aborts: the maps are bounded by what their owner bounds.
  */
 #ifndef TWINFS_UTIL_MAP_H
@@ -16,13 +16,14 @@ struct map_slot {
 };
 struct map {
 	struct map_slot *slots;
-	size_t cap, used, live; /* cap: power of two or 0 */
+	size_t cap, live; /* cap: power of two or 0; live: entries */
 };
 
 #define MAP_INIT { 0 }
 
 void map_release(struct map *m);
 void map_clear(struct map *m);
+/* value may be NULL. */
 bool map_get(const struct map *m, uint64_t key, uint64_t *value);
 void map_put(struct map *m, uint64_t key, uint64_t value);
 bool map_del(struct map *m, uint64_t key);
