@@ -4,6 +4,18 @@
 check_LIBRARIES += tests/libtap.a
 tests_libtap_a_SOURCES = tests/tap.c tests/tap.h
 
+TESTS += tests/lint.sh
+EXTRA_DIST += \
+	.ci/run \
+	build-aux/deps.sh \
+	tests/lint.sh \
+	tests/e2e/basic.sh \
+	tests/e2e/fs.sh \
+	tests/e2e/lib.sh \
+	tests/e2e/refusals.sh \
+	tests/e2e/run \
+	tests/e2e/treedump.py
+
 # Every program in TESTS prints TAP, so that each test is a line of its own in the summary.
 TAP_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
 TEST_EXTENSIONS = .sh
@@ -12,3 +24,44 @@ SH_LOG_DRIVER = $(TAP_DRIVER)
 # TWINFS_TAP_HARNESS: see tests/tap.h
 AM_TESTS_ENVIRONMENT = TWINFS_TAP_HARNESS=1; export TWINFS_TAP_HARNESS; \
 	top_srcdir='$(abs_top_srcdir)'; export top_srcdir;
+
+.PHONY: check-valgrind check-asan check-tsan check-e2e lint soak
+
+# The unit tests under valgrind; a forked test's errors become that test's exit code.
+check-valgrind:
+	@test -n '$(VALGRIND)' || { echo 'valgrind is missing; install it and run configure again' >&2; exit 1; }
+	CK_TIMEOUT_MULTIPLIER=20 $(MAKE) check LOG_COMPILER='$(VALGRIND)' \
+		LOG_FLAGS='-q --error-exitcode=99 --leak-check=full --errors-for-leak-kinds=definite'
+
+# The unit tests with a sanitizer, in a build of their own below this one.
+check-asan:
+	@$(MKDIR_P) sub-asan
+	cd sub-asan && $(abs_top_srcdir)/configure --quiet --enable-sanitizers=address,undefined && \
+		CK_TIMEOUT_MULTIPLIER=5 $(MAKE) check
+check-tsan:
+	@$(MKDIR_P) sub-tsan
+	cd sub-tsan && $(abs_top_srcdir)/configure --quiet --enable-sanitizers=thread && \
+		CK_TIMEOUT_MULTIPLIER=10 $(MAKE) check
+distclean-local:
+	rm -rf sub-asan sub-tsan
+
+# The real thing: two mounts, two network namespaces. Needs root and /dev/fuse.
+check-e2e: all
+	TWINFS=$(abs_top_builddir)/twinfs $(abs_top_srcdir)/tests/e2e/run
+
+# Long runs. SOAK_S seconds each.
+SOAK_S = 600
+soak: $(SOAK_TESTS)
+	@for t in $(SOAK_TESTS); do echo "# $$t"; TWINFS_SOAK_S=$(SOAK_S) ./$$t || exit 1; done
+
+# Our own rules, and what the analysers say where they are installed.
+CPPCHECK_FLAGS = --quiet --std=c11 --enable=warning,portability,performance --inline-suppr --error-exitcode=1 \
+	--suppress=missingIncludeSystem --suppress=*:*.h
+LINT_DIRS = util db core fuse sync node cli
+lint:
+	top_srcdir='$(abs_top_srcdir)' $(SHELL) $(srcdir)/tests/lint.sh
+	@if test -n '$(CPPCHECK)'; then cd $(srcdir) && \
+		$(CPPCHECK) $(CPPCHECK_FLAGS) -I. $(LINT_DIRS); else echo 'no cppcheck'; fi
+	@if test -n '$(CLANG_TIDY)'; then cd $(srcdir) && \
+		$(CLANG_TIDY) --quiet $$(find $(LINT_DIRS) -name '*.c') -- -std=gnu11 $(AM_CPPFLAGS) -I. $(PACKAGE_CFLAGS); \
+		else echo 'no clang-tidy'; fi

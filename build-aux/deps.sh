@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+# Sourced by ./check and ./demo: what twinfs needs from a bare Debian 12, and how it gets there.
+#
+#	deps_install LOGFILE    install what is missing; quiet; on failure says what to do and returns 1
+
+# Tools and libraries to build with; libraries' -dev packages bring the libraries.
+DEPS_BUILD=(autoconf automake gcc libc6-dev make pkg-config
+	libfuse3-dev libcurl4-openssl-dev libnghttp2-dev libssl-dev libsqlite3-dev
+	libxxhash-dev libzstd-dev libmagic-dev libjansson-dev)
+# fusermount3 at run time; the rest is what the tests and the demo use.
+DEPS_RUN=(fuse3 iproute2 nftables)
+DEPS_TEST=(check git attr python3 procps util-linux)
+
+deps_missing() {
+	local p
+	for p in "${DEPS_BUILD[@]}" "${DEPS_RUN[@]}" "${DEPS_TEST[@]}"; do
+		[ "$(dpkg-query -W -f '${db:Status-Status}' "$p" 2>/dev/null)" = installed ] || printf '%s\n' "$p"
+	done
+}
+
+deps_install() {
+	local log=$1 missing
+	# Elsewhere than on Debian and its kin, configure says by name what is not there.
+	command -v dpkg-query >/dev/null && command -v apt-get >/dev/null || return 0
+	mapfile -t missing < <(deps_missing)
+	[ ${#missing[@]} -eq 0 ] && return 0
+	if [ "$(id -u)" != 0 ]; then
+		echo "Packages are missing; install them as root and run this again:" >&2
+		echo "    apt-get install ${missing[*]}" >&2
+		return 1
+	fi
+	echo "Installing ${#missing[@]} packages: ${missing[*]}"
+	export DEBIAN_FRONTEND=noninteractive
+	# A failed update need not matter: the lists at hand may do.
+	apt-get -q update >"$log" 2>&1 || true
+	if ! apt-get -q -y --no-install-recommends install "${missing[@]}" >>"$log" 2>&1; then
+		tail -n 40 "$log" >&2
+		echo "apt-get could not install what is missing (above); install it and run this again." >&2
+		return 1
+	fi
+}
