@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * db: one SQLite database, open for one owner: transactions, cached prepared statements, errors as errno values.
+ *
+ * Threads
+ *   A struct db belongs to one thread at a time (opened with NOMUTEX): core/ calls it under the volume's lock.
+ *
+ * Errors
+ *   0 (or 1 for a row) or a negative errno: SQLITE_FULL -ENOSPC, CORRUPT and NOTADB -EUCLEAN, CONSTRAINT -EEXIST, the
+ *   rest -EIO. The first error since the last begin or rollback is *latched* (db_failure): a transaction in which a
+ *   statement failed is half done, and db_commit refuses it with that error. Callers need not check each statement's
+ *   result for safety's sake, only where they depend on it.
+ *
+ * Statements
+ *   db_stmt returns a prepared statement for a string literal, reset and without bindings; the cache is keyed by the
+ *   literal's address. Bind, step and finish it before asking for the same literal again, unless it is in the middle
+ *   of a walk (stepped, not finished): then another instance is given, so walks may nest. Every walk that
+ *   is left early must be ended by db_done. Never finalize it.
+ *   NULL (out of memory, damaged schema) is latched; bind helpers and db_step accept it.
+ */
+#ifndef TWINFS_DB_DB_H
+#define TWINFS_DB_DB_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <sqlite3.h>
+
+#include "util/err.h"
+
+struct db;
+
+enum { DB_CREATE = 1, DB_FAST_UNSAFE = 2 /* synchronous=OFF */ };
+
+/* Open `path` with the pragmas of this store. Without DB_CREATE a missing file is -ENOENT. Does not look at the schema. */
+int db_open(const char *path, unsigned flags, struct db **out, struct err *err);
+/* Rolls back an open transaction, checkpoints, closes. NULL is fine. */
+void db_close(struct db *db);
+/* Tests: as kill -9 would leave it: no commit, no checkpoint. */
+void db_abandon(struct db *db);
+
+int db_begin(struct db *db);    /* BEGIN IMMEDIATE */
+int db_commit(struct db *db);   /* durable when it returns 0; then checkpoints if the WAL is long. On error: call db_rollback */
+void db_rollback(struct db *db);
+bool db_in_transaction(struct db *db);
+/* The latched error, 0 if none; *text (may be NULL) lives until the next begin or rollback. */
+int db_failure(const struct db *db, const char **text);
+/* Forget the latched error of a statement that failed outside a transaction. */
+void db_failure_clear(struct db *db);
+
+sqlite3_stmt *db_stmt(struct db *db, const char *sql_literal);
+/* 1: a row is there. 0: done. Negative: failed. In the latter two cases the statement is finished (reset). */
+int db_step(struct db *db, sqlite3_stmt *s);
+/* Step a statement that yields no rows (rows are ignored), and finish it. */
+int db_run(struct db *db, sqlite3_stmt *s);
+void db_done(sqlite3_stmt *s);
+/* Rows changed by the last INSERT, UPDATE or DELETE. */
+uint64_t db_changes(struct db *db);
+/* Several statements without parameters, not cached. */
+int db_exec(struct db *db, const char *sql);
+sqlite3 *db_handle(struct db *db);
+
+/* Binding. Integers are stored signed; keep values below 2^63 where their order matters. */
+void db_bind_ints(sqlite3_stmt *s, int first, size_t n, const uint64_t *values);
+#define DB_BIND_INTS(s, first, ...)                                                        \
+	db_bind_ints((s), (first), sizeof((const uint64_t[]){ __VA_ARGS__ }) / sizeof(uint64_t), \
+	             (const uint64_t[]){ __VA_ARGS__ })
+/* The memory must live until the statement is finished. NULL binds NULL (an empty blob needs a non-NULL pointer). */
+void db_bind_blob(sqlite3_stmt *s, int index, const void *data, size_t len_bytes);
+void db_bind_text(sqlite3_stmt *s, int index, const char *text);
+
+static inline uint64_t db_col_u64(sqlite3_stmt *s, int col)
+{
+	return (uint64_t)sqlite3_column_int64(s, col);
+}
+
+/* Whole statements whose parameters are all integers (at least one; give a 0 to a statement that has none: it is ignored). */
+int db_run_ints(struct db *db, const char *sql_literal, size_t n, const uint64_t *values);
+#define DB_RUN(db, sql, ...)                                                              \
+	db_run_ints((db), (sql), sizeof((const uint64_t[]){ __VA_ARGS__ }) / sizeof(uint64_t), \
+	            (const uint64_t[]){ __VA_ARGS__ })
+/* First column of the first row: 1 and *out, 0 if there is no row (or it is NULL), or negative. */
+int db_get_ints(struct db *db, const char *sql_literal, uint64_t *out, size_t n, const uint64_t *values);
+#define DB_GET(db, sql, out, ...)                                                                \
+	db_get_ints((db), (sql), (out), sizeof((const uint64_t[]){ __VA_ARGS__ }) / sizeof(uint64_t), \
+	            (const uint64_t[]){ __VA_ARGS__ })
+
+int db_errno(int sqlite_rc);
+
+#endif

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+#include "db/schema.h"
+
+#include "util/util.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+/*
+ * Columns that every version has: born (group of this version), origin (0 this side, 1 the peer). old_* holds superseded
+ * versions with died (group that superseded it): a version lived for born <= g < died.
+ * Extents count in blocks of 4 KiB, change_extent in bytes. NULL in shrunk_to: never shrunk.
+ */
+static const char SCHEMA[] =
+	"CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
+	/* one row, rewritten by each commit */
+	"CREATE TABLE state(one INTEGER PRIMARY KEY CHECK(one = 1), committed INTEGER, next_id INTEGER, acked INTEGER,"
+	" applied INTEGER);"
+	"CREATE TABLE groups(n INTEGER PRIMARY KEY, id INTEGER NOT NULL, at_ms INTEGER NOT NULL);"
+
+	"CREATE TABLE inode(ino INTEGER PRIMARY KEY, mode INTEGER, uid INTEGER, gid INTEGER, rdev INTEGER, size INTEGER,"
+	" nlink INTEGER, atime INTEGER, mtime INTEGER, ctime INTEGER, target BLOB, born INTEGER, origin INTEGER,"
+	" cborn INTEGER, corigin INTEGER);"
+	"CREATE TABLE old_inode(ino INTEGER, mode INTEGER, uid INTEGER, gid INTEGER, rdev INTEGER, size INTEGER,"
+	" nlink INTEGER, atime INTEGER, mtime INTEGER, ctime INTEGER, target BLOB, born INTEGER, origin INTEGER,"
+	" cborn INTEGER, corigin INTEGER, died INTEGER, PRIMARY KEY(ino, died)) WITHOUT ROWID;"
+	"CREATE INDEX old_inode_died ON old_inode(died);"
+	/* inodes without a link that the kernel still holds */
+	"CREATE TABLE orphan(ino INTEGER PRIMARY KEY);"
+
+	"CREATE TABLE dentry(link INTEGER PRIMARY KEY, parent INTEGER, name BLOB, child INTEGER, born INTEGER,"
+	" origin INTEGER);"
+	"CREATE UNIQUE INDEX dentry_name ON dentry(parent, name);"
+	"CREATE INDEX dentry_parent ON dentry(parent);"
+	"CREATE INDEX dentry_child ON dentry(child);"
+	"CREATE TABLE old_dentry(link INTEGER, parent INTEGER, name BLOB, child INTEGER, born INTEGER, origin INTEGER,"
+	" died INTEGER, PRIMARY KEY(link, died)) WITHOUT ROWID;"
+	"CREATE INDEX old_dentry_child ON old_dentry(child);"
+	"CREATE INDEX old_dentry_parent ON old_dentry(parent);"
+	"CREATE INDEX old_dentry_died ON old_dentry(died);"
+
+	"CREATE TABLE xattr(ino INTEGER, key TEXT, value BLOB, born INTEGER, origin INTEGER, PRIMARY KEY(ino, key))"
+	" WITHOUT ROWID;"
+	"CREATE TABLE old_xattr(ino INTEGER, key TEXT, value BLOB, born INTEGER, origin INTEGER, died INTEGER,"
+	" PRIMARY KEY(ino, key, died)) WITHOUT ROWID;"
+	"CREATE INDEX old_xattr_died ON old_xattr(died);"
+
+	"CREATE TABLE extent(ino INTEGER, off INTEGER, len INTEGER, phys INTEGER, born INTEGER, origin INTEGER, sums BLOB,"
+	" PRIMARY KEY(ino, off)) WITHOUT ROWID;"
+	"CREATE TABLE old_extent(ino INTEGER, off INTEGER, len INTEGER, phys INTEGER, born INTEGER, origin INTEGER,"
+	" sums BLOB, died INTEGER, PRIMARY KEY(ino, off, died, born)) WITHOUT ROWID;"
+	"CREATE INDEX old_extent_died ON old_extent(died);"
+
+	"CREATE TABLE change_inode(ino INTEGER, what INTEGER, grp INTEGER, seen INTEGER, shrunk_to INTEGER,"
+	" PRIMARY KEY(ino, what)) WITHOUT ROWID;"
+	"CREATE INDEX change_inode_grp ON change_inode(grp);"
+	"CREATE TABLE change_xattr(ino INTEGER, key TEXT, grp INTEGER, seen INTEGER, PRIMARY KEY(ino, key)) WITHOUT ROWID;"
+	"CREATE INDEX change_xattr_grp ON change_xattr(grp);"
+	/* fresh: group in which the link was made here, 0 if it was there before */
+	"CREATE TABLE change_dentry(link INTEGER PRIMARY KEY, child INTEGER, grp INTEGER, seen INTEGER, fresh INTEGER);"
+	"CREATE INDEX change_dentry_grp ON change_dentry(grp);"
+	"CREATE TABLE change_extent(ino INTEGER, off INTEGER, len INTEGER, grp INTEGER, PRIMARY KEY(ino, off))"
+	" WITHOUT ROWID;"
+	"CREATE INDEX change_extent_grp ON change_extent(grp);"
+
+	"CREATE TABLE skip(link INTEGER PRIMARY KEY, seen INTEGER);"
+	"CREATE TABLE lineage(is_link INTEGER, src INTEGER, dst INTEGER, grp INTEGER, kind INTEGER,"
+	" PRIMARY KEY(is_link, src)) WITHOUT ROWID;"
+	"CREATE TABLE conflict(id INTEGER PRIMARY KEY, grp INTEGER, kind TEXT, outcome TEXT, rule TEXT, path TEXT,"
+	" ino INTEGER, when_ms INTEGER, node0 TEXT, path0 TEXT, ino0 INTEGER, written0_ms INTEGER, node1 TEXT, path1 TEXT,"
+	" ino1 INTEGER, written1_ms INTEGER, resolved INTEGER);"
+	"CREATE INDEX conflict_grp ON conflict(grp);";
+
+/* MIGRATION[i] turns version i + 1 into i + 2. */
+static const char *const MIGRATION[SCHEMA_VERSION] = { NULL };
+
+static int set_version(struct db *db)
+{
+	char sql[96];
+
+	snprintf(sql, sizeof(sql), "PRAGMA application_id = %d; PRAGMA user_version = %d;", SCHEMA_APPLICATION_ID,
+	         SCHEMA_VERSION);
+	return db_exec(db, sql);
+}
+
+int schema_create(struct db *db)
+{
+	int rc = db_exec(db, SCHEMA);
+
+	return rc ? rc : set_version(db);
+}
+
+static int migrate(struct db *db, uint64_t from, struct err *err)
+{
+	int rc = db_begin(db);
+
+	for (uint64_t version = from; !rc && version < SCHEMA_VERSION; version++)
+		rc = db_exec(db, MIGRATION[version - 1]);
+	if (!rc)
+		rc = set_version(db);
+	if (!rc)
+		rc = db_commit(db);
+	if (rc) {
+		db_rollback(db);
+		return err_set(err, rc, "cannot migrate the store from format %u to %u; nothing was changed", (unsigned)from,
+		               SCHEMA_VERSION);
+	}
+	return 0;
+}
+
+/* A scan of everything is worth its time (0.1 s) only while the file is small; a damaged page is reported when it is met. */
+#define QUICK_CHECK_MAX_PAGES 16384
+
+static int quick_check(struct db *db)
+{
+	uint64_t pages = 0;
+	sqlite3_stmt *s;
+	int rc = DB_GET(db, "PRAGMA page_count", &pages, 0);
+
+	if (rc < 0 || pages > QUICK_CHECK_MAX_PAGES)
+		return rc < 0 ? rc : 0;
+	s = db_stmt(db, "PRAGMA quick_check(1)");
+	rc = db_step(db, s);
+	if (rc == 1)
+		rc = sqlite3_stricmp((const char *)sqlite3_column_text(s, 0), "ok") == 0 ? 0 : -EUCLEAN;
+	db_done(s);
+	return rc;
+}
+
+int schema_check(struct db *db, struct err *err)
+{
+	uint64_t app = 0, version = 0;
+	int rc = DB_GET(db, "PRAGMA application_id", &app, 0);
+
+	if (rc >= 0)
+		rc = DB_GET(db, "PRAGMA user_version", &version, 0);
+	if (rc < 0)
+		return err_set(err, rc == -EEXIST ? -EUCLEAN : rc, "the store's database cannot be read (damaged?); restore it "
+		               "from a copy, or join again to fetch everything from the peer");
+	if (app != SCHEMA_APPLICATION_ID || version == 0)
+		return err_set(err, -EINVAL, "twinfs.db is not a twinfs database");
+	if (version > SCHEMA_VERSION)
+		return err_set(err, -EPROTONOSUPPORT, "the store has format %u, this program knows up to %u; update twinfs",
+		               (unsigned)version, SCHEMA_VERSION);
+	if (quick_check(db) < 0)
+		return err_set(err, -EUCLEAN, "the store's database is damaged; restore it from a copy, or join again to fetch "
+		               "everything from the peer");
+	return version < SCHEMA_VERSION ? migrate(db, version, err) : 0;
+}
