@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=bash
-# Sourced by ./check and ./demo: what twinfs needs from a bare Debian 12, and how it gets there.
+# Sourced by ./check and ./demo: what twinfs needs from a bare Debian 12, and how it is built.
 #
-#	deps_install LOGFILE    install what is missing; quiet; on failure says what to do and returns 1
+#	deps_install LOGFILE            install what is missing; on failure says what to do and returns 1
+#	build_twinfs BUILD_DIR LOG_DIR  configure and make
 
 # Tools and libraries to build with; libraries' -dev packages bring the libraries.
 DEPS_BUILD=(autoconf automake gcc libc6-dev make pkg-config
@@ -39,4 +40,28 @@ deps_install() {
 		echo "apt-get could not install what is missing (above); install it and run this again." >&2
 		return 1
 	fi
+}
+
+# build_twinfs BUILD_DIR LOG_DIR [CONFIGURE OPTION...]: from this checkout, repeating only what is needed. Quiet; on
+# failure shows the end of the log and returns 1. Run from the top of the tree.
+build_twinfs() {
+	local build=$1 logs=$2 top=$PWD
+	shift 2
+	if [ ! -x configure ] || [ configure.ac -nt configure ] || [ Makefile.am -nt Makefile.in ]; then
+		_build_step autogen ./autogen.sh || return 1
+	fi
+	mkdir -p "$build" || return 1
+	if [ ! -e "$build/config.status" ] || [ configure -nt "$build/config.status" ]; then
+		_build_step configure env -C "$build" "$top/configure" --quiet "$@" || return 1
+	fi
+	_build_step make make -C "$build" -j"$(nproc)"
+}
+
+_build_step() {
+	local log=$logs/$1.log
+	shift
+	"$@" >"$log" 2>&1 && return
+	tail -n 60 "$log" >&2
+	echo "This failed: $* (above; all of it is in $log)" >&2
+	return 1
 }

@@ -63,17 +63,20 @@ my_mounts() {
 	awk -v d="$E2E_DIR/" 'index($5, d) == 1 { print $3, $5 }' /proc/self/mountinfo | sort -rk2
 }
 
-# Processes of this test: our directory in their arguments, or in one of our namespaces; never ourselves.
+# Processes of this test: our directory in their arguments, in one of our namespaces, or in the process group that
+# ./run made for us; never ourselves.
 my_pids() {
 	local p args
 	{
+		# The group is ours alone when timeout, our parent, leads it.
+		[ "$(ps -o pgid= -p $$ | tr -d ' ')" = "$PPID" ] && ps -eo pid=,pgid= | awk -v g="$PPID" '$2 == g { print $1 }'
 		ip netns pids "$NS_A" 2>/dev/null
 		ip netns pids "$NS_B" 2>/dev/null
 		for p in /proc/[0-9]*; do
 			{ args=$(tr '\0' ' ' <"$p/cmdline"); } 2>/dev/null || continue
 			case $args in *"$E2E_DIR"*) echo "${p#/proc/}" ;; esac
 		done
-	} | sort -un | grep -vx -e $$ -e "$BASHPID"
+	} | sort -un | grep -vx -e $$ -e "$BASHPID" -e "$PPID"
 }
 
 e2e_cleanup() {
