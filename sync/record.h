@@ -114,7 +114,8 @@ struct frame {
 	};
 };
 
-/* Append one encoded frame. The frame must be legal (asserted: our own data). -EMSGSIZE / -ENOMEM from the buffer.
+/* Append one encoded frame. The frame must be legal (asserted: our own data). -EMSGSIZE / -ENOMEM from the buffer, which is then as before.
+ * Texts for people (reason, rule, path) are cut to their bound, control characters in a reason become blanks.
  * DATA whose bytes compress well (zstd level 1, gain of at least 1/8) goes compressed. */
 int frame_encode(struct buf *out, const struct frame *f);
 
@@ -122,9 +123,15 @@ int frame_encode(struct buf *out, const struct frame *f);
  * Decode the first frame of data[0..len). Returns the bytes it takes, 0 if it is not complete yet, or -EBADMSG. `scratch` (DATA_MAX_BYTES)
  * receives decompressed data. Checked here: lengths, sums, enums, names (1..255 bytes, no '/', no NUL, not "." or ".."), sizes and ranges
  * (<= FILE_MAX_BYTES, no overflow), strings terminated, link/ino/parent not 0, xattr keys, node names. Not checked here: what needs
- * the volume (inode spaces, existence).
+ * the volume (inode spaces, existence). A HELLO of a later protocol version decodes to its version alone: whoever reads it must look at
+ * `version` first.
  */
 ssize_t frame_decode(const uint8_t *data, size_t len, struct frame *f, uint8_t *scratch, struct err *err);
+/* Length and type of the first frame of data[0..len), without looking inside: for whoever passes whole frames on. Returns and checks as
+ * frame_decode does for length and type; the sum is not looked at. */
+ssize_t frame_peek(const uint8_t *data, size_t len, enum frame_type *type, struct err *err);
+/* "INODE", "DATA" …; NULL if there is no such type. For messages. */
+const char *frame_type_word(enum frame_type type);
 /* Free what decode allocated (CONFLICT only). */
 void frame_release(struct frame *f);
 
