@@ -7,6 +7,7 @@ cd "${top_srcdir:-$(dirname "$0")/..}" || exit 1
 
 CODE_DIRS=(util db core fuse sync node cli tests bench)
 mapfile -t code < <(find "${CODE_DIRS[@]}" -name '*.[ch]' | sort)
+mapfile -t product < <(find util db core fuse sync node cli -name '*.[ch]' | sort)
 mapfile -t texts < <({ find "${CODE_DIRS[@]}" man -name '*.mk' -o -name '*.sh' -o -name '*.py'
 	find . -maxdepth 1 -type f \( -name '*.ac' -o -name '*.am' -o -name check -o -name demo -o -name autogen.sh \); } | sort)
 
@@ -35,7 +36,7 @@ every_file_names_its_licence() {
 rule every_file_names_its_licence "the line is what tools and people look for; put it at the top"
 
 no_call_without_bounds_or_errors() {
-	grep -nE '\b(strcpy|strcat|sprintf|vsprintf|gets|atoi|atol|atoll|strtok|alloca|tmpnam|mktemp)\(' "${code[@]}"
+	grep -nE '\b(strcpy|strcat|sprintf|vsprintf|gets|atoi|atol|atoll|strtok|alloca|tmpnam|mktemp)\(' "${product[@]}"
 }
 rule no_call_without_bounds_or_errors "use snprintf, memcpy with a known length, xasprintf, parse_size or strtoull with checks"
 
@@ -87,6 +88,14 @@ headers_are_guarded() {
 	done
 }
 rule headers_are_guarded "a header must bear being included twice"
+
+every_source_is_in_a_makefile() {
+	local f
+	for f in "${code[@]}"; do
+		cat ./*/*.mk | grep -qE "(^|[[:space:]])$f([[:space:]]|\$)" || echo "$f"
+	done
+}
+rule every_source_is_in_a_makefile "what is not listed is not in the tarball: list headers in the archive's SOURCES too"
 
 echo "1..$n"
 [ -n "${TWINFS_TAP_HARNESS:-}" ] || [ "$bad" -eq 0 ]
