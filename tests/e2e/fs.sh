@@ -103,9 +103,9 @@ fails(errno.ENOTDIR, os.rmdir, "f")
 fails(errno.ENOTDIR, os.stat, "f/x")
 fails(errno.ENAMETOOLONG, put, "n" * 256, b"")
 put("n" * 255, b"")
-m = os.stat("d").st_mtime_ns
+os.utime("d", ns=(0, 0))
 os.rmdir("d/e")
-assert os.stat("d").st_mtime_ns > m
+assert os.stat("d").st_mtime_ns > 0
 os.rmdir("d")
 assert sorted(os.listdir(".")) == ["f", "n" * 255]
 '
@@ -234,6 +234,8 @@ assert (s.st_atime_ns, s.st_mtime_ns) == (1_234_567_890_123_456_789, 987_654_321
 os.utime("f", ns=(1, -1_500_000_000))
 assert os.stat("f").st_mtime_ns == -1_500_000_000
 before = os.stat("f").st_ctime_ns
+import time
+time.sleep(0.02)  # file times may be taken from a coarse clock
 os.chmod("f", 0o600)
 s = os.stat("f")
 assert s.st_ctime_ns > before and s.st_mtime_ns == -1_500_000_000

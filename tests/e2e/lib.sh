@@ -34,6 +34,7 @@ e2e_init() {
 	trap 'e2e_exit $?' EXIT
 	trap 'exit 143' TERM INT HUP
 	A=$E2E_DIR/a B=$E2E_DIR/b SA=$E2E_DIR/sa SB=$E2E_DIR/sb TMP=$E2E_DIR/tmp
+	chmod 755 "$E2E_DIR" # other users may go in: some tests are about them
 	mkdir "$A" "$B" "$TMP"
 	# git must not care about who owns what nor read the person's own settings
 	export HOME=$TMP GIT_CONFIG_GLOBAL=$TMP/gitconfig GIT_CONFIG_NOSYSTEM=1
