@@ -1,1 +1,14 @@
 # SPDX-License-Identifier: MIT
+noinst_LIBRARIES += fuse/libfront.a
+fuse_libfront_a_SOURCES = \
+	fuse/front.c fuse/front.h fuse/internal.h \
+	fuse/mount.c \
+	fuse/notify.c \
+	fuse/ops.c \
+	fuse/syncer.c
+
+check_PROGRAMS += tests/test_front
+TESTS += tests/test_front
+tests_test_front_SOURCES = tests/test_front.c
+tests_test_front_LDADD = fuse/libfront.a core/libcore.a db/libdb.a util/libutil.a $(UNIT_LIBS) \
+	$(FUSE_LIBS) $(SQLITE_LIBS) $(XXHASH_LIBS)

@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: MIT */
+#include "fuse/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "util/log.h"
+#include "util/util.h"
+
+#define STOP_GRACE_MS 1000u
+#define STOP_RETRY_MS 20u
+
+/* Set while a worker handles a request. */
+static _Thread_local struct worker *self;
+/* The INIT that asks for KILLPRIV_V2 is being answered: libfuse 3.14 cannot say yes to it by itself. */
+static _Thread_local bool patch_init;
+
+struct worker *worker_self(void)
+{
+	return self;
+}
+
+/* ---- what the kernel knows ------------------------------------------------------------------------------------------ */
+
+void known_add(struct front *f, uint64_t ino)
+{
+	uint64_t n = 0;
+
+	if (ino == INO_ROOT)
+		return;
+	pthread_mutex_lock(&f->known_lock);
+	map_get(&f->known, ino, &n);
+	map_put(&f->known, ino, n + 1);
+	pthread_mutex_unlock(&f->known_lock);
+	/* Without our lock: a forget of an earlier count may overtake this, but counts add up all the same. */
+	if (n == 0)
+		volume_ref(f->v, ino);
+}
+
+void known_drop(struct front *f, uint64_t ino, uint64_t n)
+{
+	uint64_t have = 0;
+
+	if (ino == INO_ROOT)
+		return;
+	pthread_mutex_lock(&f->known_lock);
+	map_get(&f->known, ino, &have);
+	if (have > n)
+		map_put(&f->known, ino, have - n);
+	else
+		map_del(&f->known, ino);
+	pthread_mutex_unlock(&f->known_lock);
+	if (have > 0 && have <= n)
+		volume_unref(f->v, ino, 1);
+}
+
+bool known_has(struct front *f, uint64_t ino)
+{
+	bool has;
+
+	pthread_mutex_lock(&f->known_lock);
+	has = map_get(&f->known, ino, NULL);
+	pthread_mutex_unlock(&f->known_lock);
+	return has || ino == INO_ROOT;
+}
+
+uint64_t *known_list(struct front *f, size_t *n)
+{
+	uint64_t *list, ino, count;
+	size_t it = 0;
+
+	pthread_mutex_lock(&f->known_lock);
+	list = xmalloc((map_count(&f->known) + 1) * sizeof(*list));
+	list[0] = INO_ROOT;
+	for (*n = 1; map_next(&f->known, &it, &ino, &count); (*n)++)
+		list[*n] = ino;
+	pthread_mutex_unlock(&f->known_lock);
+	return list;
+}
+
+/* The kernel sends no forgets when a mount goes. */
+static void known_forget_all(struct front *f)
+{
+	uint64_t ino, count;
+	size_t it = 0;
+
+	while (map_next(&f->known, &it, &ino, &count))
+		volume_unref(f->v, ino, 1);
+	map_release(&f->known);
+	f->known = (struct map)MAP_INIT;
+}
+
+/* ---- requests ------------------------------------------------------------------------------------------------------- */
+
+static ssize_t io_read(int fd, void *buf, size_t len, void *userdata)
+{
+	(void)userdata;
+	return read(fd, buf, len);
+}
+
+static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
+{
+	(void)userdata;
+	if (patch_init && count >= 2 && iov[1].iov_len >= offsetof(struct fuse_init_out, max_background))
+		((struct fuse_init_out *)iov[1].iov_base)->flags |= FUSE_HANDLE_KILLPRIV_V2;
+	return writev(fd, iov, count);
+}
+
+/* Look at what libfuse 3.14 does not pass on. */
+static void peek(struct worker *w)
+{
+	const struct fuse_in_header *h = w->in.mem;
+	const void *body = h + 1;
+
+	w->kill_suidgid = false;
+	patch_init = false;
+	if (w->in.size < sizeof(*h))
+		return;
+	if (h->opcode == FUSE_WRITE && w->in.size >= sizeof(*h) + sizeof(struct fuse_write_in)) {
+		w->kill_suidgid = ((const struct fuse_write_in *)body)->write_flags & FUSE_WRITE_KILL_SUIDGID;
+	} else if (h->opcode == FUSE_SETATTR && w->in.size >= sizeof(*h) + sizeof(struct fuse_setattr_in)) {
+		w->kill_suidgid = ((const struct fuse_setattr_in *)body)->valid & FATTR_KILL_SUIDGID;
+	} else if (h->opcode == FUSE_INIT && w->in.size >= sizeof(*h) + offsetof(struct fuse_init_in, flags2)) {
+		patch_init = ((const struct fuse_init_in *)body)->flags & FUSE_HANDLE_KILLPRIV_V2;
+		atomic_store(&w->front->killpriv_v2, patch_init);
+	}
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+	struct front *f = w->front;
+
+	log_thread_name("fuse");
+	self = w;
+	while (!fuse_session_exited(f->se)) {
+		int n, old;
+
+		/* Only a worker that waits for a request can be cancelled (end_busy). */
+		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &old);
+		n = fuse_session_receive_buf(f->se, &w->in);
+		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
+		if (n == -EINTR || n == -EAGAIN)
+			continue;
+		if (n <= 0) {
+			if (n < 0)
+				log_error("%s: reading requests: %s", f->mountpoint, strerror(-n));
+			break;
+		}
+		peek(w);
+		fuse_session_process_buf(f->se, &w->in);
+	}
+	fuse_session_exit(f->se);
+	pthread_mutex_lock(&f->lock);
+	f->workers_left--;
+	pthread_cond_broadcast(&f->changed);
+	pthread_mutex_unlock(&f->lock);
+	return NULL;
+}
+
+/* ---- life ----------------------------------------------------------------------------------------------------------- */
+
+static void log_libfuse(enum fuse_log_level level, const char *fmt, va_list ap)
+{
+	char text[512];
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	text[strcspn(text, "\n")] = '\0';
+	log_line(level <= FUSE_LOG_ERR ? LOG_LEVEL_ERROR : level <= FUSE_LOG_WARNING ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "%s",
+	         text);
+}
+
+/* fsname for a comma list, where a comma or backslash in it wants a backslash. */
+static char *session_options(const char *fsname, const struct mount_options *mo)
+{
+	char *escaped = xmalloc(2 * strlen(fsname) + 1), *to = escaped, *text;
+
+	for (const char *p = fsname; *p; p++) {
+		if (*p == ',' || *p == '\\')
+			*to++ = '\\';
+		*to++ = *p;
+	}
+	*to = '\0';
+	text = xasprintf("-ofsname=%s,subtype=twinfs,default_permissions%s", escaped, mo->text);
+	free(escaped);
+	return text;
+}
+
+static int session_new(struct front *f, const char *options, struct err *err)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	int rc = 0;
+
+	fuse_set_log_func(log_libfuse);
+	fuse_opt_add_arg(&args, "twinfs");
+	if (options)
+		fuse_opt_add_arg(&args, options);
+	f->se = fuse_session_new(&args, &front_ops, sizeof(front_ops), f);
+	fuse_opt_free_args(&args);
+	if (!f->se)
+		rc = err_set(err, -EINVAL, "libfuse refuses to make a session; see the log above");
+	return rc;
+}
+
+static int session_mount(struct front *f, const struct front_options *opt, const struct mount_options *mo, struct err *err)
+{
+	static const struct fuse_custom_io io = { .writev = io_writev, .read = io_read };
+	char *options = session_options(opt->fsname, mo);
+	int rc, fd;
+
+	f->mounted_by_hand = geteuid() == 0;
+	rc = session_new(f, f->mounted_by_hand ? NULL : options, err);
+	free(options);
+	if (rc != 0)
+		return rc;
+	if (f->mounted_by_hand) {
+		fd = mount_by_hand(f->mountpoint, opt->fsname, mo, err);
+		if (fd < 0)
+			return fd;
+	} else {
+		if (fuse_session_mount(f->se, f->mountpoint) != 0)
+			return err_set(err, -EPERM, "fusermount3 did not mount %s; its reason is in the log above", f->mountpoint);
+		fd = fuse_session_fd(f->se);
+	}
+	rc = fuse_session_custom_io(f->se, &io, fd);
+	if (rc == 0)
+		return 0;
+	mount_end(f->mountpoint, true);
+	if (f->mounted_by_hand)
+		close(fd);
+	return err_set(err, rc, "libfuse refuses custom I/O");
+}
+
+int front_mount(struct volume *v, const struct front_options *opt, struct front **out, struct err *err)
+{
+	struct mount_options mo;
+	struct front *f = xcalloc(1, sizeof(*f));
+	int rc;
+
+	f->v = v;
+	f->fsync_hook = opt->fsync_hook;
+	f->hook_ctx = opt->hook_ctx;
+	f->n_workers = opt->threads ? MIN(opt->threads, FRONT_WORKERS_MAX) : 2;
+	f->known = (struct map)MAP_INIT;
+	pthread_mutex_init(&f->lock, NULL);
+	pthread_mutex_init(&f->known_lock, NULL);
+	pthread_cond_init(&f->changed, NULL);
+	f->notifier = notifier_new(f);
+	rc = mount_options_parse(opt->options, &mo, err);
+	if (rc == 0)
+		rc = mountpoint_check(opt->mountpoint, &f->mountpoint, err);
+	if (rc == 0)
+		rc = session_mount(f, opt, &mo, err);
+	if (rc != 0) {
+		if (f->se)
+			fuse_session_destroy(f->se);
+		f->se = NULL;
+		front_free(f);
+		return rc;
+	}
+	*out = f;
+	return 0;
+}
+
+static int workers_start(struct front *f)
+{
+	f->workers = xcalloc(f->n_workers, sizeof(*f->workers));
+	for (unsigned i = 0; i < f->n_workers; i++) {
+		f->workers[i].front = f;
+		f->workers[i].data = xmalloc(FRONT_IO_MAX_BYTES);
+	}
+	for (unsigned i = 0; i < f->n_workers; i++) {
+		int rc;
+
+		pthread_mutex_lock(&f->lock);
+		rc = pthread_create(&f->workers[i].thread, NULL, worker_main, &f->workers[i]);
+		if (rc == 0)
+			f->workers_left++;
+		pthread_mutex_unlock(&f->lock);
+		if (rc != 0 && i == 0)
+			return -rc;
+		if (rc != 0) { /* fewer are slower, not wrong */
+			log_warn("%s: only %u of %u threads: %s", f->mountpoint, i, f->n_workers, strerror(rc));
+			f->n_workers = i;
+		}
+	}
+	return 0;
+}
+
+static void sleep_ms(unsigned ms)
+{
+	nanosleep(&(struct timespec){ .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 }, NULL);
+}
+
+/* Have all workers seen the end of the connection? */
+static bool workers_gone(struct front *f, unsigned timeout_ms)
+{
+	uint64_t until = clock_mono_ms() + timeout_ms;
+	bool gone;
+
+	do {
+		pthread_mutex_lock(&f->lock);
+		gone = f->workers_left == 0;
+		pthread_mutex_unlock(&f->lock);
+		if (!gone)
+			sleep_ms(STOP_RETRY_MS);
+	} while (!gone && clock_mono_ms() < until);
+	return gone;
+}
+
+/*
+ * Unmount because of front_stop. Dirty pages of mappings go out first, while workers serve. Who still has files open then loses
+ * them: the mount is detached, the notifier (which may wait for a request) ends, then the workers, and closing /dev/fuse in
+ * front_free aborts what is left.
+ */
+static void end_busy(struct front *f)
+{
+	int fd = open(f->mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
+
+	if (fd >= 0) {
+		if (syncfs(fd) != 0)
+			log_warn("%s: flushing before unmount: %s", f->mountpoint, strerror(errno));
+		close(fd);
+	}
+	for (unsigned ms = 0; (rc = mount_end(f->mountpoint, false)) == -EBUSY && ms < STOP_GRACE_MS; ms += STOP_RETRY_MS)
+		sleep_ms(STOP_RETRY_MS);
+	if (rc == -EBUSY)
+		mount_end(f->mountpoint, true);
+	/* Unmounted here, it may live on in another mount namespace, or by open files of a detached mount. */
+	if (workers_gone(f, rc == 0 ? STOP_GRACE_MS : 0))
+		return;
+	log_warn("%s is still in use somewhere; open files in it fail from now on", f->mountpoint);
+	atomic_store(&f->ended, true);
+	notifier_stop(f->notifier);
+	for (unsigned i = 0; i < f->n_workers; i++)
+		pthread_cancel(f->workers[i].thread);
+}
+
+static void wait_for_end(struct front *f)
+{
+	bool stop;
+
+	pthread_mutex_lock(&f->lock);
+	while (!f->stop && f->workers_left > 0)
+		pthread_cond_wait(&f->changed, &f->lock);
+	stop = f->stop && f->workers_left > 0;
+	pthread_mutex_unlock(&f->lock);
+	if (stop)
+		end_busy(f);
+	for (unsigned i = 0; i < f->n_workers; i++)
+		pthread_join(f->workers[i].thread, NULL);
+}
+
+static void workers_free(struct front *f)
+{
+	for (unsigned i = 0; i < f->n_workers; i++) {
+		free(f->workers[i].in.mem);
+		free(f->workers[i].data);
+	}
+	free(f->workers);
+	f->workers = NULL;
+}
+
+/* Somebody aborted the connection under /sys/fs/fuse: the dead mount is still there. */
+static void detach_leftover(struct front *f)
+{
+	if (mount_is_there(f->mountpoint))
+		mount_end(f->mountpoint, true);
+}
+
+int front_run(struct front *f)
+{
+	int rc;
+
+	f->syncer = syncer_start(f);
+	if (!f->syncer)
+		return -EAGAIN;
+	rc = workers_start(f);
+	if (rc == 0)
+		rc = notifier_start(f->notifier);
+	if (rc != 0 && f->workers)
+		front_stop(f);
+	if (f->workers)
+		wait_for_end(f);
+	atomic_store(&f->ended, true);
+	notifier_stop(f->notifier);
+	syncer_stop(f->syncer);
+	detach_leftover(f);
+	known_forget_all(f);
+	workers_free(f);
+	return rc;
+}
+
+void front_stop(struct front *f)
+{
+	pthread_mutex_lock(&f->lock);
+	f->stop = true;
+	pthread_cond_broadcast(&f->changed);
+	pthread_mutex_unlock(&f->lock);
+}
+
+void front_notice(void *front, const struct notice *list, size_t n)
+{
+	struct front *f = front;
+
+	notifier_push(f->notifier, list, n);
+}
+
+bool front_flush_notices(struct front *f, unsigned timeout_ms)
+{
+	return notifier_flush(f->notifier, timeout_ms);
+}
+
+const char *front_mountpoint(const struct front *f)
+{
+	return f->mountpoint;
+}
+
+void front_free(struct front *f)
+{
+	if (!f)
+		return;
+	if (f->se) {
+		detach_leftover(f); /* front_run was never called */
+		if (!f->mounted_by_hand)
+			fuse_session_unmount(f->se); /* closes /dev/fuse; finds that it is unmounted */
+		fuse_session_destroy(f->se);
+	}
+	notifier_free(f->notifier);
+	known_forget_all(f);
+	pthread_cond_destroy(&f->changed);
+	pthread_mutex_destroy(&f->known_lock);
+	pthread_mutex_destroy(&f->lock);
+	free(f->mountpoint);
+	free(f);
+}

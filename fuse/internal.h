@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * internal: what the files of fuse/ share. Nobody outside fuse/ includes this.
+ *
+ * Locks, none held while another is taken, nor during a volume call, a reply or a notification: front.lock (life cycle),
+ * front.known_lock, the notifier's and the syncer's own.
+ */
+#ifndef TWINFS_FUSE_INTERNAL_H
+#define TWINFS_FUSE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include <fuse_lowlevel.h>
+
+#include "fuse/front.h"
+#include "util/map.h"
+
+#define FRONT_WORKERS_MAX 16u
+/* Most that one request may write or read; the kernel's own limit for a FUSE request is 256 pages. */
+#define FRONT_IO_MAX_BYTES (1024u * 1024u)
+
+struct notifier;
+struct syncer;
+
+struct worker {
+	struct front *front;
+	pthread_t thread;
+	struct fuse_buf in;     /* the request */
+	char *data;             /* FRONT_IO_MAX_BYTES for read and readdir replies */
+	bool kill_suidgid;      /* the current request asks for it; libfuse 3.14 does not show the flag */
+	/* Odd while the current request will hand out names with attributes: what it read may be older than a notice that
+	 * finds the inode unknown to the kernel. */
+	atomic_uint entry_seq;
+};
+
+struct front {
+	struct volume *v;
+	struct fuse_session *se;
+	char *mountpoint;              /* absolute */
+	bool mounted_by_hand;          /* mount(2); else by fusermount3 */
+	int (*fsync_hook)(void *ctx);
+	void *hook_ctx;
+	atomic_bool killpriv_v2;       /* negotiated: we clear suid, sgid and security.capability ourselves */
+	atomic_bool ended;             /* the session is over; nothing reaches the kernel any more */
+
+	struct worker *workers;
+	unsigned n_workers;
+	struct notifier *notifier;
+	struct syncer *syncer;
+
+	pthread_mutex_t lock;          /* protects the next two */
+	pthread_cond_t changed;
+	bool stop;
+	unsigned workers_left;
+
+	pthread_mutex_t known_lock;
+	struct map known;              /* ino -> names the kernel holds of it (its lookup count); the root is not in it */
+};
+
+/* ---- front.c: what the kernel knows; the volume gets one reference for each known inode ----------------------------- */
+
+void known_add(struct front *f, uint64_t ino);
+void known_drop(struct front *f, uint64_t ino, uint64_t n);
+bool known_has(struct front *f, uint64_t ino);           /* the root always */
+uint64_t *known_list(struct front *f, size_t *n);        /* malloc'd; with the root */
+/* The worker that runs the calling thread; only inside a handler. */
+struct worker *worker_self(void);
+
+/* ---- mount.c ---------------------------------------------------------------------------------------------------------- */
+
+struct mount_options {
+	unsigned long flags;     /* MS_* */
+	bool allow_other;
+	char text[256];          /* the flags as words for fusermount3, each with a comma before it */
+};
+int mount_options_parse(const char *options, struct mount_options *out, struct err *err);
+/* Absolute path of a usable mountpoint (malloc'd), detaching a stale mount of ours. */
+int mountpoint_check(const char *path, char **abs_path, struct err *err);
+/* A file descriptor of /dev/fuse, mounted; root only. */
+int mount_by_hand(const char *mountpoint, const char *fsname, const struct mount_options *opt, struct err *err);
+/* Unmount as whoever mounted may; -EBUSY while in use unless lazy. */
+int mount_end(const char *mountpoint, bool lazy);
+bool mount_is_there(const char *mountpoint); /* a fuse.twinfs is on top there */
+
+/* ---- ops.c ------------------------------------------------------------------------------------------------------------ */
+
+extern const struct fuse_lowlevel_ops front_ops;
+
+/* ---- syncer.c: fsync requests ----------------------------------------------------------------------------------------- */
+
+struct syncer *syncer_start(struct front *f);
+void syncer_add(struct syncer *s, fuse_req_t req);
+/* Answers what waits (with one last commit), then ends. */
+void syncer_stop(struct syncer *s);
+
+/* ---- notify.c --------------------------------------------------------------------------------------------------------- */
+
+struct notifier *notifier_new(struct front *f);
+int notifier_start(struct notifier *n);
+void notifier_push(struct notifier *n, const struct notice *list, size_t count);
+void notifier_push_inode(struct notifier *n, uint64_t ino);
+bool notifier_flush(struct notifier *n, unsigned timeout_ms);
+/* Ends after the notice at hand. Workers must still be serving, or the session be aborted: a notification may wait for a request. */
+void notifier_stop(struct notifier *n);
+void notifier_free(struct notifier *n);
+
+#endif

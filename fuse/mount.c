@@ -1,0 +1,289 @@
+/* SPDX-License-Identifier: MIT */
+#include "fuse/internal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "util/log.h"
+#include "util/util.h"
+
+#define FS_TYPE "fuse.twinfs"
+#define WORD_MAX_BYTES 64
+
+extern char **environ;
+
+/* Flags that mount(2) knows; `clear` takes the flag away. */
+static const struct {
+	const char *word;
+	unsigned long flag;
+	bool clear;
+} flag_words[] = {
+	{ "ro", MS_RDONLY, false },         { "rw", MS_RDONLY, true },
+	{ "nosuid", MS_NOSUID, false },     { "suid", MS_NOSUID, true },
+	{ "nodev", MS_NODEV, false },       { "dev", MS_NODEV, true },
+	{ "noexec", MS_NOEXEC, false },     { "exec", MS_NOEXEC, true },
+	{ "noatime", MS_NOATIME, false },   { "atime", MS_NOATIME, true },
+	{ "sync", MS_SYNCHRONOUS, false },  { "async", MS_SYNCHRONOUS, true },
+	{ "dirsync", MS_DIRSYNC, false },
+};
+
+/* Words that others act on (mount(8), systemd, fstab), or that change nothing here. */
+static const char *const ignored_words[] = {
+	"defaults", "auto", "noauto", "user", "users", "nouser", "owner", "group", "_netdev", "nofail", "default_permissions",
+	"relatime", "norelatime", "strictatime", "diratime", "nodiratime", "silent", "loud",
+};
+
+static bool word_apply(const char *word, struct mount_options *out)
+{
+	for (size_t i = 0; i < ARRAY_LEN(flag_words); i++) {
+		if (strcmp(word, flag_words[i].word) != 0)
+			continue;
+		if (flag_words[i].clear)
+			out->flags &= ~flag_words[i].flag;
+		else
+			out->flags |= flag_words[i].flag;
+		return true;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(ignored_words); i++)
+		if (strcmp(word, ignored_words[i]) == 0)
+			return true;
+	if (strcmp(word, "allow_other") == 0)
+		return out->allow_other = true;
+	return strncmp(word, "x-", 2) == 0 || strncmp(word, "comment=", 8) == 0;
+}
+
+/* The flags as fusermount3 wants them. */
+static void options_text(struct mount_options *out)
+{
+	size_t at = 0;
+
+	out->text[0] = '\0';
+	for (size_t i = 0; i < ARRAY_LEN(flag_words); i++) {
+		int n;
+
+		if (flag_words[i].clear || !(out->flags & flag_words[i].flag))
+			continue;
+		n = snprintf(out->text + at, sizeof(out->text) - at, ",%s", flag_words[i].word);
+		at += (size_t)n; /* all words together are far below the size of text */
+	}
+	if (out->allow_other)
+		snprintf(out->text + at, sizeof(out->text) - at, ",allow_other");
+}
+
+int mount_options_parse(const char *options, struct mount_options *out, struct err *err)
+{
+	*out = (struct mount_options){ .flags = MS_NOSUID | MS_NODEV, .allow_other = geteuid() == 0 };
+	while (options && *options) {
+		size_t len = strcspn(options, ",");
+		char word[WORD_MAX_BYTES];
+
+		if (len < sizeof(word)) {
+			memcpy(word, options, len);
+			word[len] = '\0';
+		}
+		if (len > 0 && (len >= sizeof(word) || !word_apply(word, out)))
+			return err_set(err, -EINVAL, "unknown mount option \"%.*s\"; known are ro, allow_other, nosuid, nodev, "
+			               "noexec, noatime, sync and their opposites", (int)MIN(len, (size_t)200), options);
+		options += len + (options[len] == ',');
+	}
+	options_text(out);
+	return 0;
+}
+
+/* ---- what is mounted ---------------------------------------------------------------------------------------------- */
+
+/* mountinfo writes space, tab, newline and backslash as \ooo. */
+static void unescape(char *s)
+{
+	char *to = s;
+
+	for (; *s; s++) {
+		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' && s[3] >= '0' && s[3] <= '7') {
+			*to++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + (s[3] - '0'));
+			s += 3;
+		} else {
+			*to++ = *s;
+		}
+	}
+	*to = '\0';
+}
+
+/* Type of the mount on top at abs_path into type; false if nothing is mounted there. */
+static bool mounted_type(const char *abs_path, char type[WORD_MAX_BYTES])
+{
+	FILE *file = fopen("/proc/self/mountinfo", "re");
+	char *line = NULL;
+	size_t cap = 0;
+	bool found = false;
+
+	if (!file)
+		return false;
+	while (getline(&line, &cap, file) > 0) {
+		char *dash = strstr(line, " - "), *save = NULL, *field = NULL;
+
+		if (!dash)
+			continue;
+		*dash = '\0';
+		field = strtok_r(line, " ", &save);
+		for (int i = 0; i < 4 && field; i++)
+			field = strtok_r(NULL, " ", &save);
+		if (!field)
+			continue;
+		unescape(field);
+		if (strcmp(field, abs_path) != 0)
+			continue;
+		found = sscanf(dash + 3, "%63s", type) == 1;
+	}
+	free(line);
+	fclose(file);
+	return found;
+}
+
+bool mount_is_there(const char *mountpoint)
+{
+	char type[WORD_MAX_BYTES];
+
+	return mounted_type(mountpoint, type) && strcmp(type, FS_TYPE) == 0;
+}
+
+static int run_fusermount(const char *mountpoint, bool lazy)
+{
+	char *const argv[] = { (char *)(uintptr_t)"fusermount3", (char *)(uintptr_t)"-u",
+		               (char *)(uintptr_t)(lazy ? "-qz" : "-q"), (char *)(uintptr_t)"--",
+		               (char *)(uintptr_t)mountpoint, NULL };
+	pid_t pid;
+	int status;
+
+	if (posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ) != 0)
+		return -ENOSYS;
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EBUSY;
+}
+
+int mount_end(const char *mountpoint, bool lazy)
+{
+	if (umount2(mountpoint, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
+		return 0;
+	if (errno != EPERM)
+		return -errno;
+	return run_fusermount(mountpoint, lazy);
+}
+
+/* realpath that does not touch the last component, which may be a dead mount. */
+static char *parent_realpath(const char *path)
+{
+	char *copy = xstrdup(path), *slash, *parent, *result = NULL;
+	size_t len = strlen(copy);
+
+	while (len > 1 && copy[len - 1] == '/')
+		copy[--len] = '\0';
+	slash = strrchr(copy, '/');
+	if (slash)
+		*slash = '\0';
+	parent = realpath(!slash ? "." : slash == copy ? "/" : copy, NULL);
+	if (parent)
+		result = xasprintf("%s/%s", strcmp(parent, "/") == 0 ? "" : parent, slash ? slash + 1 : copy);
+	free(parent);
+	free(copy);
+	return result;
+}
+
+static int is_empty(const char *path, struct err *err)
+{
+	DIR *dir = opendir(path);
+	struct dirent *d;
+	int rc = 0;
+
+	if (!dir)
+		return err_set(err, -errno, "%s cannot be read: %s", path, strerror(errno));
+	while (rc == 0 && (d = readdir(dir)))
+		if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0)
+			rc = err_set(err, -ENOTEMPTY, "%s is not empty: a mount would hide what is in it; choose an empty folder",
+			             path);
+	closedir(dir);
+	return rc;
+}
+
+/* A mount of ours whose process died: nobody can use it, so nobody loses by its going. */
+static int detach_stale(const char *path, struct err *err)
+{
+	char *abs_path = parent_realpath(path);
+	int rc = 0;
+
+	if (!abs_path || !mount_is_there(abs_path))
+		rc = err_set(err, -ENOTCONN, "%s is a dead mount, but not one of twinfs; unmount it first", path);
+	else if ((rc = mount_end(abs_path, true)) != 0)
+		err_set(err, rc, "%s is a dead mount of twinfs and cannot be detached (%s); run: fusermount3 -u -z %s", path,
+		        strerror(-rc), path);
+	else
+		log_info("%s: detached a dead mount of twinfs", abs_path);
+	free(abs_path);
+	return rc;
+}
+
+int mountpoint_check(const char *path, char **abs_path, struct err *err)
+{
+	char type[WORD_MAX_BYTES];
+	struct stat st;
+	int rc;
+
+	/* More than one dead mount may be stacked there; the bound is only against a loop. */
+	for (int i = 0; stat(path, &st) != 0; i++) {
+		if (errno == ENOTCONN && i < 16) {
+			rc = detach_stale(path, err);
+			if (rc != 0)
+				return rc;
+			continue;
+		}
+		if (errno == ENOENT)
+			return err_set(err, -ENOENT, "mountpoint %s does not exist; make it with mkdir", path);
+		return err_set(err, -errno, "mountpoint %s: %s", path, strerror(errno));
+	}
+	if (!S_ISDIR(st.st_mode))
+		return err_set(err, -ENOTDIR, "mountpoint %s is not a directory", path);
+	*abs_path = realpath(path, NULL);
+	if (!*abs_path)
+		return err_set(err, -errno, "mountpoint %s: %s", path, strerror(errno));
+	if (mounted_type(*abs_path, type))
+		rc = err_set(err, -EBUSY, "%s is already a mountpoint (%s); unmount it or choose another folder", *abs_path, type);
+	else
+		rc = is_empty(*abs_path, err);
+	if (rc != 0) {
+		free(*abs_path);
+		*abs_path = NULL;
+	}
+	return rc;
+}
+
+/* ---- mount ---------------------------------------------------------------------------------------------- */
+
+int mount_by_hand(const char *mountpoint, const char *fsname, const struct mount_options *opt, struct err *err)
+{
+	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC), rc;
+	char data[160];
+
+	if (fd < 0 && (errno == EACCES || errno == EPERM))
+		return err_set(err, -errno, "/dev/fuse may not be opened: %s; run as root or allow this user", strerror(errno));
+	if (fd < 0)
+		return err_set(err, -errno, "/dev/fuse is not there (%s); load the fuse module, or give the container the device",
+		               strerror(errno));
+	snprintf(data, sizeof(data), "fd=%d,rootmode=40000,user_id=%u,group_id=%u,default_permissions%s", fd, getuid(), getgid(),
+	         opt->allow_other ? ",allow_other" : "");
+	if (mount(fsname, mountpoint, FS_TYPE, opt->flags, data) == 0)
+		return fd;
+	rc = err_set(err, -errno, "mounting at %s is refused: %s%s", mountpoint, strerror(errno),
+	             errno == EPERM ? "; this root may not mount (a container without CAP_SYS_ADMIN?)" : "");
+	close(fd);
+	return rc;
+}

@@ -1,0 +1,486 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The handlers: one kernel request, one volume call, one reply.
+ *
+ * open, opendir and flush are ENOSYS and create is missing, all on purpose: the kernel then opens files without asking (8 times
+ * faster), keeps caches over opens, and makes files with MKNOD. An unlinked file that is open lives by its lookup count.
+ */
+#include "fuse/internal.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "util/util.h"
+
+/* Names, attributes and negative entries are believed until we say otherwise. */
+#define CACHE_SECONDS 3600.0
+/* The kernel takes attributes in replies to SETATTR and LINK even if they were invalidated while the reply was on its way; so
+ * those are believed for a moment only. */
+#define UNSURE_SECONDS 1.0
+
+static struct front *front_of(fuse_req_t req)
+{
+	return fuse_req_userdata(req);
+}
+
+static void entries_begin(void)
+{
+	atomic_fetch_add(&worker_self()->entry_seq, 1);
+}
+
+static void entries_end(void)
+{
+	atomic_fetch_add(&worker_self()->entry_seq, 1);
+}
+
+static struct stat stat_of(const struct attr *a)
+{
+	return (struct stat){
+		.st_ino = a->ino,
+		.st_mode = a->mode,
+		.st_nlink = a->nlink,
+		.st_uid = a->uid,
+		.st_gid = a->gid,
+		.st_rdev = a->rdev,
+		.st_size = (off_t)a->size_bytes,
+		.st_blksize = BLOCK_BYTES,
+		.st_blocks = (blkcnt_t)a->blocks_512,
+		.st_atim = a->atime,
+		.st_mtim = a->mtime,
+		.st_ctim = a->ctime,
+	};
+}
+
+static struct fuse_entry_param entry_of(const struct attr *a, double attr_seconds)
+{
+	return (struct fuse_entry_param){
+		.ino = a->ino,
+		.attr = stat_of(a),
+		.attr_timeout = attr_seconds,
+		.entry_timeout = CACHE_SECONDS,
+	};
+}
+
+/* rc 0: hand out *a, counted before the reply can reach the kernel. */
+static void reply_entry(fuse_req_t req, int rc, const struct attr *a, double attr_seconds)
+{
+	struct front *f = front_of(req);
+	struct fuse_entry_param e;
+
+	if (rc != 0) {
+		fuse_reply_err(req, -rc);
+		return;
+	}
+	e = entry_of(a, attr_seconds);
+	known_add(f, a->ino);
+	if (fuse_reply_entry(req, &e) != 0)
+		known_drop(f, a->ino, 1);
+}
+
+static void op_init(void *userdata, struct fuse_conn_info *conn)
+{
+	(void)userdata;
+	conn->max_write = FRONT_IO_MAX_BYTES;
+	conn->time_gran = 1;
+	conn->want |= conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_READDIRPLUS |
+	                               FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS |
+	                               FUSE_CAP_NO_OPEN_SUPPORT | FUSE_CAP_NO_OPENDIR_SUPPORT | FUSE_CAP_EXPLICIT_INVAL_DATA);
+	/* AUTO_INVAL_DATA drops the cache after each own write. Without OPEN, ATOMIC_O_TRUNC would lose the truncation. */
+	conn->want &= ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ |
+	                          FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_POSIX_ACL);
+}
+
+/* ---- names ---------------------------------------------------------------------------------------------------------- */
+
+static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	struct front *f = front_of(req);
+	struct attr a;
+	int rc;
+
+	entries_begin();
+	/* "." of anything, a file too: that is how file handles of NFS find their inode again. */
+	rc = strcmp(name, ".") == 0 ? volume_getattr(f->v, parent, &a) : volume_lookup(f->v, parent, name, &a);
+	if (rc == -ENOENT) {
+		const struct fuse_entry_param none = { .entry_timeout = CACHE_SECONDS };
+
+		fuse_reply_entry(req, &none);
+	} else {
+		reply_entry(req, rc, &a, CACHE_SECONDS);
+	}
+	entries_end();
+}
+
+static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
+{
+	known_drop(front_of(req), ino, nlookup);
+	fuse_reply_none(req);
+}
+
+static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_data *list)
+{
+	for (size_t i = 0; i < count; i++)
+		known_drop(front_of(req), list[i].ino, list[i].nlookup);
+	fuse_reply_none(req);
+}
+
+static void make(fuse_req_t req, fuse_ino_t parent, const char *name, uint32_t mode, dev_t rdev, const char *target)
+{
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	const struct cred cred = { .uid = ctx->uid, .gid = ctx->gid };
+	struct attr a;
+	int rc;
+
+	entries_begin();
+	rc = volume_create(front_of(req)->v, parent, name, mode, (uint32_t)rdev, target, &cred, &a);
+	reply_entry(req, rc, &a, CACHE_SECONDS);
+	entries_end();
+}
+
+static void op_mknod(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode, dev_t rdev)
+{
+	make(req, parent, name, mode & S_IFMT ? mode : mode | S_IFREG, rdev, NULL);
+}
+
+static void op_mkdir(fuse_req_t req, fuse_ino_t parent, const char *name, mode_t mode)
+{
+	make(req, parent, name, (mode & ~(mode_t)S_IFMT) | S_IFDIR, 0, NULL);
+}
+
+static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, const char *name)
+{
+	make(req, parent, name, S_IFLNK | 0777, 0, target);
+}
+
+static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+{
+	struct attr a;
+	int rc;
+
+	entries_begin();
+	rc = volume_link(front_of(req)->v, ino, parent, name, &a);
+	reply_entry(req, rc, &a, UNSURE_SECONDS);
+	entries_end();
+}
+
+static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	fuse_reply_err(req, -volume_unlink(front_of(req)->v, parent, name));
+}
+
+static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+{
+	fuse_reply_err(req, -volume_rmdir(front_of(req)->v, parent, name));
+}
+
+static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent, const char *newname,
+                      unsigned flags)
+{
+	fuse_reply_err(req, -volume_rename(front_of(req)->v, parent, name, newparent, newname, flags));
+}
+
+static void op_readlink(fuse_req_t req, fuse_ino_t ino)
+{
+	char target[SYMLINK_MAX_BYTES + 1];
+	ssize_t n = volume_readlink(front_of(req)->v, ino, target, SYMLINK_MAX_BYTES);
+
+	if (n < 0) {
+		fuse_reply_err(req, (int)-n);
+		return;
+	}
+	target[n] = '\0';
+	fuse_reply_readlink(req, target);
+}
+
+/* ---- attributes ----------------------------------------------------------------------------------------------------- */
+
+static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	struct stat st;
+	struct attr a;
+	int rc = volume_getattr(front_of(req)->v, ino, &a);
+
+	(void)fi;
+	if (rc != 0) {
+		fuse_reply_err(req, -rc);
+		return;
+	}
+	st = stat_of(&a);
+	fuse_reply_attr(req, &st, CACHE_SECONDS);
+}
+
+static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
+{
+	static const struct {
+		int fuse;
+		unsigned volume;
+	} bits[] = {
+		{ FUSE_SET_ATTR_MODE, SET_MODE },   { FUSE_SET_ATTR_UID, SET_UID },
+		{ FUSE_SET_ATTR_GID, SET_GID },     { FUSE_SET_ATTR_SIZE, SET_SIZE },
+		{ FUSE_SET_ATTR_ATIME, SET_ATIME }, { FUSE_SET_ATTR_MTIME, SET_MTIME },
+		{ FUSE_SET_ATTR_CTIME, SET_CTIME }, { FUSE_SET_ATTR_ATIME_NOW, SET_ATIME_NOW },
+		{ FUSE_SET_ATTR_MTIME_NOW, SET_MTIME_NOW },
+	};
+	struct front *f = front_of(req);
+	struct attr a = {
+		.size_bytes = (uint64_t)st->st_size, .mode = st->st_mode, .uid = st->st_uid, .gid = st->st_gid,
+		.atime = st->st_atim, .mtime = st->st_mtim, .ctime = st->st_ctim,
+	};
+	unsigned set = 0;
+	int rc;
+
+	(void)fi;
+	for (size_t i = 0; i < ARRAY_LEN(bits); i++)
+		if (to_set & bits[i].fuse)
+			set |= bits[i].volume;
+	/* ATIME_NOW comes together with ATIME. */
+	if (set & SET_ATIME_NOW)
+		set &= ~(unsigned)SET_ATIME;
+	if (set & SET_MTIME_NOW)
+		set &= ~(unsigned)SET_MTIME;
+	/* chown clears them whoever calls; truncate only if the kernel says so. */
+	if (worker_self()->kill_suidgid || ((set & (SET_UID | SET_GID)) && atomic_load(&f->killpriv_v2)))
+		set |= SET_KILL_SUIDGID;
+	rc = volume_setattr(f->v, ino, set, &a, &a);
+	if (rc != 0) {
+		fuse_reply_err(req, -rc);
+		return;
+	}
+	*st = stat_of(&a);
+	fuse_reply_attr(req, st, UNSURE_SECONDS);
+}
+
+static void op_statfs(fuse_req_t req, fuse_ino_t ino)
+{
+	struct statvfs st;
+	int rc = volume_statfs(front_of(req)->v, &st);
+
+	(void)ino;
+	if (rc != 0)
+		fuse_reply_err(req, -rc);
+	else
+		fuse_reply_statfs(req, &st);
+}
+
+/* ---- data ----------------------------------------------------------------------------------------------------------- */
+
+static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+{
+	(void)ino;
+	(void)fi;
+	fuse_reply_err(req, ENOSYS);
+}
+
+static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	char *data = worker_self()->data;
+	ssize_t n = volume_read(front_of(req)->v, ino, data, MIN(size, (size_t)FRONT_IO_MAX_BYTES), (uint64_t)off);
+
+	(void)fi;
+	if (n < 0)
+		fuse_reply_err(req, (int)-n);
+	else
+		fuse_reply_buf(req, data, (size_t)n);
+}
+
+static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	struct front *f = front_of(req);
+	uint64_t at = (uint64_t)off;
+	unsigned flags = 0;
+	ssize_t n;
+
+	/* The kernel's end of file may be older than ours. A page of a mapping (writepage) goes where it is. */
+	if ((fi->flags & O_APPEND) && !fi->writepage)
+		flags |= WRITE_APPEND;
+	if (worker_self()->kill_suidgid)
+		flags |= WRITE_KILL_SUIDGID;
+	n = volume_write(f->v, ino, buf, size, (uint64_t)off, flags, &at);
+	if (n < 0) {
+		fuse_reply_err(req, (int)-n);
+		return;
+	}
+	fuse_reply_write(req, (size_t)n);
+	if ((flags & WRITE_APPEND) && at != (uint64_t)off) /* the kernel cached the bytes in the wrong place */
+		notifier_push_inode(f->notifier, ino);
+}
+
+static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	(void)ino;
+	(void)datasync;
+	(void)fi;
+	syncer_add(front_of(req)->syncer, req);
+}
+
+static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi)
+{
+	(void)fi;
+	if (off < 0 || len <= 0)
+		fuse_reply_err(req, EINVAL);
+	else
+		fuse_reply_err(req, -volume_fallocate(front_of(req)->v, ino, mode, (uint64_t)off, (uint64_t)len));
+}
+
+static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
+{
+	int64_t at;
+
+	(void)fi;
+	if (whence != SEEK_DATA && whence != SEEK_HOLE) {
+		fuse_reply_err(req, EINVAL);
+		return;
+	}
+	at = off < 0 ? -ENXIO : volume_seek(front_of(req)->v, ino, (uint64_t)off, whence);
+	if (at < 0)
+		fuse_reply_err(req, (int)-at);
+	else
+		fuse_reply_lseek(req, at);
+}
+
+/* ---- listings ------------------------------------------------------------------------------------------------------- */
+
+struct listing {
+	fuse_req_t req;
+	char *out;
+	size_t cap_bytes, len_bytes;
+	bool plus;
+	uint64_t *counted; /* inodes handed out, to be taken back if the reply fails */
+	size_t n_counted;
+};
+
+static bool list_entry(void *ctx, const char *name, size_t name_len, uint64_t cookie, const struct attr *a)
+{
+	struct listing *l = ctx;
+	struct fuse_entry_param e = entry_of(a, CACHE_SECONDS);
+	bool dot = strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+	size_t left = l->cap_bytes - l->len_bytes, need;
+
+	(void)name_len;
+	if (dot) /* the kernel does not count these */
+		e.ino = 0;
+	if (l->plus)
+		need = fuse_add_direntry_plus(l->req, l->out + l->len_bytes, left, name, &e, (off_t)cookie);
+	else
+		need = fuse_add_direntry(l->req, l->out + l->len_bytes, left, name, &e.attr, (off_t)cookie);
+	if (need > left)
+		return false;
+	l->len_bytes += need;
+	if (l->plus && !dot) {
+		known_add(front_of(l->req), a->ino);
+		l->counted[l->n_counted++] = a->ino;
+	}
+	return true;
+}
+
+static void list_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
+{
+	struct listing l = { .req = req, .out = worker_self()->data, .plus = plus };
+	struct front *f = front_of(req);
+	int rc;
+
+	l.cap_bytes = MIN(size, (size_t)FRONT_IO_MAX_BYTES);
+	if (plus) /* an entry of a listing with attributes takes 152 bytes and its name */
+		l.counted = xmalloc((l.cap_bytes / 152 + 1) * sizeof(*l.counted));
+	entries_begin();
+	rc = volume_readdir(f->v, ino, (uint64_t)off, list_entry, &l);
+	if (rc < 0 && l.len_bytes == 0)
+		rc = fuse_reply_err(req, -rc);
+	else
+		rc = fuse_reply_buf(req, l.out, l.len_bytes);
+	for (size_t i = 0; rc != 0 && i < l.n_counted; i++)
+		known_drop(f, l.counted[i], 1);
+	entries_end();
+	free(l.counted);
+}
+
+static void op_readdir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	(void)fi;
+	list_dir(req, ino, size, off, false);
+}
+
+static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+{
+	(void)fi;
+	list_dir(req, ino, size, off, true);
+}
+
+/* ---- xattrs --------------------------------------------------------------------------------------------------------- */
+
+/* ACLs are not enforced here, so none can be stored: who sets one must hear of it. */
+static bool is_acl(const char *key)
+{
+	return strncmp(key, "system.posix_acl_", 17) == 0;
+}
+
+static void reply_xattr(fuse_req_t req, ssize_t n, const char *buf, size_t size)
+{
+	if (n < 0)
+		fuse_reply_err(req, (int)-n);
+	else if (size == 0)
+		fuse_reply_xattr(req, (size_t)n);
+	else
+		fuse_reply_buf(req, buf, (size_t)n);
+}
+
+static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *key, size_t size)
+{
+	char *data = worker_self()->data;
+	size_t cap = MIN(size, (size_t)FRONT_IO_MAX_BYTES);
+
+	reply_xattr(req, is_acl(key) ? -EOPNOTSUPP : volume_getxattr(front_of(req)->v, ino, key, data, cap), data, size);
+}
+
+static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+{
+	char *data = worker_self()->data;
+
+	reply_xattr(req, volume_listxattr(front_of(req)->v, ino, data, MIN(size, (size_t)FRONT_IO_MAX_BYTES)), data, size);
+}
+
+static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *key, const char *value, size_t size, int flags)
+{
+	fuse_reply_err(req, is_acl(key) ? EOPNOTSUPP : -volume_setxattr(front_of(req)->v, ino, key, value, size, flags));
+}
+
+static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *key)
+{
+	fuse_reply_err(req, is_acl(key) ? EOPNOTSUPP : -volume_removexattr(front_of(req)->v, ino, key));
+}
+
+const struct fuse_lowlevel_ops front_ops = {
+	.init = op_init,
+	.lookup = op_lookup,
+	.forget = op_forget,
+	.forget_multi = op_forget_multi,
+	.getattr = op_getattr,
+	.setattr = op_setattr,
+	.readlink = op_readlink,
+	.mknod = op_mknod,
+	.mkdir = op_mkdir,
+	.unlink = op_unlink,
+	.rmdir = op_rmdir,
+	.symlink = op_symlink,
+	.rename = op_rename,
+	.link = op_link,
+	.open = op_open,
+	.read = op_read,
+	.write = op_write,
+	.fsync = op_fsync,
+	.opendir = op_open,
+	.readdir = op_readdir,
+	.readdirplus = op_readdirplus,
+	.fsyncdir = op_fsync,
+	.statfs = op_statfs,
+	.setxattr = op_setxattr,
+	.getxattr = op_getxattr,
+	.listxattr = op_listxattr,
+	.removexattr = op_removexattr,
+	.fallocate = op_fallocate,
+	.lseek = op_lseek,
+};

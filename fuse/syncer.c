@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The syncer: a thread that answers fsync. A commit takes milliseconds, and with -o sync=peer a round trip; were it done by the
+ * workers, two fsyncs would stop all reading and writing. All requests that wait when a commit begins are answered by it.
+ */
+#include "fuse/internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "util/log.h"
+#include "util/util.h"
+
+struct syncer {
+	struct front *front;
+	pthread_t thread;
+	pthread_mutex_t lock; /* protects all below */
+	pthread_cond_t changed;
+	fuse_req_t *waiting;  /* bounded by the threads that can call fsync */
+	size_t n, cap;
+	bool stop;
+};
+
+static void commit_and_answer(struct syncer *s, fuse_req_t *list, size_t n)
+{
+	struct front *f = s->front;
+	int rc = f->fsync_hook ? f->fsync_hook(f->hook_ctx) : volume_commit(f->v);
+
+	for (size_t i = 0; i < n; i++)
+		fuse_reply_err(list[i], -rc);
+	free(list);
+}
+
+static void *syncer_main(void *arg)
+{
+	struct syncer *s = arg;
+
+	log_thread_name("syncer");
+	pthread_mutex_lock(&s->lock);
+	while (s->n > 0 || !s->stop) {
+		fuse_req_t *list = s->waiting;
+		size_t n = s->n;
+
+		if (n == 0) {
+			pthread_cond_wait(&s->changed, &s->lock);
+			continue;
+		}
+		s->waiting = NULL;
+		s->n = s->cap = 0;
+		pthread_mutex_unlock(&s->lock);
+		commit_and_answer(s, list, n);
+		pthread_mutex_lock(&s->lock);
+	}
+	pthread_mutex_unlock(&s->lock);
+	return NULL;
+}
+
+struct syncer *syncer_start(struct front *f)
+{
+	struct syncer *s = xcalloc(1, sizeof(*s));
+
+	s->front = f;
+	pthread_mutex_init(&s->lock, NULL);
+	pthread_cond_init(&s->changed, NULL);
+	if (pthread_create(&s->thread, NULL, syncer_main, s) != 0) {
+		free(s);
+		return NULL;
+	}
+	return s;
+}
+
+void syncer_add(struct syncer *s, fuse_req_t req)
+{
+	pthread_mutex_lock(&s->lock);
+	if (s->n == s->cap) {
+		s->cap = s->cap ? s->cap * 2 : 8;
+		s->waiting = xrealloc(s->waiting, s->cap * sizeof(*s->waiting));
+	}
+	s->waiting[s->n++] = req;
+	pthread_cond_signal(&s->changed);
+	pthread_mutex_unlock(&s->lock);
+}
+
+void syncer_stop(struct syncer *s)
+{
+	pthread_mutex_lock(&s->lock);
+	s->stop = true;
+	pthread_cond_signal(&s->changed);
+	pthread_mutex_unlock(&s->lock);
+	pthread_join(s->thread, NULL);
+	pthread_cond_destroy(&s->changed);
+	pthread_mutex_destroy(&s->lock);
+	free(s->waiting);
+	free(s);
+}
