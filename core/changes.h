@@ -19,7 +19,7 @@
 
 #include "core/tree.h"
 
-enum entity { ENT_NEW = 0, ENT_CONTENT = 1, ENT_MODE = 2, ENT_OWNER = 3, ENT_TIMES = 4 };
+/* enum entity, struct change_row, struct lineage: db/rows.h */
 
 int changes_touch(struct volume *v, uint64_t ino, enum entity what);
 int changes_touch_xattr(struct volume *v, uint64_t ino, const char *key);
@@ -32,11 +32,6 @@ int changes_touch_shrink(struct volume *v, uint64_t ino, uint64_t size_bytes);
 /* Everything of the inode anew, as for a peer that does not have it: ENT_NEW, all xattrs, whole content. */
 int changes_touch_whole(struct volume *v, uint64_t ino);
 
-struct change_row {
-	uint64_t grp, seen;
-	uint64_t shrunk_to; /* ENT_CONTENT only; UINT64_MAX: never shrunk */
-	uint64_t child;     /* links only */
-};
 /* -ENOENT: clean. */
 int changes_get(struct volume *v, uint64_t ino, enum entity what, struct change_row *out);
 int changes_get_xattr(struct volume *v, uint64_t ino, const char *key, struct change_row *out);
@@ -65,17 +60,12 @@ bool changes_any_after(struct volume *v, uint64_t after); /* is there a row with
 int skip_put(struct volume *v, uint64_t link, uint64_t seen); /* keeps the lower one */
 int skip_drop(struct volume *v, uint64_t link);
 
-/* Primary: what became of the secondary's entity: inode src lives on in dst since group grp (alias or conflict copy). kind 'i' or 'l'. */
-struct lineage {
-	uint64_t src, dst, grp;
-	char kind;  /* 'l' link alias, 'a' inode alias, 'c' conflict copy of src's bytes, 'b' dst holds src's bytes as a base only */
-};
+/* Primary: what became of the secondary's entities: struct lineage. */
 int lineage_put(struct volume *v, const struct lineage *l);             /* replaces (kind class, src) */
 int lineage_get(struct volume *v, bool link, uint64_t src, struct lineage *out); /* -ENOENT */
 int lineage_purge(struct volume *v, uint64_t upto);                     /* grp <= upto */
 
 /* A conflict row, inserted or replaced; local and replicated alike (table conflict, change tracked by grp). */
-struct conflict;
 int conflict_put(struct volume *v, const struct conflict *c, bool from_peer);
 typedef int (*conflict_fn)(void *ctx, const struct conflict *c);
 int conflict_changed(struct volume *v, uint64_t after, uint64_t upto, conflict_fn fn, void *ctx);

@@ -34,14 +34,52 @@ struct volume {
 	void *dirty_ctx;
 	char *fault;
 	int lock_fd;
+
+	pthread_cond_t commit_done; /* a shared commit ended */
+	bool committing;            /* somebody flushes data without the lock and will then commit the open group */
+	bool group_kept;            /* the open group holds housekeeping that must be stored, but makes no group of its own */
+	bool became_open;           /* dirty_fn is owed */
+	uint64_t group_opened_ms;   /* wall clock */
+	uint64_t saved_acked, saved_applied; /* as when the group was opened, for a rollback */
+	struct map orphans;         /* inodes without a link that are still referenced; table orphan */
+	struct map touched;         /* ino << 3 | entity: has a change row of the open group already; a bounded cache */
+	struct map noticed;         /* peer_apply: inodes that need no (other) notice: made in this group, or listed already */
+	bool pending_stale;         /* info.pending_* must be counted again */
+	uint64_t pending_counted_ms, pending_cost_ms;
+	bool conflicts_stale;
+	uint64_t room_checked_ms;   /* when the host's free space was looked at; 0 never */
+	bool room_short;
 };
 
 /* Is an old version (born, origin) still needed when superseded now? The one place that decides retention. */
 bool history_wanted(const struct volume *v, uint64_t born, enum origin origin);
 /* Whoever changes anything in the open group says so (sets group_wrote). */
 void group_mark(struct volume *v);
+/* The same for housekeeping (acks, settings, notes): it is stored with the next commit but makes no group, so that
+ * two idle sides do not answer each other's acks with new groups for ever. */
+void group_keep(struct volume *v);
+/* Commit the open group, if any. Lock held; flushes data under it. -EIO and a fault if it fails. */
+int group_commit_locked(struct volume *v);
+/* Roll the open group back, become read-only; `why` for people. Returns -EIO. */
+int group_fault(struct volume *v, const char *why);
+/* volume_unlock, then a commit if the group has grown beyond opt.group_max_bytes. Local calls that write data end with it. */
+void volume_leave(struct volume *v);
+/* -ENOSPC when the host is nearly out of space (the reserve is for commits and for the peer's changes). 0 while peer_apply. */
+int volume_room(struct volume *v);
+bool volume_is_orphan(const struct volume *v, uint64_t ino);
+
+/* tree.c and names.c, for local calls. */
+int tree_inode_insert(struct volume *v, const struct inode *in); /* as tree_inode_put, of an inode known to be new */
+int tree_touch_dir(struct volume *v, uint64_t dir, int64_t now_ns); /* mtime and ctime of a directory, recorded as a local change */
+int tree_set_ctime(struct volume *v, uint64_t ino, int64_t now_ns); /* in place, not recorded */
+void attr_fill(struct volume *v, const struct inode *in, struct attr *out);
+int names_unlink(struct volume *v, const struct dentry *d);   /* lock held, group open: a checked, recorded removal of a link */
+int names_replace(struct volume *v, const struct dentry *from, const struct dentry *over); /* rename `from` to the place of `over` */
+char *path_of_link(struct volume *v, const struct dentry *d); /* malloc'd or NULL */
+void changes_forget_inode_cache(struct volume *v, uint64_t ino);
 void notice_inode(struct volume *v, uint64_t ino); /* no-ops unless peer_apply */
 void notice_entry(struct volume *v, uint64_t parent, const char *name, size_t name_len);
+void notice_delete(struct volume *v, uint64_t parent, uint64_t child, const char *name, size_t name_len);
 
 /* Called by volume.c on the data store (core/data_store.c); lock held except where said. */
 int data_store_format(const char *dir, struct err *err);

@@ -13,6 +13,8 @@
  *   - inode.nlink follows the dentries (directories: 2 + subdirectories).
  *   - An inode without links and without lookup count is purged (rows archived, blocks to history or free) at the end of
  *     the operation (tree_reap), unless the caller links it again before.
+ *   - nlink, and ctime when a link, a name or an xattr of the inode changes, are updated in place: they make no version and
+ *     no change row (each side's own). A directory's mtime is versioned and recorded (ENT_TIMES).
  *   - They do not touch the change set: changes_* does, and the callers decide (local writes do, the peer's do not).
  *   - Peer-side callers get notices for free: tree_* and data_* add them to the volume's list while `v->peer_apply` is set
  *     (between volume_apply_begin and _commit).
@@ -24,6 +26,14 @@
 
 void volume_lock(struct volume *v);
 void volume_unlock(struct volume *v);
+
+/* The counters, for a caller that holds the lock (volume_info would take it). */
+struct volume_ids {
+	uint64_t committed, cut, acked, applied;
+	unsigned slot;
+	enum role role;
+};
+void volume_ids(struct volume *v, struct volume_ids *out);
 
 /* Open a group if none is open. Lock held. -EROFS when the volume is faulted. */
 int group_open(struct volume *v);
@@ -38,31 +48,30 @@ uint64_t group_number(struct volume *v); /* of the open group; 0 if none */
 int volume_apply_begin(struct volume *v);
 int volume_apply_commit(struct volume *v, uint64_t n_applied);
 void volume_apply_abort(struct volume *v);
+/* As volume_setting_set, for a caller that holds the lock (between apply_begin and apply_commit): same transaction. */
+int setting_put(struct volume *v, const char *key, const char *value);
 
-enum origin { ORIGIN_LOCAL = 0, ORIGIN_PEER = 1 };
+/* enum origin, struct inode, struct dentry: db/rows.h */
 
-struct inode {
-	uint64_t ino, size_bytes, shrunk_to; /* shrunk_to: lowest size since the last cut (UINT64_MAX: none); see changes.h */
-	uint32_t mode, uid, gid, rdev, nlink;
-	int64_t atime_ns, mtime_ns, ctime_ns; /* since the epoch, saturated */
-	uint64_t born, cborn;                 /* group of this row's version; of the last change of size or data */
-	uint8_t origin, corigin;
-	uint16_t target_len;
-	char target[SYMLINK_MAX_BYTES + 1];   /* symlinks; NUL-terminated */
-};
-
-struct dentry {
-	uint64_t link, parent, child, born;
-	uint8_t origin;
-	uint8_t name_len;
-	char name[NAME_MAX_BYTES + 1]; /* NUL-terminated */
+/*
+ * A *view* picks one version of each thing out of current and old rows:
+ *   VIEW_NOW         the current one
+ *   at group g       born <= g < died. What a shipment cut at g must send.
+ *   peer's view at s the latest version with born <= s or origin == ORIGIN_PEER: what the peer had when it had seen our groups
+ *                    up to s and nothing later, plus what it sent us itself. The base of a three-way merge.
+ */
+struct view {
+	enum { VIEW_NOW, VIEW_AT, VIEW_PEER } kind;
+	uint64_t group;
 };
 
 uint64_t id_new(struct volume *v); /* for inodes and links alike */
+uint64_t id_peek(struct volume *v); /* what id_new would return next: all ids of our slot below it were handed out */
 
 int tree_inode_get(struct volume *v, uint64_t ino, struct inode *out);           /* -ENOENT */
 /* Insert or replace; archives the old version. born is set by it; origin from in; cborn/corigin are taken from `in` as they are
- * (whoever changes size or data sets cborn = group_number). nlink is taken from `in` only for a new row. */
+ * (whoever changes size or data sets cborn = group_number). nlink is taken from `in` only for a new row: give 0, also for a
+ * directory; tree_link_put and tree_link_drop count. */
 int tree_inode_put(struct volume *v, const struct inode *in);
 
 int tree_lookup(struct volume *v, uint64_t parent, const char *name, size_t name_len, struct dentry *out); /* -ENOENT */
@@ -87,27 +96,21 @@ uint64_t tree_parent_of_dir(struct volume *v, uint64_t dir);
 int tree_reap(struct volume *v, uint64_t ino);
 
 ssize_t tree_xattr_get(struct volume *v, uint64_t ino, const char *key, void *buf, size_t cap_bytes); /* -ENODATA, -ERANGE */
+/* The same in a view; -ENODATA where the view has no such key. */
+ssize_t tree_xattr_get_view(struct volume *v, uint64_t ino, const char *key, struct view view, void *buf, size_t cap_bytes);
 /* value NULL removes (-ENODATA if absent). */
 int tree_xattr_put(struct volume *v, uint64_t ino, const char *key, const void *value, size_t len_bytes, enum origin origin);
 typedef int (*tree_xattr_fn)(void *ctx, const char *key, const void *value, size_t len_bytes);
 int tree_xattrs(struct volume *v, uint64_t ino, tree_xattr_fn fn, void *ctx);
 
 /* ---- the past ----------------------------------------------------------------------------------------------------- */
-/*
- * A *view* picks one version of each thing out of current and old rows:
- *   VIEW_NOW         the current one
- *   at group g       born <= g < died. What a shipment cut at g must send.
- *   peer's view at s the latest version with born <= s or origin == ORIGIN_PEER: what the peer had when it had seen our groups
- *                    up to s and nothing later, plus what it sent us itself. The base of a three-way merge.
- */
-struct view {
-	enum { VIEW_NOW, VIEW_AT, VIEW_PEER } kind;
-	uint64_t group;
-};
 /* -ENOENT: no such version (never was, not born yet, or already dropped from history). For VIEW_PEER size_bytes comes from the
  * latest version whose *content* qualifies (cborn <= s or corigin == peer). */
 int tree_inode_view(struct volume *v, uint64_t ino, struct view view, struct inode *out);
 int tree_link_view(struct volume *v, uint64_t link, struct view view, struct dentry *out);
+/* Links as the view has them: of a child; of a directory. In order of link id; only those within the history kept. */
+int tree_links_of_view(struct volume *v, uint64_t ino, struct view view, tree_dentry_fn fn, void *ctx);
+int tree_children_view(struct volume *v, uint64_t dir, struct view view, tree_dentry_fn fn, void *ctx);
 /* Bring a purged inode back to the current tables from the view: row (nlink 0), xattrs and extents (old extents move back, no data is
  * copied). -EEXIST if it is alive, -ENOENT if the view has no such inode. The caller links it before tree_reap could see it. */
 int tree_inode_revive(struct volume *v, uint64_t ino, struct view view);

@@ -32,6 +32,7 @@
 #include <sys/types.h>
 #include <time.h>
 
+#include "db/rows.h"
 #include "util/err.h"
 
 #define INO_ROOT UINT64_C(1)
@@ -42,8 +43,7 @@
 
 #define BLOCK_BYTES 4096u
 #define BLOCK_SHIFT 12
-#define NAME_MAX_BYTES 255u
-#define SYMLINK_MAX_BYTES 4095u
+/* NAME_MAX_BYTES and SYMLINK_MAX_BYTES: db/rows.h */
 #define XATTR_NAME_MAX_BYTES 255u
 #define XATTR_VALUE_MAX_BYTES 65536u
 /* 8 EiB - 4 KiB would be the type's; 2^53 keeps all arithmetic of blocks and bytes far from overflow. */
@@ -104,9 +104,12 @@ int volume_setting_set(struct volume *v, const char *key, const char *value);
 int volume_setting_set_now(struct volume *v, const char *key, const char *value);
 
 /* Become half of a pair: records role, generation and slot of the peer; from now on changes are recorded. Everything that exists
- * is entered into the change set (the first shipment is the whole tree). -EEXIST if paired already. Commits. */
+ * is entered into the change set (the first shipment is the whole tree). -EEXIST if paired already. Commits. What it is told about
+ * the peer is kept as the settings peer_slot, peer_node_id and peer_name. */
 int volume_pair(struct volume *v, enum role role, uint64_t generation, unsigned peer_slot, const char *peer_node_id,
                 const char *peer_name, struct err *err);
+/* Of a pair already: another role and generation (a switch, or promotion). Commits. */
+int volume_set_role(struct volume *v, enum role role, uint64_t generation);
 
 /* ---- callbacks; called without the volume's lock, from the thread that caused them; must not block for long ------- */
 
@@ -197,20 +200,7 @@ char *volume_path(struct volume *v, uint64_t ino);
 
 /* ---- conflicts: rows that both sides have ------------------------------------------------------------------------ */
 
-struct conflict {
-	uint64_t id;
-	char kind[12], outcome[12]; /* words of docs: content name move delete attribute xattr / kept-both merged primary secondary restored */
-	char *rule, *path;          /* text; path as it was then, "/a/b" */
-	uint64_t ino;               /* the file at path, 0 if none */
-	uint64_t when_ms;
-	struct conflict_version {
-		char node[33];
-		char *path;         /* NULL if not kept */
-		uint64_t ino;       /* where these bytes live now, 0 if nowhere */
-		uint64_t written_ms;
-	} version[2];               /* [0] the primary's, [1] the secondary's */
-	bool resolved;
-};
+/* struct conflict: db/rows.h */
 void conflict_release(struct conflict *c);
 /* All rows in order of id; malloc'd array (conflict_release each, then free). Version paths are given as they are now, by inode. */
 int volume_conflicts(struct volume *v, struct conflict **out, size_t *n);

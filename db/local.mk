@@ -1,5 +1,13 @@
 # SPDX-License-Identifier: MIT
 noinst_LIBRARIES += db/libdb.a
 db_libdb_a_SOURCES = \
+	db/change_rows.c db/change_rows.h \
 	db/db.c db/db.h \
-	db/schema.c db/schema.h
+	db/dentry_rows.c db/dentry_rows.h \
+	db/extent_rows.c db/extent_rows.h \
+	db/inode_rows.c db/inode_rows.h \
+	db/meta_rows.c db/meta_rows.h \
+	db/note_rows.c db/note_rows.h \
+	db/rows.h \
+	db/schema.c db/schema.h \
+	db/xattr_rows.c db/xattr_rows.h

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * change_rows: the change set's tables change_inode, change_xattr, change_dentry, change_extent. Rules in core/changes.h; thread rule
+ * and errors as db.h; -ENOENT where there is no such row. A put of a row that exists raises grp, keeps seen.
+ */
+#ifndef TWINFS_DB_CHANGE_ROWS_H
+#define TWINFS_DB_CHANGE_ROWS_H
+
+#include "db/db.h"
+#include "db/rows.h"
+
+/* shrunk_to UINT64_MAX: not shrunk; the lower one stays. */
+int change_inode_put(struct db *db, uint64_t ino, enum entity what, uint64_t grp, uint64_t seen, uint64_t shrunk_to);
+/* Raise grp of a row that exists: 1, or 0 if there is none. */
+int change_inode_raise(struct db *db, uint64_t ino, enum entity what, uint64_t grp);
+int change_inode_get(struct db *db, uint64_t ino, enum entity what, struct change_row *out);
+int change_inode_drop(struct db *db, uint64_t ino, enum entity what);
+
+int change_xattr_put(struct db *db, uint64_t ino, const char *key, uint64_t grp, uint64_t seen);
+int change_xattr_get(struct db *db, uint64_t ino, const char *key, struct change_row *out);
+int change_xattr_drop(struct db *db, uint64_t ino, const char *key);
+
+/* A new row's seen is lowered to the link's skip note. fresh: group if the link is made now, else 0; kept if the row exists. */
+int change_link_put(struct db *db, uint64_t link, uint64_t child, uint64_t grp, uint64_t seen, uint64_t fresh);
+int change_link_get(struct db *db, uint64_t link, struct change_row *out);
+int change_link_drop(struct db *db, uint64_t link);
+/* Drop the row if its fresh > cut: 1 dropped, 0 not. */
+int change_link_drop_fresh(struct db *db, uint64_t link, uint64_t cut);
+
+/* Enter [off, off + len) for grp; splits, merges and replaces what is there. */
+int change_range_put(struct db *db, uint64_t ino, uint64_t off, uint64_t len_bytes, uint64_t grp);
+int change_range_cut(struct db *db, uint64_t ino, uint64_t size_bytes); /* nothing from size on */
+int change_range_drop(struct db *db, uint64_t ino);                    /* all of the inode */
+
+int change_rows_forget_inode(struct db *db, uint64_t ino); /* inode, xattr and extent rows */
+int change_rows_purge(struct db *db, uint64_t upto);
+int change_rows_any_after(struct db *db, uint64_t after);  /* 1, 0 or negative */
+/* Enter the whole tree as changed in grp, seen 0; `primary`: also the attributes of the inodes below `first_own`. */
+int change_rows_enter_all(struct db *db, uint64_t grp, bool primary, uint64_t first_own);
+
+struct change_totals {
+	uint64_t rows, range_bytes, oldest_grp; /* oldest_grp 0: no row */
+};
+int change_rows_totals(struct db *db, struct change_totals *out); /* reads the whole change set */
+
+/* after < grp <= upto; another value than 0 from fn ends the walk and is returned. */
+typedef int (*change_inode_fn)(void *ctx, uint64_t ino, enum entity what, const struct change_row *row);
+typedef int (*change_xattr_fn)(void *ctx, uint64_t ino, const char *key, const struct change_row *row);
+typedef int (*change_link_fn)(void *ctx, uint64_t link, const struct change_row *row);
+typedef int (*change_range_fn)(void *ctx, uint64_t ino, uint64_t off, uint64_t len_bytes, uint64_t grp);
+int change_inodes(struct db *db, uint64_t after, uint64_t upto, change_inode_fn fn, void *ctx);
+int change_xattrs(struct db *db, uint64_t after, uint64_t upto, change_xattr_fn fn, void *ctx);
+int change_links(struct db *db, uint64_t after, uint64_t upto, change_link_fn fn, void *ctx);
+int change_ranges(struct db *db, uint64_t ino, uint64_t after, uint64_t upto, change_range_fn fn, void *ctx);
+
+#endif

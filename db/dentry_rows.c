@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+#include "db/dentry_rows.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define COLS "link, parent, name, child, born, origin"
+
+static void read_row(sqlite3_stmt *s, struct dentry *out)
+{
+	size_t len = (size_t)sqlite3_column_bytes(s, 2);
+	const void *name = sqlite3_column_blob(s, 2);
+
+	if (len > NAME_MAX_BYTES)
+		len = NAME_MAX_BYTES;
+	out->link = db_col_u64(s, 0);
+	out->parent = db_col_u64(s, 1);
+	out->name_len = (uint8_t)len;
+	if (len > 0)
+		memcpy(out->name, name, len);
+	out->name[len] = '\0';
+	out->child = db_col_u64(s, 3);
+	out->born = db_col_u64(s, 4);
+	out->origin = (uint8_t)db_col_u64(s, 5);
+}
+
+static int get_one(struct db *db, sqlite3_stmt *s, struct dentry *out)
+{
+	int rc = db_step(db, s);
+
+	if (rc != 1)
+		return rc < 0 ? rc : -ENOENT;
+	read_row(s, out);
+	db_done(s);
+	return 0;
+}
+
+int dentry_row_get(struct db *db, uint64_t link, struct dentry *out)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT " COLS " FROM dentry WHERE link = ?1");
+
+	DB_BIND_INTS(s, 1, link);
+	return get_one(db, s, out);
+}
+
+int dentry_row_find(struct db *db, uint64_t parent, const char *name, size_t name_len, struct dentry *out)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT " COLS " FROM dentry WHERE parent = ?1 AND name = ?2");
+
+	DB_BIND_INTS(s, 1, parent);
+	db_bind_blob(s, 2, name, name_len);
+	return get_one(db, s, out);
+}
+
+int dentry_row_put(struct db *db, const struct dentry *d)
+{
+	sqlite3_stmt *s = db_stmt(db, "INSERT INTO dentry(link, parent, child, born, origin, name) VALUES(?1,?2,?3,?4,?5,?6)"
+	                              " ON CONFLICT(link) DO UPDATE SET parent = ?2, child = ?3, born = ?4, origin = ?5, name = ?6");
+
+	DB_BIND_INTS(s, 1, d->link, d->parent, d->child, d->born, d->origin);
+	db_bind_blob(s, 6, d->name, d->name_len);
+	return db_run(db, s);
+}
+
+int dentry_row_delete(struct db *db, uint64_t link)
+{
+	return DB_RUN(db, "DELETE FROM dentry WHERE link = ?1", link);
+}
+
+int dentry_row_archive(struct db *db, uint64_t link, uint64_t died)
+{
+	return DB_RUN(db, "INSERT INTO old_dentry(" COLS ", died) SELECT " COLS ", ?2 FROM dentry WHERE link = ?1", link, died);
+}
+
+int dentry_row_forget(struct db *db, uint64_t upto)
+{
+	return DB_RUN(db, "DELETE FROM old_dentry WHERE died <= ?1", upto);
+}
+
+static int walk(struct db *db, sqlite3_stmt *s, dentry_row_fn fn, void *ctx)
+{
+	struct dentry d;
+	int rc;
+
+	while ((rc = db_step(db, s)) == 1) {
+		read_row(s, &d);
+		rc = fn(ctx, &d);
+		if (rc != 0) {
+			db_done(s);
+			break;
+		}
+	}
+	return rc;
+}
+
+int dentry_rows_of_child(struct db *db, uint64_t child, dentry_row_fn fn, void *ctx)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT " COLS " FROM dentry WHERE child = ?1 ORDER BY link");
+
+	DB_BIND_INTS(s, 1, child);
+	return walk(db, s, fn, ctx);
+}
+
+int dentry_rows_of_parent(struct db *db, uint64_t parent, uint64_t after, dentry_row_fn fn, void *ctx)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT " COLS " FROM dentry INDEXED BY dentry_parent WHERE parent = ?1 AND link > ?2"
+	                              " ORDER BY link");
+
+	DB_BIND_INTS(s, 1, parent, after);
+	return walk(db, s, fn, ctx);
+}
+
+bool dentry_rows_any(struct db *db, uint64_t parent)
+{
+	uint64_t one;
+
+	return DB_GET(db, "SELECT 1 FROM dentry WHERE parent = ?1 LIMIT 1", &one, parent) != 0;
+}
+
+int dentry_row_at(struct db *db, uint64_t link, uint64_t group, struct dentry *out)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT " COLS " FROM dentry WHERE link = ?1 AND born <= ?2 UNION ALL"
+	                              " SELECT " COLS " FROM old_dentry WHERE link = ?1 AND born <= ?2 AND died > ?2 LIMIT 1");
+
+	DB_BIND_INTS(s, 1, link, group);
+	return get_one(db, s, out);
+}
+
+int dentry_row_peer(struct db *db, uint64_t link, uint64_t seen, struct dentry *out)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT " COLS ", died FROM (SELECT " COLS ", 0 AS died FROM dentry WHERE link = ?1"
+	                              " UNION ALL SELECT " COLS ", died FROM old_dentry WHERE link = ?1)"
+	                              " WHERE born <= ?2 OR origin = 1 ORDER BY born DESC LIMIT 1");
+	uint64_t died;
+	int rc;
+
+	DB_BIND_INTS(s, 1, link, seen);
+	rc = db_step(db, s);
+	if (rc != 1)
+		return rc < 0 ? rc : -ENOENT;
+	read_row(s, out);
+	died = db_col_u64(s, 6);
+	db_done(s);
+	/* As for inodes: the peer knew of nothing later, so it knew it deleted. */
+	return died != 0 && died <= seen ? -ENOENT : 0;
+}
+
+static int walk_ids(struct db *db, sqlite3_stmt *s, link_id_fn fn, void *ctx)
+{
+	int rc;
+
+	while ((rc = db_step(db, s)) == 1) {
+		rc = fn(ctx, db_col_u64(s, 0));
+		if (rc != 0) {
+			db_done(s);
+			break;
+		}
+	}
+	return rc;
+}
+
+int dentry_rows_ever_child(struct db *db, uint64_t child, link_id_fn fn, void *ctx)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT link FROM dentry WHERE child = ?1 UNION SELECT link FROM old_dentry"
+	                              " WHERE child = ?1 ORDER BY link");
+
+	DB_BIND_INTS(s, 1, child);
+	return walk_ids(db, s, fn, ctx);
+}
+
+int dentry_rows_ever_parent(struct db *db, uint64_t parent, link_id_fn fn, void *ctx)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT link FROM dentry WHERE parent = ?1 UNION SELECT link FROM old_dentry"
+	                              " WHERE parent = ?1 ORDER BY link");
+
+	DB_BIND_INTS(s, 1, parent);
+	return walk_ids(db, s, fn, ctx);
+}

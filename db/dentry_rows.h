@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/* dentry_rows: tables dentry and old_dentry. Thread rule and errors as db.h; -ENOENT where there is no such row. */
+#ifndef TWINFS_DB_DENTRY_ROWS_H
+#define TWINFS_DB_DENTRY_ROWS_H
+
+#include "db/db.h"
+#include "db/rows.h"
+
+typedef int (*dentry_row_fn)(void *ctx, const struct dentry *d); /* another value than 0 ends the walk and is returned */
+
+int dentry_row_get(struct db *db, uint64_t link, struct dentry *out);
+int dentry_row_find(struct db *db, uint64_t parent, const char *name, size_t name_len, struct dentry *out);
+/* Insert or replace the row with this link id. */
+int dentry_row_put(struct db *db, const struct dentry *d);
+int dentry_row_delete(struct db *db, uint64_t link);
+int dentry_row_archive(struct db *db, uint64_t link, uint64_t died);
+int dentry_row_forget(struct db *db, uint64_t upto);
+/* In order of link id, with link > after. */
+int dentry_rows_of_child(struct db *db, uint64_t child, dentry_row_fn fn, void *ctx);
+int dentry_rows_of_parent(struct db *db, uint64_t parent, uint64_t after, dentry_row_fn fn, void *ctx);
+bool dentry_rows_any(struct db *db, uint64_t parent);
+
+/* Views; see core/tree.h. */
+int dentry_row_at(struct db *db, uint64_t link, uint64_t group, struct dentry *out);
+int dentry_row_peer(struct db *db, uint64_t link, uint64_t seen, struct dentry *out);
+/* Every link id that was ever (within the history kept) a link to child, or an entry of parent; ascending. */
+typedef int (*link_id_fn)(void *ctx, uint64_t link);
+int dentry_rows_ever_child(struct db *db, uint64_t child, link_id_fn fn, void *ctx);
+int dentry_rows_ever_parent(struct db *db, uint64_t parent, link_id_fn fn, void *ctx);
+
+#endif

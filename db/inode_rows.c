@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: MIT */
+#include "db/inode_rows.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define COLS "ino, mode, uid, gid, rdev, size, nlink, atime, mtime, ctime, target, born, origin, cborn, corigin"
+
+static void read_row(sqlite3_stmt *s, struct inode *out)
+{
+	size_t len = (size_t)sqlite3_column_bytes(s, 10);
+	const void *target = sqlite3_column_blob(s, 10);
+
+	if (len > SYMLINK_MAX_BYTES)
+		len = SYMLINK_MAX_BYTES;
+	out->ino = db_col_u64(s, 0);
+	out->mode = (uint32_t)db_col_u64(s, 1);
+	out->uid = (uint32_t)db_col_u64(s, 2);
+	out->gid = (uint32_t)db_col_u64(s, 3);
+	out->rdev = (uint32_t)db_col_u64(s, 4);
+	out->size_bytes = db_col_u64(s, 5);
+	out->nlink = (uint32_t)db_col_u64(s, 6);
+	out->atime_ns = sqlite3_column_int64(s, 7);
+	out->mtime_ns = sqlite3_column_int64(s, 8);
+	out->ctime_ns = sqlite3_column_int64(s, 9);
+	out->target_len = (uint16_t)len;
+	if (len > 0)
+		memcpy(out->target, target, len);
+	out->target[len] = '\0';
+	out->born = db_col_u64(s, 11);
+	out->origin = (uint8_t)db_col_u64(s, 12);
+	out->cborn = db_col_u64(s, 13);
+	out->corigin = (uint8_t)db_col_u64(s, 14);
+	out->shrunk_to = UINT64_MAX;
+}
+
+static int get_one(struct db *db, sqlite3_stmt *s, struct inode *out)
+{
+	int rc = db_step(db, s);
+
+	if (rc != 1)
+		return rc < 0 ? rc : -ENOENT;
+	read_row(s, out);
+	db_done(s);
+	return 0;
+}
+
+int inode_row_get(struct db *db, uint64_t ino, struct inode *out)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT " COLS " FROM inode WHERE ino = ?1");
+
+	DB_BIND_INTS(s, 1, ino);
+	return get_one(db, s, out);
+}
+
+static void bind_target(sqlite3_stmt *s, int index, const struct inode *in)
+{
+	db_bind_blob(s, index, in->target_len > 0 ? in->target : NULL, in->target_len);
+}
+
+int inode_row_insert(struct db *db, const struct inode *in)
+{
+	sqlite3_stmt *s = db_stmt(db, "INSERT INTO inode(ino, mode, uid, gid, rdev, size, nlink, atime, mtime, ctime, born,"
+	                              " origin, cborn, corigin, target) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)");
+
+	DB_BIND_INTS(s, 1, in->ino, in->mode, in->uid, in->gid, in->rdev, in->size_bytes, in->nlink, (uint64_t)in->atime_ns,
+	             (uint64_t)in->mtime_ns, (uint64_t)in->ctime_ns, in->born, in->origin, in->cborn, in->corigin);
+	bind_target(s, 15, in);
+	return db_run(db, s);
+}
+
+int inode_row_update(struct db *db, const struct inode *in, uint64_t only_born)
+{
+	sqlite3_stmt *s = db_stmt(db, "UPDATE inode SET mode=?2, uid=?3, gid=?4, rdev=?5, size=?6, atime=?7, mtime=?8,"
+	                              " ctime=?9, born=?10, origin=?11, cborn=?12, corigin=?13, target=?15"
+	                              " WHERE ino=?1 AND (?14 = 0 OR born = ?14)");
+	int rc;
+
+	DB_BIND_INTS(s, 1, in->ino, in->mode, in->uid, in->gid, in->rdev, in->size_bytes, (uint64_t)in->atime_ns,
+	             (uint64_t)in->mtime_ns, (uint64_t)in->ctime_ns, in->born, in->origin, in->cborn, in->corigin, only_born);
+	bind_target(s, 15, in);
+	rc = db_run(db, s);
+	return rc ? rc : db_changes(db) > 0;
+}
+
+int inode_row_touch(struct db *db, uint64_t ino, uint64_t born, int64_t time_ns)
+{
+	int rc = DB_RUN(db, "UPDATE inode SET mtime = ?3, ctime = ?3 WHERE ino = ?1 AND born = ?2 AND origin = 0", ino, born,
+	                (uint64_t)time_ns);
+
+	return rc ? rc : db_changes(db) > 0;
+}
+
+int inode_row_set_ctime(struct db *db, uint64_t ino, int64_t ctime_ns)
+{
+	return DB_RUN(db, "UPDATE inode SET ctime = ?2 WHERE ino = ?1", ino, (uint64_t)ctime_ns);
+}
+
+int inode_row_add_nlink(struct db *db, uint64_t ino, int delta)
+{
+	return DB_RUN(db, "UPDATE inode SET nlink = max(nlink + ?2, 0) WHERE ino = ?1", ino, (uint64_t)(int64_t)delta);
+}
+
+int inode_row_delete(struct db *db, uint64_t ino)
+{
+	return DB_RUN(db, "DELETE FROM inode WHERE ino = ?1", ino);
+}
+
+int inode_row_life(struct db *db, uint64_t ino, uint64_t *born, enum origin *origin)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT born, origin FROM inode WHERE ino = ?1");
+	int rc;
+
+	DB_BIND_INTS(s, 1, ino);
+	rc = db_step(db, s);
+	if (rc != 1)
+		return rc < 0 ? rc : -ENOENT;
+	*born = db_col_u64(s, 0);
+	*origin = (enum origin)db_col_u64(s, 1);
+	db_done(s);
+	return 0;
+}
+
+int inode_row_archive(struct db *db, uint64_t ino, uint64_t died)
+{
+	return DB_RUN(db, "INSERT INTO old_inode(" COLS ", died) SELECT " COLS ", ?2 FROM inode WHERE ino = ?1", ino, died);
+}
+
+int inode_row_forget(struct db *db, uint64_t upto)
+{
+	return DB_RUN(db, "DELETE FROM old_inode WHERE died <= ?1", upto);
+}
+
+int inode_row_at(struct db *db, uint64_t ino, uint64_t group, struct inode *out)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT " COLS " FROM inode WHERE ino = ?1 AND born <= ?2 UNION ALL"
+	                              " SELECT " COLS " FROM old_inode WHERE ino = ?1 AND born <= ?2 AND died > ?2 LIMIT 1");
+
+	DB_BIND_INTS(s, 1, ino, group);
+	return get_one(db, s, out);
+}
+
+int inode_row_peer(struct db *db, uint64_t ino, uint64_t seen, struct inode *out)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT " COLS ", died FROM (SELECT " COLS ", 0 AS died FROM inode WHERE ino = ?1"
+	                              " UNION ALL SELECT " COLS ", died FROM old_inode WHERE ino = ?1)"
+	                              " WHERE born <= ?2 OR origin = 1 ORDER BY born DESC LIMIT 1");
+	uint64_t died;
+	int rc;
+
+	DB_BIND_INTS(s, 1, ino, seen);
+	rc = db_step(db, s);
+	if (rc != 1)
+		return rc < 0 ? rc : -ENOENT;
+	read_row(s, out);
+	died = db_col_u64(s, 15);
+	db_done(s);
+	/* Nothing that the peer knew came after it, so it was deleted, and the peer had seen that. */
+	if (died != 0 && died <= seen)
+		return -ENOENT;
+
+	s = db_stmt(db, "SELECT size, cborn, corigin FROM (SELECT size, cborn, corigin, born FROM inode WHERE ino = ?1"
+	                " UNION ALL SELECT size, cborn, corigin, born FROM old_inode WHERE ino = ?1)"
+	                " WHERE cborn <= ?2 OR corigin = 1 ORDER BY born DESC LIMIT 1");
+	DB_BIND_INTS(s, 1, ino, seen);
+	rc = db_step(db, s);
+	if (rc == 1) {
+		out->size_bytes = db_col_u64(s, 0);
+		out->cborn = db_col_u64(s, 1);
+		out->corigin = (uint8_t)db_col_u64(s, 2);
+		db_done(s);
+	}
+	return rc < 0 ? rc : 0;
+}
+
+int orphan_row_put(struct db *db, uint64_t ino)
+{
+	return DB_RUN(db, "INSERT OR IGNORE INTO orphan(ino) VALUES(?1)", ino);
+}
+
+int orphan_row_drop(struct db *db, uint64_t ino)
+{
+	return DB_RUN(db, "DELETE FROM orphan WHERE ino = ?1", ino);
+}
+
+int orphan_rows(struct db *db, void (*fn)(void *ctx, uint64_t ino), void *ctx)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT ino FROM orphan");
+	int rc;
+
+	while ((rc = db_step(db, s)) == 1)
+		fn(ctx, db_col_u64(s, 0));
+	return rc;
+}

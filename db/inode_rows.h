@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* inode_rows: tables inode, old_inode and orphan. Thread rule and errors as db.h; -ENOENT where there is no such row. */
+#ifndef TWINFS_DB_INODE_ROWS_H
+#define TWINFS_DB_INODE_ROWS_H
+
+#include "db/db.h"
+#include "db/rows.h"
+
+int inode_row_get(struct db *db, uint64_t ino, struct inode *out);
+int inode_row_insert(struct db *db, const struct inode *in);
+/* All columns but nlink. 1: done, 0: no such row. `only_born`: only if the row was born in that group (0: always). */
+int inode_row_update(struct db *db, const struct inode *in, uint64_t only_born);
+/* mtime and ctime, if the row is a local version born in group `born`: 1 done, 0 not. */
+int inode_row_touch(struct db *db, uint64_t ino, uint64_t born, int64_t time_ns);
+int inode_row_set_ctime(struct db *db, uint64_t ino, int64_t ctime_ns); /* in place, no version */
+int inode_row_add_nlink(struct db *db, uint64_t ino, int delta);       /* in place, no version */
+int inode_row_delete(struct db *db, uint64_t ino);
+/* The version's birth: what decides whether it must be archived. */
+int inode_row_life(struct db *db, uint64_t ino, uint64_t *born, enum origin *origin);
+int inode_row_archive(struct db *db, uint64_t ino, uint64_t died);
+int inode_row_forget(struct db *db, uint64_t upto); /* old versions with died <= upto */
+
+/* Views; see core/tree.h. */
+int inode_row_at(struct db *db, uint64_t ino, uint64_t group, struct inode *out);
+int inode_row_peer(struct db *db, uint64_t ino, uint64_t seen, struct inode *out);
+
+int orphan_row_put(struct db *db, uint64_t ino);
+int orphan_row_drop(struct db *db, uint64_t ino);
+/* fn must not change the table. */
+int orphan_rows(struct db *db, void (*fn)(void *ctx, uint64_t ino), void *ctx);
+
+#endif

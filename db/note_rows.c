@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+#include "db/note_rows.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+int skip_row_put(struct db *db, uint64_t link, uint64_t seen)
+{
+	return DB_RUN(db, "INSERT INTO skip(link, seen) VALUES(?1, ?2) ON CONFLICT(link) DO UPDATE SET seen = min(seen, ?2)",
+	              link, seen);
+}
+
+int skip_row_drop(struct db *db, uint64_t link)
+{
+	return DB_RUN(db, "DELETE FROM skip WHERE link = ?1", link);
+}
+
+int lineage_row_put(struct db *db, const struct lineage *l)
+{
+	return DB_RUN(db, "INSERT OR REPLACE INTO lineage(is_link, src, dst, grp, kind) VALUES(?1, ?2, ?3, ?4, ?5)",
+	              l->kind == 'l', l->src, l->dst, l->grp, (unsigned char)l->kind);
+}
+
+int lineage_row_get(struct db *db, bool link, uint64_t src, struct lineage *out)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT dst, grp, kind FROM lineage WHERE is_link = ?1 AND src = ?2");
+	int rc;
+
+	DB_BIND_INTS(s, 1, link, src);
+	rc = db_step(db, s);
+	if (rc != 1)
+		return rc < 0 ? rc : -ENOENT;
+	*out = (struct lineage){ .src = src, .dst = db_col_u64(s, 0), .grp = db_col_u64(s, 1), .kind = (char)db_col_u64(s, 2) };
+	db_done(s);
+	return 0;
+}
+
+int lineage_row_purge(struct db *db, uint64_t upto)
+{
+	return DB_RUN(db, "DELETE FROM lineage WHERE grp <= ?1", upto);
+}
+
+#define CONFLICT_COLS                                                                                              \
+	"id, kind, outcome, rule, path, ino, when_ms, node0, path0, ino0, written0_ms, node1, path1, ino1, written1_ms," \
+	" resolved"
+
+int conflict_row_put(struct db *db, const struct conflict *c, uint64_t grp)
+{
+	sqlite3_stmt *s = db_stmt(db, "INSERT OR REPLACE INTO conflict(" CONFLICT_COLS ", grp)"
+	                              " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)");
+
+	DB_BIND_INTS(s, 1, c->id);
+	db_bind_text(s, 2, c->kind);
+	db_bind_text(s, 3, c->outcome);
+	db_bind_text(s, 4, c->rule);
+	db_bind_text(s, 5, c->path);
+	DB_BIND_INTS(s, 6, c->ino, c->when_ms);
+	for (int i = 0; i < 2; i++) {
+		db_bind_text(s, 8 + i * 4, c->version[i].node);
+		db_bind_text(s, 9 + i * 4, c->version[i].path);
+		DB_BIND_INTS(s, 10 + i * 4, c->version[i].ino, c->version[i].written_ms);
+	}
+	DB_BIND_INTS(s, 16, c->resolved, grp);
+	return db_run(db, s);
+}
+
+int conflict_row_resolve(struct db *db, uint64_t id, uint64_t grp)
+{
+	return DB_RUN(db, "UPDATE conflict SET resolved = 1, grp = ?2 WHERE id = ?1", id, grp);
+}
+
+static void copy_text(char *out, size_t cap_bytes, sqlite3_stmt *s, int col)
+{
+	const char *text = (const char *)sqlite3_column_text(s, col);
+
+	snprintf(out, cap_bytes, "%s", text ? text : "");
+}
+
+/* The struct borrows the row's text: the callee copies what it keeps. */
+static char *borrow_text(sqlite3_stmt *s, int col)
+{
+	return (char *)(uintptr_t)sqlite3_column_text(s, col);
+}
+
+static int walk(struct db *db, sqlite3_stmt *s, conflict_row_fn fn, void *ctx)
+{
+	int rc;
+
+	while ((rc = db_step(db, s)) == 1) {
+		struct conflict c = { .id = db_col_u64(s, 0), .rule = borrow_text(s, 3), .path = borrow_text(s, 4),
+		                      .ino = db_col_u64(s, 5), .when_ms = db_col_u64(s, 6), .resolved = db_col_u64(s, 15) != 0 };
+
+		copy_text(c.kind, sizeof(c.kind), s, 1);
+		copy_text(c.outcome, sizeof(c.outcome), s, 2);
+		for (int i = 0; i < 2; i++) {
+			copy_text(c.version[i].node, sizeof(c.version[i].node), s, 7 + i * 4);
+			c.version[i].path = borrow_text(s, 8 + i * 4);
+			c.version[i].ino = db_col_u64(s, 9 + i * 4);
+			c.version[i].written_ms = db_col_u64(s, 10 + i * 4);
+		}
+		rc = fn(ctx, &c);
+		if (rc != 0) {
+			db_done(s);
+			break;
+		}
+	}
+	return rc;
+}
+
+int conflict_rows(struct db *db, uint64_t after, uint64_t upto, conflict_row_fn fn, void *ctx)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT " CONFLICT_COLS " FROM conflict WHERE grp > ?1 AND grp <= ?2 ORDER BY id");
+
+	DB_BIND_INTS(s, 1, after, upto);
+	return walk(db, s, fn, ctx);
+}
+
+int conflict_rows_all(struct db *db, conflict_row_fn fn, void *ctx)
+{
+	return walk(db, db_stmt(db, "SELECT " CONFLICT_COLS " FROM conflict ORDER BY id"), fn, ctx);
+}
+
+int conflict_rows_count(struct db *db, uint64_t *open, uint64_t *merged)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT ifnull(sum(outcome <> 'merged'), 0), ifnull(sum(outcome = 'merged'), 0)"
+	                              " FROM conflict WHERE NOT resolved");
+	int rc = db_step(db, s);
+
+	if (rc != 1)
+		return rc < 0 ? rc : -EIO;
+	*open = db_col_u64(s, 0);
+	*merged = db_col_u64(s, 1);
+	db_done(s);
+	return 0;
+}

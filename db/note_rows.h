@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* note_rows: tables skip, lineage, conflict. Rules in core/changes.h; thread rule and errors as db.h; -ENOENT: no such row. */
+#ifndef TWINFS_DB_NOTE_ROWS_H
+#define TWINFS_DB_NOTE_ROWS_H
+
+#include "db/db.h"
+#include "db/rows.h"
+
+int skip_row_put(struct db *db, uint64_t link, uint64_t seen); /* keeps the lower one */
+int skip_row_drop(struct db *db, uint64_t link);
+
+int lineage_row_put(struct db *db, const struct lineage *l);
+int lineage_row_get(struct db *db, bool link, uint64_t src, struct lineage *out);
+int lineage_row_purge(struct db *db, uint64_t upto);
+
+/* grp 0: not to be sent to the peer. */
+int conflict_row_put(struct db *db, const struct conflict *c, uint64_t grp);
+int conflict_row_resolve(struct db *db, uint64_t id, uint64_t grp);
+/* after < grp <= upto, in order of id. The struct lives for the call of fn alone. */
+typedef int (*conflict_row_fn)(void *ctx, const struct conflict *c);
+int conflict_rows(struct db *db, uint64_t after, uint64_t upto, conflict_row_fn fn, void *ctx);
+int conflict_rows_all(struct db *db, conflict_row_fn fn, void *ctx);
+int conflict_rows_count(struct db *db, uint64_t *open, uint64_t *merged);
+
+#endif

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* rows: the store's rows as C structs, shared by db/ (which reads and writes them) and core/ (which gives them meaning). */
+#ifndef TWINFS_DB_ROWS_H
+#define TWINFS_DB_ROWS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define NAME_MAX_BYTES 255u
+#define SYMLINK_MAX_BYTES 4095u
+
+enum origin { ORIGIN_LOCAL = 0, ORIGIN_PEER = 1 }; /* who authored a version */
+enum entity { ENT_NEW = 0, ENT_CONTENT = 1, ENT_MODE = 2, ENT_OWNER = 3, ENT_TIMES = 4 };
+
+struct inode {
+	uint64_t ino, size_bytes, shrunk_to; /* shrunk_to: always UINT64_MAX here; the lowest size is in the change row */
+	uint32_t mode, uid, gid, rdev, nlink;
+	int64_t atime_ns, mtime_ns, ctime_ns; /* since the epoch, saturated */
+	uint64_t born, cborn;                 /* group of this row's version; of the last change of size or data */
+	uint8_t origin, corigin;
+	uint16_t target_len;
+	char target[SYMLINK_MAX_BYTES + 1];   /* symlinks; NUL-terminated */
+};
+
+struct dentry {
+	uint64_t link, parent, child, born;
+	uint8_t origin;
+	uint8_t name_len;
+	char name[NAME_MAX_BYTES + 1]; /* NUL-terminated */
+};
+
+struct change_row {
+	uint64_t grp, seen;
+	uint64_t shrunk_to; /* ENT_CONTENT only; UINT64_MAX: never shrunk */
+	uint64_t child;     /* links only */
+};
+
+/* Primary: what became of the secondary's entity: inode src lives on in dst since group grp (alias or conflict copy). */
+struct lineage {
+	uint64_t src, dst, grp;
+	char kind;  /* 'l' link alias, 'a' inode alias, 'c' conflict copy of src's bytes, 'b' dst holds src's bytes as a base only */
+};
+
+struct conflict {
+	uint64_t id;
+	char kind[12], outcome[12]; /* words of docs: content name move delete attribute xattr / kept-both merged primary secondary restored */
+	char *rule, *path;          /* text; path as it was then, "/a/b" */
+	uint64_t ino;               /* the file at path, 0 if none */
+	uint64_t when_ms;
+	struct conflict_version {
+		char node[33];
+		char *path;         /* NULL if not kept */
+		uint64_t ino;       /* where these bytes live now, 0 if nowhere */
+		uint64_t written_ms;
+	} version[2];               /* [0] the primary's, [1] the secondary's */
+	bool resolved;
+};
+
+#endif

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* xattr_rows: tables xattr and old_xattr. Thread rule and errors as db.h; -ENOENT where there is no such row. */
+#ifndef TWINFS_DB_XATTR_ROWS_H
+#define TWINFS_DB_XATTR_ROWS_H
+
+#include "db/db.h"
+#include "db/rows.h"
+
+typedef int (*xattr_row_fn)(void *ctx, const char *key, const void *value, size_t len_bytes);
+
+/* Calls fn at most once, with the value (its result is returned); -ENOENT. */
+int xattr_row_get(struct db *db, uint64_t ino, const char *key, xattr_row_fn fn, void *ctx);
+int xattr_row_life(struct db *db, uint64_t ino, const char *key, uint64_t *born, enum origin *origin);
+int xattr_row_put(struct db *db, uint64_t ino, const char *key, const void *value, size_t len_bytes, uint64_t born,
+                  enum origin origin);
+int xattr_row_delete(struct db *db, uint64_t ino, const char *key);
+int xattr_row_archive(struct db *db, uint64_t ino, const char *key, uint64_t died);
+int xattr_row_forget(struct db *db, uint64_t upto);
+int xattr_rows(struct db *db, uint64_t ino, xattr_row_fn fn, void *ctx); /* in order of key */
+
+/* Views. at: born <= group < died. peer: the latest with born <= seen or of the peer, unless it died by then. */
+int xattr_row_at(struct db *db, uint64_t ino, const char *key, uint64_t group, xattr_row_fn fn, void *ctx);
+int xattr_row_peer(struct db *db, uint64_t ino, const char *key, uint64_t seen, xattr_row_fn fn, void *ctx);
+/* Every key the inode ever had within the history kept; value NULL. */
+int xattr_rows_ever(struct db *db, uint64_t ino, xattr_row_fn fn, void *ctx);
+
+#endif
