@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: MIT */
+#include "sync/apply.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "sync/land.h"
+#include "util/util.h"
+
+/* No directory tree is deeper: PATH_MAX / 2. A longer walk up means a loop. */
+#define DEPTH_MAX 1000000
+
+struct applier {
+	struct volume *v;
+	struct shipment *s;
+	uint8_t *state;       /* of links[i] */
+	struct map dir_link;  /* directory inode -> index + 1 of the accepted record that places it */
+	bool again;
+};
+enum { LINK_ACCEPTED, LINK_DIRTY, LINK_BLOCKED };
+
+/* What the tree will say of a link once all accepted records have landed. parent 0: gone. -ENOENT: never heard of it. */
+struct pos {
+	uint64_t parent, child;
+	const char *name;
+	uint16_t name_len;
+	struct dentry d; /* backs `name` when it comes from the tree */
+};
+
+static bool accepted(const struct applier *a, uint64_t link, size_t *i)
+{
+	uint64_t at;
+
+	if (!map_get(&a->s->by_link, link, &at) || a->state[at - 1] != LINK_ACCEPTED)
+		return false;
+	*i = at - 1;
+	return true;
+}
+
+static int planned(const struct applier *a, uint64_t link, struct pos *p)
+{
+	size_t i;
+	int rc;
+
+	if (accepted(a, link, &i)) {
+		const struct ship_link *l = &a->s->links[i];
+
+		p->parent = l->parent;
+		p->child = l->child;
+		p->name = l->name;
+		p->name_len = l->name_len;
+		return 0;
+	}
+	rc = tree_link_get(a->v, link, &p->d);
+	if (rc == 0) {
+		p->parent = p->d.parent;
+		p->child = p->d.child;
+		p->name = p->d.name;
+		p->name_len = p->d.name_len;
+	}
+	return rc;
+}
+
+static int first_link(void *ctx, const struct dentry *d)
+{
+	*(uint64_t *)ctx = d->link;
+	return 1;
+}
+
+/* The planned parent of a directory; 0 when it will have no place. */
+static uint64_t planned_parent(const struct applier *a, uint64_t dir)
+{
+	struct pos p;
+	uint64_t i, link = 0;
+
+	if (map_get(&a->dir_link, dir, &i) && a->state[i - 1] == LINK_ACCEPTED)
+		return a->s->links[i - 1].parent;
+	tree_links_of(a->v, dir, first_link, &link);
+	return link && planned(a, link, &p) == 0 ? p.parent : 0;
+}
+
+static bool is_root(uint64_t ino)
+{
+	return ino == INO_ROOT || ino == INO_HIDDEN;
+}
+
+/* Will dir hang below the root, not passing through `not_below`? */
+static bool dir_reachable(const struct applier *a, uint64_t dir, uint64_t not_below)
+{
+	for (unsigned depth = 0; !is_root(dir); depth++) {
+		if (dir == 0 || dir == not_below || depth > DEPTH_MAX)
+			return false;
+		dir = planned_parent(a, dir);
+	}
+	return true;
+}
+
+struct count {
+	const struct applier *a;
+	uint64_t dir, child;
+	bool found;
+};
+
+static int child_stays(void *ctx, const struct dentry *d)
+{
+	struct count *c = ctx;
+	size_t i;
+
+	c->found = !accepted(c->a, d->link, &i) || c->a->s->links[i].parent == c->dir;
+	return c->found;
+}
+
+static int link_stays(void *ctx, const struct dentry *d)
+{
+	struct count *c = ctx;
+	size_t i;
+
+	c->found = !accepted(c->a, d->link, &i) || c->a->s->links[i].parent != 0;
+	return c->found;
+}
+
+static int any_xattr(void *ctx, const char *key, const void *value, size_t len_bytes)
+{
+	struct count *c = ctx;
+	struct change_row row;
+
+	(void)value;
+	(void)len_bytes;
+	c->found = changes_get_xattr(c->a->v, c->child, key, &row) == 0;
+	return c->found;
+}
+
+/* Would taking this link away lose what was changed here: entries of a directory, bytes of a file? */
+static bool removal_loses(const struct applier *a, const struct ship_link *l)
+{
+	struct count c = { .a = a, .dir = l->child, .child = l->child };
+	struct change_row row;
+
+	tree_children(a->v, l->child, child_stays, &c);
+	if (c.found)
+		return true;
+	tree_links_of(a->v, l->child, link_stays, &c);
+	if (c.found)
+		return false; /* it lives on under another name */
+	if (changes_get(a->v, l->child, ENT_CONTENT, &row) == 0)
+		return true;
+	tree_xattrs(a->v, l->child, any_xattr, &c);
+	return c.found;
+}
+
+static bool child_known(const struct applier *a, const struct ship_link *l, uint32_t *mode)
+{
+	const struct rec_inode *r = shipment_inode(a->s, l->child);
+	struct inode in;
+
+	if (r && (r->fields & REC_NEW)) {
+		*mode = r->mode;
+		return true;
+	}
+	if (tree_inode_get(a->v, l->child, &in) < 0)
+		return false;
+	*mode = in.mode;
+	return true;
+}
+
+static bool name_free(const struct applier *a, const struct ship_link *l)
+{
+	struct dentry d;
+	size_t i;
+
+	if (tree_lookup(a->v, l->parent, l->name, l->name_len, &d) < 0 || d.link == l->link)
+		return true;
+	if (!accepted(a, d.link, &i))
+		return false;
+	const struct ship_link *o = &a->s->links[i];
+
+	return o->parent != l->parent || o->name_len != l->name_len || memcmp(o->name, l->name, l->name_len) != 0;
+}
+
+static bool blocked(const struct applier *a, const struct ship_link *l)
+{
+	struct dentry d;
+	uint32_t mode;
+
+	if (!l->parent)
+		return tree_link_get(a->v, l->link, &d) == 0 && removal_loses(a, l);
+	if (!child_known(a, l, &mode))
+		return true;
+	if (!dir_reachable(a, l->parent, S_ISDIR(mode) ? l->child : 0))
+		return true;
+	return !name_free(a, l);
+}
+
+/* Block what cannot be, then what cannot be because of that, until nothing changes. It only ever grows, so it ends. */
+static void settle(struct applier *a)
+{
+	struct change_row row;
+
+	for (size_t i = 0; i < a->s->n_links; i++) {
+		struct ship_link *l = &a->s->links[i];
+		uint32_t mode;
+
+		if (changes_get_link(a->v, l->link, &row) == 0)
+			a->state[i] = LINK_DIRTY;
+		else if (l->parent && child_known(a, l, &mode) && S_ISDIR(mode))
+			map_put(&a->dir_link, l->child, i + 1);
+	}
+	do {
+		a->again = false;
+		for (size_t i = 0; i < a->s->n_links; i++)
+			if (a->state[i] == LINK_ACCEPTED && blocked(a, &a->s->links[i])) {
+				a->state[i] = LINK_BLOCKED;
+				a->again = true;
+			}
+	} while (a->again);
+}
+
+static int land_accepted(struct applier *a, struct placement **list, size_t *n)
+{
+	struct shipment *s = a->s;
+	int rc = 0;
+
+	*list = xcalloc(s->n_links + 1, sizeof(**list));
+	*n = 0;
+	for (size_t i = 0; rc == 0 && i < s->n_links; i++) {
+		struct ship_link *l = &s->links[i];
+		struct dentry d;
+		const struct rec_inode *r;
+
+		if (a->state[i] == LINK_BLOCKED)
+			rc = changes_touch_link(a->v, l->link, l->child, false, tree_link_get(a->v, l->link, &d) < 0);
+		if (a->state[i] != LINK_ACCEPTED)
+			continue;
+		r = shipment_inode(s, l->child);
+		if (l->parent && r && (r->fields & REC_NEW))
+			rc = land_new(a->v, r);
+		(*list)[(*n)++] = (struct placement){ .link = l->link, .child = l->child, .parent = l->parent, .name = l->name,
+			                              .name_len = l->name_len, .origin = ORIGIN_PEER };
+	}
+	return rc ? rc : land_links(a->v, *list, *n);
+}
+
+/* What of the record is not locally changed. */
+static uint32_t clean_fields(struct volume *v, const struct rec_inode *r)
+{
+	static const struct { uint32_t field; enum entity what; } map[] = {
+		{ REC_CONTENT, ENT_CONTENT }, { REC_MODE, ENT_MODE }, { REC_OWNER, ENT_OWNER }, { REC_TIMES, ENT_TIMES } };
+	struct change_row row;
+	uint32_t fields = r->fields;
+
+	if (changes_get(v, r->ino, ENT_NEW, &row) == 0)
+		return 0; /* made here and not acknowledged: all of it is ours until the primary has answered */
+	for (size_t i = 0; i < ARRAY_LEN(map); i++)
+		if (changes_get(v, r->ino, map[i].what, &row) == 0)
+			fields &= ~map[i].field;
+	return fields;
+}
+
+static int land_inodes(struct applier *a)
+{
+	struct shipment *s = a->s;
+	struct inode in;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < s->n_inodes; i++) {
+		const struct rec_inode *r = s->inodes[i];
+		uint32_t fields;
+
+		if (tree_inode_get(a->v, r->ino, &in) < 0)
+			continue; /* gone here, or all its links are blocked: the primary will hear of that */
+		fields = clean_fields(a->v, r);
+		if (fields & REC_CONTENT)
+			rc = land_content(a->v, s, r, r->ino);
+		if (rc == 0)
+			rc = land_attrs(a->v, r, r->ino, fields, ORIGIN_PEER);
+	}
+	for (size_t i = 0; rc == 0 && i < s->n_xattrs; i++) {
+		struct ship_xattr *x = &s->xattrs[i];
+		struct change_row row;
+
+		if (changes_get_xattr(a->v, x->ino, x->key, &row) == 0 || tree_inode_get(a->v, x->ino, &in) < 0)
+			continue;
+		rc = land_xattr(a->v, x, x->ino);
+	}
+	return rc;
+}
+
+static int apply_locked(struct volume *v, struct shipment *s)
+{
+	struct applier a = { .v = v, .s = s };
+	struct placement *list = NULL;
+	size_t n = 0;
+	int rc = changes_purge(v, s->begin.seen);
+
+	if (rc == 0)
+		rc = history_purge(v, s->begin.seen);
+	a.state = xcalloc(s->n_links + 1, 1);
+	if (rc == 0) {
+		settle(&a);
+		rc = land_accepted(&a, &list, &n);
+	}
+	if (rc == 0)
+		rc = land_inodes(&a);
+	if (rc == 0)
+		rc = land_reap(v, list, n);
+	for (size_t i = 0; rc == 0 && i < s->n_conflicts; i++)
+		rc = conflict_put(v, &s->conflicts[i], true);
+	if (rc == 0)
+		rc = s->begin.to > s->begin.from ? land_applied(v, &s->begin) : 0;
+	free(list);
+	free(a.state);
+	map_release(&a.dir_link);
+	return rc;
+}
+
+int apply_shipment(struct volume *v, struct shipment *s, struct err *err)
+{
+	int rc = s->stage ? stage_sync(s->stage) : 0;
+
+	if (rc == 0)
+		rc = volume_apply_begin(v);
+	if (rc == 0) {
+		rc = apply_locked(v, s);
+		if (rc == 0)
+			rc = volume_apply_commit(v, s->begin.to);
+		else
+			volume_apply_abort(v);
+	}
+	if (rc == -EBADMSG || rc == -EEXIST || rc == -ENOTDIR)
+		return err_set(err, -EBADMSG, "the peer's shipment up to its group %llu makes no valid tree here: refused; nothing was changed",
+		               (unsigned long long)s->begin.to);
+	if (rc < 0)
+		return err_set(err, rc, "cannot apply the peer's changes in %s: %s; nothing was changed, they will be sent again",
+		               volume_dir(v), strerror(-rc));
+	return 0;
+}

@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: MIT */
+#include "sync/content.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/changes.h"
+#include "core/data.h"
+#include "core/merge3.h"
+#include "util/util.h"
+
+/* Pieces in which versions are compared and copied: large enough for the image, small enough to be nothing beside its cache. */
+#define PIECE_BYTES (1u << 20)
+
+static const struct view view_now = { .kind = VIEW_NOW };
+
+int content_open(struct content_case *c, struct volume *v, const struct shipment *s, const struct rec_inode *rec, uint64_t ino,
+                 uint64_t seen, const struct lineage *redirect, const char *name)
+{
+	struct inode in;
+	struct lineage lin;
+	int rc;
+
+	*c = (struct content_case){ .v = v, .s = s, .rec = rec, .ino = ino, .seen = seen, .name = name };
+	buf_init(&c->merged, 3 * (size_t)MERGE3_MAX_BYTES);
+	c->base = (struct view){ .kind = VIEW_PEER, .group = seen };
+	c->base_ino = ino;
+	if (redirect) {
+		lin = *redirect;
+	} else if (lineage_get(v, false, ino, &lin) < 0 || lin.kind != 'b' || lin.grp <= seen) {
+		lin.grp = 0;
+	}
+	if (lin.grp) {
+		c->base = (struct view){ .kind = VIEW_AT, .group = lin.grp };
+		c->base_ino = lin.dst;
+	}
+	c->theirs_size = rec->size_bytes;
+	rc = tree_inode_view(v, c->base_ino, c->base, &in);
+	if (rc < 0 && rc != -ENOENT)
+		return rc;
+	c->base_size = rc == 0 && !(rec->fields & REC_NEW) ? in.size_bytes : 0;
+	rc = tree_inode_get(v, ino, &in);
+	if (rc == 0)
+		c->ours_size = in.size_bytes;
+	return rc == -ENOENT ? 0 : rc;
+}
+
+void content_close(struct content_case *c)
+{
+	buf_release(&c->merged);
+}
+
+/* Where the base's bytes end in the secondary's version: what it cut off once is gone even if the file grew again. */
+static uint64_t base_end(const struct content_case *c)
+{
+	return MIN(MIN(c->base_size, c->rec->shrunk_to), c->theirs_size);
+}
+
+static int read_base(const struct content_case *c, void *buf, size_t len, uint64_t off, uint64_t end)
+{
+	size_t n = off >= end ? 0 : (size_t)MIN(len, end - off);
+
+	memset((char *)buf + n, 0, len - n);
+	return n ? data_read(c->v, c->base_ino, c->base, buf, n, off) : 0;
+}
+
+int content_theirs(const struct content_case *c, void *buf, size_t len_bytes, uint64_t off)
+{
+	int rc = read_base(c, buf, len_bytes, off, base_end(c));
+
+	if (rc == 0 && c->s->stage)
+		rc = stage_overlay(c->s->stage, c->rec->ino, buf, len_bytes, off);
+	return rc;
+}
+
+/* 1 equal, 0 not, -errno. */
+static int same_bytes(const struct content_case *c)
+{
+	uint8_t *a, *b;
+	int rc = 1;
+
+	if (c->ours_size != c->theirs_size)
+		return 0;
+	a = xmalloc(2 * (size_t)PIECE_BYTES);
+	b = a + PIECE_BYTES;
+	for (uint64_t off = 0; rc == 1 && off < c->ours_size; off += PIECE_BYTES) {
+		size_t n = (size_t)MIN(PIECE_BYTES, c->ours_size - off);
+
+		rc = data_read(c->v, c->ino, view_now, a, n, off);
+		if (rc == 0)
+			rc = content_theirs(c, b, n, off);
+		if (rc == 0)
+			rc = memcmp(a, b, n) == 0;
+	}
+	free(a);
+	return rc;
+}
+
+/* ---- text ---------------------------------------------------------------------------------------------------------- */
+
+static int decide_text(struct content_case *c)
+{
+	uint64_t nb = c->base_size, no = c->ours_size, nt = c->theirs_size;
+	uint8_t *mem;
+	int rc;
+
+	c->verdict = RS_CONTENT_KEEP_BOTH;
+	c->rule = "the same lines were changed on both sides";
+	if (MAX(MAX(nb, no), nt) > MERGE3_MAX_BYTES) {
+		c->rule = "both sides changed a text too large to merge by lines";
+		return 0;
+	}
+	mem = xmalloc(nb + no + nt + 1);
+	rc = read_base(c, mem, nb, 0, nb);
+	if (rc == 0)
+		rc = data_read(c->v, c->ino, view_now, mem + nb, no, 0);
+	if (rc == 0)
+		rc = content_theirs(c, mem + nb + no, nt, 0);
+	if (rc == 0) {
+		int m = merge3_text(mem, nb, mem + nb, no, mem + nb + no, nt, &c->merged);
+
+		if (m == 0 && !c->merged.failed) {
+			c->verdict = RS_CONTENT_MERGED;
+			c->merged_whole = true;
+			c->rule = "text: different lines were changed, both changes are in it";
+		}
+	}
+	free(mem);
+	return rc;
+}
+
+/* ---- ranges --------------------------------------------------------------------------------------------------------- */
+
+struct range {
+	uint64_t off, end;
+};
+struct range_list {
+	struct range *r;
+	size_t n, cap;
+};
+
+static void range_add(struct range_list *l, uint64_t off, uint64_t end)
+{
+	if (off >= end)
+		return;
+	if (l->n == l->cap) {
+		l->cap = l->cap ? l->cap * 2 : 64;
+		l->r = xrealloc(l->r, l->cap * sizeof(*l->r));
+	}
+	l->r[l->n++] = (struct range){ off, end };
+}
+
+static int add_ours(void *ctx, uint64_t ino, uint64_t off, uint64_t len_bytes, uint64_t grp)
+{
+	(void)ino;
+	(void)grp;
+	range_add(ctx, off, off + len_bytes);
+	return 0;
+}
+
+static int add_theirs(void *ctx, uint64_t off, uint64_t len_bytes)
+{
+	range_add(ctx, off, off + len_bytes);
+	return 0;
+}
+
+static int by_off(const void *a, const void *b)
+{
+	const struct range *x = a, *y = b;
+
+	return x->off < y->off ? -1 : x->off > y->off;
+}
+
+static bool overlap(struct range_list *a, struct range_list *b)
+{
+	size_t i = 0, j = 0;
+
+	qsort(a->r, a->n, sizeof(*a->r), by_off);
+	qsort(b->r, b->n, sizeof(*b->r), by_off);
+	while (i < a->n && j < b->n) {
+		if (a->r[i].end <= b->r[j].off)
+			i++;
+		else if (b->r[j].end <= a->r[i].off)
+			j++;
+		else
+			return true;
+	}
+	return false;
+}
+
+static int our_ranges(const struct content_case *c, struct range_list *l, uint64_t *shrunk_to)
+{
+	struct change_row row;
+	int rc = changes_get(c->v, c->ino, ENT_CONTENT, &row);
+
+	*shrunk_to = rc == 0 ? row.shrunk_to : UINT64_MAX;
+	return changes_ranges(c->v, c->ino, c->seen, UINT64_MAX, add_ours, l);
+}
+
+/* Sizes: one side's if the other kept it; the primary's if both cut; else what either side's bytes need. */
+static uint64_t merged_size(const struct content_case *c)
+{
+	if (c->ours_size == c->base_size)
+		return c->theirs_size;
+	if (c->theirs_size == c->base_size)
+		return c->ours_size;
+	if (c->ours_size < c->base_size && c->theirs_size < c->base_size)
+		return c->ours_size;
+	return MAX(c->ours_size, c->theirs_size);
+}
+
+static int decide_ranges(struct content_case *c)
+{
+	struct range_list ours = { 0 }, theirs = { 0 }, cut_o = { 0 }, cut_t = { 0 };
+	uint64_t shrunk;
+	int rc = our_ranges(c, &ours, &shrunk);
+
+	if (rc == 0 && c->s->stage)
+		rc = stage_ranges(c->s->stage, c->rec->ino, add_theirs, &theirs);
+	range_add(&cut_o, shrunk, c->base_size);
+	range_add(&cut_t, c->rec->shrunk_to, c->base_size);
+	c->verdict = RS_CONTENT_KEEP_BOTH;
+	c->rule = "the same bytes were changed on both sides";
+	if (rc == 0 && !overlap(&ours, &theirs) && !overlap(&ours, &cut_t) && !overlap(&cut_o, &theirs)) {
+		c->verdict = RS_CONTENT_MERGED;
+		c->rule = "data: different bytes were changed, both changes are in it";
+		c->merged_size = merged_size(c);
+	}
+	free(ours.r);
+	free(theirs.r);
+	free(cut_o.r);
+	free(cut_t.r);
+	return rc;
+}
+
+/* Both only added at the end: ours, then theirs. */
+static bool only_appended(const struct content_case *c)
+{
+	struct range_list ours = { 0 }, theirs = { 0 };
+	uint64_t shrunk;
+	bool yes = our_ranges(c, &ours, &shrunk) == 0 && shrunk >= c->base_size && c->rec->shrunk_to >= c->base_size;
+
+	if (c->s->stage)
+		stage_ranges(c->s->stage, c->rec->ino, add_theirs, &theirs);
+	for (size_t i = 0; i < ours.n; i++)
+		yes = yes && ours.r[i].off >= c->base_size;
+	for (size_t i = 0; i < theirs.n; i++)
+		yes = yes && theirs.r[i].off >= c->base_size;
+	yes = yes && c->ours_size >= c->base_size && c->theirs_size >= c->base_size;
+	free(ours.r);
+	free(theirs.r);
+	return yes;
+}
+
+static int file_kind(const struct content_case *c, enum content_kind *kind)
+{
+	size_t n = (size_t)MIN(c->ours_size, 64u << 10), m = (size_t)MIN(c->theirs_size, 64u << 10);
+	uint8_t *head = xmalloc(MAX(n, m) + 1);
+	enum content_kind other;
+	int rc = data_read(c->v, c->ino, view_now, head, n, 0);
+
+	*kind = CONTENT_STRUCTURED;
+	if (rc == 0) {
+		*kind = content_kind(c->name, head, n);
+		rc = content_theirs(c, head, m, 0);
+	}
+	if (rc == 0) {
+		other = content_kind(c->name, head, m);
+		if (n == 0)
+			*kind = other;
+		else if (m != 0 && other != *kind)
+			*kind = CONTENT_STRUCTURED; /* it became something else: its bytes are not to be mixed */
+	}
+	free(head);
+	return rc;
+}
+
+int content_decide(struct content_case *c)
+{
+	enum content_kind kind;
+	int rc = same_bytes(c);
+
+	if (rc < 0)
+		return rc;
+	c->verdict = RS_CONTENT_EQUAL;
+	if (rc == 1)
+		return 0;
+	rc = file_kind(c, &kind);
+	if (rc < 0)
+		return rc;
+	c->verdict = RS_CONTENT_KEEP_BOTH;
+	switch (kind) {
+	case CONTENT_LOG:
+		if (only_appended(c)) {
+			c->verdict = RS_CONTENT_MERGED;
+			c->append = true;
+			c->rule = "log: both sides added to the end, both additions are in it";
+			return 0;
+		}
+		return decide_text(c);
+	case CONTENT_TEXT:
+		return decide_text(c);
+	case CONTENT_DATA:
+		return decide_ranges(c);
+	case CONTENT_STRUCTURED:
+		c->rule = "both sides changed a file whose parts depend on each other";
+		return 0;
+	}
+	return 0;
+}
+
+/* ---- carrying out ---------------------------------------------------------------------------------------------------- */
+
+static int touch_again(void *ctx, uint64_t off, uint64_t len_bytes)
+{
+	struct content_case *c = ctx;
+
+	return changes_touch_range(c->v, c->ino, off, len_bytes);
+}
+
+int content_send_back(struct content_case *c)
+{
+	struct range_list ours = { 0 };
+	uint64_t shrunk, low = c->rec->shrunk_to;
+	int rc = our_ranges(c, &ours, &shrunk);
+
+	if (rc == 0)
+		rc = changes_touch(c->v, c->ino, ENT_CONTENT);
+	if (rc == 0 && shrunk < c->ours_size)
+		rc = changes_touch_shrink(c->v, c->ino, shrunk);
+	for (size_t i = 0; rc == 0 && i < ours.n; i++)
+		rc = changes_touch_range(c->v, c->ino, ours.r[i].off, ours.r[i].end - ours.r[i].off);
+	if (rc == 0 && c->s->stage)
+		rc = stage_ranges(c->s->stage, c->rec->ino, touch_again, c);
+	/* What the secondary cut off is still in ours, and the other way round. */
+	low = MIN(low, c->theirs_size);
+	if (rc == 0 && low < c->ours_size)
+		rc = changes_touch_range(c->v, c->ino, low, c->ours_size - low);
+	free(ours.r);
+	return rc;
+}
+
+static int touch_times(struct content_case *c)
+{
+	struct inode *in = xmalloc(sizeof(*in));
+	int rc = tree_inode_get(c->v, c->ino, in);
+
+	if (rc == 0) {
+		in->mtime_ns = MAX(in->mtime_ns, c->rec->mtime_ns);
+		in->ctime_ns = MAX(in->ctime_ns, c->rec->ctime_ns);
+		in->origin = ORIGIN_LOCAL;
+		rc = tree_inode_put(c->v, in);
+	}
+	free(in);
+	return rc ? rc : changes_touch(c->v, c->ino, ENT_TIMES);
+}
+
+static int land_whole(struct content_case *c)
+{
+	int rc = data_truncate(c->v, c->ino, 0, ORIGIN_LOCAL);
+
+	if (rc == 0)
+		rc = changes_touch_shrink(c->v, c->ino, 0);
+	if (rc == 0 && c->merged.len_bytes)
+		rc = data_write(c->v, c->ino, c->merged.data, c->merged.len_bytes, 0, ORIGIN_LOCAL);
+	if (rc == 0 && c->merged.len_bytes)
+		rc = changes_touch_range(c->v, c->ino, 0, c->merged.len_bytes);
+	return rc;
+}
+
+static int land_append(struct content_case *c)
+{
+	uint64_t at = c->ours_size, off = c->base_size;
+	uint8_t *piece = xmalloc(PIECE_BYTES);
+	int rc = content_send_back(c);
+
+	while (rc == 0 && off < c->theirs_size) {
+		size_t n = (size_t)MIN(PIECE_BYTES, c->theirs_size - off);
+
+		rc = content_theirs(c, piece, n, off);
+		if (rc == 0)
+			rc = data_write(c->v, c->ino, piece, n, at, ORIGIN_LOCAL);
+		if (rc == 0)
+			rc = changes_touch_range(c->v, c->ino, at, n);
+		at += n;
+		off += n;
+	}
+	free(piece);
+	return rc;
+}
+
+static int land_ranges(struct content_case *c)
+{
+	uint64_t cut = c->rec->shrunk_to;
+	int rc = content_send_back(c);
+
+	if (rc == 0 && cut < MIN(c->base_size, c->ours_size)) {
+		uint64_t end = MIN(c->base_size, c->ours_size);
+
+		rc = data_punch(c->v, c->ino, cut, end - cut, ORIGIN_PEER);
+		if (rc == 0)
+			rc = changes_touch_range(c->v, c->ino, cut, end - cut);
+	}
+	/* Authored by the peer: so its later changes find their base here. */
+	if (rc == 0 && c->s->stage)
+		rc = stage_adopt(c->s->stage, c->rec->ino, c->ino, ORIGIN_PEER);
+	if (rc == 0)
+		rc = data_truncate(c->v, c->ino, c->merged_size, ORIGIN_LOCAL);
+	if (rc == 0 && c->merged_size < c->ours_size)
+		rc = changes_touch_shrink(c->v, c->ino, c->merged_size);
+	return rc ? rc : changes_touch(c->v, c->ino, ENT_CONTENT);
+}
+
+int content_land_merged(struct content_case *c)
+{
+	int rc;
+
+	if (c->merged_whole)
+		rc = land_whole(c);
+	else if (c->append)
+		rc = land_append(c);
+	else
+		rc = land_ranges(c);
+	return rc ? rc : touch_times(c);
+}
+
+static bool all_zero(const uint8_t *p, size_t n)
+{
+	return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
+}
+
+int content_land_copy(struct content_case *c, uint64_t copy)
+{
+	uint8_t *piece = xmalloc(PIECE_BYTES);
+	int rc = 0;
+
+	for (uint64_t off = 0; rc == 0 && off < c->theirs_size; off += PIECE_BYTES) {
+		size_t n = (size_t)MIN(PIECE_BYTES, c->theirs_size - off);
+
+		rc = content_theirs(c, piece, n, off);
+		if (rc == 0 && !all_zero(piece, n))
+			rc = data_write(c->v, copy, piece, n, off, ORIGIN_LOCAL);
+	}
+	free(piece);
+	return rc ? rc : data_truncate(c->v, copy, c->theirs_size, ORIGIN_LOCAL);
+}
+
+bool content_same_file(struct volume *v, const struct shipment *s, uint64_t ino_p, const struct rec_inode *rec)
+{
+	struct inode *in = xmalloc(sizeof(*in));
+	struct content_case c;
+	bool same = tree_inode_get(v, ino_p, in) == 0 && in->mode == rec->mode && in->uid == rec->uid && in->gid == rec->gid &&
+	            in->rdev == rec->rdev;
+
+	if (same && S_ISLNK(in->mode))
+		same = in->target_len == rec->target_len && memcmp(in->target, rec->target, rec->target_len) == 0;
+	if (same && S_ISREG(in->mode)) {
+		same = content_open(&c, v, s, rec, ino_p, 0, NULL, "") == 0 && same_bytes(&c) == 1;
+		content_close(&c);
+	}
+	free(in);
+	return same;
+}

@@ -1,0 +1,530 @@
+/* SPDX-License-Identifier: MIT */
+#include "sync/engine.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/changes.h"
+#include "sync/apply.h"
+#include "sync/land.h"
+#include "sync/merge.h"
+#include "sync/outbox.h"
+#include "sync/record.h"
+#include "sync/shipment.h"
+#include "util/log.h"
+#include "util/util.h"
+
+/* From idle, wait this long after the first change: the rest of one save (write, rename) usually follows at once. */
+#define LINGER_MS 2
+/* Between shipments under load: each costs a commit on both sides. */
+#define BATCH_MS 20
+/* Shipments on the way and not acknowledged: one in transit, one being applied. More would only commit more often. */
+#define SHIPMENTS_AHEAD 2
+
+enum { SHIP_WANTS_ACK = 1, SHIP_PROBE = 2, SHIP_PROBE_REPLY = 4 }; /* rec_ship_begin.wants_ack */
+
+struct engine {
+	struct volume *v;
+	struct merge_names names;
+	uint64_t peer_committed;
+
+	/* The rest belongs to the driving thread; `lock` guards only `shown`. */
+	int phase;                 /* ENGINE_* */
+	struct buf control;        /* HELLO and BYE, ready to be pulled */
+	struct outbox *outbox;     /* being sent, or NULL */
+	struct shipment *inbox;    /* arriving, or NULL */
+	uint64_t sent;             /* our groups up to here were cut for this connection */
+	uint64_t unacked[SHIPMENTS_AHEAD]; /* `to` of shipments that ask for an acknowledgement and have none yet */
+	unsigned n_unacked;
+	uint64_t last_to;          /* of the last shipment with records or after an apply: what we want acknowledged */
+	bool ack_owed, probe_wanted, probe_out, probe_reply_owed, hurry;
+	uint64_t dirty_since_ms, last_cut_ms; /* dirty_since_ms 0: nothing known to be pending */
+	uint64_t backlog_to, backlog_peer_to; /* resyncing until these are through */
+	uint64_t since_ms;
+	uint64_t probes_answered;
+	uint8_t *scratch;          /* for decompressed DATA */
+
+	pthread_mutex_t lock;
+	struct engine_status shown;
+};
+
+struct engine *engine_new(struct volume *v)
+{
+	struct engine *e = xcalloc(1, sizeof(*e));
+
+	e->v = v;
+	e->scratch = xmalloc(DATA_MAX_BYTES);
+	/* HELLO and BYE are a few hundred bytes; the bound is there for a bug, not for them. */
+	buf_init(&e->control, 64u << 10);
+	pthread_mutex_init(&e->lock, NULL);
+	return e;
+}
+
+void engine_free(struct engine *e)
+{
+	if (!e)
+		return;
+	engine_down(e);
+	buf_release(&e->control);
+	pthread_mutex_destroy(&e->lock);
+	free(e->scratch);
+	free(e);
+}
+
+/* ---- what is pending ------------------------------------------------------------------------------------------------- */
+
+struct pending {
+	struct volume_ids ids;
+	bool group_open, unsent, unacked;
+};
+
+static void look(struct engine *e, struct pending *p)
+{
+	volume_lock(e->v);
+	volume_ids(e->v, &p->ids);
+	p->group_open = group_number(e->v) != 0;
+	p->unsent = changes_any_after(e->v, e->sent);
+	p->unacked = p->unsent || changes_any_after(e->v, 0);
+	volume_unlock(e->v);
+}
+
+static bool settled(struct engine *e, const struct pending *p)
+{
+	return e->phase == ENGINE_STREAM && !e->outbox && !e->inbox && !p->group_open && !p->unacked && !e->ack_owed &&
+	       !e->probe_wanted && !e->probe_out && !e->probe_reply_owed;
+}
+
+static void show(struct engine *e, const struct pending *p)
+{
+	pthread_mutex_lock(&e->lock);
+	e->shown.phase = e->phase;
+	e->shown.settled = settled(e, p);
+	e->shown.resyncing = e->phase == ENGINE_STREAM && (p->ids.acked < e->backlog_to || p->ids.applied < e->backlog_peer_to);
+	e->shown.shipped = e->sent;
+	e->shown.peer_committed = e->peer_committed;
+	e->shown.sending = e->outbox && !outbox_is_empty(e->outbox);
+	e->shown.receiving = e->inbox && !shipment_is_empty(e->inbox);
+	e->shown.send_done_bytes = e->outbox ? outbox_sent_bytes(e->outbox) : 0;
+	e->shown.send_total_bytes = e->outbox ? outbox_begin(e->outbox)->data_bytes : 0;
+	e->shown.recv_done_bytes = e->inbox ? e->inbox->data_bytes : 0;
+	e->shown.recv_total_bytes = e->inbox ? e->inbox->begin.data_bytes : 0;
+	e->shown.since_ms = e->since_ms;
+	snprintf(e->shown.peer_node, sizeof(e->shown.peer_node), "%s", e->names.peer);
+	pthread_mutex_unlock(&e->lock);
+}
+
+static void look_and_show(struct engine *e)
+{
+	struct pending p;
+
+	look(e, &p);
+	show(e, &p);
+}
+
+void engine_status(struct engine *e, struct engine_status *out)
+{
+	pthread_mutex_lock(&e->lock);
+	*out = e->shown;
+	pthread_mutex_unlock(&e->lock);
+}
+
+/* ---- up and down -------------------------------------------------------------------------------------------------------- */
+
+static void send_hello(struct engine *e)
+{
+	struct frame f = { .type = FRAME_HELLO };
+	struct volume_info info;
+
+	volume_info(e->v, &info);
+	f.hello = (struct rec_hello){ .version = PROTOCOL_VERSION, .slot = (uint16_t)info.slot, .role = (uint8_t)info.role,
+		                      .generation = info.generation, .committed = info.committed, .applied = info.applied,
+		                      .applied_id = land_applied_id(e->v) };
+	snprintf(f.hello.volume_id, sizeof(f.hello.volume_id), "%s", info.volume_id);
+	snprintf(f.hello.node_id, sizeof(f.hello.node_id), "%s", info.node_id);
+	snprintf(f.hello.node_name, sizeof(f.hello.node_name), "%s", info.node_name);
+	snprintf(e->names.self, sizeof(e->names.self), "%s", info.node_name);
+	volume_lock(e->v);
+	if (group_id(e->v, info.committed, &f.hello.committed_id) < 0)
+		f.hello.committed_id = 0;
+	volume_unlock(e->v);
+	frame_encode(&e->control, &f);
+}
+
+void engine_up(struct engine *e, uint64_t now_ms)
+{
+	assert(e->phase == ENGINE_DOWN);
+	e->phase = ENGINE_HELLO;
+	e->since_ms = now_ms;
+	e->last_cut_ms = 0;
+	pthread_mutex_lock(&e->lock);
+	memset(&e->shown, 0, sizeof(e->shown));
+	pthread_mutex_unlock(&e->lock);
+	send_hello(e);
+	look_and_show(e);
+}
+
+void engine_down(struct engine *e)
+{
+	e->phase = ENGINE_DOWN;
+	buf_reset(&e->control);
+	outbox_free(e->outbox);
+	e->outbox = NULL;
+	shipment_free(e->inbox);
+	e->inbox = NULL;
+	e->n_unacked = 0;
+	e->ack_owed = e->probe_out = e->probe_reply_owed = false;
+	e->dirty_since_ms = 0;
+	look_and_show(e);
+}
+
+/* ---- HELLO ----------------------------------------------------------------------------------------------------------------- */
+
+static int check_identity(const struct rec_hello *h, const struct volume_info *info, struct err *err)
+{
+	if (h->version != PROTOCOL_VERSION)
+		return err_set(err, -EPERM, "node %s speaks protocol %u, this one %u: bring both to the same version of twinfs",
+		               h->node_name, h->version, PROTOCOL_VERSION);
+	if (strcmp(h->volume_id, info->volume_id) != 0)
+		return err_set(err, -EPERM, "node %s holds another volume (%s, not %s): join it with a token of this volume",
+		               h->node_name, h->volume_id, info->volume_id);
+	if (strcmp(h->node_id, info->node_id) == 0)
+		return err_set(err, -EPERM, "node %s is a copy of this very store: only one of them may be mounted", h->node_name);
+	if (h->generation != info->generation)
+		return err_set(err, -ESTALE, "node %s is of generation %llu of the pair, this store of %llu: join again with a new token",
+		               h->node_name, (unsigned long long)h->generation, (unsigned long long)info->generation);
+	if (!((h->role == ROLE_PRIMARY && info->role == ROLE_SECONDARY) ||
+	      (h->role == ROLE_SECONDARY && info->role == ROLE_PRIMARY)))
+		return err_set(err, -EPERM, "node %s has the same role as this one: one must be primary, one secondary", h->node_name);
+	return 0;
+}
+
+/* What the peer has applied of ours must be a group that we have, under the same random id; or one of us is an old copy. */
+static int check_history(struct engine *e, const struct rec_hello *h, const struct volume_info *info, struct err *err)
+{
+	uint64_t id = 0;
+	int rc = 0;
+
+	if (h->applied > info->committed)
+		return err_set(err, -ESTALE,
+		               "this store is older than what node %s has of it (group %llu here, %llu there), as after restoring a copy: "
+		               "put the newest copy back, or join again", h->node_name, (unsigned long long)info->committed,
+		               (unsigned long long)h->applied);
+	if (h->committed < info->applied)
+		return err_set(err, -ESTALE,
+		               "the store of node %s is older than what this one has of it (group %llu there, %llu here), as after restoring a "
+		               "copy: put the newest copy back there, or join again", h->node_name,
+		               (unsigned long long)h->committed, (unsigned long long)info->applied);
+	if (h->applied < info->acked)
+		return err_set(err, -ESTALE,
+		               "the store of node %s has forgotten changes that it had acknowledged (group %llu, then %llu), as after restoring a "
+		               "copy: put the newest copy back there, or join again", h->node_name,
+		               (unsigned long long)info->acked, (unsigned long long)h->applied);
+	if (h->applied) {
+		volume_lock(e->v);
+		rc = group_id(e->v, h->applied, &id);
+		volume_unlock(e->v);
+	}
+	if (rc == 0 && h->applied && h->applied_id && id != h->applied_id)
+		return err_set(err, -ESTALE,
+		               "this store was put back from a copy and written on: its group %llu is not the one that node %s has; join again",
+		               (unsigned long long)h->applied, h->node_name);
+	return 0;
+}
+
+static int on_hello(struct engine *e, const struct rec_hello *h, uint64_t now_ms, struct err *err)
+{
+	struct volume_info info;
+	int rc;
+
+	if (e->phase != ENGINE_HELLO)
+		return err_set(err, -EBADMSG, "the peer said HELLO twice: dropping the connection");
+	volume_info(e->v, &info);
+	rc = check_identity(h, &info, err);
+	if (rc == 0)
+		rc = check_history(e, h, &info, err);
+	if (rc < 0)
+		return rc;
+	e->phase = ENGINE_STREAM;
+	snprintf(e->names.peer, sizeof(e->names.peer), "%s", h->node_name);
+	e->peer_committed = h->committed;
+	e->sent = h->applied;
+	e->last_to = info.committed > info.acked ? info.committed : 0;
+	e->ack_owed = info.applied > 0;
+	e->backlog_to = info.pending_entries ? info.committed : 0;
+	e->backlog_peer_to = h->committed;
+	e->since_ms = now_ms;
+	e->dirty_since_ms = now_ms;
+	return 0;
+}
+
+/* ---- receiving ------------------------------------------------------------------------------------------------------------- */
+
+static void acknowledged(struct engine *e, uint64_t upto)
+{
+	unsigned keep = 0;
+
+	for (unsigned i = 0; i < e->n_unacked; i++)
+		if (e->unacked[i] > upto)
+			e->unacked[keep++] = e->unacked[i];
+	e->n_unacked = keep;
+}
+
+static int on_ship_begin(struct engine *e, const struct rec_ship_begin *b, struct err *err)
+{
+	struct pending p;
+
+	look(e, &p);
+	if (e->inbox)
+		return err_set(err, -EBADMSG, "the peer began a shipment inside another: dropping the connection");
+	if (b->from != p.ids.applied || b->to < b->from)
+		return err_set(err, -EBADMSG, "the peer shipped groups %llu to %llu, but %llu is what is applied here: dropping the connection",
+		               (unsigned long long)b->from, (unsigned long long)b->to, (unsigned long long)p.ids.applied);
+	if (b->seen > p.ids.committed || b->seen < p.ids.acked)
+		return err_set(err, -EBADMSG, "the peer claims to have seen group %llu of %llu here (%llu acknowledged): dropping the connection",
+		               (unsigned long long)b->seen, (unsigned long long)p.ids.committed, (unsigned long long)p.ids.acked);
+	if (b->entries > SHIPMENT_MAX_ENTRIES)
+		return err_set(err, -EBADMSG, "the peer announces %llu entries in one shipment: refused", (unsigned long long)b->entries);
+	e->inbox = shipment_new(e->v, b);
+	return 0;
+}
+
+static int on_ship_end(struct engine *e, const struct rec_ship_end *end, uint64_t now_ms, struct err *err)
+{
+	struct shipment *s = e->inbox;
+	struct volume_ids ids;
+	uint64_t before;
+	int rc;
+
+	if (!s || end->to != s->begin.to || end->frames != s->frames)
+		return err_set(err, -EBADMSG, "the peer ended a shipment that is not the one it began: dropping the connection");
+	volume_lock(e->v);
+	volume_ids(e->v, &ids);
+	volume_unlock(e->v);
+	before = ids.acked;
+	rc = ids.role == ROLE_PRIMARY ? merge_shipment(e->v, s, &e->names, clock_real_ms(), err) : apply_shipment(e->v, s, err);
+	if (rc == 0) {
+		volume_lock(e->v);
+		volume_ids(e->v, &ids);
+		volume_unlock(e->v);
+		acknowledged(e, s->begin.seen);
+		e->peer_committed = MAX(e->peer_committed, s->begin.to);
+		if (!shipment_is_empty(s) || (s->begin.wants_ack & SHIP_WANTS_ACK))
+			e->ack_owed = true;
+		if (!shipment_is_empty(s))
+			e->last_to = ids.committed; /* what this group superseded is kept until it is acknowledged */
+		if (s->begin.wants_ack & SHIP_PROBE)
+			e->probe_reply_owed = true;
+		if (s->begin.wants_ack & SHIP_PROBE_REPLY) {
+			e->probe_out = false;
+			e->probes_answered++;
+		}
+		if (!e->dirty_since_ms)
+			e->dirty_since_ms = now_ms;
+		log_debug("engine", "%s: applied (%llu, %llu] seen %llu: %zu inodes %zu links; acked %llu -> %llu", e->names.self,
+		          (unsigned long long)s->begin.from, (unsigned long long)s->begin.to, (unsigned long long)s->begin.seen,
+		          s->n_inodes, s->n_links, (unsigned long long)before, (unsigned long long)ids.acked);
+	}
+	shipment_free(s);
+	e->inbox = NULL;
+	return rc;
+}
+
+static int on_bye(struct engine *e, const struct rec_bye *b)
+{
+	pthread_mutex_lock(&e->lock);
+	e->shown.peer_bye = true;
+	e->shown.peer_bye_planned = b->planned;
+	snprintf(e->shown.peer_bye_reason, sizeof(e->shown.peer_bye_reason), "%s", b->reason);
+	pthread_mutex_unlock(&e->lock);
+	return 0;
+}
+
+static int on_frame(struct engine *e, struct frame *f, uint64_t now_ms, struct err *err)
+{
+	if (f->type == FRAME_HELLO)
+		return on_hello(e, &f->hello, now_ms, err);
+	if (f->type == FRAME_BYE)
+		return on_bye(e, &f->bye);
+	if (f->type == FRAME_HEARTBEAT || f->type == FRAME_CREDIT)
+		return 0;
+	if (e->phase != ENGINE_STREAM)
+		return err_set(err, -EBADMSG, "the peer sent data before HELLO: dropping the connection");
+	if (f->type == FRAME_SHIP_BEGIN)
+		return on_ship_begin(e, &f->begin, err);
+	if (f->type == FRAME_SHIP_END)
+		return on_ship_end(e, &f->end, now_ms, err);
+	if (!e->inbox)
+		return err_set(err, -EBADMSG, "the peer sent a record outside of a shipment: dropping the connection");
+	return shipment_add(e->inbox, f, err);
+}
+
+int engine_receive(struct engine *e, const uint8_t *frame, size_t len_bytes, uint64_t now_ms, struct err *err)
+{
+	struct frame *f = xmalloc(sizeof(*f));
+	ssize_t n;
+	int rc;
+
+	if (e->phase == ENGINE_DOWN) {
+		free(f);
+		return err_set(err, -ENOTCONN, "a frame came without a connection");
+	}
+	n = frame_decode(frame, len_bytes, f, e->scratch, err);
+	if (n < 0) {
+		rc = (int)n;
+	} else if ((size_t)n != len_bytes) {
+		rc = err_set(err, -EBADMSG, "the peer sent a frame cut short: dropping the connection");
+	} else {
+		bool end = f->type == FRAME_SHIP_END || f->type == FRAME_HELLO || f->type == FRAME_SHIP_BEGIN;
+
+		rc = on_frame(e, f, now_ms, err);
+		frame_release(f);
+		if (end)
+			look_and_show(e);
+	}
+	free(f);
+	return rc;
+}
+
+/* ---- sending ---------------------------------------------------------------------------------------------------------------- */
+
+/* Is there anything that a shipment should be cut for? */
+static bool wanted(const struct engine *e, const struct pending *p)
+{
+	return p->group_open || p->unsent || e->ack_owed || e->probe_wanted || e->probe_reply_owed;
+}
+
+static int cut(struct engine *e, uint64_t now_ms, struct err *err)
+{
+	uint8_t flags = 0;
+	struct volume_ids ids;
+	int rc = outbox_cut(e->v, e->sent, &e->outbox, err);
+
+	if (rc < 0)
+		return rc;
+	volume_lock(e->v);
+	volume_ids(e->v, &ids);
+	volume_unlock(e->v);
+	e->sent = outbox_begin(e->outbox)->to;
+	if (!outbox_is_empty(e->outbox))
+		e->last_to = e->sent;
+	if (e->last_to > ids.acked)
+		flags |= SHIP_WANTS_ACK;
+	if (e->probe_wanted) {
+		flags |= SHIP_PROBE;
+		e->probe_out = true;
+	}
+	if (e->probe_reply_owed)
+		flags |= SHIP_PROBE_REPLY;
+	outbox_set_flags(e->outbox, flags);
+	if (flags & SHIP_WANTS_ACK) {
+		if (e->n_unacked == SHIPMENTS_AHEAD)
+			e->n_unacked--; /* an acknowledgement went in spite of the limit; the later number covers the earlier */
+		e->unacked[e->n_unacked++] = e->sent;
+	}
+	e->ack_owed = e->probe_wanted = e->probe_reply_owed = e->hurry = false;
+	e->dirty_since_ms = 0;
+	e->last_cut_ms = now_ms;
+	return 0;
+}
+
+static bool may_cut(const struct engine *e)
+{
+	return e->n_unacked < SHIPMENTS_AHEAD || e->ack_owed || e->probe_reply_owed;
+}
+
+static uint64_t cut_time(const struct engine *e)
+{
+	if (e->hurry || e->ack_owed || e->probe_wanted || e->probe_reply_owed)
+		return 0;
+	if (e->n_unacked == 0)
+		return MAX(e->dirty_since_ms + LINGER_MS, e->last_cut_ms + LINGER_MS);
+	return e->last_cut_ms + BATCH_MS;
+}
+
+int engine_tick(struct engine *e, uint64_t now_ms, struct err *err)
+{
+	struct pending p;
+	int rc = 0;
+
+	look(e, &p);
+	if (e->phase == ENGINE_STREAM && !e->outbox && wanted(e, &p)) {
+		if (!e->dirty_since_ms)
+			e->dirty_since_ms = now_ms;
+		/* An acknowledgement never waits for one, or both sides might wait for each other. */
+		if (may_cut(e) && now_ms >= cut_time(e)) {
+			rc = cut(e, now_ms, err);
+			look(e, &p);
+		}
+	} else if (!wanted(e, &p)) {
+		e->hurry = false;
+	}
+	show(e, &p);
+	return rc;
+}
+
+uint64_t engine_deadline(struct engine *e, uint64_t now_ms)
+{
+	struct pending p;
+
+	if (e->phase != ENGINE_STREAM || e->outbox || !may_cut(e))
+		return UINT64_MAX;
+	look(e, &p);
+	if (!wanted(e, &p))
+		return UINT64_MAX;
+	if (!e->dirty_since_ms)
+		e->dirty_since_ms = now_ms;
+	return MAX(cut_time(e), now_ms);
+}
+
+ssize_t engine_pull(struct engine *e, struct buf *out, size_t want_bytes, struct err *err)
+{
+	size_t start = out->len_bytes;
+	int rc;
+
+	if (e->control.len_bytes) {
+		rc = buf_append(out, e->control.data, e->control.len_bytes);
+		if (rc < 0)
+			return rc;
+		buf_reset(&e->control);
+	}
+	if (e->outbox && e->phase == ENGINE_STREAM) {
+		rc = outbox_pull(e->outbox, out, want_bytes, err);
+		if (rc < 0)
+			return rc;
+		if (rc == 1) {
+			outbox_free(e->outbox);
+			e->outbox = NULL;
+			look_and_show(e);
+		}
+	}
+	return (ssize_t)(out->len_bytes - start);
+}
+
+void engine_bye(struct engine *e, bool planned, const char *reason)
+{
+	struct frame f = { .type = FRAME_BYE, .bye = { .planned = planned } };
+
+	if (e->phase == ENGINE_DOWN)
+		return;
+	snprintf(f.bye.reason, sizeof(f.bye.reason), "%s", reason ? reason : "");
+	frame_encode(&e->control, &f);
+}
+
+bool engine_settled(struct engine *e)
+{
+	struct pending p;
+
+	look(e, &p);
+	return settled(e, &p);
+}
+
+void engine_hurry(struct engine *e)
+{
+	e->hurry = true;
+	if (e->phase == ENGINE_STREAM && !e->probe_out)
+		e->probe_wanted = true;
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+#include "sync/land.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "util/util.h"
+
+static bool same_place(const struct dentry *d, const struct placement *p)
+{
+	return p->parent == d->parent && p->name_len == d->name_len && memcmp(p->name, d->name, d->name_len) == 0;
+}
+
+int land_links(struct volume *v, const struct placement *list, size_t n)
+{
+	struct dentry d;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		rc = tree_link_get(v, list[i].link, &d);
+		if (rc == 0 && !same_place(&d, &list[i]))
+			rc = list[i].parent ? tree_link_detach(v, list[i].link) : tree_link_drop(v, list[i].link);
+		else if (rc == -ENOENT)
+			rc = 0;
+	}
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		const struct placement *p = &list[i];
+
+		if (!p->parent)
+			continue;
+		if (tree_link_get(v, p->link, &d) == 0 && same_place(&d, p))
+			continue;
+		rc = tree_link_put(v, p->link, p->parent, p->name, p->name_len, p->child, p->origin);
+	}
+	return rc;
+}
+
+int land_reap(struct volume *v, const struct placement *list, size_t n)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < n; i++)
+		if (!list[i].parent)
+			rc = tree_reap(v, list[i].child);
+	return rc == -ENOENT ? 0 : rc;
+}
+
+int land_new(struct volume *v, const struct rec_inode *r)
+{
+	struct inode *in = xcalloc(1, sizeof(*in));
+	int rc = tree_inode_get(v, r->ino, in);
+
+	if (rc == -ENOENT) {
+		memset(in, 0, sizeof(*in));
+		in->ino = r->ino;
+		in->shrunk_to = UINT64_MAX;
+		in->mode = r->mode;
+		in->uid = r->uid;
+		in->gid = r->gid;
+		in->rdev = r->rdev;
+		in->atime_ns = r->atime_ns;
+		in->mtime_ns = r->mtime_ns;
+		in->ctime_ns = r->ctime_ns;
+		in->origin = in->corigin = ORIGIN_PEER;
+		in->cborn = group_number(v);
+		in->nlink = S_ISDIR(r->mode) ? 2 : 0;
+		if (S_ISLNK(r->mode)) {
+			in->target_len = r->target_len;
+			in->size_bytes = r->target_len;
+			memcpy(in->target, r->target, r->target_len);
+		}
+		rc = tree_inode_put(v, in);
+	} else if (rc == 0 && (in->mode & S_IFMT) != (r->mode & S_IFMT)) {
+		rc = -EBADMSG;
+	}
+	free(in);
+	return rc;
+}
+
+int land_attrs(struct volume *v, const struct rec_inode *r, uint64_t ino, uint32_t fields, enum origin origin)
+{
+	struct inode *in;
+	int rc;
+
+	if (!(fields & (REC_MODE | REC_OWNER | REC_TIMES)))
+		return 0;
+	in = xmalloc(sizeof(*in));
+	rc = tree_inode_get(v, ino, in);
+	if (rc == 0 && (in->mode & S_IFMT) != (r->mode & S_IFMT))
+		rc = -EBADMSG;
+	if (rc == 0) {
+		if (fields & REC_MODE)
+			in->mode = r->mode;
+		if (fields & REC_OWNER) {
+			in->uid = r->uid;
+			in->gid = r->gid;
+		}
+		if (fields & REC_TIMES) {
+			in->atime_ns = r->atime_ns;
+			in->mtime_ns = r->mtime_ns;
+		}
+		in->ctime_ns = MAX(in->ctime_ns, r->ctime_ns);
+		in->origin = origin;
+		rc = tree_inode_put(v, in);
+	}
+	free(in);
+	return rc;
+}
+
+int land_content(struct volume *v, const struct shipment *s, const struct rec_inode *r, uint64_t ino)
+{
+	struct inode *in;
+	uint64_t size;
+	int rc;
+
+	if (!S_ISREG(r->mode))
+		return 0;
+	in = xmalloc(sizeof(*in));
+	rc = tree_inode_get(v, ino, in);
+	size = in->size_bytes;
+	if (rc == 0 && !S_ISREG(in->mode))
+		rc = -EBADMSG;
+	free(in);
+	if (rc == 0 && r->shrunk_to < size)
+		rc = data_truncate(v, ino, r->shrunk_to, ORIGIN_PEER);
+	if (rc == 0 && s->stage)
+		rc = stage_adopt(s->stage, r->ino, ino, ORIGIN_PEER);
+	if (rc == 0)
+		rc = data_truncate(v, ino, r->size_bytes, ORIGIN_PEER);
+	return rc;
+}
+
+int land_xattr(struct volume *v, const struct ship_xattr *x, uint64_t ino)
+{
+	int rc = tree_xattr_put(v, ino, x->key, x->value, x->value_len, ORIGIN_PEER);
+
+	return rc == -ENODATA ? 0 : rc;
+}
+
+int land_applied(struct volume *v, const struct rec_ship_begin *begin)
+{
+	char text[40];
+
+	snprintf(text, sizeof(text), "%" PRIu64 ":%016" PRIx64, begin->to, begin->to_id);
+	return setting_put(v, "applied_id", text);
+}
+
+uint64_t land_applied_id(struct volume *v)
+{
+	char *text = volume_setting_get(v, "applied_id");
+	char *colon = text ? strchr(text, ':') : NULL;
+	uint64_t id = colon ? strtoull(colon + 1, NULL, 16) : 0;
+
+	free(text);
+	return id;
+}

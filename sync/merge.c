@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+#include "sync/merge.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "core/changes.h"
+#include "core/data.h"
+#include "sync/merge_state.h"
+#include "util/util.h"
+
+/* ---- fast-forward --------------------------------------------------------------------------------------------------- */
+
+static int stop_at_first(void *ctx, uint64_t link, const struct change_row *row)
+{
+	(void)ctx;
+	(void)link;
+	(void)row;
+	return 1;
+}
+
+static bool has_lineage(struct volume *v, bool link, uint64_t id)
+{
+	struct lineage lin;
+
+	return id && lineage_get(v, link, id, &lin) == 0;
+}
+
+bool p_changed_inode(struct volume *v, uint64_t ino, enum entity what, uint64_t seen)
+{
+	struct change_row row;
+
+	return (changes_get(v, ino, what, &row) == 0 && row.grp > seen) ||
+	       (changes_get(v, ino, ENT_NEW, &row) == 0 && row.grp > seen);
+}
+
+struct xattr_walk {
+	struct volume *v;
+	uint64_t ino, seen;
+};
+
+static int changed_user_xattr(void *ctx, const char *key, const void *value, size_t len_bytes)
+{
+	struct xattr_walk *w = ctx;
+	struct change_row row;
+
+	(void)value;
+	(void)len_bytes;
+	return strncmp(key, "user.", 5) == 0 && changes_get_xattr(w->v, w->ino, key, &row) == 0 && row.grp > w->seen;
+}
+
+bool p_changed_content(struct volume *v, uint64_t ino, uint64_t seen)
+{
+	struct xattr_walk w = { v, ino, seen };
+
+	return p_changed_inode(v, ino, ENT_CONTENT, seen) || tree_xattrs(v, ino, changed_user_xattr, &w) == 1;
+}
+
+static bool inode_conflicts(struct volume *v, const struct rec_inode *r)
+{
+	struct inode in;
+	bool here = tree_inode_get(v, r->ino, &in) == 0;
+
+	if (has_lineage(v, false, r->ino))
+		return true;
+	if (!here)
+		return !(r->fields & REC_NEW);
+	return p_changed_inode(v, r->ino, ENT_CONTENT, rec_seen(r, REC_CONTENT)) ||
+	       ((r->fields & REC_MODE) && p_changed_inode(v, r->ino, ENT_MODE, rec_seen(r, REC_MODE))) ||
+	       ((r->fields & REC_OWNER) && p_changed_inode(v, r->ino, ENT_OWNER, rec_seen(r, REC_OWNER))) ||
+	       ((r->fields & REC_TIMES) && p_changed_inode(v, r->ino, ENT_TIMES, rec_seen(r, REC_TIMES)));
+}
+
+static bool is_fast_forward(struct volume *v, const struct shipment *s)
+{
+	struct change_row row;
+
+	if (changes_links(v, s->begin.seen, UINT64_MAX, stop_at_first, NULL) != 0)
+		return false;
+	for (size_t i = 0; i < s->n_links; i++) {
+		const struct ship_link *l = &s->links[i];
+
+		if (changes_get_link(v, l->link, &row) == 0 && row.grp > l->seen)
+			return false;
+		if (has_lineage(v, true, l->link) || has_lineage(v, false, l->child) || has_lineage(v, false, l->parent))
+			return false;
+		if (!l->parent && p_changed_content(v, l->child, l->seen))
+			return false;
+	}
+	for (size_t i = 0; i < s->n_inodes; i++)
+		if (inode_conflicts(v, s->inodes[i]))
+			return false;
+	for (size_t i = 0; i < s->n_xattrs; i++) {
+		const struct ship_xattr *x = &s->xattrs[i];
+
+		if (has_lineage(v, false, x->ino) ||
+		    (changes_get_xattr(v, x->ino, x->key, &row) == 0 && row.grp > x->seen))
+			return false;
+	}
+	return true;
+}
+
+int take_inode(struct volume *v, const struct shipment *s, const struct rec_inode *r, uint64_t ino, uint32_t fields)
+{
+	static const struct { uint32_t field; enum entity what; } map[] = {
+		{ REC_CONTENT, ENT_CONTENT }, { REC_MODE, ENT_MODE }, { REC_OWNER, ENT_OWNER }, { REC_TIMES, ENT_TIMES } };
+	int rc = 0;
+
+	if (fields & REC_CONTENT)
+		rc = land_content(v, s, r, ino);
+	if (rc == 0)
+		rc = land_attrs(v, r, ino, fields, ORIGIN_PEER);
+	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(map); i++)
+		if (fields & map[i].field)
+			rc = changes_drop(v, ino, map[i].what);
+	return rc;
+}
+
+static int fast_forward(struct volume *v, struct shipment *s)
+{
+	struct placement *list = xcalloc(s->n_links + 1, sizeof(*list));
+	struct inode in;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < s->n_inodes; i++)
+		if (s->inodes[i]->fields & REC_NEW)
+			rc = land_new(v, s->inodes[i]);
+	for (size_t i = 0; rc == 0 && i < s->n_links; i++) {
+		const struct ship_link *l = &s->links[i];
+
+		list[i] = (struct placement){ .link = l->link, .child = l->child, .parent = l->parent, .name = l->name,
+			                      .name_len = l->name_len, .origin = ORIGIN_PEER };
+		rc = changes_drop_link(v, l->link);
+	}
+	if (rc == 0)
+		rc = land_links(v, list, s->n_links);
+	for (size_t i = 0; rc == 0 && i < s->n_inodes; i++)
+		rc = take_inode(v, s, s->inodes[i], s->inodes[i]->ino, s->inodes[i]->fields);
+	for (size_t i = 0; rc == 0 && i < s->n_xattrs; i++) {
+		if (tree_inode_get(v, s->xattrs[i].ino, &in) < 0)
+			continue;
+		rc = land_xattr(v, &s->xattrs[i], s->xattrs[i].ino);
+		if (rc == 0)
+			rc = changes_drop_xattr(v, s->xattrs[i].ino, s->xattrs[i].key);
+	}
+	if (rc == 0)
+		rc = land_reap(v, list, s->n_links);
+	/* A new inode whose link came and went within the shipment's range. */
+	for (size_t i = 0; rc == 0 && i < s->n_inodes; i++)
+		if (tree_inode_get(v, s->inodes[i]->ino, &in) == 0 && !S_ISDIR(in.mode) && in.nlink == 0)
+			rc = tree_reap(v, in.ino);
+	free(list);
+	return rc;
+}
+
+/* ---- the whole ------------------------------------------------------------------------------------------------------- */
+
+static int merge_locked(struct volume *v, struct shipment *s, const struct merge_names *names, uint64_t now_ms)
+{
+	int rc;
+
+	if (shipment_is_empty(s))
+		rc = 0;
+	else if (is_fast_forward(v, s))
+		rc = fast_forward(v, s);
+	else
+		rc = merge_three_way(v, s, names, now_ms);
+	for (size_t i = 0; rc == 0 && i < s->n_conflicts; i++)
+		rc = conflict_put(v, &s->conflicts[i], true);
+	/* Only now, after the records were looked at: what the secondary had seen at its cut is settled. */
+	if (rc == 0)
+		rc = changes_purge(v, s->begin.seen);
+	if (rc == 0)
+		rc = lineage_purge(v, s->begin.seen);
+	if (rc == 0)
+		rc = history_purge(v, s->begin.seen);
+	return rc == 0 && s->begin.to > s->begin.from ? land_applied(v, &s->begin) : rc;
+}
+
+int merge_shipment(struct volume *v, struct shipment *s, const struct merge_names *names, uint64_t now_ms, struct err *err)
+{
+	struct volume_ids ids;
+	int rc = s->stage ? stage_sync(s->stage) : 0;
+
+	if (rc == 0)
+		rc = volume_apply_begin(v);
+	if (rc == 0) {
+		rc = merge_locked(v, s, names, now_ms);
+		/* What this group holds may be a base that the secondary's next shipment is measured against. */
+		if (rc == 0 && !shipment_is_empty(s)) {
+			volume_ids(v, &ids);
+			history_cut(v, ids.committed + 1);
+		}
+		if (rc == 0)
+			rc = volume_apply_commit(v, s->begin.to);
+		else
+			volume_apply_abort(v);
+	}
+	if (rc == -EBADMSG || rc == -EEXIST || rc == -ENOTDIR || rc == -EUCLEAN)
+		return err_set(err, -EBADMSG, "the peer's shipment up to its group %llu makes no valid tree here: refused; nothing was changed",
+		               (unsigned long long)s->begin.to);
+	if (rc < 0)
+		return err_set(err, rc, "cannot merge the peer's changes in %s: %s; nothing was changed, they will be sent again",
+		               volume_dir(v), strerror(-rc));
+	return 0;
+}

@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: MIT */
+/* Gathering: from the volume, its change set, its history and the shipment to the resolver's three states. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "sync/merge_state.h"
+#include "util/util.h"
+
+static void *grow(void *array, size_t n, size_t *cap, size_t size_bytes)
+{
+	if (n < *cap)
+		return array;
+	*cap = *cap ? *cap * 2 : 32;
+	return xrealloc(array, *cap * size_bytes);
+}
+
+static char *keep_name(struct merger *m, const char *name, size_t len)
+{
+	char *copy = xstrndup(name, len);
+
+	m->arena = grow(m->arena, m->n_arena, &m->cap_arena, sizeof(*m->arena));
+	m->arena[m->n_arena++] = copy;
+	return copy;
+}
+
+/* ---- lineage: what the secondary calls by ids of its own ---------------------------------------------------------------- */
+
+/* An inode that was fused into another one lives on there; two steps at most happen (an alias of an alias is recorded as one). */
+static uint64_t alias_inode(struct merger *m, uint64_t ino, struct lineage *lin)
+{
+	struct lineage l;
+
+	for (int hop = 0; hop < 8 && ino > INO_HIDDEN; hop++) {
+		if (lineage_get(m->v, false, ino, &l) < 0 || l.kind != 'a')
+			break;
+		if (lin)
+			*lin = l;
+		ino = l.dst;
+	}
+	return ino;
+}
+
+static void normalize_links(struct merger *m)
+{
+	struct shipment *s = m->s;
+
+	m->nl = xcalloc(s->n_links + 1, sizeof(*m->nl));
+	for (size_t i = 0; i < s->n_links; i++) {
+		const struct ship_link *l = &s->links[i];
+		struct norm_link *n = &m->nl[m->n_nl++];
+		struct lineage lin;
+
+		*n = (struct norm_link){ .link = l->link, .seen = l->seen, .name = l->name, .name_len = l->name_len,
+			                 .child = alias_inode(m, l->child, NULL),
+			                 .parent = l->parent ? alias_inode(m, l->parent, NULL) : 0 };
+		if (lineage_get(m->v, true, l->link, &lin) == 0 && lin.kind == 'l') {
+			n->alias_of = l->link;
+			n->link = lin.dst;
+			n->seen = MAX(n->seen, lin.grp);
+		}
+	}
+	/* A record under the link's own id comes first; one under an alias of it then says nothing more. */
+	for (int pass = 0; pass < 2; pass++)
+		for (size_t i = 0; i < m->n_nl; i++)
+			if ((m->nl[i].alias_of != 0) == (pass == 1) && !map_get(&m->nl_by_link, m->nl[i].link, NULL))
+				map_put(&m->nl_by_link, m->nl[i].link, i + 1);
+}
+
+static void normalize_inodes(struct merger *m)
+{
+	struct shipment *s = m->s;
+
+	m->ni = xcalloc(s->n_inodes + 1, sizeof(*m->ni));
+	for (size_t i = 0; i < s->n_inodes; i++) {
+		struct norm_inode *n = &m->ni[m->n_ni++];
+		const struct rec_inode *r = s->inodes[i];
+		struct lineage lin = { 0 };
+
+		n->rec = r;
+		n->ino = n->bytes_ino = alias_inode(m, r->ino, &lin);
+		n->seen_bytes = rec_seen(r, REC_CONTENT);
+		if (n->ino != r->ino) {
+			n->aliased = true;
+			n->lin = lin;
+			n->seen_bytes = MAX(n->seen_bytes, lin.grp);
+		} else if ((r->fields & REC_CONTENT) && lineage_get(m->v, false, r->ino, &lin) == 0 && lin.kind == 'c' &&
+		           n->seen_bytes < lin.grp) {
+			struct inode in;
+
+			if (tree_inode_get(m->v, lin.dst, &in) == 0 && in.nlink > 0) {
+				n->redirected_bytes = true;
+				n->lin = lin;
+				n->bytes_ino = lin.dst;
+				n->seen_bytes = lin.grp;
+			}
+		}
+		if (!map_get(&m->ni_by_ino, n->ino, NULL))
+			map_put(&m->ni_by_ino, n->ino, i + 1);
+		if (!map_get(&m->ni_by_bytes, n->bytes_ino, NULL))
+			map_put(&m->ni_by_bytes, n->bytes_ino, i + 1);
+	}
+}
+
+/* ---- the three states ----------------------------------------------------------------------------------------------- */
+
+static struct norm_link *record_of(struct merger *m, uint64_t link)
+{
+	uint64_t i;
+
+	return map_get(&m->nl_by_link, link, &i) ? &m->nl[i - 1] : NULL;
+}
+
+static struct rs_pos pos_of(struct merger *m, const struct dentry *d)
+{
+	return (struct rs_pos){ .present = true, .parent = alias_inode(m, d->parent, NULL), .name_len = d->name_len,
+		                .name = keep_name(m, d->name, d->name_len) };
+}
+
+static int add_link(struct merger *m, uint64_t link)
+{
+	struct norm_link *rec = record_of(m, link);
+	uint64_t seen = rec ? rec->seen : m->s->begin.seen;
+	struct rs_link *l;
+	struct change_row row;
+	struct dentry d;
+	bool changed;
+	int rc;
+
+	if (map_get(&m->link_at, link, NULL))
+		return 0;
+	m->links = grow(m->links, m->n_links, &m->cap_links, sizeof(*m->links));
+	l = &m->links[m->n_links++];
+	*l = (struct rs_link){ .id = link, .child = rec ? rec->child : 0 };
+	map_put(&m->link_at, link, m->n_links);
+	rc = tree_link_get(m->v, link, &d);
+	if (rc < 0 && rc != -ENOENT)
+		return rc;
+	if (rc == 0) {
+		l->p = pos_of(m, &d);
+		l->child = d.child;
+	}
+	rc = changes_get_link(m->v, link, &row);
+	if (rc < 0 && rc != -ENOENT)
+		return rc;
+	changed = rc == 0 && row.grp > seen;
+	if (rc == 0 && !l->child)
+		l->child = row.child;
+	if (changed)
+		map_put(&m->p_changed, link, 1);
+	l->b = l->p;
+	if (changed) {
+		rc = tree_link_view(m->v, link, (struct view){ .kind = VIEW_PEER, .group = seen }, &d);
+		if (rc < 0 && rc != -ENOENT)
+			return rc;
+		l->b = rc == 0 ? pos_of(m, &d) : (struct rs_pos){ 0 };
+		if (rc == 0 && !l->child)
+			l->child = d.child;
+	}
+	l->s = l->b;
+	if (rec)
+		l->s = (struct rs_pos){ .present = rec->parent != 0, .parent = rec->parent, .name = rec->name,
+			                .name_len = rec->name_len };
+	return 0;
+}
+
+static int link_id(void *ctx, const struct dentry *d)
+{
+	return add_link(ctx, d->link);
+}
+
+/* All links of an inode: those it has, and those our change set says are gone. */
+static int add_links_of(struct merger *m, uint64_t ino)
+{
+	uint64_t link;
+	int rc = tree_links_of(m->v, ino, link_id, m);
+
+	for (bool more = map_get(&m->gone_link, ino, &link); rc == 0 && more; more = map_get(&m->gone_next, link, &link))
+		rc = add_link(m, link);
+	return rc;
+}
+
+static int add_inode(struct merger *m, uint64_t ino)
+{
+	if (ino == 0 || map_get(&m->inode_at, ino, NULL))
+		return 0;
+	m->inodes = grow(m->inodes, m->n_inodes, &m->cap_inodes, sizeof(*m->inodes));
+	m->inodes[m->n_inodes++] = (struct rs_inode){ .ino = ino };
+	map_put(&m->inode_at, ino, m->n_inodes);
+	return add_links_of(m, ino);
+}
+
+/* Everything that is reachable upwards, in any of the states, from what is there already. */
+static int close_upwards(struct merger *m)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < m->n_links; i++) {
+		rc = add_inode(m, m->links[i].child);
+		if (rc == 0 && m->links[i].b.present)
+			rc = add_inode(m, m->links[i].b.parent);
+		if (rc == 0 && m->links[i].p.present)
+			rc = add_inode(m, m->links[i].p.parent);
+		if (rc == 0 && m->links[i].s.present)
+			rc = add_inode(m, m->links[i].s.parent);
+	}
+	return rc;
+}
+
+static struct norm_inode *record_of_inode(struct merger *m, uint64_t ino)
+{
+	uint64_t i;
+
+	return map_get(&m->ni_by_ino, ino, &i) ? &m->ni[i - 1] : NULL;
+}
+
+static bool shipment_has_user_xattr(const struct merger *m, uint64_t ino)
+{
+	for (size_t i = 0; i < m->s->n_xattrs; i++)
+		if (m->s->xattrs[i].ino == ino && strncmp(m->s->xattrs[i].key, "user.", 5) == 0)
+			return true;
+	return false;
+}
+
+static void fill_presence(struct merger *m)
+{
+	for (size_t i = 0; i < m->n_links; i++) {
+		const struct rs_link *l = &m->links[i];
+		uint64_t at;
+
+		if (!map_get(&m->inode_at, l->child, &at))
+			continue;
+		m->inodes[at - 1].in_b |= l->b.present;
+		m->inodes[at - 1].in_p |= l->p.present;
+		m->inodes[at - 1].in_s |= l->s.present;
+	}
+}
+
+static int fill_inode(struct merger *m, struct rs_inode *n, const struct map *removal_seen)
+{
+	struct norm_inode *rec = record_of_inode(m, n->ino);
+	struct inode *in = xmalloc(sizeof(*in));
+	uint64_t seen = m->s->begin.seen;
+	int rc = tree_inode_get(m->v, n->ino, in);
+
+	if (n->ino <= INO_HIDDEN)
+		n->in_b = n->in_p = n->in_s = true;
+	if (rec && (rec->rec->fields & REC_CONTENT) && !rec->redirected_bytes)
+		seen = rec->seen_bytes;
+	else
+		map_get(removal_seen, n->ino, &seen);
+	if (rc == 0) {
+		n->type = in->mode & S_IFMT;
+		n->p_written_ms = (uint64_t)(in->mtime_ns / 1000000);
+		n->p_content = n->in_p && (!n->in_b || p_changed_content(m->v, n->ino, seen));
+	} else if (rc == -ENOENT) {
+		rc = tree_inode_view(m->v, n->ino, (struct view){ .kind = VIEW_PEER, .group = seen }, in);
+		if (rc == 0)
+			n->type = in->mode & S_IFMT;
+		else if (rc == -ENOENT)
+			rc = 0;
+	}
+	n->s_written_ms = n->p_written_ms;
+	if (rec) {
+		n->type = rec->rec->mode & S_IFMT;
+		n->s_written_ms = (uint64_t)(rec->rec->mtime_ns / 1000000);
+		n->s_content = (rec->rec->fields & REC_CONTENT) && !rec->redirected_bytes && !rec->aliased;
+	}
+	if (n->in_s && (!n->in_b || shipment_has_user_xattr(m, n->ino)))
+		n->s_content = true;
+	free(in);
+	return rc;
+}
+
+static void add_attr(struct merger *m, struct rs_attr attr, struct attr_case which)
+{
+	if (m->n_attrs == m->cap_attrs) {
+		m->cap_attrs = m->cap_attrs ? m->cap_attrs * 2 : 32;
+		m->attrs = xrealloc(m->attrs, m->cap_attrs * sizeof(*m->attrs));
+		m->attr_cases = xrealloc(m->attr_cases, m->cap_attrs * sizeof(*m->attr_cases));
+	}
+	m->attrs[m->n_attrs] = attr;
+	m->attr_cases[m->n_attrs++] = which;
+}
+
+static void gather_attrs(struct merger *m, size_t i)
+{
+	const struct norm_inode *n = &m->ni[i];
+	const struct rec_inode *r = n->rec;
+	uint64_t floor = n->aliased ? n->lin.grp : 0;
+	struct inode *in = xmalloc(sizeof(*in));
+
+	if (tree_inode_get(m->v, n->ino, in) == 0) {
+		struct rs_attr a = { .ino = n->ino };
+
+		a.field = RS_MODE;
+		a.equal = in->mode == r->mode;
+		if ((r->fields & REC_MODE) && p_changed_inode(m->v, n->ino, ENT_MODE, MAX(floor, rec_seen(r, REC_MODE))))
+			add_attr(m, a, (struct attr_case){ .norm = i, .field = REC_MODE });
+		a.field = RS_OWNER;
+		a.equal = in->uid == r->uid && in->gid == r->gid;
+		if ((r->fields & REC_OWNER) && p_changed_inode(m->v, n->ino, ENT_OWNER, MAX(floor, rec_seen(r, REC_OWNER))))
+			add_attr(m, a, (struct attr_case){ .norm = i, .field = REC_OWNER });
+		a.field = RS_TIMES;
+		a.equal = in->mtime_ns == r->mtime_ns && in->atime_ns == r->atime_ns;
+		a.p_later = in->mtime_ns >= r->mtime_ns;
+		if ((r->fields & REC_TIMES) && p_changed_inode(m->v, n->ino, ENT_TIMES, MAX(floor, rec_seen(r, REC_TIMES))))
+			add_attr(m, a, (struct attr_case){ .norm = i, .field = REC_TIMES });
+	}
+	free(in);
+}
+
+static void gather_xattr(struct merger *m, size_t i)
+{
+	const struct ship_xattr *x = &m->s->xattrs[i];
+	uint64_t ino = alias_inode(m, x->ino, NULL);
+	struct change_row row;
+	uint8_t *value;
+	ssize_t n;
+
+	if (changes_get_xattr(m->v, ino, x->key, &row) < 0 || row.grp <= x->seen)
+		return;
+	value = xmalloc(XATTR_VALUE_MAX_BYTES);
+	n = tree_xattr_get(m->v, ino, x->key, value, XATTR_VALUE_MAX_BYTES);
+	add_attr(m, (struct rs_attr){ .ino = ino, .field = RS_XATTR, .key = x->key,
+	                              .equal = n == -ENODATA ? !x->value
+	                                                     : x->value && (size_t)n == x->value_len &&
+	                                                               memcmp(value, x->value, x->value_len) == 0 },
+	         (struct attr_case){ .norm = i, .is_xattr = true });
+	free(value);
+}
+
+static int our_link(void *ctx, uint64_t link, const struct change_row *row)
+{
+	struct merger *m = ctx;
+	struct dentry d;
+	uint64_t before;
+
+	if (tree_link_get(m->v, link, &d) == -ENOENT && row->child) {
+		if (map_get(&m->gone_link, row->child, &before))
+			map_put(&m->gone_next, link, before);
+		map_put(&m->gone_link, row->child, link);
+	}
+	return 0;
+}
+
+static int add_our_link(void *ctx, uint64_t link, const struct change_row *row)
+{
+	(void)row;
+	return add_link(ctx, link);
+}
+
+int merge_gather(struct merger *m)
+{
+	struct map removal_seen = MAP_INIT;
+	int rc;
+
+	normalize_links(m);
+	normalize_inodes(m);
+	rc = changes_links(m->v, 0, UINT64_MAX, our_link, m);
+	for (size_t i = 0; rc == 0 && i < m->n_nl; i++) {
+		uint64_t seen;
+
+		rc = add_link(m, m->nl[i].link);
+		if (m->nl[i].parent == 0 &&
+		    (!map_get(&removal_seen, m->nl[i].child, &seen) || m->nl[i].seen < seen))
+			map_put(&removal_seen, m->nl[i].child, m->nl[i].seen);
+	}
+	if (rc == 0)
+		rc = changes_links(m->v, m->s->begin.seen, UINT64_MAX, add_our_link, m);
+	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
+		rc = add_inode(m, m->ni[i].ino);
+	for (size_t i = 0; rc == 0 && i < m->s->n_xattrs; i++)
+		rc = add_inode(m, alias_inode(m, m->s->xattrs[i].ino, NULL));
+	if (rc == 0)
+		rc = close_upwards(m);
+	fill_presence(m);
+	for (size_t i = 0; rc == 0 && i < m->n_inodes; i++)
+		rc = fill_inode(m, &m->inodes[i], &removal_seen);
+	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
+		gather_attrs(m, i);
+	for (size_t i = 0; rc == 0 && i < m->s->n_xattrs; i++)
+		gather_xattr(m, i);
+	map_release(&removal_seen);
+	return rc;
+}
+
+void merge_release(struct merger *m)
+{
+	for (size_t i = 0; i < m->n_ni; i++)
+		if (m->ni[i].open_case)
+			content_close(&m->ni[i].cc);
+	for (size_t i = 0; i < m->n_arena; i++)
+		free(m->arena[i]);
+	free(m->arena);
+	free(m->nl);
+	free(m->ni);
+	free(m->links);
+	free(m->inodes);
+	free(m->attrs);
+	free(m->attr_cases);
+	map_release(&m->nl_by_link);
+	map_release(&m->ni_by_ino);
+	map_release(&m->ni_by_bytes);
+	map_release(&m->gone_link);
+	map_release(&m->gone_next);
+	map_release(&m->link_at);
+	map_release(&m->inode_at);
+	map_release(&m->p_changed);
+}

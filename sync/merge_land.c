@@ -1,0 +1,634 @@
+/* SPDX-License-Identifier: MIT */
+/* Carrying out what the resolver decided, and noting what a person may want to know. */
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "sync/merge_state.h"
+#include "util/log.h"
+#include "util/util.h"
+
+static bool same_pos(const struct rs_pos *a, const struct rs_pos *b)
+{
+	return a->present == b->present && (!a->present || (a->parent == b->parent && a->name_len == b->name_len &&
+	                                                    memcmp(a->name, b->name, a->name_len) == 0));
+}
+
+static struct rs_inode *input_inode(struct merger *m, uint64_t ino)
+{
+	uint64_t at;
+
+	return map_get(&m->inode_at, ino, &at) ? &m->inodes[at - 1] : NULL;
+}
+
+static struct norm_inode *bytes_record(struct merger *m, uint64_t ino)
+{
+	uint64_t at;
+
+	return map_get(&m->ni_by_bytes, ino, &at) ? &m->ni[at - 1] : NULL;
+}
+
+/* ---- what the resolver asks -------------------------------------------------------------------------------------------- */
+
+static bool op_same_file(void *ctx, uint64_t ino_p, uint64_t ino_s)
+{
+	struct merger *m = ctx;
+	const struct rec_inode *r = shipment_inode(m->s, ino_s);
+
+	return r && (r->fields & REC_NEW) && content_same_file(m->v, m->s, ino_p, r);
+}
+
+static bool op_name_taken(void *ctx, uint64_t parent, const char *name, size_t name_len)
+{
+	struct merger *m = ctx;
+	struct dentry d;
+
+	if (parent == INO_ROOT && name_len == strlen(HIDDEN_NAME) && memcmp(name, HIDDEN_NAME, name_len) == 0)
+		return true;
+	return tree_lookup(m->v, parent, name, name_len, &d) == 0 && !map_get(&m->link_at, d.link, NULL);
+}
+
+static int name_of(void *ctx, const struct dentry *d)
+{
+	*(struct dentry *)ctx = *d;
+	return 1;
+}
+
+static int decide(struct merger *m, struct norm_inode *n)
+{
+	struct dentry d = { .name = "" };
+	int rc;
+
+	tree_links_of(m->v, n->bytes_ino, name_of, &d);
+	n->open_case = true;
+	rc = content_open(&n->cc, m->v, m->s, n->rec, n->bytes_ino, n->seen_bytes,
+	                  n->aliased || n->redirected_bytes ? &n->lin : NULL, "");
+	if (rc == 0) {
+		n->cc.name = d.name;
+		rc = content_decide(&n->cc);
+		n->cc.name = "";
+	}
+	n->has_case = rc == 0;
+	return rc;
+}
+
+static enum rs_content op_content(void *ctx, uint64_t ino)
+{
+	struct merger *m = ctx;
+	struct norm_inode *n = bytes_record(m, ino);
+
+	if (!n || !(n->rec->fields & REC_CONTENT) || !S_ISREG(n->rec->mode))
+		return RS_CONTENT_EQUAL;
+	if (!n->has_case && decide(m, n) < 0)
+		return RS_CONTENT_KEEP_BOTH; /* it cannot be read well enough to merge: nothing is mixed */
+	return n->cc.verdict;
+}
+
+/* ---- inodes ------------------------------------------------------------------------------------------------------------- */
+
+/* A directory of which not even history is left: made anew, so that what is in it has a place. */
+static int make_dir(struct merger *m, uint64_t ino)
+{
+	struct inode *in = xcalloc(1, sizeof(*in));
+	int rc;
+
+	in->ino = ino;
+	in->mode = S_IFDIR | 0755;
+	in->shrunk_to = UINT64_MAX;
+	in->nlink = 2;
+	in->atime_ns = in->mtime_ns = in->ctime_ns = (int64_t)m->now_ms * 1000000;
+	rc = tree_inode_put(m->v, in);
+	free(in);
+	return rc;
+}
+
+/* Before links are placed, every child must be there. */
+static int ensure_inode(struct merger *m, uint64_t ino)
+{
+	const struct rec_inode *r = shipment_inode(m->s, ino);
+	const struct rs_inode *n = input_inode(m, ino);
+	struct inode *in = xmalloc(sizeof(*in));
+	uint64_t at, seen = m->s->begin.seen;
+	int rc = tree_inode_get(m->v, ino, in);
+
+	free(in);
+	if (rc != -ENOENT)
+		return rc;
+	if (r && (r->fields & REC_NEW))
+		return land_new(m->v, r);
+	if (map_get(&m->ni_by_ino, ino, &at))
+		seen = MIN(seen, m->ni[at - 1].seen_bytes);
+	rc = tree_inode_revive(m->v, ino, (struct view){ .kind = VIEW_PEER, .group = seen });
+	if (rc == -ENOENT && n && S_ISDIR(n->type))
+		rc = make_dir(m, ino);
+	if (rc == -ENOENT) {
+		log_error("merge: the history of inode %#llx is gone, it cannot be brought back", (unsigned long long)ino);
+		return -EIO;
+	}
+	return rc;
+}
+
+/* ---- links -------------------------------------------------------------------------------------------------------------- */
+
+struct plan {
+	struct placement *list;
+	size_t n;
+	uint64_t *touch; /* links to enter into our change set */
+	size_t n_touch;
+};
+
+static int plan_link(struct merger *m, struct plan *p, const struct rs_link_out *out)
+{
+	uint64_t at;
+	const struct rs_link *in;
+	struct norm_link *rec = NULL;
+	bool ours, taken;
+	int rc = 0;
+
+	if (!map_get(&m->link_at, out->id, &at))
+		return -EUCLEAN;
+	in = &m->links[at - 1];
+	if (map_get(&m->nl_by_link, out->id, &at))
+		rec = &m->nl[at - 1];
+	ours = map_get(&m->p_changed, out->id, NULL);
+	taken = rec && !ours && same_pos(&out->pos, &in->s) && out->child == in->child && !rec->alias_of;
+	if (out->pos.present)
+		rc = ensure_inode(m, out->child);
+	if (rc < 0)
+		return rc;
+	if (!same_pos(&out->pos, &in->p) || out->child != in->child)
+		p->list[p->n++] = (struct placement){ .link = out->id, .child = in->child,
+			                              .parent = out->pos.present ? out->pos.parent : 0,
+			                              .name = out->pos.name, .name_len = out->pos.name_len,
+			                              .origin = taken ? ORIGIN_PEER : ORIGIN_LOCAL };
+	if (taken)
+		return changes_drop_link(m->v, out->id);
+	if ((rec && (ours || !same_pos(&out->pos, &in->s))) || !same_pos(&out->pos, &in->p))
+		p->touch[p->n_touch++] = out->id;
+	return 0;
+}
+
+static int touch_link(struct merger *m, uint64_t link)
+{
+	uint64_t at;
+	struct dentry d;
+	bool here = tree_link_get(m->v, link, &d) == 0;
+
+	return changes_touch_link(m->v, link, map_get(&m->link_at, link, &at) ? m->links[at - 1].child : 0, false, !here);
+}
+
+/* The secondary must be told of its own ids that it will not find here; and of files that it removed and that stay. */
+static int touch_aliases(struct merger *m)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < m->n_nl; i++)
+		if (m->nl[i].alias_of)
+			rc = changes_touch_link(m->v, m->nl[i].alias_of, m->nl[i].child, false, true);
+	return rc;
+}
+
+static int send_what_it_lacks(struct merger *m, const struct rs_result *r)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < r->n_links; i++) {
+		const struct rs_link_out *out = &r->links[i];
+		uint64_t at;
+		const struct rs_inode *n;
+
+		if (!out->pos.present || !map_get(&m->nl_by_link, out->id, &at) || m->nl[at - 1].parent)
+			continue; /* only where the secondary says: I have no such link */
+		n = input_inode(m, out->child);
+		if (n && !n->in_s)
+			rc = changes_touch_whole(m->v, out->child);
+	}
+	return rc;
+}
+
+/* ---- copies ------------------------------------------------------------------------------------------------------------- */
+
+struct made_copy {
+	uint64_t of, ino, link;
+};
+
+static int make_copy(struct merger *m, const struct rs_copy *c, struct made_copy *made, struct placement *place)
+{
+	struct norm_inode *n = bytes_record(m, c->ino);
+	struct inode *in = xcalloc(1, sizeof(*in));
+	int rc = n ? tree_inode_get(m->v, c->ino, in) : -EUCLEAN;
+
+	if (rc == 0) {
+		*made = (struct made_copy){ .of = c->ino, .ino = id_new(m->v), .link = id_new(m->v) };
+		in->ino = made->ino;
+		in->nlink = 0;
+		in->size_bytes = 0;
+		in->mode = n->rec->mode;
+		in->uid = n->rec->uid;
+		in->gid = n->rec->gid;
+		in->atime_ns = n->rec->atime_ns;
+		in->mtime_ns = n->rec->mtime_ns;
+		in->origin = in->corigin = ORIGIN_LOCAL;
+		in->cborn = group_number(m->v);
+		rc = tree_inode_put(m->v, in);
+	}
+	if (rc == 0)
+		rc = content_land_copy(&n->cc, made->ino);
+	*place = (struct placement){ .link = made->link, .child = made->ino, .parent = c->parent, .name = c->name,
+		                     .name_len = c->name_len, .origin = ORIGIN_LOCAL };
+	free(in);
+	return rc;
+}
+
+static int record_copy(struct merger *m, const struct made_copy *c)
+{
+	struct norm_inode *n = bytes_record(m, c->of);
+	struct lineage lin = { .src = n->rec->ino, .dst = c->ino, .grp = group_number(m->v), .kind = 'c' };
+	int rc = changes_touch_whole(m->v, c->ino);
+
+	if (rc == 0)
+		rc = changes_touch_link(m->v, c->link, c->ino, true, false);
+	return rc ? rc : lineage_put(m->v, &lin);
+}
+
+/* ---- contents and attributes ---------------------------------------------------------------------------------------------- */
+
+/* The bytes of a record whose file the secondary calls by another id than we do: it has them elsewhere, so all goes back as ours. */
+static int land_redirected(struct merger *m, struct norm_inode *n)
+{
+	struct content_case c;
+	int rc = content_open(&c, m->v, m->s, n->rec, n->bytes_ino, n->seen_bytes, &n->lin, "");
+	struct inode *in = xmalloc(sizeof(*in));
+
+	if (rc == 0)
+		rc = content_send_back(&c);
+	if (rc == 0 && n->rec->shrunk_to != UINT64_MAX)
+		rc = changes_touch_shrink(m->v, n->bytes_ino, n->rec->shrunk_to);
+	if (rc == 0)
+		rc = land_content(m->v, m->s, n->rec, n->bytes_ino);
+	if (rc == 0)
+		rc = changes_touch_range(m->v, n->bytes_ino, 0, n->rec->size_bytes);
+	if (rc == 0)
+		rc = tree_inode_get(m->v, n->bytes_ino, in);
+	if (rc == 0) {
+		in->mtime_ns = n->rec->mtime_ns;
+		in->origin = ORIGIN_LOCAL;
+		rc = tree_inode_put(m->v, in);
+	}
+	if (rc == 0)
+		rc = changes_touch(m->v, n->bytes_ino, ENT_TIMES);
+	content_close(&c);
+	free(in);
+	return rc;
+}
+
+/* Redirected bytes: ours (the copy) may have been changed here too. */
+static int land_bytes_elsewhere(struct merger *m, struct norm_inode *n)
+{
+	struct lineage lin = { .src = n->rec->ino, .dst = n->bytes_ino, .grp = group_number(m->v),
+		               .kind = n->aliased ? 'a' : 'c' };
+	int rc;
+
+	if (p_changed_content(m->v, n->bytes_ino, n->seen_bytes)) {
+		rc = n->has_case ? 0 : decide(m, n);
+		if (rc == 0 && n->cc.verdict == RS_CONTENT_MERGED)
+			rc = content_land_merged(&n->cc);
+		else if (rc == 0 && n->cc.verdict == RS_CONTENT_KEEP_BOTH)
+			return -EAGAIN; /* the caller makes a copy of its own */
+	} else {
+		rc = land_redirected(m, n);
+	}
+	return rc ? rc : lineage_put(m->v, &lin);
+}
+
+static int resend_original(struct merger *m, struct norm_inode *n)
+{
+	struct content_case c;
+	int rc = content_open(&c, m->v, m->s, n->rec, n->rec->ino, rec_seen(n->rec, REC_CONTENT), NULL, "");
+
+	if (rc == 0)
+		rc = content_send_back(&c);
+	if (rc == 0)
+		rc = changes_touch(m->v, n->rec->ino, ENT_TIMES);
+	content_close(&c);
+	return rc;
+}
+
+static int extra_copy(struct merger *m, struct norm_inode *n)
+{
+	struct dentry d;
+	struct made_copy made;
+	struct placement place;
+	char name[256];
+	struct rs_copy c = { .ino = n->bytes_ino };
+	unsigned tries = 1;
+	int rc;
+
+	if (tree_links_of(m->v, n->bytes_ino, name_of, &d) != 1)
+		return 0;
+	do {
+		c.name_len = (uint16_t)conflict_name(d.name, d.name_len, m->names->peer,
+		                                     (uint64_t)(n->rec->mtime_ns / 1000000), tries++, name);
+	} while (tree_lookup(m->v, d.parent, name, c.name_len, &(struct dentry){ 0 }) == 0);
+	c.parent = d.parent;
+	c.name = name;
+	rc = make_copy(m, &c, &made, &place);
+	if (rc == 0)
+		rc = land_links(m->v, &place, 1);
+	return rc ? rc : record_copy(m, &made);
+}
+
+static int land_bytes(struct merger *m, struct norm_inode *n)
+{
+	struct lineage lin = { .src = n->bytes_ino, .dst = n->bytes_ino, .grp = group_number(m->v), .kind = 'b' };
+	int rc;
+
+	if (!(n->rec->fields & REC_CONTENT) || !S_ISREG(n->rec->mode))
+		return 0;
+	if (n->aliased && (n->rec->fields & REC_NEW))
+		return 0; /* equal files that became one */
+	if (n->redirected_bytes || n->aliased) {
+		rc = land_bytes_elsewhere(m, n);
+		if (rc == -EAGAIN)
+			rc = extra_copy(m, n);
+		if (rc == 0 && n->redirected_bytes)
+			rc = resend_original(m, n);
+		return rc;
+	}
+	if (!n->has_case) {
+		rc = take_inode(m->v, m->s, n->rec, n->ino, REC_CONTENT);
+		return rc;
+	}
+	switch (n->cc.verdict) {
+	case RS_CONTENT_EQUAL:
+		return lineage_put(m->v, &lin);
+	case RS_CONTENT_MERGED:
+		return content_land_merged(&n->cc);
+	case RS_CONTENT_KEEP_BOTH:
+		return content_send_back(&n->cc);
+	}
+	return 0;
+}
+
+static bool attr_conflicts(struct merger *m, size_t norm, uint32_t field, bool is_xattr)
+{
+	for (size_t i = 0; i < m->n_attrs; i++)
+		if (m->attr_cases[i].norm == norm && m->attr_cases[i].is_xattr == is_xattr &&
+		    (is_xattr || m->attr_cases[i].field == field))
+			return true;
+	return false;
+}
+
+static enum entity entity_of(uint32_t field)
+{
+	return field == REC_MODE ? ENT_MODE : field == REC_OWNER ? ENT_OWNER : ENT_TIMES;
+}
+
+/* Fields that only the secondary changed. */
+static int land_free_attrs(struct merger *m, size_t i)
+{
+	struct norm_inode *n = &m->ni[i];
+	uint32_t fields = n->rec->fields & (REC_MODE | REC_OWNER | REC_TIMES);
+	bool bytes_are_ours = n->has_case && n->cc.verdict != RS_CONTENT_EQUAL;
+
+	for (uint32_t f = REC_MODE; f <= REC_TIMES; f <<= 1)
+		if ((fields & f) && m->n_attrs && attr_conflicts(m, i, f, false))
+			fields &= ~f;
+	if (n->redirected_bytes || bytes_are_ours)
+		fields &= ~(uint32_t)REC_TIMES; /* they label bytes that went elsewhere */
+	if (n->aliased && (n->rec->fields & REC_NEW))
+		return 0;
+	if (n->aliased)
+		for (uint32_t f = REC_MODE; f <= REC_TIMES; f <<= 1)
+			if (fields & f) {
+				int rc = changes_touch(m->v, n->ino, entity_of(f));
+
+				if (rc < 0)
+					return rc;
+			}
+	return n->aliased ? land_attrs(m->v, n->rec, n->ino, fields, ORIGIN_LOCAL)
+	                  : take_inode(m->v, m->s, n->rec, n->ino, fields);
+}
+
+static int land_attr_case(struct merger *m, const struct rs_attr_out *o)
+{
+	const struct attr_case *ac = &m->attr_cases[o->input];
+	struct norm_inode *n = &m->ni[ac->norm];
+	bool take_p = o->take_p;
+	int rc = 0;
+
+	if (n->redirected_bytes || (n->has_case && n->cc.verdict != RS_CONTENT_EQUAL && ac->field == REC_TIMES))
+		take_p = take_p || ac->field == REC_TIMES;
+	if (!take_p)
+		rc = land_attrs(m->v, n->rec, n->ino, ac->field, ORIGIN_LOCAL);
+	return rc ? rc : changes_touch(m->v, n->ino, entity_of(ac->field));
+}
+
+static int land_xattr_case(struct merger *m, const struct rs_attr_out *o)
+{
+	const struct ship_xattr *x = &m->s->xattrs[m->attr_cases[o->input].norm];
+	uint64_t ino = m->attrs[o->input].ino;
+	char key[XATTR_NAME_MAX_BYTES + 1];
+	const char *bare = strncmp(x->key, "user.", 5) == 0 ? x->key + 5 : x->key;
+	int rc = changes_touch_xattr(m->v, ino, x->key);
+
+	if (rc < 0 || !o->keep_other || !x->value)
+		return rc;
+	if ((size_t)snprintf(key, sizeof(key), "user.twinfs.conflict.%s", bare) >= sizeof(key))
+		return 0; /* the name has no room for the prefix; the note names both sides */
+	rc = tree_xattr_put(m->v, ino, key, x->value, x->value_len, ORIGIN_LOCAL);
+	return rc ? rc : changes_touch_xattr(m->v, ino, key);
+}
+
+static int land_attributes(struct merger *m, const struct rs_result *r)
+{
+	struct inode in;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
+		if (tree_inode_get(m->v, m->ni[i].ino, &in) == 0)
+			rc = land_free_attrs(m, i);
+	for (size_t i = 0; rc == 0 && i < m->s->n_xattrs; i++) {
+		const struct ship_xattr *x = &m->s->xattrs[i];
+		struct lineage lin;
+		bool alias = lineage_get(m->v, false, x->ino, &lin) == 0 && lin.kind == 'a';
+		uint64_t ino = alias ? lin.dst : x->ino;
+
+		if (tree_inode_get(m->v, ino, &in) < 0 || attr_conflicts(m, i, 0, true))
+			continue;
+		rc = land_xattr(m->v, x, ino);
+		if (rc == 0)
+			rc = alias ? changes_touch_xattr(m->v, ino, x->key) : changes_drop_xattr(m->v, ino, x->key);
+	}
+	for (size_t i = 0; rc == 0 && i < r->n_attrs; i++) {
+		if (tree_inode_get(m->v, m->attrs[r->attrs[i].input].ino, &in) < 0)
+			continue;
+		rc = m->attr_cases[r->attrs[i].input].is_xattr ? land_xattr_case(m, &r->attrs[i])
+		                                               : land_attr_case(m, &r->attrs[i]);
+	}
+	return rc;
+}
+
+/* ---- notes ---------------------------------------------------------------------------------------------------------------- */
+
+static int last_of(void *ctx, const struct dentry *d)
+{
+	*(struct dentry *)ctx = *d;
+	return 1;
+}
+
+char *merge_path(struct volume *v, uint64_t ino)
+{
+	char *path = xstrdup("");
+
+	for (unsigned depth = 0; ino != INO_ROOT && depth < 4096; depth++) {
+		struct dentry d;
+		char *longer;
+
+		if (ino == INO_HIDDEN) {
+			longer = xasprintf("/%s%s", HIDDEN_NAME, path);
+			free(path);
+			return longer;
+		}
+		if (tree_links_of(v, ino, last_of, &d) != 1) {
+			free(path);
+			return xstrdup("?");
+		}
+		longer = xasprintf("/%.*s%s", (int)d.name_len, d.name, path);
+		free(path);
+		path = longer;
+		ino = d.parent;
+	}
+	if (!*path) {
+		free(path);
+		path = xstrdup("/");
+	}
+	return path;
+}
+
+static void fill_version(struct merger *m, struct conflict_version *ver, const char *node, uint64_t ino, uint64_t written_ms)
+{
+	snprintf(ver->node, sizeof(ver->node), "%s", node);
+	ver->ino = ino;
+	ver->path = ino ? merge_path(m->v, ino) : NULL;
+	ver->written_ms = written_ms;
+}
+
+static int put_note(struct merger *m, const struct rs_note *n, const struct made_copy *copies, size_t n_copies)
+{
+	const struct rs_inode *in = input_inode(m, n->ino), *other = input_inode(m, n->other_ino);
+	struct norm_inode *rec = bytes_record(m, n->ino);
+	struct conflict c = { .id = id_new(m->v), .ino = n->ino, .when_ms = m->now_ms };
+	uint64_t theirs = n->other_ino;
+	int rc;
+
+	for (size_t i = 0; i < n_copies && strcmp(n->kind, "content") == 0; i++)
+		if (copies[i].of == n->ino)
+			theirs = copies[i].ino;
+	snprintf(c.kind, sizeof(c.kind), "%s", n->kind);
+	snprintf(c.outcome, sizeof(c.outcome), "%s", n->outcome);
+	c.rule = xstrdup(rec && rec->has_case && rec->cc.rule && strcmp(n->kind, "content") == 0 ? rec->cc.rule : n->rule);
+	c.path = merge_path(m->v, n->ino);
+	c.resolved = strcmp(n->outcome, "kept-both") != 0;
+	fill_version(m, &c.version[0], m->names->self, n->ino, in ? in->p_written_ms : m->now_ms);
+	fill_version(m, &c.version[1], m->names->peer, theirs,
+	             other ? other->s_written_ms : in ? in->s_written_ms : m->now_ms);
+	rc = conflict_put(m->v, &c, false);
+	conflict_release(&c);
+	return rc;
+}
+
+/* ---- all of it --------------------------------------------------------------------------------------------------------------- */
+
+static int land_names(struct merger *m, struct rs_result *r, struct plan *p, struct made_copy *copies)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < r->n_copies; i++)
+		rc = make_copy(m, &r->copies[i], &copies[i], &p->list[p->n++]);
+	for (size_t i = 0; rc == 0 && i < r->n_links; i++)
+		rc = plan_link(m, p, &r->links[i]);
+	if (rc == 0)
+		rc = land_links(m->v, p->list, p->n);
+	for (size_t i = 0; rc == 0 && i < p->n_touch; i++)
+		rc = touch_link(m, p->touch[i]);
+	for (size_t i = 0; rc == 0 && i < r->n_aliases; i++) {
+		struct lineage lin = { .src = r->aliases[i].src, .dst = r->aliases[i].dst, .grp = group_number(m->v),
+			               .kind = r->aliases[i].is_link ? 'l' : 'a' };
+
+		rc = lineage_put(m->v, &lin);
+	}
+	return rc ? rc : touch_aliases(m);
+}
+
+/* Inodes that a fresh alias swallowed have no row here; their records are of no more use. */
+static void drop_aliased_records(struct merger *m, const struct rs_result *r)
+{
+	for (size_t i = 0; i < r->n_aliases; i++) {
+		struct norm_inode *n = r->aliases[i].is_link ? NULL : bytes_record(m, r->aliases[i].src);
+
+		if (n) {
+			n->aliased = true;
+			n->ino = n->bytes_ino = r->aliases[i].dst;
+		}
+	}
+}
+
+int merge_land(struct merger *m, struct rs_result *r)
+{
+	struct plan p = { .list = xcalloc(r->n_links + r->n_copies + 1, sizeof(*p.list)),
+		          .touch = xcalloc(r->n_links + 1, sizeof(*p.touch)) };
+	struct made_copy *copies = xcalloc(r->n_copies + 1, sizeof(*copies));
+	struct inode in;
+	int rc = land_names(m, r, &p, copies);
+
+	drop_aliased_records(m, r);
+	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
+		if (tree_inode_get(m->v, m->ni[i].bytes_ino, &in) == 0)
+			rc = land_bytes(m, &m->ni[i]);
+	for (size_t i = 0; rc == 0 && i < r->n_copies; i++)
+		rc = record_copy(m, &copies[i]);
+	if (rc == 0)
+		rc = land_attributes(m, r);
+	if (rc == 0)
+		rc = send_what_it_lacks(m, r);
+	for (size_t i = 0; rc == 0 && i < r->n_notes; i++)
+		rc = put_note(m, &r->notes[i], copies, r->n_copies);
+	if (rc == 0)
+		rc = land_reap(m->v, p.list, p.n);
+	free(p.list);
+	free(p.touch);
+	free(copies);
+	return rc;
+}
+
+int merge_three_way(struct volume *v, struct shipment *s, const struct merge_names *names, uint64_t now_ms)
+{
+	struct merger m = { .v = v, .s = s, .names = names, .now_ms = now_ms };
+	struct rs_result r = { 0 };
+	int rc = merge_gather(&m);
+
+	if (rc == 0) {
+		struct rs_input in = { .links = m.links, .n_links = m.n_links, .inodes = m.inodes, .n_inodes = m.n_inodes,
+			               .attrs = m.attrs, .n_attrs = m.n_attrs, .node_p = names->self, .node_s = names->peer,
+			               .root = INO_ROOT,
+			               .ops = { .ctx = &m, .same_file = op_same_file, .content = op_content,
+			                        .name_taken = op_name_taken } };
+
+		rc = resolve(&in, &r);
+	}
+	if (rc == 0) {
+		/* The resolver sorted our arrays: find things in them again. */
+		for (size_t i = 0; i < m.n_links; i++)
+			map_put(&m.link_at, m.links[i].id, i + 1);
+		for (size_t i = 0; i < m.n_inodes; i++)
+			map_put(&m.inode_at, m.inodes[i].ino, i + 1);
+		rc = merge_land(&m, &r);
+	}
+	resolve_release(&r);
+	merge_release(&m);
+	return rc;
+}

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * merge_state: the three-way path of merge.c, private to it. Gathers the resolver's input from the volume (merge_gather.c) and carries out
+ * what it decided (merge_land.c). The lock is held throughout.
+ */
+#ifndef TWINFS_SYNC_MERGE_STATE_H
+#define TWINFS_SYNC_MERGE_STATE_H
+
+#include "sync/content.h"
+#include "sync/land.h"
+#include "sync/merge.h"
+#include "sync/resolver.h"
+
+/* A link record of the secondary as it reads here, after lineage. */
+struct norm_link {
+	uint64_t link, child, parent, seen;
+	uint64_t alias_of; /* the id in the shipment if it is another, else 0 */
+	const char *name;
+	uint16_t name_len;
+};
+/* An inode record likewise. target == rec->ino unless redirected. */
+struct norm_inode {
+	const struct rec_inode *rec;
+	uint64_t ino;              /* attributes go here */
+	uint64_t bytes_ino;        /* content and times go here */
+	uint64_t seen_bytes;       /* effective for bytes_ino */
+	struct lineage lin;        /* of the redirection, if any */
+	bool redirected_bytes;     /* kind 'c': the bytes belong to the conflict copy */
+	bool aliased;              /* kind 'a' */
+	struct content_case cc;    /* when both changed the bytes */
+	bool has_case, open_case;
+};
+
+struct attr_case {             /* parallel to input.attrs */
+	size_t norm;               /* index of the inode record, or of the xattr when is_xattr */
+	bool is_xattr;
+	uint32_t field;
+};
+
+struct merger {
+	struct volume *v;
+	struct shipment *s;
+	const struct merge_names *names;
+	uint64_t now_ms;
+
+	struct norm_link *nl;
+	size_t n_nl;
+	struct map nl_by_link;     /* link -> index + 1 */
+	struct norm_inode *ni;
+	size_t n_ni;
+	struct map ni_by_ino;      /* attribute inode -> index + 1 */
+	struct map ni_by_bytes;    /* content inode -> index + 1 */
+	struct map gone_link;      /* inode dead here -> a link of it that our change set says is gone (chained through gone_next) */
+	struct map gone_next;
+
+	struct rs_link *links;
+	size_t n_links, cap_links;
+	struct map link_at;        /* link -> index + 1 */
+	struct rs_inode *inodes;
+	size_t n_inodes, cap_inodes;
+	struct map inode_at;
+	struct map p_changed;      /* link -> 1: changed by us, unknown to the secondary */
+
+	struct rs_attr *attrs;
+	struct attr_case *attr_cases;
+	size_t n_attrs, cap_attrs;
+	void **arena;              /* what lives until the end: names */
+	size_t n_arena, cap_arena;
+};
+
+bool p_changed_inode(struct volume *v, uint64_t ino, enum entity what, uint64_t seen);
+bool p_changed_content(struct volume *v, uint64_t ino, uint64_t seen);
+int take_inode(struct volume *v, const struct shipment *s, const struct rec_inode *r, uint64_t ino, uint32_t fields);
+
+int merge_gather(struct merger *m);
+int merge_land(struct merger *m, struct rs_result *r);
+void merge_release(struct merger *m);
+int merge_three_way(struct volume *v, struct shipment *s, const struct merge_names *names, uint64_t now_ms);
+/* "/a/b" of an inode's lowest link, malloc'd; "?" if it has none. */
+char *merge_path(struct volume *v, uint64_t ino);
+
+#endif

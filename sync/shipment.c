@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+#include "sync/shipment.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "util/util.h"
+
+struct shipment *shipment_new(struct volume *v, const struct rec_ship_begin *begin)
+{
+	struct shipment *s = xcalloc(1, sizeof(*s));
+
+	s->v = v;
+	s->begin = *begin;
+	volume_lock(v);
+	s->own_next = id_peek(v);
+	volume_unlock(v);
+	s->own_slot = ID_SLOT(s->own_next);
+	return s;
+}
+
+void shipment_free(struct shipment *s)
+{
+	if (!s)
+		return;
+	for (size_t i = 0; i < s->n_inodes; i++)
+		free(s->inodes[i]);
+	for (size_t i = 0; i < s->n_links; i++)
+		free(s->links[i].name);
+	for (size_t i = 0; i < s->n_xattrs; i++) {
+		free(s->xattrs[i].key);
+		free(s->xattrs[i].value);
+	}
+	for (size_t i = 0; i < s->n_conflicts; i++)
+		conflict_release(&s->conflicts[i]);
+	free(s->inodes);
+	free(s->links);
+	free(s->xattrs);
+	free(s->conflicts);
+	map_release(&s->by_ino);
+	map_release(&s->by_link);
+	if (s->stage)
+		stage_free(s->stage);
+	free(s);
+}
+
+/* Room for one more element. */
+static void *grow(void *array, size_t n, size_t *cap, size_t size_bytes)
+{
+	if (n < *cap)
+		return array;
+	*cap = *cap ? *cap * 2 : 16;
+	return xrealloc(array, *cap * size_bytes);
+}
+
+/* Slots are given out by the primary, counting up from 1. An id of our own slot must be one that we have handed out. 1 and 2 are everybody's. */
+static bool id_legal(const struct shipment *s, uint64_t id)
+{
+	unsigned slot = ID_SLOT(id);
+
+	if (slot == 0)
+		return id == INO_ROOT || id == INO_HIDDEN;
+	return slot <= SLOT_MAX && (slot != s->own_slot || id < s->own_next);
+}
+
+static int bad(struct err *err, const char *what, uint64_t id)
+{
+	return err_set(err, -EBADMSG, "the peer sent %s (id %#llx): refused; check that both nodes run the same version",
+	               what, (unsigned long long)id);
+}
+
+static int add_inode(struct shipment *s, const struct rec_inode *r, struct err *err)
+{
+	size_t size = offsetof(struct rec_inode, target) + r->target_len + 1;
+	struct rec_inode *copy;
+
+	if (!id_legal(s, r->ino))
+		return bad(err, "an inode outside its space", r->ino);
+	if ((r->fields & REC_NEW) && r->ino <= INO_HIDDEN)
+		return bad(err, "a reserved inode as new", r->ino);
+	if (map_get(&s->by_ino, r->ino, NULL))
+		return bad(err, "an inode twice in one shipment", r->ino);
+	copy = xmalloc(size);
+	memcpy(copy, r, size);
+	((char *)copy)[size - 1] = '\0';
+	s->inodes = grow(s->inodes, s->n_inodes, &s->cap_inodes, sizeof(*s->inodes));
+	s->inodes[s->n_inodes++] = copy;
+	map_put(&s->by_ino, r->ino, s->n_inodes);
+	return 0;
+}
+
+static int add_link(struct shipment *s, const struct rec_link *r, struct err *err)
+{
+	struct ship_link *l;
+
+	if (!id_legal(s, r->link) || r->link <= INO_HIDDEN)
+		return bad(err, "a link outside its space", r->link);
+	if (!id_legal(s, r->child) || r->child <= INO_HIDDEN)
+		return bad(err, "a link to an inode outside its space", r->child);
+	if (r->parent && !id_legal(s, r->parent))
+		return bad(err, "a link in a directory outside its space", r->parent);
+	if (r->parent == r->child)
+		return bad(err, "a directory inside itself", r->child);
+	if (map_get(&s->by_link, r->link, NULL))
+		return bad(err, "a link twice in one shipment", r->link);
+	s->links = grow(s->links, s->n_links, &s->cap_links, sizeof(*s->links));
+	l = &s->links[s->n_links++];
+	*l = (struct ship_link){ .link = r->link, .child = r->child, .seen = r->seen, .parent = r->parent,
+		                 .name_len = r->parent ? r->name_len : 0 };
+	l->name = xstrndup(r->name, l->name_len);
+	map_put(&s->by_link, r->link, s->n_links);
+	return 0;
+}
+
+static int add_xattr(struct shipment *s, const struct rec_xattr *r, struct err *err)
+{
+	struct ship_xattr *x;
+
+	if (!id_legal(s, r->ino))
+		return bad(err, "an attribute of an inode outside its space", r->ino);
+	s->xattrs = grow(s->xattrs, s->n_xattrs, &s->cap_xattrs, sizeof(*s->xattrs));
+	x = &s->xattrs[s->n_xattrs++];
+	*x = (struct ship_xattr){ .ino = r->ino, .seen = r->seen, .key = xstrdup(r->key), .value_len = r->value_len };
+	if (!r->removed) {
+		x->value = xmalloc(r->value_len + 1);
+		memcpy(x->value, r->value, r->value_len);
+	}
+	return 0;
+}
+
+static int add_bytes(struct shipment *s, const struct rec_data *r, bool hole, struct err *err)
+{
+	int rc;
+
+	if (!id_legal(s, r->ino) || r->ino <= INO_HIDDEN)
+		return bad(err, "data of an inode outside its space", r->ino);
+	if (!shipment_inode(s, r->ino) || !(shipment_inode(s, r->ino)->fields & (REC_CONTENT | REC_NEW)))
+		return bad(err, "data without its inode", r->ino);
+	if (r->off + r->len_bytes > shipment_inode(s, r->ino)->size_bytes)
+		return bad(err, "data past the end of its file", r->ino);
+	if (!s->stage)
+		s->stage = stage_new(s->v);
+	rc = hole ? stage_put_hole(s->stage, r->ino, r->off, r->len_bytes)
+	          : stage_put(s->stage, r->ino, r->off, r->data, r->len_bytes);
+	s->data_bytes += hole ? 0 : r->len_bytes;
+	if (rc < 0)
+		return err_set(err, rc, "cannot store the peer's data in %s: %s; make room there, it will be sent again",
+		               volume_dir(s->v), strerror(-rc));
+	return 0;
+}
+
+int shipment_add(struct shipment *s, struct frame *f, struct err *err)
+{
+	if (++s->frames > SHIPMENT_MAX_ENTRIES + s->begin.data_bytes)
+		return bad(err, "a shipment without end", s->begin.to);
+	switch (f->type) {
+	case FRAME_INODE:
+		return add_inode(s, &f->inode, err);
+	case FRAME_LINK:
+		return add_link(s, &f->link, err);
+	case FRAME_XATTR:
+		return add_xattr(s, &f->xattr, err);
+	case FRAME_DATA:
+		return add_bytes(s, &f->data, false, err);
+	case FRAME_HOLE:
+		return add_bytes(s, &f->data, true, err);
+	case FRAME_CONFLICT:
+		s->conflicts = grow(s->conflicts, s->n_conflicts, &s->cap_conflicts, sizeof(*s->conflicts));
+		s->conflicts[s->n_conflicts++] = f->conflict.c;
+		memset(&f->conflict.c, 0, sizeof(f->conflict.c)); /* ownership taken */
+		return 0;
+	case FRAME_LINEAGE:
+	case FRAME_SKIP:
+		return 0; /* of a later version; nothing here depends on them */
+	case FRAME_HELLO:
+	case FRAME_HEARTBEAT:
+	case FRAME_BYE:
+	case FRAME_CREDIT:
+	case FRAME_SHIP_BEGIN:
+	case FRAME_SHIP_END:
+		break;
+	}
+	return bad(err, "a frame that does not belong into a shipment", f->type);
+}
+
+struct rec_inode *shipment_inode(const struct shipment *s, uint64_t ino)
+{
+	uint64_t i;
+
+	return map_get(&s->by_ino, ino, &i) ? s->inodes[i - 1] : NULL;
+}
+
+struct ship_link *shipment_link(const struct shipment *s, uint64_t link)
+{
+	uint64_t i;
+
+	return map_get(&s->by_link, link, &i) ? &s->links[i - 1] : NULL;
+}
+
+uint64_t rec_seen(const struct rec_inode *r, uint32_t field)
+{
+	if (r->fields & REC_NEW)
+		return r->seen_content;
+	switch (field) {
+	case REC_MODE:
+		return r->seen_mode;
+	case REC_OWNER:
+		return r->seen_owner;
+	case REC_TIMES:
+		return r->seen_times;
+	default:
+		return r->seen_content;
+	}
+}

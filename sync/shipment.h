@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * shipment: the peer's shipment while it arrives and is applied: its records in memory, its bytes staged on the image.
+ * Owned by the engine; one thread. Bounded by SHIPMENT_MAX_ENTRIES (about 200 bytes each); more is refused, not cut.
+ */
+#ifndef TWINFS_SYNC_SHIPMENT_H
+#define TWINFS_SYNC_SHIPMENT_H
+
+#include "core/data.h"
+#include "sync/record.h"
+#include "util/map.h"
+
+/* 20 million entries are about 4 GB here: more changed names than any workstation folder has. */
+/* A pair has two nodes; each replaced node takes a new slot. */
+#define SLOT_MAX 255u
+#define SHIPMENT_MAX_ENTRIES UINT64_C(20000000)
+
+struct ship_link {
+	uint64_t link, child, seen, parent; /* parent 0: gone */
+	uint16_t name_len;
+	char *name;
+};
+struct ship_xattr {
+	uint64_t ino, seen;
+	char *key;
+	uint8_t *value; /* NULL: removed */
+	uint32_t value_len;
+};
+
+struct shipment {
+	struct rec_ship_begin begin;
+	uint64_t frames, data_bytes;
+	struct rec_inode **inodes;   /* each malloc'd, cut off behind its target */
+	size_t n_inodes, cap_inodes;
+	struct ship_link *links;
+	size_t n_links, cap_links;
+	struct ship_xattr *xattrs;
+	size_t n_xattrs, cap_xattrs;
+	struct conflict *conflicts;
+	size_t n_conflicts, cap_conflicts;
+	struct map by_ino, by_link;  /* id -> index + 1 */
+	struct stage *stage;         /* made with the first data */
+	struct volume *v;
+	unsigned own_slot;           /* our id space: [own_slot << 48, own_next) is handed out */
+	uint64_t own_next;
+};
+
+struct shipment *shipment_new(struct volume *v, const struct rec_ship_begin *begin);
+void shipment_free(struct shipment *s);
+/* Take in one record frame. -EBADMSG for a record that breaks a rule (inode outside its spaces, twice the same, …), -ENOSPC, -EIO from staging. */
+int shipment_add(struct shipment *s, struct frame *f, struct err *err);
+struct rec_inode *shipment_inode(const struct shipment *s, uint64_t ino); /* NULL: none */
+struct ship_link *shipment_link(const struct shipment *s, uint64_t link);
+static inline bool shipment_is_empty(const struct shipment *s)
+{
+	return s->n_inodes + s->n_links + s->n_xattrs + s->n_conflicts == 0;
+}
+uint64_t rec_seen(const struct rec_inode *r, uint32_t field); /* of one REC_* field; REC_NEW's for all when it is new */
+
+#endif
