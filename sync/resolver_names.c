@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: MIT */
+#include "sync/resolver_work.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "util/util.h"
+
+#define NAME_BYTES 255
+/* A longer "extension" is rather a sentence with a dot in it; keeping it would leave no room for the name. */
+#define EXT_BYTES 64
+#define NODE_BYTES 64
+
+/* ---- conflict names */
+
+static bool digits(const char *s, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (s[i] < '0' || s[i] > '9')
+			return false;
+	return n > 0;
+}
+
+/* Is s the "-YYYYMMDD-HHMMSS[-n][.EXT]" that ends a conflict name? Sets where EXT (with its dot) begins. */
+static bool is_stamp(const char *s, size_t n, size_t *ext_at)
+{
+	size_t i = 16;
+
+	if (n < 16 || s[0] != '-' || !digits(s + 1, 8) || s[9] != '-' || !digits(s + 10, 6))
+		return false;
+	if (i < n && s[i] == '-') {
+		size_t from = ++i;
+
+		while (i < n && s[i] >= '0' && s[i] <= '9')
+			i++;
+		if (i == from)
+			return false;
+	}
+	*ext_at = i;
+	return i == n || (s[i] == '.' && memchr(s + i + 1, '.', n - i - 1) == NULL);
+}
+
+/* Split into a stem and ".EXT"; an older conflict suffix belongs to neither. */
+static void split_name(const char *name, size_t len, size_t *stem, size_t *ext_at)
+{
+	static const char tag[] = ".conflict-";
+	const size_t tag_len = sizeof(tag) - 1;
+
+	for (size_t at = len; at-- > 1;) {
+		if (len - at < tag_len || memcmp(name + at, tag, tag_len) != 0)
+			continue;
+		for (size_t i = at + tag_len + 1; i < len; i++) {
+			if (!is_stamp(name + i, len - i, ext_at))
+				continue;
+			*ext_at += i;
+			*stem = at;
+			return;
+		}
+	}
+	*stem = *ext_at = len;
+	for (size_t i = len; i-- > 1;) {
+		if (name[i] != '.')
+			continue;
+		if (i + 1 < len && len - i <= EXT_BYTES)
+			*stem = *ext_at = i;
+		return;
+	}
+}
+
+static void stamp_of(uint64_t written_ms, char out[24])
+{
+	time_t t = (time_t)MIN(written_ms / 1000, UINT64_C(253402300799)); /* the year 9999 */
+	struct tm tm;
+
+	gmtime_r(&t, &tm);
+	strftime(out, 24, "%Y%m%d-%H%M%S", &tm);
+}
+
+size_t conflict_name(const char *name, size_t name_len, const char *node, uint64_t written_ms, unsigned n,
+		     char out[256])
+{
+	char suffix[NODE_BYTES + EXT_BYTES + 64], stamp[24];
+	size_t stem, ext_at, suffix_len, node_len = node ? strnlen(node, NODE_BYTES) : 0, room;
+
+	assert(name_len > 0 && name_len <= NAME_BYTES);
+	split_name(name, name_len, &stem, &ext_at);
+	if (name_len - ext_at > EXT_BYTES)
+		ext_at = name_len;
+	stamp_of(written_ms, stamp);
+	suffix_len = (size_t)snprintf(suffix, sizeof(suffix), ".conflict-%.*s-%s", node_len ? (int)node_len : 4,
+				      node_len ? node : "peer", stamp);
+	if (n > 1)
+		suffix_len += (size_t)snprintf(suffix + suffix_len, sizeof(suffix) - suffix_len, "-%u", n);
+	for (size_t i = 0; i < suffix_len; i++)
+		if (suffix[i] == '/')
+			suffix[i] = '_';
+	memcpy(suffix + suffix_len, name + ext_at, name_len - ext_at);
+	suffix_len += name_len - ext_at;
+	room = NAME_BYTES - suffix_len;
+	if (stem > room) {
+		/* At most three continuation bytes belong to a character; more are no UTF-8, and cut anywhere. */
+		stem = room;
+		for (int back = 0; back < 3 && stem > 1 && ((unsigned char)name[stem] & 0xc0) == 0x80; back++)
+			stem--;
+	}
+	memcpy(out, name, stem);
+	memcpy(out + stem, suffix, suffix_len);
+	out[stem + suffix_len] = '\0';
+	return stem + suffix_len;
+}
+
+/* ---- the index of names */
+
+static uint64_t name_key(uint32_t dir, const char *name, size_t len)
+{
+	uint64_t key = XXH3_64bits_withSeed(name, len, dir);
+
+	return key ? key : 1;
+}
+
+void rw_names_put(struct rw_names *x, uint32_t dir, const char *name, size_t len, uint32_t link)
+{
+	uint64_t key = name_key(dir, name, len), head = 0;
+
+	if (x->n == x->cap) {
+		x->cap = x->cap ? x->cap * 2 : 64;
+		x->all = xrealloc(x->all, x->cap * sizeof(*x->all));
+	}
+	map_get(&x->heads, key, &head);
+	x->all[x->n] = (struct rw_name){ .dir = dir, .link = link, .next = (uint32_t)head, .name = name,
+		.len = (uint16_t)len };
+	map_put(&x->heads, key, ++x->n);
+}
+
+static const struct rw_name *names_find(const struct rw_names *x, uint32_t dir, const char *name, size_t len)
+{
+	uint64_t at = 0;
+
+	map_get(&x->heads, name_key(dir, name, len), &at);
+	while (at != 0) {
+		const struct rw_name *e = &x->all[at - 1];
+
+		if (e->dir == dir && e->len == len && memcmp(e->name, name, len) == 0)
+			return e;
+		at = e->next;
+	}
+	return NULL;
+}
+
+uint32_t rw_names_get(const struct rw_names *x, uint32_t dir, const char *name, size_t len)
+{
+	const struct rw_name *e = names_find(x, dir, name, len);
+
+	return e ? e->link : RW_NONE;
+}
+
+void rw_names_release(struct rw_names *x)
+{
+	map_release(&x->heads);
+	free(x->all);
+}
+
+char *rw_free_name(struct rw_work *w, uint32_t dir, const char *name, size_t len, uint64_t written_ms,
+		   uint16_t *len_out)
+{
+	const struct rs_ops *ops = &w->in->ops;
+	uint64_t ino = w->nodes[dir].in->ino;
+	struct rs_result *out = w->out;
+	char text[256];
+	size_t n_bytes;
+	unsigned n = 1;
+
+	do
+		n_bytes = conflict_name(name, len, w->in->node_s, written_ms, n++, text);
+	while (names_find(&w->names[RW_B], dir, text, n_bytes) ||
+	       (ops->name_taken && ops->name_taken(ops->ctx, ino, text, n_bytes)));
+	if (out->n_own == w->cap_own) {
+		w->cap_own = w->cap_own ? w->cap_own * 2 : 16;
+		out->own = xrealloc(out->own, w->cap_own * sizeof(*out->own));
+	}
+	out->own[out->n_own] = xstrndup(text, n_bytes);
+	*len_out = (uint16_t)n_bytes;
+	rw_names_put(&w->names[RW_B], dir, out->own[out->n_own], n_bytes, RW_NONE);
+	return out->own[out->n_own++];
+}
+
+/* ---- step 6 */
+
+struct entry { /* a live link in the directory at hand */
+	const char *name;
+	uint64_t id;
+	uint32_t link;
+	uint16_t len;
+	bool is_p; /* the primary itself shows it here, under this name */
+};
+
+static int entry_cmp(const void *a, const void *b)
+{
+	const struct entry *x = a, *y = b;
+	int c = memcmp(x->name, y->name, MIN(x->len, y->len));
+
+	if (c == 0)
+		c = (x->len > y->len) - (x->len < y->len);
+	if (c == 0)
+		c = y->is_p - x->is_p;
+	return c ? c : (x->id > y->id) - (x->id < y->id);
+}
+
+static void add_child(struct rw_work *w, uint32_t dir, uint32_t link)
+{
+	struct rw_node *d = &w->nodes[dir];
+
+	w->links[link].sibling = RW_NONE;
+	if (d->first_child == RW_NONE)
+		d->first_child = link;
+	else
+		w->links[d->last_child].sibling = link;
+	d->last_child = link;
+}
+
+static void become(struct rw_work *w, uint64_t src, uint64_t dst, bool is_link)
+{
+	struct rs_result *out = w->out;
+
+	if (out->n_aliases == w->cap_aliases) {
+		w->cap_aliases = w->cap_aliases ? w->cap_aliases * 2 : 16;
+		out->aliases = xrealloc(out->aliases, w->cap_aliases * sizeof(*out->aliases));
+	}
+	out->aliases[out->n_aliases++] = (struct rs_alias){ .src = src, .dst = dst, .is_link = is_link };
+}
+
+static uint32_t links_in(const struct rw_work *w, const struct rw_node *n, enum rw_state st)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < n->n_links; i++)
+		count += w->links[w->by_child[n->first_link + i]].parent[st] != RW_NONE;
+	return count;
+}
+
+/* Two links with one name: may the second's inode become the first's? */
+static bool can_become(struct rw_work *w, const struct rw_node *p, const struct rw_node *s)
+{
+	const struct rs_ops *ops = &w->in->ops;
+
+	if (p->in->type != s->in->type)
+		return false;
+	if (p->has[RW_B] || s->has[RW_B] || !p->has[RW_P] || p->has[RW_S] || !s->has[RW_S] || s->has[RW_P])
+		return false;
+	if (p->is_dir)
+		return RULE(RULE_SAME_DIR);
+	return RULE(RULE_SAME_FILE) && links_in(w, p, RW_P) == 1 && links_in(w, s, RW_S) == 1 && ops->same_file &&
+	       ops->same_file(ops->ctx, p->in->ino, s->in->ino);
+}
+
+static void fuse_links(struct rw_work *w, const struct entry *keep, const struct entry *lose)
+{
+	struct rw_link *kl = &w->links[keep->link], *ll = &w->links[lose->link];
+	struct rw_node *k = &w->nodes[kl->child], *l = &w->nodes[ll->child];
+
+	become(w, l->in->ino, k->in->ino, false);
+	become(w, ll->in->id, kl->in->id, true);
+	ll->at = RW_DEAD;
+	l->n_live--;
+	l->alias = kl->child;
+	/* What is inside moves over; the directory kept is further down in the queue, so the names in it are looked at later. */
+	if (l->first_child != RW_NONE) {
+		if (k->first_child == RW_NONE)
+			k->first_child = l->first_child;
+		else
+			w->links[k->last_child].sibling = l->first_child;
+		k->last_child = l->last_child;
+		l->first_child = RW_NONE;
+	}
+}
+
+static void settle_clash(struct rw_work *w, uint32_t dir, const struct entry *keep, const struct entry *lose)
+{
+	struct rw_link *kl = &w->links[keep->link], *ll = &w->links[lose->link];
+
+	if (can_become(w, &w->nodes[kl->child], &w->nodes[ll->child])) {
+		fuse_links(w, keep, lose);
+		return;
+	}
+	if (!RULE(RULE_ONE_NAME))
+		return;
+	ll->new_name = rw_free_name(w, dir, lose->name, lose->len, w->nodes[ll->child].in->s_written_ms, &ll->new_len);
+	rw_note(w, "name", "kept-both",
+		"both sides gave this name to different things: the primary's keeps it, the other is beside it",
+		kl->child, ll->child, lose->link);
+}
+
+/* Look at the names in one directory and put the directories in it at the queue's end. */
+static void names_in(struct rw_work *w, uint32_t dir, uint32_t *queue, uint32_t *n_queue, struct entry *e)
+{
+	size_t n = 0, first = 0;
+
+	for (uint32_t i = w->nodes[dir].first_child; i != RW_NONE; i = w->links[i].sibling) {
+		const struct rw_link *l = &w->links[i];
+		const struct rs_pos *at = rw_pos(l, l->at), *p = &l->in->p;
+
+		e[n++] = (struct entry){ .name = at->name, .len = at->name_len, .id = l->in->id, .link = i,
+			.is_p = l->parent[RW_P] == dir && p->name_len == at->name_len &&
+				memcmp(p->name, at->name, at->name_len) == 0 };
+	}
+	if (n > 0)
+		qsort(e, n, sizeof(*e), entry_cmp);
+	for (size_t i = 0; i < n; i++)
+		rw_names_put(&w->names[RW_B], dir, e[i].name, e[i].len, e[i].link);
+	for (size_t i = 1; i < n; i++) {
+		if (e[i].len == e[first].len && memcmp(e[i].name, e[first].name, e[i].len) == 0)
+			settle_clash(w, dir, &e[first], &e[i]);
+		else
+			first = i;
+	}
+	for (size_t i = 0; i < n; i++)
+		if (w->links[e[i].link].at != RW_DEAD && w->nodes[w->links[e[i].link].child].is_dir)
+			queue[(*n_queue)++] = w->links[e[i].link].child;
+}
+
+void rw_resolve_names(struct rw_work *w)
+{
+	/* Each directory has one live link at most, so each is queued once. */
+	uint32_t *queue = xmalloc((w->n_nodes + 1) * sizeof(*queue)), n_queue = 0;
+	struct entry *scratch = xmalloc(((size_t)w->n_links + 1) * sizeof(*scratch));
+
+	for (uint32_t i = 0; i < w->n_nodes; i++)
+		if (w->nodes[i].is_root)
+			queue[n_queue++] = i;
+	for (uint32_t i = 0; i < w->n_links; i++)
+		if (w->links[i].at != RW_DEAD)
+			add_child(w, w->links[i].parent[w->links[i].at], i);
+	for (uint32_t i = 0; i < n_queue; i++)
+		names_in(w, queue[i], queue, &n_queue, scratch);
+	free(scratch);
+	free(queue);
+}

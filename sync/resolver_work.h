@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * resolver_work: what the resolver's files share while one resolve() runs. Everything is an index into arrays sorted by
+ * id, so that each step is linear in the input (names: n log n) and none depends on the order in which the input came.
+ * resolver.c owns it and has steps 1 to 5; resolver_names.c step 6; resolver_content.c steps 7 and 8.
+ * One thread; freed before resolve returns.
+ */
+#ifndef TWINFS_SYNC_RESOLVER_WORK_H
+#define TWINFS_SYNC_RESOLVER_WORK_H
+
+#include "sync/resolver.h"
+#include "util/map.h"
+
+#define RW_NONE UINT32_MAX
+
+enum rw_state { RW_B, RW_P, RW_S, RW_DEAD };
+
+struct rw_node { /* an inode */
+	const struct rs_inode *in;
+	uint32_t first_link, n_links; /* into rw_work.by_child */
+	uint32_t n_live;              /* links of it that are in the result */
+	bool has[3];                  /* it is in the tree of that state */
+	bool is_dir, is_root;
+	bool inside_moved;            /* step 3 */
+	uint32_t alias;               /* the node that this one became, RW_NONE: itself */
+	uint32_t first_child, last_child; /* live links in it, in step 6 */
+	uint32_t mark;                /* of walks */
+};
+
+struct rw_link {
+	const struct rs_link *in;
+	uint32_t child;
+	uint32_t parent[3];  /* RW_NONE where the link is not in that state */
+	enum rw_state at;    /* the result has it where this state has it */
+	uint32_t sibling;    /* next link in the same directory of the result */
+	char *new_name;      /* a conflict name, or NULL */
+	uint16_t new_len;
+};
+
+struct rw_name { /* a name in use in a directory */
+	uint32_t dir, link, next;
+	const char *name;
+	uint16_t len;
+};
+struct rw_names {
+	struct map heads; /* hash of (dir, name) to index + 1 of the last one put in; the others by `next` */
+	struct rw_name *all;
+	uint32_t n, cap;
+};
+
+struct rw_work {
+	struct rs_input *in;
+	struct rs_result *out;
+	struct rw_node *nodes; /* ascending by ino */
+	uint32_t n_nodes;
+	struct rw_link *links; /* ascending by id */
+	uint32_t n_links;
+	uint32_t *by_child;    /* link indices, by (child, id) */
+	struct map node_by_ino; /* index + 1 */
+	struct rw_names names[3]; /* RW_P, RW_S: in that state; RW_B: in the result */
+	size_t cap_notes, cap_aliases, cap_copies, cap_own;
+};
+
+/* ---- resolver.c */
+const struct rs_pos *rw_pos(const struct rw_link *l, enum rw_state st);
+bool rw_same_place(const struct rs_pos *a, const struct rs_pos *b);
+uint32_t rw_node_of(const struct rw_work *w, uint64_t ino); /* RW_NONE: not in the input */
+uint32_t rw_link_of(const struct rw_work *w, const struct rw_node *n, uint32_t i);
+/* kind, outcome and rule are static; other and link may be RW_NONE. */
+void rw_note(struct rw_work *w, const char *kind, const char *outcome, const char *rule, uint32_t node, uint32_t other,
+	     uint32_t link);
+
+/* ---- resolver_names.c */
+void rw_names_put(struct rw_names *x, uint32_t dir, const char *name, size_t len, uint32_t link);
+/* The link that holds the name there, RW_NONE if none does. */
+uint32_t rw_names_get(const struct rw_names *x, uint32_t dir, const char *name, size_t len);
+void rw_names_release(struct rw_names *x);
+/* A name that is free in the result's directory `dir`, taken from now on; the result owns the memory. */
+char *rw_free_name(struct rw_work *w, uint32_t dir, const char *name, size_t len, uint64_t written_ms,
+		   uint16_t *len_out);
+void rw_resolve_names(struct rw_work *w); /* step 6 */
+
+/* ---- resolver_content.c */
+void rw_merge_contents(struct rw_work *w); /* step 7 */
+void rw_merge_attrs(struct rw_work *w);    /* step 8 */
+/* Name and directory that a live link has in the result. */
+const char *rw_live_name(const struct rw_link *l, size_t *len);
+uint32_t rw_live_parent(const struct rw_work *w, const struct rw_link *l);
+
+/* The test program is built with each rule behind a bit, to show that the tests see it when one is missing. */
+enum rw_rule {
+	RULE_MOVE_STAYS = 1, RULE_BOTH_UNLINKED = 2, RULE_CHANGED_COMES_BACK = 4, RULE_MOVED_DIR_WHOLE = 8, RULE_PARENTS = 16,
+	RULE_LOOPS = 32, RULE_ONE_NAME = 64, RULE_SAME_DIR = 128, RULE_SAME_FILE = 256, RULE_CONTENT = 512, RULE_ATTR = 1024,
+};
+#ifdef RESOLVER_TEST
+extern unsigned resolver_test_disable;
+#define RULE(r) ((resolver_test_disable & (r)) == 0)
+#else
+#define RULE(r) true
+#endif
+
+#endif
