@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/blocks.h"
+
+#include "util/log.h"
+#include "util/util.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- views ---- */
+
+/*
+ * The peer's view at s, block by block, is what its own writes and ours up to s left there. Painting in the order of time: a version
+ * counts if the peer made it or if it was born by s, unless it was gone by s; where the peer ended a version, it left a hole
+ * until its own next version. Versions that we ended after s still count: the peer has not seen that.
+ */
+struct stroke {
+	uint64_t when;
+	int32_t row;   /* -1: a hole */
+	int32_t order; /* among those of one group: holes, then what did not outlive the group, then what did */
+	uint64_t first, end;
+};
+
+static int stroke_cmp(const void *a, const void *b)
+{
+	const struct stroke *x = a, *y = b;
+
+	if (x->when != y->when)
+		return x->when < y->when ? -1 : 1;
+	return x->order - y->order;
+}
+
+static void paint(int32_t *pick, uint64_t first, size_t n, const struct stroke *s)
+{
+	uint64_t end = MIN(s->end, first + n);
+
+	for (uint64_t b = MAX(s->first, first); b < end; b++)
+		pick[b - first] = s->row;
+}
+
+static void pick_peer(const struct extent_list *rows, uint64_t s, uint64_t first, size_t n, int32_t *pick)
+{
+	struct stroke *strokes = xmalloc((rows->n * 2 + 1) * sizeof(*strokes));
+	size_t count = 0;
+
+	for (size_t i = 0; i < rows->n; i++) {
+		const struct extent *e = &rows->rows[i];
+
+		if ((e->born <= s || e->origin == ORIGIN_PEER) && (!e->died || e->died > s))
+			strokes[count++] = (struct stroke){ e->born, (int32_t)i, e->died ? 1 : 2, e->off, extent_end(e) };
+		if (e->killed_by_peer)
+			strokes[count++] = (struct stroke){ e->died, -1, 0, e->off, extent_end(e) };
+	}
+	qsort(strokes, count, sizeof(*strokes), stroke_cmp);
+	for (size_t i = 0; i < count; i++)
+		paint(pick, first, n, &strokes[i]);
+	free(strokes);
+}
+
+static void pick_plain(const struct extent_list *rows, struct view view, uint64_t first, size_t n, int32_t *pick)
+{
+	for (size_t i = 0; i < rows->n; i++) {
+		const struct extent *e = &rows->rows[i];
+
+		if (view.kind == VIEW_NOW || (e->born <= view.group && (!e->died || view.group < e->died)))
+			paint(pick, first, n, &(struct stroke){ 0, (int32_t)i, 0, e->off, extent_end(e) });
+	}
+}
+
+int blocks_pick(struct volume *v, uint64_t ino, struct view view, uint64_t first, size_t n, struct extent_list *rows,
+                int32_t *pick)
+{
+	int rc = extent_rows_list(v->db, ino, first, first + n, rows);
+
+	if (!rc && view.kind != VIEW_NOW)
+		rc = extent_rows_list_old(v->db, ino, first, first + n, rows);
+	if (rc)
+		return rc;
+	for (size_t i = 0; i < n; i++)
+		pick[i] = -1;
+	if (view.kind == VIEW_PEER)
+		pick_peer(rows, view.group, first, n, pick);
+	else
+		pick_plain(rows, view, first, n, pick);
+	return 0;
+}
+
+int blocks_map(struct volume *v, uint64_t ino, struct view view, uint64_t first, size_t n, struct block_ref *refs)
+{
+	struct extent_list rows = EXTENT_LIST_INIT;
+	int32_t pick[STEP_BLOCKS + 1];
+
+	assert(n <= ARRAY_LEN(pick));
+	int rc = blocks_pick(v, ino, view, first, n, &rows, pick);
+
+	for (size_t i = 0; !rc && i < n; i++) {
+		const struct extent *e = pick[i] < 0 ? NULL : &rows.rows[pick[i]];
+		uint64_t at = e ? first + i - e->off : 0;
+
+		refs[i] = e ? (struct block_ref){ e->phys + at, e->sums[at] } : (struct block_ref){ 0, 0 };
+	}
+	extent_list_release(&rows);
+	return rc;
+}
+
+/* ---- reading ---- */
+
+static int fetch_part(struct image *im, const struct block_ref *ref, size_t skip, void *buf, size_t len)
+{
+	uint8_t block[BLOCK_BYTES];
+	int rc = image_read(im, ref->phys, 0, block, BLOCK_BYTES);
+
+	if (rc)
+		return rc;
+	if (block_sum(block) != ref->sum)
+		return -EBADMSG;
+	memcpy(buf, block + skip, len);
+	return 0;
+}
+
+/* n whole blocks that follow each other on the image. */
+static int fetch_run(struct image *im, const struct block_ref *refs, size_t n, uint8_t *buf, size_t *bad)
+{
+	int rc = image_read(im, refs[0].phys, 0, buf, n << BLOCK_SHIFT);
+
+	for (size_t i = 0; !rc && i < n; i++)
+		if (block_sum(buf + (i << BLOCK_SHIFT)) != refs[i].sum) {
+			*bad += i;
+			rc = -EBADMSG;
+		}
+	return rc;
+}
+
+int blocks_fetch(struct image *im, const struct block_ref *refs, size_t skip_bytes, void *buf, size_t len_bytes, size_t *bad)
+{
+	size_t i = skip_bytes >> BLOCK_SHIFT, skip = skip_bytes & (BLOCK_BYTES - 1);
+	uint8_t *p = buf;
+	size_t dummy;
+	int rc = 0;
+
+	if (!bad)
+		bad = &dummy;
+	while (!rc && len_bytes) {
+		size_t n = 1, len = MIN(len_bytes, BLOCK_BYTES - skip);
+
+		*bad = i;
+		if (refs[i].phys == 0) {
+			memset(p, 0, len);
+		} else if (len < BLOCK_BYTES) {
+			rc = fetch_part(im, &refs[i], skip, p, len);
+		} else {
+			while (n < len_bytes >> BLOCK_SHIFT && refs[i + n].phys == refs[i].phys + n)
+				n++;
+			len = n << BLOCK_SHIFT;
+			rc = fetch_run(im, &refs[i], n, p, bad);
+		}
+		i += n;
+		p += len;
+		len_bytes -= len;
+		skip = 0;
+	}
+	return rc;
+}
+
+void blocks_complain(uint64_t ino, uint64_t block)
+{
+	log_error("inode %llu: block at byte %llu does not match its checksum; it is refused", (unsigned long long)ino,
+	          (unsigned long long)(block << BLOCK_SHIFT));
+}
+
+int blocks_read_one(struct volume *v, uint64_t ino, struct view view, uint64_t block, void *buf)
+{
+	struct block_ref ref;
+	int rc = blocks_map(v, ino, view, block, 1, &ref);
+
+	if (!rc)
+		rc = blocks_fetch(v->data->image, &ref, 0, buf, BLOCK_BYTES, NULL);
+	if (rc == -EBADMSG) {
+		blocks_complain(ino, block);
+		rc = -EIO;
+	}
+	return rc;
+}
+
+/* ---- replacing ---- */
+
+/* Versions of this very group that an earlier change of the same group put aside: the newer one takes their place. */
+static int forget_same_group(struct volume *v, uint64_t ino, const struct extent *e)
+{
+	struct extent_list rows = EXTENT_LIST_INIT;
+	int rc = extent_rows_list_old(v->db, ino, e->off, extent_end(e), &rows);
+
+	for (size_t i = 0; !rc && i < rows.n; i++) {
+		struct extent *o = &rows.rows[i], part;
+		uint64_t first = MAX(o->off, e->off), end = MIN(extent_end(o), extent_end(e));
+
+		if (o->born != e->born || o->died != e->born)
+			continue;
+		rc = extent_rows_del_old(v->db, ino, o);
+		store_free(v, o->phys + (first - o->off), end - first);
+		store_count_old(v, -(int64_t)(end - first));
+		if (!rc && o->off < first) {
+			part = *o;
+			extent_clip(&part, o->off, first);
+			rc = extent_rows_put_old(v->db, ino, &part);
+		}
+		if (!rc && extent_end(o) > end) {
+			part = *o;
+			extent_clip(&part, end, extent_end(o));
+			rc = extent_rows_put_old(v->db, ino, &part);
+		}
+	}
+	extent_list_release(&rows);
+	return rc;
+}
+
+/* e left the current table: to history, or its blocks to the free ones. */
+static int supersede(struct volume *v, uint64_t ino, struct extent *e, enum origin by)
+{
+	uint64_t group = group_number(v);
+	/* what the peer sent us is a base for merges, even when we write over it in the group in which it came */
+	bool in_group = e->born == group && !(e->origin == ORIGIN_PEER && by == ORIGIN_LOCAL);
+	int rc = 0;
+
+	if (in_group || !history_wanted(v, e->born, e->origin)) {
+		store_free(v, e->phys, e->len);
+		return 0;
+	}
+	if (e->born == group)
+		rc = forget_same_group(v, ino, e);
+	e->died = group;
+	e->killed_by_peer = by == ORIGIN_PEER;
+	store_count_old(v, e->len);
+	return rc ? rc : extent_rows_put_old(v->db, ino, e);
+}
+
+/* Take [first, end) out of the row. keep_row: leave a row that starts at first to be replaced by the caller's own. */
+static int cut_row(struct volume *v, uint64_t ino, const struct extent *e, uint64_t first, uint64_t end, enum origin by,
+                   bool keep_row)
+{
+	struct extent part = *e;
+	uint64_t lo = MAX(e->off, first), hi = MIN(extent_end(e), end);
+	int rc = 0;
+
+	if (lo >= hi)
+		return 0;
+	extent_clip(&part, lo, hi);
+	store_count_inode(v, ino, -(int64_t)(hi - lo));
+	rc = supersede(v, ino, &part, by);
+	if (!rc && lo > e->off) {
+		part = *e;
+		extent_clip(&part, e->off, lo);
+		rc = extent_rows_put(v->db, ino, &part);
+	} else if (!rc && !(keep_row && lo == first)) {
+		rc = extent_rows_del(v->db, ino, e->off);
+	}
+	if (!rc && hi < extent_end(e)) {
+		part = *e;
+		extent_clip(&part, hi, extent_end(e));
+		rc = extent_rows_put(v->db, ino, &part);
+	}
+	return rc;
+}
+
+static bool follows(const struct extent *e, uint64_t off, uint64_t phys)
+{
+	return e->len < EXTENT_MAX_BLOCKS && extent_end(e) == off && e->phys + e->len == phys;
+}
+
+/* Rows for the runs, starting with `row` (len 0: none) that may be extended. */
+static int put_runs(struct volume *v, uint64_t ino, struct extent *row, uint64_t first, const struct block_run *runs,
+                    size_t n_runs, const uint64_t *sums, enum origin origin)
+{
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < n_runs; i++) {
+		uint64_t phys = runs[i].phys, left = runs[i].len;
+
+		store_count_inode(v, ino, (int64_t)left);
+		while (!rc && left) {
+			if (!row->len || !follows(row, first, phys)) {
+				if (row->len)
+					rc = extent_rows_put(v->db, ino, row);
+				row->off = first;
+				row->phys = phys;
+				row->born = group_number(v);
+				row->died = 0;
+				row->origin = origin;
+				row->killed_by_peer = false;
+				row->len = 0;
+			}
+			uint64_t n = MIN(left, EXTENT_MAX_BLOCKS - row->len);
+
+			memcpy(row->sums + row->len, sums, n * sizeof(*sums));
+			row->len += (uint32_t)n;
+			sums += n;
+			first += n;
+			phys += n;
+			left -= n;
+		}
+	}
+	return rc ? rc : extent_rows_put(v->db, ino, row);
+}
+
+int blocks_replace(struct volume *v, uint64_t ino, uint64_t first, uint64_t n, const struct block_run *runs, size_t n_runs,
+                   const uint64_t *sums, enum origin origin, const struct extent_list *rows)
+{
+	struct extent_list own = EXTENT_LIST_INIT;
+	struct extent row;
+	int rc = 0;
+
+	assert(n && n_runs && group_number(v));
+	group_mark(v);
+	for (size_t i = 0; i < n_runs; i++)
+		store_born(v, runs[i].phys, runs[i].len);
+	if (!rows) {
+		rc = extent_rows_list(v->db, ino, first ? first - 1 : 0, first + n, &own);
+		rows = &own;
+	}
+	row.len = 0;
+	for (size_t i = 0; i < rows->n && !rc; i++) {
+		const struct extent *e = &rows->rows[i];
+
+		if (follows(e, first, runs[0].phys) && e->born == group_number(v) && e->origin == origin)
+			row = *e;
+	}
+	bool merges = row.len > 0;
+
+	for (size_t i = 0; i < rows->n && !rc; i++)
+		rc = cut_row(v, ino, &rows->rows[i], first, first + n, origin, !merges);
+	if (!rc)
+		rc = put_runs(v, ino, &row, first, runs, n_runs, sums, origin);
+	extent_list_release(&own);
+	return rc;
+}
+
+int blocks_drop(struct volume *v, uint64_t ino, uint64_t first, uint64_t end, enum origin by)
+{
+	int rc;
+
+	group_mark(v);
+	while ((rc = extent_rows_next(v->db, ino, first, false, &first)) > 0 && first < end) {
+		struct extent_list rows = EXTENT_LIST_INIT;
+		uint64_t stop = MIN(end, first + 4096); /* a bounded list at a time */
+
+		rc = extent_rows_list(v->db, ino, first, stop, &rows);
+		for (size_t i = 0; i < rows.n && !rc; i++)
+			rc = cut_row(v, ino, &rows.rows[i], first, stop, by, false);
+		extent_list_release(&rows);
+		if (rc)
+			return rc;
+		first = stop;
+	}
+	return MIN(rc, 0);
+}
+
+/* ---- writing whole blocks ---- */
+
+/* Row of the list that the open group may overwrite at `block`, or NULL. */
+static struct extent *own_row(struct volume *v, const struct extent_list *rows, uint64_t block, enum origin origin)
+{
+	for (size_t i = 0; i < rows->n; i++) {
+		struct extent *e = &rows->rows[i];
+
+		if (block >= e->off && block < extent_end(e))
+			return e->born == group_number(v) && e->origin == origin ? e : NULL;
+	}
+	return NULL;
+}
+
+/* Part of a write: [first, first + n) of the file, in place in `own`, or to new blocks. */
+struct segment {
+	uint64_t first;
+	size_t n;
+	struct extent *own;
+	struct block_run *runs;
+	size_t n_runs;
+};
+
+static size_t make_segments(struct volume *v, const struct extent_list *rows, uint64_t first, size_t n, enum origin origin,
+                            struct segment *segs)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		struct extent *own = own_row(v, rows, first + i, origin);
+
+		if (count && segs[count - 1].own == own)
+			segs[count - 1].n++;
+		else
+			segs[count++] = (struct segment){ .first = first + i, .n = 1, .own = own };
+	}
+	return count;
+}
+
+/* The image block after the one that holds first - 1, 0 if that is a hole. */
+static uint64_t goal_of(const struct extent_list *rows, uint64_t first)
+{
+	for (size_t i = 0; i < rows->n; i++) {
+		const struct extent *e = &rows->rows[i];
+
+		if (first > e->off && first <= extent_end(e))
+			return e->phys + (first - e->off);
+	}
+	return 0;
+}
+
+static int write_runs(struct image *im, const struct block_run *runs, size_t n_runs, const uint8_t *data)
+{
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < n_runs; i++) {
+		rc = image_write(im, runs[i].phys, 0, data, runs[i].len << BLOCK_SHIFT);
+		data += runs[i].len << BLOCK_SHIFT;
+	}
+	return rc;
+}
+
+static int write_in_place(struct volume *v, uint64_t ino, const struct segment *s, const uint8_t *data, const uint64_t *sums)
+{
+	uint64_t at = s->first - s->own->off;
+	int rc = image_write(v->data->image, s->own->phys + at, 0, data, s->n << BLOCK_SHIFT);
+
+	if (rc)
+		return rc;
+	memcpy(s->own->sums + at, sums, s->n * sizeof(*sums));
+	return extent_rows_put(v->db, ino, s->own);
+}
+
+int blocks_write(struct volume *v, uint64_t ino, uint64_t first, size_t n, const uint8_t *data, enum origin origin,
+                 enum space space)
+{
+	struct extent_list rows = EXTENT_LIST_INIT;
+	struct segment *segs = xmalloc(n * sizeof(*segs));
+	struct block_run *runs = xmalloc(n * sizeof(*runs));
+	uint64_t sums[STEP_BLOCKS];
+	size_t count = 0, used = 0;
+	int rc = extent_rows_list(v->db, ino, first ? first - 1 : 0, first + n, &rows);
+
+	assert(n && n <= STEP_BLOCKS && group_number(v));
+	if (rc)
+		goto out;
+	group_mark(v);
+	for (size_t i = 0; i < n; i++)
+		sums[i] = block_sum(data + (i << BLOCK_SHIFT));
+	count = make_segments(v, &rows, first, n, origin, segs);
+	for (size_t i = 0; i < count && !rc; i++) { /* all that can be refused comes first */
+		struct segment *s = &segs[i];
+		uint64_t goal = goal_of(&rows, s->first);
+
+		if (s->own)
+			continue;
+		s->runs = runs + used;
+		rc = store_alloc(v, s->n, goal, goal ? APPEND_WINDOW_BLOCKS : 0, space, s->runs, &s->n_runs);
+		used += s->n_runs;
+		if (!rc)
+			rc = write_runs(v->data->image, s->runs, s->n_runs, data + ((s->first - first) << BLOCK_SHIFT));
+	}
+	for (size_t i = 0; i < count && !rc; i++) /* its blocks are in the host's cache or on its disk already */
+		if (segs[i].own)
+			rc = write_in_place(v, ino, &segs[i], data + ((segs[i].first - first) << BLOCK_SHIFT),
+			                    sums + (segs[i].first - first));
+	if (rc)
+		store_release(v, runs, used);
+	for (size_t i = 0; i < count && !rc; i++)
+		if (!segs[i].own)
+			rc = blocks_replace(v, ino, segs[i].first, segs[i].n, segs[i].runs, segs[i].n_runs,
+			                    sums + (segs[i].first - first), origin, count == 1 ? &rows : NULL);
+out:
+	extent_list_release(&rows);
+	free(segs);
+	free(runs);
+	return rc;
+}

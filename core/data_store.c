@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/data_store.h"
+
+#include "db/extent_rows.h"
+#include "util/log.h"
+#include "util/util.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+
+/* Blocks kept back for the peer's changes: 1 % of the store, at most 16 MiB. */
+#define RESERVE_MAX_BLOCKS 4096u
+/* Room that ordinary writes leave on the host's disk for the database: without it no group can be committed. */
+#define HOST_RESERVE_BYTES (UINT64_C(32) << 20)
+/* Entries of the st_blocks cache; 1 MiB of memory. It is emptied when full. */
+#define INODE_BLOCKS_MAX 32768u
+/* One punch holds its blocks back from being allocated: at most so many at a time, and a small share of what is free. */
+#define PUNCH_MAX_BLOCKS 65536u
+#define PUNCH_SHARE 16u
+
+int data_store_format(const char *dir, struct err *err)
+{
+	char *path = xasprintf("%s/image", dir);
+	int rc = image_format(path, err);
+
+	free(path);
+	return rc;
+}
+
+struct claim {
+	struct freemap *map;
+	uint64_t end_blocks, total;
+};
+
+static int claim_run(void *ctx, uint64_t phys, uint64_t len)
+{
+	struct claim *c = ctx;
+
+	c->total += len;
+	return phys + len > c->end_blocks ? -EUCLEAN : freemap_claim(c->map, phys, len);
+}
+
+static int rebuild(struct volume *v, struct err *err)
+{
+	struct data_store *d = v->data;
+	struct claim c = { .map = d->map, .end_blocks = image_size_bytes(d->image) >> BLOCK_SHIFT };
+	int rc = extent_rows_each_run(v->db, false, claim_run, &c);
+
+	c.total = 0;
+	if (!rc)
+		rc = extent_rows_each_run(v->db, true, claim_run, &c);
+	if (rc == -EUCLEAN)
+		return err_set(err, rc, "the store %s is damaged: blocks of the image are missing or have two owners; restore it from "
+		               "the peer", v->dir);
+	if (rc)
+		return err_set(err, rc, "cannot read the extents of the store %s", v->dir);
+	d->old_blocks = d->old_blocks_committed = c.total;
+	return 0;
+}
+
+int data_store_open(struct volume *v, struct err *err)
+{
+	struct data_store *d = xcalloc(1, sizeof(*d));
+	char *path = xasprintf("%s/image", v->dir);
+	int rc = image_open(path, v->opt.fast_unsafe, &d->image, err);
+
+	free(path);
+	v->data = d;
+	if (rc)
+		goto fail;
+	uint64_t limit = EXTENT_BLOCK_LIMIT;
+
+	if (v->info.size_bytes)
+		limit = MIN(limit, (v->info.size_bytes >> BLOCK_SHIFT) + 1);
+	if (image_is_device(d->image))
+		limit = MIN(limit, image_size_bytes(d->image) >> BLOCK_SHIFT);
+	d->reserve_blocks = limit == EXTENT_BLOCK_LIMIT ? 0 : MIN(limit / 100, RESERVE_MAX_BLOCKS);
+	d->map = freemap_new(limit);
+	rc = rebuild(v, err);
+	if (!rc)
+		return 0;
+fail:
+	data_store_close(v);
+	return rc;
+}
+
+void data_store_close(struct volume *v)
+{
+	struct data_store *d = v->data;
+
+	if (!d)
+		return;
+	image_close(d->image);
+	freemap_delete(d->map);
+	map_release(&d->inode_blocks);
+	free(d->moves);
+	free(d);
+	v->data = NULL;
+}
+
+/* ---- room ---- */
+
+/* Bytes that the host could still give: its free space, and what the image has allocated there but does not use. */
+static uint64_t host_avail(struct data_store *d)
+{
+	struct statvfs host;
+	struct stat st;
+
+	if (image_is_device(d->image) || fstatvfs(image_fd(d->image), &host) < 0 || fstat(image_fd(d->image), &st) < 0)
+		return UINT64_MAX >> 1;
+	uint64_t allocated = (uint64_t)st.st_blocks * 512, used = freemap_count_used(d->map) << BLOCK_SHIFT;
+	uint64_t avail = (uint64_t)host.f_bavail * host.f_frsize;
+	uint64_t reserve = MIN(HOST_RESERVE_BYTES, (uint64_t)host.f_blocks * host.f_frsize / 64);
+
+	return (avail > reserve ? avail - reserve : 0) + (allocated > used ? allocated - used : 0);
+}
+
+int store_room(struct volume *v, uint64_t blocks, enum space space)
+{
+	struct data_store *d = v->data;
+	uint64_t keep = space == SPACE_ORDINARY && !v->peer_apply ? d->reserve_blocks : 0;
+	uint64_t left = freemap_count_free(d->map);
+
+	if (left < keep || left - keep < blocks)
+		return -ENOSPC;
+	if (space == SPACE_RESERVE || v->peer_apply || blocks <= d->host_budget_blocks)
+		return 0;
+	uint64_t host = host_avail(d) >> BLOCK_SHIFT;
+
+	d->host_budget_blocks = host / 16;
+	return host < blocks ? -ENOSPC : 0;
+}
+
+int store_alloc(struct volume *v, uint64_t n, uint64_t goal, uint64_t window, enum space space, struct block_run *runs,
+                size_t *n_runs)
+{
+	struct data_store *d = v->data;
+	int rc = store_room(v, n, space);
+
+	*n_runs = 0;
+	if (rc)
+		return rc;
+	d->host_budget_blocks -= MIN(n, d->host_budget_blocks);
+	while (n) {
+		struct block_run *run = &runs[*n_runs];
+
+		run->len = freemap_alloc(d->map, n, goal, window, &run->phys);
+		assert(run->len); /* store_room counted them */
+		n -= run->len;
+		goal = run->phys + run->len;
+		if (*n_runs && run[-1].phys + run[-1].len == run->phys)
+			run[-1].len += run->len;
+		else
+			++*n_runs;
+	}
+	return 0;
+}
+
+void store_release(struct volume *v, const struct block_run *runs, size_t n_runs)
+{
+	for (size_t i = 0; i < n_runs; i++)
+		freemap_release(v->data->map, runs[i].phys, runs[i].len);
+}
+
+/* ---- the open group ---- */
+
+static void move_add(struct data_store *d, uint64_t phys, uint64_t len, bool born)
+{
+	struct group_move *last = d->n_moves ? &d->moves[d->n_moves - 1] : NULL;
+
+	if (last && last->born == born && last->phys + last->len == phys) {
+		last->len += len;
+		return;
+	}
+	if (d->n_moves == d->cap_moves) {
+		d->cap_moves = d->cap_moves ? d->cap_moves * 2 : 64;
+		d->moves = xrealloc(d->moves, d->cap_moves * sizeof(*d->moves));
+	}
+	d->moves[d->n_moves++] = (struct group_move){ phys, len, born };
+}
+
+void store_born(struct volume *v, uint64_t phys, uint64_t len)
+{
+	v->group_new_bytes += len << BLOCK_SHIFT;
+	move_add(v->data, phys, len, true);
+}
+
+void store_free(struct volume *v, uint64_t phys, uint64_t len)
+{
+	move_add(v->data, phys, len, false);
+}
+
+void store_count_old(struct volume *v, int64_t blocks)
+{
+	v->data->old_blocks += (uint64_t)blocks;
+}
+
+void store_count_inode(struct volume *v, uint64_t ino, int64_t blocks)
+{
+	uint64_t n;
+
+	if (blocks && map_get(&v->data->inode_blocks, ino, &n))
+		map_put(&v->data->inode_blocks, ino, n + (uint64_t)blocks);
+}
+
+uint64_t data_blocks_512(struct volume *v, uint64_t ino)
+{
+	struct data_store *d = v->data;
+	uint64_t n;
+
+	if (!map_get(&d->inode_blocks, ino, &n)) {
+		if (extent_rows_count_blocks(v->db, ino, &n) < 0)
+			return 0;
+		if (map_count(&d->inode_blocks) >= INODE_BLOCKS_MAX)
+			map_clear(&d->inode_blocks);
+		map_put(&d->inode_blocks, ino, ++n);
+	}
+	return (n - 1) * (BLOCK_BYTES / 512);
+}
+
+static void moves_forget(struct data_store *d)
+{
+	d->n_moves = 0;
+	if (d->cap_moves > 65536) { /* one huge deletion should not keep its memory for ever */
+		free(d->moves);
+		d->moves = NULL;
+		d->cap_moves = 0;
+	}
+}
+
+void data_store_committed(struct volume *v)
+{
+	struct data_store *d = v->data;
+
+	for (size_t i = 0; i < d->n_moves; i++) {
+		const struct group_move *m = &d->moves[i];
+
+		if (m->born)
+			continue;
+		freemap_release(d->map, m->phys, m->len);
+		if (m->len >= PUNCH_MIN_BLOCKS && d->n_punch < PUNCH_QUEUE_MAX)
+			d->punch[d->n_punch++] = (struct block_run){ m->phys, m->len };
+	}
+	d->old_blocks_committed = d->old_blocks;
+	moves_forget(d);
+}
+
+void data_store_rolled_back(struct volume *v)
+{
+	struct data_store *d = v->data;
+
+	for (size_t i = 0; i < d->n_moves; i++)
+		if (d->moves[i].born)
+			freemap_release(d->map, d->moves[i].phys, d->moves[i].len);
+	d->old_blocks = d->old_blocks_committed;
+	map_clear(&d->inode_blocks);
+	moves_forget(d);
+}
+
+/* The next run to be punched that is still free, held so that nobody gets it meanwhile. */
+static bool punch_take(struct data_store *d, struct block_run *out)
+{
+	uint64_t most = MIN(PUNCH_MAX_BLOCKS, freemap_count_free(d->map) / PUNCH_SHARE);
+
+	while (d->n_punch && most >= PUNCH_MIN_BLOCKS) {
+		struct block_run *last = &d->punch[d->n_punch - 1];
+
+		*out = (struct block_run){ last->phys, MIN(last->len, most) };
+		last->phys += out->len;
+		last->len -= out->len;
+		if (last->len < PUNCH_MIN_BLOCKS)
+			d->n_punch--;
+		if (freemap_take(d->map, out->phys, out->len))
+			return true;
+	}
+	return false;
+}
+
+/*
+ * One run a call, on the back of a flush, which waits for the disk anyway. The punch itself (milliseconds) is done without the
+ * lock; whoever holds it (perhaps our caller) is not waited for: there will be another flush.
+ */
+static void punch_one(struct volume *v)
+{
+	struct block_run run;
+
+	if (v->opt.fast_unsafe || pthread_mutex_trylock(&v->lock) != 0)
+		return;
+	bool any = punch_take(v->data, &run);
+
+	pthread_mutex_unlock(&v->lock);
+	if (!any)
+		return;
+	image_punch(v->data->image, run.phys, run.len);
+	pthread_mutex_lock(&v->lock);
+	freemap_release(v->data->map, run.phys, run.len);
+	pthread_mutex_unlock(&v->lock);
+}
+
+int data_store_sync(struct volume *v)
+{
+	int rc = image_sync(v->data->image);
+
+	if (!rc)
+		punch_one(v);
+	return rc;
+}
+
+void data_usage(struct volume *v, uint64_t *used_bytes, uint64_t *history_bytes, uint64_t *avail_bytes)
+{
+	struct data_store *d = v->data;
+	uint64_t left = freemap_count_free(d->map);
+
+	*used_bytes = freemap_count_used(d->map) << BLOCK_SHIFT;
+	*history_bytes = d->old_blocks << BLOCK_SHIFT;
+	left -= MIN(left, d->reserve_blocks);
+	*avail_bytes = MIN(left << BLOCK_SHIFT, host_avail(d));
+}

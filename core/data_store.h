@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * data_store: which blocks of the image belong to whom while a group is open. Private to core/ (with core/blocks.h).
+ *
+ * A block is in one of these states:
+ *   free     may be handed out
+ *   held     handed out by store_alloc, not in any row: a write in flight or a staged piece. Free again after a crash.
+ *   born     in a row that the open group wrote (store_born)
+ *   owned    in a row of a committed group
+ *   freed    no row has it any more, but the committed group still does (store_free); free when the open group commits
+ *
+ *   free -> held -> born -> owned -> freed -> free           commit:   born -> owned, freed -> free
+ *             |       '--------------> freed                 rollback: born -> free, freed -> what it was
+ *             '-> free (store_release)
+ *
+ * Everything here wants the volume's lock, except the I/O through `image`, which needs none.
+ */
+#ifndef TWINFS_CORE_DATA_STORE_H
+#define TWINFS_CORE_DATA_STORE_H
+
+#include "core/freemap.h"
+#include "core/image.h"
+#include "core/internal.h"
+
+struct block_run {
+	uint64_t phys, len;
+};
+
+/* Freed runs of this length and more are given back to the host (shorter ones cost more time than they are worth: 75 us a punch). */
+#define PUNCH_MIN_BLOCKS 256u
+/* Runs that wait for being punched; more are forgotten (they stay allocated on the host until reused). */
+#define PUNCH_QUEUE_MAX 1024u
+
+struct data_store {
+	struct image *image;
+	struct freemap *map;
+	struct group_move { /* what the open group did to blocks, in order */
+		uint64_t phys, len;
+		bool born;
+	} *moves;
+	size_t n_moves, cap_moves;
+	uint64_t old_blocks, old_blocks_committed; /* blocks in old_extent */
+	uint64_t reserve_blocks;                   /* of the limit; for the peer's changes and for giving space back */
+	uint64_t host_budget_blocks;               /* to be handed out before looking at the host's free space again */
+	struct map inode_blocks;                   /* cache: ino -> blocks in extent, plus 1 */
+	struct block_run punch[PUNCH_QUEUE_MAX];
+	size_t n_punch;
+};
+
+/* May the reserve be touched: no for a local write, yes for the peer's changes and for what sets space free. */
+enum space { SPACE_ORDINARY, SPACE_RESERVE };
+
+/* Is there room for so many more blocks? 0 or -ENOSPC. */
+int store_room(struct volume *v, uint64_t blocks, enum space space);
+/* n blocks in as few runs as can be had: held. runs: room for n of them. goal, window: freemap_alloc. -ENOSPC: nothing is held. */
+int store_alloc(struct volume *v, uint64_t n, uint64_t goal, uint64_t window, enum space space, struct block_run *runs,
+                size_t *n_runs);
+void store_release(struct volume *v, const struct block_run *runs, size_t n_runs);
+void store_born(struct volume *v, uint64_t phys, uint64_t len);
+void store_free(struct volume *v, uint64_t phys, uint64_t len);
+/* The caller moved blocks into old_extent (or, negative, out of it); to or from extent of ino. */
+void store_count_old(struct volume *v, int64_t blocks);
+void store_count_inode(struct volume *v, uint64_t ino, int64_t blocks);
+
+#endif

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: MIT */
+/* file: the filesystem's calls on the bytes of files (volume.h): the lock, the open group, the change set and times. */
+#include "core/data_private.h"
+
+#include "util/util.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <linux/falloc.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define IN_BLOCK(off) ((size_t)((off) & (BLOCK_BYTES - 1)))
+/* From this length on the image is written outside the lock; below it taking the lock twice costs more than it gives. */
+#define BIG_WRITE_BYTES (64u << 10)
+#define CAPABILITY_XATTR "security.capability"
+
+static int file_get(struct volume *v, uint64_t ino, struct inode *in)
+{
+	int rc = tree_inode_get(v, ino, in);
+
+	if (rc)
+		return rc;
+	return S_ISREG(in->mode) ? 0 : S_ISDIR(in->mode) ? -EISDIR : -EINVAL;
+}
+
+/* ---- read ---- */
+
+/* Up to STEP_BYTES. A block may be rewritten or reused between the map and the read: what does not match is read again under
+ * the lock, where nothing moves; only then it is damage. */
+static ssize_t read_step(struct volume *v, uint64_t ino, uint8_t *buf, size_t len, uint64_t off)
+{
+	struct block_ref refs[STEP_BLOCKS + 1];
+	struct inode in;
+
+	volume_lock(v);
+	int rc = file_get(v, ino, &in);
+
+	len = rc == 0 && off < in.size_bytes ? (size_t)MIN(len, in.size_bytes - off) : 0;
+	if (len)
+		rc = blocks_map(v, ino, (struct view){ VIEW_NOW, 0 }, off >> BLOCK_SHIFT,
+		                (IN_BLOCK(off) + len + BLOCK_BYTES - 1) >> BLOCK_SHIFT, refs);
+	volume_unlock(v);
+	if (rc || len == 0)
+		return rc;
+	rc = blocks_fetch(v->data->image, refs, IN_BLOCK(off), buf, len, NULL);
+	if (rc == -EBADMSG) {
+		volume_lock(v);
+		rc = data_read(v, ino, (struct view){ VIEW_NOW, 0 }, buf, len, off);
+		volume_unlock(v);
+	}
+	return rc ? rc : (ssize_t)len;
+}
+
+ssize_t volume_read(struct volume *v, uint64_t ino, void *buf, size_t len_bytes, uint64_t off)
+{
+	size_t done = 0;
+
+	while (done < len_bytes) {
+		size_t len = MIN(len_bytes - done, (size_t)STEP_BYTES);
+		ssize_t n = read_step(v, ino, (uint8_t *)buf + done, len, off + done);
+
+		if (n < 0)
+			return n;
+		done += (size_t)n;
+		if ((size_t)n < len)
+			break;
+	}
+	return (ssize_t)done;
+}
+
+/* ---- write ---- */
+
+struct write {
+	uint64_t ino, off;
+	const uint8_t *buf;
+	size_t len;
+	unsigned flags;
+};
+
+/* What each change of content entails for the inode: times, privileges, the change set. Stores it. */
+static int content_changed(struct volume *v, struct inode *in, bool kill_suidgid)
+{
+	bool mode_changed = false;
+	int rc = 0;
+
+	in->mtime_ns = in->ctime_ns = clock_real_ns();
+	if (kill_suidgid) {
+		uint32_t kill = S_ISUID | (in->mode & S_IXGRP ? S_ISGID : 0);
+
+		mode_changed = in->mode & kill;
+		in->mode &= ~kill;
+		if (tree_xattr_get(v, in->ino, CAPABILITY_XATTR, NULL, 0) >= 0) {
+			rc = tree_xattr_put(v, in->ino, CAPABILITY_XATTR, NULL, 0, ORIGIN_LOCAL);
+			if (!rc && in->nlink)
+				rc = changes_touch_xattr(v, in->ino, CAPABILITY_XATTR);
+		}
+	}
+	if (!rc)
+		rc = tree_inode_put(v, in);
+	if (!rc && in->nlink)
+		rc = changes_touch(v, in->ino, ENT_TIMES);
+	if (!rc && in->nlink && mode_changed)
+		rc = changes_touch(v, in->ino, ENT_MODE);
+	return rc;
+}
+
+static int finish_write(struct volume *v, struct inode *in, const struct write *w)
+{
+	int rc = content_changed(v, in, w->flags & WRITE_KILL_SUIDGID);
+
+	if (!rc && in->nlink)
+		rc = changes_touch_range(v, in->ino, w->off, w->len);
+	return rc;
+}
+
+/* Lock held. */
+static int write_locked(struct volume *v, struct write *w)
+{
+	struct inode in;
+	int rc = file_get(v, w->ino, &in);
+
+	if (!rc)
+		rc = group_open(v);
+	if (rc)
+		return rc;
+	if (w->flags & WRITE_APPEND)
+		w->off = in.size_bytes;
+	rc = data_write_inode(v, &in, w->buf, w->len, w->off, ORIGIN_LOCAL);
+	return rc ? rc : finish_write(v, &in, w);
+}
+
+static int write_small(struct volume *v, struct write *w)
+{
+	volume_lock(v);
+	int rc = write_locked(v, w);
+
+	volume_leave(v);
+	return rc;
+}
+
+/* A write on its way to new blocks: all blocks that it touches, the partial ones at its ends included. */
+struct big {
+	uint64_t first;
+	size_t n, n_runs;
+	struct block_run runs[STEP_BLOCKS + 1];
+	uint64_t sums[STEP_BLOCKS + 1];
+};
+
+static int big_prepare(struct volume *v, struct write *w, struct big *b)
+{
+	struct extent_list rows = EXTENT_LIST_INIT;
+	struct inode in;
+	uint64_t goal = 0;
+	int rc = file_get(v, w->ino, &in);
+
+	if (!rc)
+		rc = group_open(v); /* a volume that takes no writes says so before the image is touched */
+	if (rc)
+		return rc;
+	if (w->flags & WRITE_APPEND)
+		w->off = in.size_bytes;
+	if (w->off > FILE_MAX_BYTES || w->len > FILE_MAX_BYTES - w->off)
+		return -EFBIG;
+	b->first = w->off >> BLOCK_SHIFT;
+	b->n = (size_t)(((w->off + w->len + BLOCK_BYTES - 1) >> BLOCK_SHIFT) - b->first);
+	assert(b->n <= STEP_BLOCKS + 1);
+	if (b->first)
+		rc = extent_rows_list(v->db, w->ino, b->first - 1, b->first, &rows);
+	if (!rc && rows.n)
+		goal = rows.rows[0].phys + (b->first - rows.rows[0].off);
+	extent_list_release(&rows);
+	return rc ? rc : store_alloc(v, b->n, goal, 0, SPACE_ORDINARY, b->runs, &b->n_runs);
+}
+
+/* Image block of the i-th block of the write, and how many follow it there. */
+static uint64_t big_phys(const struct big *b, size_t i, size_t *follow)
+{
+	const struct block_run *run = b->runs;
+
+	for (; i >= run->len; run++)
+		i -= (size_t)run->len;
+	*follow = (size_t)run->len - i;
+	return run->phys + i;
+}
+
+/* The blocks that the write covers wholly. No lock. */
+static int big_write_middle(struct volume *v, const struct write *w, struct big *b)
+{
+	size_t i = IN_BLOCK(w->off) ? 1 : 0, end = b->n - (IN_BLOCK(w->off + w->len) ? 1 : 0), n;
+	const uint8_t *p = w->buf + (i ? BLOCK_BYTES - IN_BLOCK(w->off) : 0);
+	int rc = 0;
+
+	for (; !rc && i < end; i += n, p += n << BLOCK_SHIFT) {
+		uint64_t phys = big_phys(b, i, &n);
+
+		n = MIN(n, end - i);
+		for (size_t k = 0; k < n; k++)
+			b->sums[i + k] = block_sum(p + (k << BLOCK_SHIFT));
+		rc = image_write(v->data->image, phys, 0, p, n << BLOCK_SHIFT);
+	}
+	return rc;
+}
+
+/* One block at an end of the write: what the file has there, with our bytes over it. Lock held. */
+static int big_write_edge(struct volume *v, const struct write *w, struct big *b, size_t i)
+{
+	uint8_t data[BLOCK_BYTES];
+	uint64_t start = (b->first + i) << BLOCK_SHIFT;
+	uint64_t from = MAX(start, w->off), to = MIN(start + BLOCK_BYTES, w->off + w->len);
+	size_t follow;
+	int rc = blocks_read_one(v, w->ino, (struct view){ VIEW_NOW, 0 }, b->first + i, data);
+
+	if (rc)
+		return rc;
+	memcpy(data + (from - start), w->buf + (from - w->off), (size_t)(to - from));
+	b->sums[i] = block_sum(data);
+	return image_write(v->data->image, big_phys(b, i, &follow), 0, data, BLOCK_BYTES);
+}
+
+/* Lock held. On error the blocks are held still, but for *taken. */
+static int big_finish(struct volume *v, struct write *w, struct big *b, bool *taken)
+{
+	struct inode in;
+	int rc = file_get(v, w->ino, &in); /* it may be gone */
+
+	if (!rc)
+		rc = group_open(v);
+	if (!rc && (w->flags & WRITE_APPEND) && in.size_bytes != w->off)
+		rc = -EAGAIN;
+	if (!rc && IN_BLOCK(w->off))
+		rc = big_write_edge(v, w, b, 0);
+	if (!rc && IN_BLOCK(w->off + w->len))
+		rc = big_write_edge(v, w, b, b->n - 1);
+	if (rc)
+		return rc;
+	*taken = true;
+	rc = blocks_replace(v, w->ino, b->first, b->n, b->runs, b->n_runs, b->sums, ORIGIN_LOCAL, NULL);
+	if (rc)
+		return rc;
+	data_touch_inode(v, &in, w->off + w->len, ORIGIN_LOCAL);
+	return finish_write(v, &in, w);
+}
+
+static int write_big(struct volume *v, struct write *w)
+{
+	struct big b = { .n_runs = 0 };
+	bool taken = false;
+
+	volume_lock(v);
+	int rc = big_prepare(v, w, &b);
+
+	volume_unlock(v);
+	if (rc)
+		return rc;
+	rc = big_write_middle(v, w, &b);
+	volume_lock(v);
+	if (!rc)
+		rc = big_finish(v, w, &b, &taken);
+	if (!taken)
+		store_release(v, b.runs, b.n_runs);
+	if (rc == -EAGAIN) /* somebody else appended meanwhile */
+		rc = write_locked(v, w);
+	volume_leave(v);
+	return rc;
+}
+
+ssize_t volume_write(struct volume *v, uint64_t ino, const void *buf, size_t len_bytes, uint64_t off, unsigned flags,
+                     uint64_t *at)
+{
+	struct write w = { .ino = ino, .off = off, .buf = buf, .flags = flags };
+	size_t done = 0;
+
+	do { /* the kernel sends at most one step; more than that is not atomic */
+		w.len = MIN(len_bytes - done, (size_t)STEP_BYTES);
+		int rc = w.len == 0 ? 0 : w.len >= BIG_WRITE_BYTES ? write_big(v, &w) : write_small(v, &w);
+
+		if (rc)
+			return rc;
+		if (done == 0 && at)
+			*at = w.off;
+		done += w.len;
+		w.buf += w.len;
+		w.off += w.len;
+	} while (done < len_bytes);
+	return (ssize_t)len_bytes;
+}
+
+/* ---- fallocate, seek ---- */
+
+static int fallocate_locked(struct volume *v, uint64_t ino, int mode, uint64_t off, uint64_t len)
+{
+	bool grow = !(mode & FALLOC_FL_KEEP_SIZE), drop = mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE);
+	struct inode in;
+	int rc = file_get(v, ino, &in);
+
+	if (!rc && !drop) /* space is not set aside, but a disk that is too small now says so now */
+		rc = store_room(v, len >> BLOCK_SHIFT, SPACE_ORDINARY);
+	if (!rc)
+		rc = group_open(v);
+	if (rc)
+		return rc;
+	uint64_t size = in.size_bytes, end = off + len;
+
+	grow = grow && end > size;
+	if (drop)
+		rc = data_punch_inode(v, &in, off, len, ORIGIN_LOCAL);
+	if (!rc && grow)
+		data_touch_inode(v, &in, end, ORIGIN_LOCAL);
+	if (!rc && (drop || grow))
+		rc = content_changed(v, &in, false);
+	if (!rc && in.nlink && drop && off < size)
+		rc = changes_touch_range(v, ino, off, MIN(end, size) - off);
+	if (!rc && in.nlink && grow)
+		rc = changes_touch(v, ino, ENT_CONTENT);
+	return rc;
+}
+
+int volume_fallocate(struct volume *v, uint64_t ino, int mode, uint64_t off, uint64_t len_bytes)
+{
+	switch (mode) {
+	case 0:
+	case FALLOC_FL_KEEP_SIZE:
+	case FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE:
+	case FALLOC_FL_ZERO_RANGE:
+	case FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE:
+		break;
+	default:
+		return -EOPNOTSUPP;
+	}
+	if (len_bytes == 0)
+		return -EINVAL;
+	if (off > FILE_MAX_BYTES || len_bytes > FILE_MAX_BYTES - off)
+		return -EFBIG;
+	volume_lock(v);
+	int rc = fallocate_locked(v, ino, mode, off, len_bytes);
+
+	volume_unlock(v);
+	return rc;
+}
+
+int64_t volume_seek(struct volume *v, uint64_t ino, uint64_t off, int whence)
+{
+	struct inode in;
+
+	if (whence != SEEK_DATA && whence != SEEK_HOLE)
+		return -EINVAL;
+	volume_lock(v);
+	int64_t rc = file_get(v, ino, &in);
+
+	if (!rc)
+		rc = data_seek(v, ino, (struct view){ VIEW_NOW, 0 }, off, whence == SEEK_HOLE);
+	volume_unlock(v);
+	return rc;
+}

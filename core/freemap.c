@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/freemap.h"
+
+#include "util/util.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define WORD_BITS 64u
+#define ZONE_BLOCKS 4096u
+#define ZONE_WORDS (ZONE_BLOCKS / WORD_BITS)
+/* How far one allocation looks for a run of full length: 64 zones are 1 GiB of image and at most 4096 words. */
+#define SCAN_ZONES 64u
+/* A shorter run than wanted is taken below `end` from this length on; below it growing is better, if possible. */
+#define GOOD_RUN_BLOCKS 16u
+
+struct freemap {
+	uint64_t limit, end, used; /* used: with block 0 */
+	uint64_t cursor;
+	uint64_t *bits;            /* 1: in use */
+	uint16_t *zone_free;       /* free blocks of each zone, those beyond `end` counted too */
+	uint64_t zones;            /* allocated; covers [0, zones * ZONE_BLOCKS) */
+};
+
+static void cover(struct freemap *f, uint64_t end)
+{
+	uint64_t zones = (end + ZONE_BLOCKS - 1) / ZONE_BLOCKS;
+
+	if (zones <= f->zones)
+		return;
+	zones = MAX(zones, f->zones + f->zones / 4);
+	f->bits = xrealloc(f->bits, zones * ZONE_WORDS * sizeof(uint64_t));
+	f->zone_free = xrealloc(f->zone_free, zones * sizeof(uint16_t));
+	memset(f->bits + f->zones * ZONE_WORDS, 0, (zones - f->zones) * ZONE_WORDS * sizeof(uint64_t));
+	for (uint64_t z = f->zones; z < zones; z++)
+		f->zone_free[z] = ZONE_BLOCKS;
+	f->zones = zones;
+}
+
+struct freemap *freemap_new(uint64_t limit_blocks)
+{
+	struct freemap *f = xcalloc(1, sizeof(*f));
+
+	f->limit = MAX(limit_blocks, 1);
+	f->cursor = 1;
+	int rc = freemap_claim(f, 0, 1);
+
+	assert(rc == 0);
+	(void)rc;
+	return f;
+}
+
+void freemap_delete(struct freemap *f)
+{
+	if (!f)
+		return;
+	free(f->bits);
+	free(f->zone_free);
+	free(f);
+}
+
+bool freemap_used(const struct freemap *f, uint64_t phys)
+{
+	return phys < f->end && (f->bits[phys / WORD_BITS] >> (phys % WORD_BITS) & 1);
+}
+
+/* First block >= from whose bit is `used`, or end. */
+static uint64_t find(const struct freemap *f, uint64_t from, uint64_t end, bool used)
+{
+	while (from < end) {
+		uint64_t word = f->bits[from / WORD_BITS];
+
+		word = (used ? word : ~word) >> (from % WORD_BITS);
+		if (word)
+			return MIN(from + (uint64_t)__builtin_ctzll(word), end);
+		from = (from / WORD_BITS + 1) * WORD_BITS;
+	}
+	return end;
+}
+
+static void set(struct freemap *f, uint64_t phys, uint64_t len, bool used)
+{
+	uint64_t done;
+
+	for (; len; phys += done, len -= done) {
+		uint64_t bit = phys % WORD_BITS, mask;
+
+		done = MIN(len, WORD_BITS - bit);
+		mask = (done == WORD_BITS ? UINT64_MAX : (UINT64_C(1) << done) - 1) << bit;
+		uint64_t *word = &f->bits[phys / WORD_BITS];
+
+		assert((*word & mask) == (used ? 0 : mask));
+		*word ^= mask;
+		if (used) {
+			f->zone_free[phys / ZONE_BLOCKS] -= (uint16_t)done;
+			f->used += done;
+		} else {
+			f->zone_free[phys / ZONE_BLOCKS] += (uint16_t)done;
+			f->used -= done;
+		}
+	}
+}
+
+static void take(struct freemap *f, uint64_t phys, uint64_t len)
+{
+	cover(f, phys + len);
+	f->end = MAX(f->end, phys + len);
+	set(f, phys, len, true);
+}
+
+bool freemap_take(struct freemap *f, uint64_t phys, uint64_t len)
+{
+	if (phys > f->limit || len > f->limit - phys)
+		return false;
+	if (phys < f->end && find(f, phys, MIN(phys + len, f->end), true) < MIN(phys + len, f->end))
+		return false;
+	take(f, phys, len);
+	return true;
+}
+
+int freemap_claim(struct freemap *f, uint64_t phys, uint64_t len)
+{
+	return freemap_take(f, phys, len) ? 0 : -EUCLEAN;
+}
+
+void freemap_release(struct freemap *f, uint64_t phys, uint64_t len)
+{
+	assert(phys && phys + len <= f->end);
+	set(f, phys, len, false);
+}
+
+/* Longest free run (up to want) of [from, to), full zones skipped, looking at SCAN_ZONES zones that have room. */
+static uint64_t scan(const struct freemap *f, uint64_t from, uint64_t to, uint64_t want, uint64_t *phys)
+{
+	uint64_t best = 0;
+	unsigned zones_seen = 0;
+
+	while (from < to && best < want && zones_seen < SCAN_ZONES) {
+		uint64_t zone = from / ZONE_BLOCKS, zone_end = MIN((zone + 1) * ZONE_BLOCKS, to);
+
+		if (f->zone_free[zone] == 0) {
+			from = zone_end;
+			continue;
+		}
+		zones_seen++;
+		while (from < zone_end && best < want) {
+			uint64_t start = find(f, from, zone_end, false);
+			/* a run may reach into the next zone */
+			uint64_t stop = start < zone_end ? find(f, start, MIN(start + want, to), true) : start;
+
+			if (stop - start > best) {
+				best = stop - start;
+				*phys = start;
+			}
+			from = MAX(stop, start + 1);
+		}
+	}
+	return best;
+}
+
+static uint64_t take_at(struct freemap *f, uint64_t phys, uint64_t len, uint64_t window)
+{
+	take(f, phys, len);
+	f->cursor = phys + MAX(len, window);
+	return len;
+}
+
+static uint64_t alloc_at_goal(struct freemap *f, uint64_t want, uint64_t goal)
+{
+	uint64_t len = 0;
+
+	if (goal == 0 || goal >= f->limit)
+		return 0;
+	if (goal >= f->end) /* beyond: only when it goes on exactly at the end, or in a window left there */
+		len = MIN(want, f->limit - goal);
+	else
+		len = find(f, goal, MIN(goal + want, f->end), true) - goal;
+	if (len == 0 || (goal < f->end && len < want && len < GOOD_RUN_BLOCKS))
+		return 0;
+	take(f, goal, len);
+	if (f->cursor >= goal && f->cursor < goal + len)
+		f->cursor = goal + len;
+	return len;
+}
+
+uint64_t freemap_alloc(struct freemap *f, uint64_t want, uint64_t goal, uint64_t window, uint64_t *phys)
+{
+	uint64_t at = 0, len, wide = MAX(want, window);
+
+	assert(want);
+	len = alloc_at_goal(f, want, goal);
+	if (len) {
+		*phys = goal;
+		return len;
+	}
+	if (f->end > f->used) { /* there is room below the end */
+		uint64_t from = f->cursor < f->end ? f->cursor : 1;
+
+		len = scan(f, from, f->end, wide, &at);
+		if (len < wide && from > 1) {
+			uint64_t at2 = 0, len2 = scan(f, 1, MIN(from + wide, f->end), wide, &at2);
+
+			if (len2 > len) {
+				len = len2;
+				at = at2;
+			}
+		}
+	}
+	uint64_t grow = f->limit - MAX(f->end, MIN(f->cursor, f->limit));
+
+	if (len < want && len < GOOD_RUN_BLOCKS && grow > 0) {
+		at = MAX(f->end, f->cursor);
+		len = grow;
+	}
+	if (len == 0 && f->limit > f->end) { /* a window was left behind at the very end */
+		at = f->end;
+		len = f->limit - f->end;
+	}
+	if (len == 0)
+		for (uint64_t z = 0; len == 0 && z < f->zones && f->used < f->limit; z++) /* the last few, wherever they are */
+			len = scan(f, z * ZONE_BLOCKS, MIN((z + 1) * ZONE_BLOCKS, f->end), want, &at);
+	if (len == 0)
+		return 0;
+	*phys = at;
+	return take_at(f, at, MIN(len, want), MIN(len, wide));
+}
+
+uint64_t freemap_count_used(const struct freemap *f)
+{
+	return f->used - 1;
+}
+
+uint64_t freemap_count_free(const struct freemap *f)
+{
+	return f->limit - f->used;
+}
+
+uint64_t freemap_end(const struct freemap *f)
+{
+	return f->end;
+}

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/image.h"
+
+#include "core/volume.h"
+#include "util/log.h"
+#include "util/util.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#define IMAGE_MAGIC "twinfs image\r\n\032\n"
+#define IMAGE_VERSION 1u
+#define PIECE_BYTES ((size_t)128 << 10)
+#define COMPLAIN_EVERY_MS 60000u
+
+/* Block 0, numbers little-endian (Linux on big-endian machines: refused by the version, which reads as another one). */
+struct header {
+	char magic[16];
+	uint32_t version, block_bytes;
+	uint64_t sum; /* of the bytes before it */
+};
+
+struct image {
+	int fd;
+	bool no_sync, device;
+	_Atomic bool no_punch;
+	_Atomic uint64_t written; /* counts completed writes */
+	_Atomic uint64_t complained_ms;
+	pthread_mutex_t sync_lock; /* innermost; protects the two below, held during fdatasync */
+	uint64_t synced;           /* value of `written` that is durable */
+	int sync_error;
+};
+
+uint64_t block_sum(const void *block)
+{
+	return XXH3_64bits(block, BLOCK_BYTES);
+}
+
+static void header_make(uint8_t block[BLOCK_BYTES])
+{
+	struct header h = { .version = IMAGE_VERSION, .block_bytes = BLOCK_BYTES };
+
+	memcpy(h.magic, IMAGE_MAGIC, sizeof(h.magic));
+	h.sum = XXH3_64bits(&h, offsetof(struct header, sum));
+	memset(block, 0, BLOCK_BYTES);
+	memcpy(block, &h, sizeof(h));
+}
+
+int image_format(const char *path, struct err *err)
+{
+	uint8_t block[BLOCK_BYTES];
+	struct stat st;
+	int rc = 0;
+	int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		rc = -errno;
+		err_set(err, rc, "cannot make the image %s: %s", path, strerror(-rc));
+		goto out;
+	}
+	if (S_ISREG(st.st_mode) ? st.st_size > 0 : !S_ISBLK(st.st_mode)) {
+		rc = err_set(err, -EEXIST, "%s is in the way of a new image; choose an empty folder", path);
+		goto out;
+	}
+	header_make(block);
+	if (pwrite(fd, block, sizeof(block), 0) != (ssize_t)sizeof(block) || fdatasync(fd) < 0) {
+		rc = errno ? -errno : -EIO;
+		err_set(err, rc, "cannot write the image %s: %s", path, strerror(-rc));
+	}
+out:
+	if (fd >= 0)
+		close(fd);
+	return rc;
+}
+
+static int header_check(int fd, const char *path, struct err *err)
+{
+	uint8_t block[BLOCK_BYTES];
+	struct header h;
+	ssize_t n = pread(fd, block, sizeof(block), 0);
+
+	if (n < 0)
+		return err_set(err, -EIO, "cannot read the image %s: %s", path, strerror(errno));
+	memcpy(&h, block, sizeof(h));
+	if (n != (ssize_t)sizeof(block) || memcmp(h.magic, IMAGE_MAGIC, sizeof(h.magic)) != 0)
+		return err_set(err, -EINVAL, "%s is not the image of a twinfs store", path);
+	if (h.sum != XXH3_64bits(&h, offsetof(struct header, sum)))
+		return err_set(err, -EUCLEAN, "the header of the image %s is damaged; restore the store from the peer", path);
+	if (h.version > IMAGE_VERSION || h.block_bytes != BLOCK_BYTES)
+		return err_set(err, -EPROTONOSUPPORT, "the image %s has format %u, this program knows up to %u; upgrade twinfs",
+		               path, h.version, IMAGE_VERSION);
+	return 0;
+}
+
+int image_open(const char *path, bool no_sync, struct image **out, struct err *err)
+{
+	struct stat st;
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		int rc = -errno;
+
+		if (fd >= 0)
+			close(fd);
+		return err_set(err, rc, "cannot open the image %s: %s", path, strerror(-rc));
+	}
+	int rc = header_check(fd, path, err);
+
+	if (rc) {
+		close(fd);
+		return rc;
+	}
+	struct image *im = xcalloc(1, sizeof(*im));
+
+	im->fd = fd;
+	im->no_sync = no_sync;
+	im->device = S_ISBLK(st.st_mode);
+	pthread_mutex_init(&im->sync_lock, NULL);
+	*out = im;
+	return 0;
+}
+
+void image_close(struct image *im)
+{
+	if (!im)
+		return;
+	close(im->fd);
+	pthread_mutex_destroy(&im->sync_lock);
+	free(im);
+}
+
+uint64_t image_size_bytes(const struct image *im)
+{
+	off_t end = lseek(im->fd, 0, SEEK_END);
+
+	return end < 0 ? 0 : (uint64_t)end;
+}
+
+bool image_is_device(const struct image *im)
+{
+	return im->device;
+}
+
+int image_fd(const struct image *im)
+{
+	return im->fd;
+}
+
+static int complain(struct image *im, const char *what, uint64_t offset, int code)
+{
+	uint64_t now = clock_mono_ms() + COMPLAIN_EVERY_MS, before = atomic_load(&im->complained_ms);
+
+	if (now - before >= COMPLAIN_EVERY_MS && atomic_compare_exchange_strong(&im->complained_ms, &before, now))
+		log_error("image: %s at byte %llu: %s", what, (unsigned long long)offset,
+		          code == -ENOSPC ? "the host's disk is full" : strerror(-code));
+	return code;
+}
+
+int image_read(struct image *im, uint64_t phys, size_t skip_bytes, void *buf, size_t len_bytes)
+{
+	uint64_t at = (phys << BLOCK_SHIFT) + skip_bytes;
+	uint8_t *p = buf;
+
+	assert(phys);
+	while (len_bytes) {
+		ssize_t n = pread(im->fd, p, MIN(len_bytes, PIECE_BYTES), (off_t)at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return complain(im, n ? "read fails" : "read past the end of the image", at, -EIO);
+		p += n;
+		at += (uint64_t)n;
+		len_bytes -= (size_t)n;
+	}
+	return 0;
+}
+
+int image_write(struct image *im, uint64_t phys, size_t skip_bytes, const void *buf, size_t len_bytes)
+{
+	uint64_t at = (phys << BLOCK_SHIFT) + skip_bytes;
+	const uint8_t *p = buf;
+
+	assert(phys);
+	while (len_bytes) {
+		ssize_t n = pwrite(im->fd, p, MIN(len_bytes, PIECE_BYTES), (off_t)at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			bool full = n < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG);
+
+			return complain(im, "write fails", at, full ? -ENOSPC : -EIO);
+		}
+		p += n;
+		at += (uint64_t)n;
+		len_bytes -= (size_t)n;
+	}
+	atomic_fetch_add(&im->written, 1);
+	return 0;
+}
+
+int image_sync(struct image *im)
+{
+	pthread_mutex_lock(&im->sync_lock);
+	uint64_t written = atomic_load(&im->written);
+
+	if (!im->sync_error && im->synced != written) {
+		if (!im->no_sync && fdatasync(im->fd) < 0)
+			im->sync_error = complain(im, "flush fails", 0, errno == ENOSPC ? -ENOSPC : -EIO);
+		else
+			im->synced = written;
+	}
+	int rc = im->sync_error;
+
+	pthread_mutex_unlock(&im->sync_lock);
+	return rc;
+}
+
+void image_punch(struct image *im, uint64_t phys, uint64_t len_blocks)
+{
+	assert(phys);
+	if (atomic_load(&im->no_punch))
+		return;
+	if (fallocate(im->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(phys << BLOCK_SHIFT),
+	              (off_t)(len_blocks << BLOCK_SHIFT)) < 0 && errno != EINTR)
+		atomic_store(&im->no_punch, true);
+}

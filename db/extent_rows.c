@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+#include "db/extent_rows.h"
+
+#include "util/log.h"
+#include "util/util.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ORIGIN_BIT 1u
+#define KILLED_BY_PEER_BIT 2u
+
+void extent_list_release(struct extent_list *l)
+{
+	free(l->rows);
+	*l = (struct extent_list)EXTENT_LIST_INIT;
+}
+
+static struct extent *list_add(struct extent_list *l)
+{
+	if (l->n == l->cap) {
+		l->cap = l->cap ? l->cap * 2 : 4;
+		l->rows = xrealloc(l->rows, l->cap * sizeof(*l->rows));
+	}
+	return &l->rows[l->n++];
+}
+
+void extent_clip(struct extent *e, uint64_t first, uint64_t end)
+{
+	assert(first >= e->off && end <= extent_end(e) && first < end);
+	uint64_t skip = first - e->off;
+
+	if (skip)
+		memmove(e->sums, e->sums + skip, (size_t)(end - first) * sizeof(e->sums[0]));
+	e->phys += skip;
+	e->off = first;
+	e->len = (uint32_t)(end - first);
+}
+
+/* Columns: off, len, phys, born, origin, sums[, died] */
+static int row_read(sqlite3_stmt *s, uint64_t ino, bool old, struct extent *e)
+{
+	uint64_t len = db_col_u64(s, 1), flags = db_col_u64(s, 4);
+	const void *sums = sqlite3_column_blob(s, 5);
+
+	e->off = db_col_u64(s, 0);
+	e->phys = db_col_u64(s, 2);
+	e->born = db_col_u64(s, 3);
+	e->died = old ? db_col_u64(s, 6) : 0;
+	e->origin = flags & ORIGIN_BIT;
+	e->killed_by_peer = flags & KILLED_BY_PEER_BIT;
+	if (len == 0 || len > EXTENT_MAX_BLOCKS || e->off >= EXTENT_BLOCK_LIMIT || e->phys == 0 || e->phys >= EXTENT_BLOCK_LIMIT ||
+	    (size_t)sqlite3_column_bytes(s, 5) != len * sizeof(e->sums[0]) || !sums) {
+		log_error("the store's database is damaged: impossible extent of inode %llu at block %llu; restore it from the peer",
+		          (unsigned long long)ino, (unsigned long long)e->off);
+		return -EUCLEAN;
+	}
+	e->len = (uint32_t)len;
+	memcpy(e->sums, sums, len * sizeof(e->sums[0]));
+	return 0;
+}
+
+static int list_from(struct db *db, sqlite3_stmt *s, uint64_t ino, uint64_t first, uint64_t end, bool old,
+                     struct extent_list *out)
+{
+	uint64_t below = first >= EXTENT_MAX_BLOCKS ? first - EXTENT_MAX_BLOCKS + 1 : 0; /* where a row that reaches first may start */
+	int rc;
+
+	DB_BIND_INTS(s, 1, ino, below, end);
+	while ((rc = db_step(db, s)) > 0) {
+		struct extent *e = list_add(out);
+
+		rc = row_read(s, ino, old, e);
+		if (rc) {
+			out->n--;
+			db_done(s);
+			return rc;
+		}
+		if (extent_end(e) <= first)
+			out->n--;
+	}
+	return rc;
+}
+
+int extent_rows_list(struct db *db, uint64_t ino, uint64_t first, uint64_t end, struct extent_list *out)
+{
+	return list_from(db,
+	                 db_stmt(db, "SELECT off, len, phys, born, origin, sums FROM extent"
+	                             " WHERE ino = ? AND off >= ? AND off < ? ORDER BY off"),
+	                 ino, first, end, false, out);
+}
+
+int extent_rows_list_old(struct db *db, uint64_t ino, uint64_t first, uint64_t end, struct extent_list *out)
+{
+	return list_from(db,
+	                 db_stmt(db, "SELECT off, len, phys, born, origin, sums, died FROM old_extent"
+	                             " WHERE ino = ? AND off >= ? AND off < ? ORDER BY off, died, born"),
+	                 ino, first, end, true, out);
+}
+
+int extent_rows_next(struct db *db, uint64_t ino, uint64_t from, bool old, uint64_t *block)
+{
+	uint64_t below = from >= EXTENT_MAX_BLOCKS ? from - EXTENT_MAX_BLOCKS + 1 : 0;
+	sqlite3_stmt *s = old ? db_stmt(db, "SELECT off FROM old_extent WHERE ino = ? AND off >= ? AND off + len > ?"
+	                                    " ORDER BY off LIMIT 1")
+	                      : db_stmt(db, "SELECT off FROM extent WHERE ino = ? AND off >= ? AND off + len > ?"
+	                                    " ORDER BY off LIMIT 1");
+
+	DB_BIND_INTS(s, 1, ino, below, from);
+	int rc = db_step(db, s);
+
+	if (rc > 0) {
+		*block = MAX(from, db_col_u64(s, 0));
+		db_done(s);
+	}
+	return rc;
+}
+
+int extent_rows_gap(struct db *db, uint64_t ino, uint64_t from, uint64_t *block)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT off, off + len FROM extent WHERE ino = ? AND off >= ? AND off + len > ? ORDER BY off");
+	int rc;
+
+	DB_BIND_INTS(s, 1, ino, from >= EXTENT_MAX_BLOCKS ? from - EXTENT_MAX_BLOCKS + 1 : 0, from);
+	while ((rc = db_step(db, s)) > 0 && db_col_u64(s, 0) <= from)
+		from = db_col_u64(s, 1);
+	if (rc > 0)
+		db_done(s);
+	*block = from;
+	return MIN(rc, 0);
+}
+
+static void bind_row(sqlite3_stmt *s, uint64_t ino, const struct extent *e)
+{
+	uint64_t flags = e->origin | (e->killed_by_peer ? KILLED_BY_PEER_BIT : 0);
+
+	assert(e->len >= 1 && e->len <= EXTENT_MAX_BLOCKS && e->phys && e->origin <= ORIGIN_BIT);
+	DB_BIND_INTS(s, 1, ino, e->off, e->len, e->phys, e->born, flags);
+	db_bind_blob(s, 7, e->sums, e->len * sizeof(e->sums[0]));
+}
+
+int extent_rows_put(struct db *db, uint64_t ino, const struct extent *e)
+{
+	sqlite3_stmt *s = db_stmt(db, "INSERT OR REPLACE INTO extent(ino, off, len, phys, born, origin, sums)"
+	                              " VALUES(?, ?, ?, ?, ?, ?, ?)");
+
+	assert(!e->killed_by_peer);
+	bind_row(s, ino, e);
+	return db_run(db, s);
+}
+
+int extent_rows_del(struct db *db, uint64_t ino, uint64_t off)
+{
+	return DB_RUN(db, "DELETE FROM extent WHERE ino = ? AND off = ?", ino, off);
+}
+
+int extent_rows_put_old(struct db *db, uint64_t ino, const struct extent *e)
+{
+	sqlite3_stmt *s = db_stmt(db, "INSERT INTO old_extent(ino, off, len, phys, born, origin, sums, died)"
+	                              " VALUES(?, ?, ?, ?, ?, ?, ?, ?)");
+
+	assert(e->died);
+	bind_row(s, ino, e);
+	DB_BIND_INTS(s, 8, e->died);
+	return db_run(db, s);
+}
+
+int extent_rows_del_old(struct db *db, uint64_t ino, const struct extent *e)
+{
+	return DB_RUN(db, "DELETE FROM old_extent WHERE ino = ? AND off = ? AND died = ? AND born = ?", ino, e->off, e->died,
+	              e->born);
+}
+
+int extent_rows_count_blocks(struct db *db, uint64_t ino, uint64_t *blocks)
+{
+	*blocks = 0;
+	int rc = DB_GET(db, "SELECT sum(len) FROM extent WHERE ino = ?", blocks, ino);
+
+	return rc < 0 ? rc : 0;
+}
+
+static int each_run(struct db *db, sqlite3_stmt *s, extent_run_fn fn, void *ctx)
+{
+	int rc;
+
+	while ((rc = db_step(db, s)) > 0) {
+		uint64_t phys = db_col_u64(s, 0), len = db_col_u64(s, 1);
+
+		rc = phys == 0 || phys >= EXTENT_BLOCK_LIMIT || len == 0 || len > EXTENT_MAX_BLOCKS ? -EUCLEAN : fn(ctx, phys, len);
+		if (rc) {
+			db_done(s);
+			return rc;
+		}
+	}
+	return rc;
+}
+
+int extent_rows_each_run(struct db *db, bool old, extent_run_fn fn, void *ctx)
+{
+	return each_run(db, old ? db_stmt(db, "SELECT phys, len FROM old_extent") : db_stmt(db, "SELECT phys, len FROM extent"),
+	                fn, ctx);
+}
+
+int extent_rows_purge(struct db *db, uint64_t upto, extent_run_fn fn, void *ctx)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT phys, len FROM old_extent WHERE died <= ?");
+
+	DB_BIND_INTS(s, 1, upto);
+	int rc = each_run(db, s, fn, ctx);
+
+	return rc ? rc : DB_RUN(db, "DELETE FROM old_extent WHERE died <= ?", upto);
+}
