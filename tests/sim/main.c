@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The simulation. Usage: sim [--seeds N] [--first K] [--seed K --trace]
+ * Prints TAP; a failing seed replays exactly with --seed K --trace.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "sync/record.h"
+#include "tests/sim/sim.h"
+#include "util/util.h"
+
+static char base[200];
+
+uint64_t rng_next(struct rng *r)
+{
+	uint64_t z = (r->s += UINT64_C(0x9e3779b97f4a7c15)); /* splitmix64 */
+
+	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return z ^ (z >> 31);
+}
+
+uint64_t rng_below(struct rng *r, uint64_t n)
+{
+	return n ? rng_next(r) % n : 0;
+}
+
+bool rng_chance(struct rng *r, unsigned percent)
+{
+	return rng_below(r, 100) < percent;
+}
+
+void sim_fail(struct world *w, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (w->failure[0])
+		return; /* the first one counts */
+	va_start(ap, fmt);
+	vsnprintf(w->failure, sizeof(w->failure), fmt, ap);
+	va_end(ap);
+	sim_trace(w, "FAIL %s\n", w->failure);
+}
+
+/* ---- stores ------------------------------------------------------------------------------------------------------------- */
+
+static void must(int rc, const char *what, const struct err *err)
+{
+	if (rc < 0) {
+		fprintf(stderr, "sim: %s: %s\n", what, err->code ? err->text : strerror(-rc));
+		exit(1);
+	}
+}
+
+static const struct volume_options sim_options = { .fast_unsafe = true };
+
+static void make_template(int side)
+{
+	char dir[256], id[33];
+	struct err err = ERR_INIT;
+	struct volume *v;
+
+	snprintf(dir, sizeof(dir), "%s/template%d", base, side);
+	snprintf(id, sizeof(id), "%032x", 2 - side);
+	if (mkdir(dir, 0700) < 0)
+		must(-errno, dir, &err);
+	must(volume_format(dir, "00000000-0000-4000-8000-000000000001", side ? "birch" : "alder", (unsigned)side + 1, 0, &err),
+	     "format", &err);
+	must(volume_open(dir, &sim_options, &v, &err), "open", &err);
+	must(volume_pair(v, side ? ROLE_SECONDARY : ROLE_PRIMARY, 1, 2 - (unsigned)side, id, side ? "alder" : "birch", &err),
+	     "pair", &err);
+	must(volume_close(v), "close", &err);
+}
+
+static void copy_file(const char *from, const char *to)
+{
+	char chunk[65536];
+	int a = open(from, O_RDONLY | O_CLOEXEC), b = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	ssize_t n;
+
+	if (a >= 0 && b >= 0)
+		while ((n = read(a, chunk, sizeof(chunk))) > 0)
+			if (write(b, chunk, (size_t)n) != n)
+				break;
+	if (a >= 0)
+		close(a);
+	if (b >= 0)
+		close(b);
+}
+
+static void fresh_store(struct side *sd, int side)
+{
+	static const char *const files[] = { "image", "twinfs.db" };
+	char from[300], to[300];
+
+	snprintf(sd->dir, sizeof(sd->dir), "%s/%d", base, side);
+	mkdir(sd->dir, 0700);
+	snprintf(to, sizeof(to), "%s/twinfs.db-wal", sd->dir);
+	unlink(to);
+	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+		snprintf(from, sizeof(from), "%s/template%d/%s", base, side, files[i]);
+		snprintf(to, sizeof(to), "%s/%s", sd->dir, files[i]);
+		copy_file(from, to);
+	}
+}
+
+static void open_side(struct world *w, int i)
+{
+	struct err err = ERR_INIT;
+	struct side *sd = &w->side[i];
+	struct volume_info info;
+	int rc = volume_open(sd->dir, &sim_options, &sd->v, &err);
+
+	if (rc < 0) {
+		sim_fail(w, "%c: the store does not open: %s", "PS"[i], err_text(&err));
+		fprintf(stderr, "sim: seed %llu: %s\n", (unsigned long long)w->seed, w->failure);
+		exit(1);
+	}
+	sd->e = engine_new(sd->v);
+	volume_info(sd->v, &info);
+	sd->committed = info.committed;
+}
+
+/* ---- the network ------------------------------------------------------------------------------------------------------------ */
+
+static void net_up(struct world *w)
+{
+	sim_trace(w, "-- link up\n");
+	w->up = true;
+	for (int i = 0; i < 2; i++)
+		engine_up(w->side[i].e, w->now_ms);
+}
+
+static void net_down(struct world *w)
+{
+	if (!w->up)
+		return;
+	sim_trace(w, "-- link down\n");
+	w->up = false;
+	w->n_cuts++;
+	for (int i = 0; i < 2; i++) {
+		engine_down(w->side[i].e);
+		buf_reset(&w->side[i].to_peer.bytes);
+	}
+}
+
+static void note_commits(struct world *w, int i)
+{
+	struct volume_info info;
+
+	volume_info(w->side[i].v, &info);
+	if (info.committed != w->side[i].committed) {
+		w->side[i].committed = info.committed;
+		ledger_commit(w, i);
+	}
+}
+
+static bool net_send(struct world *w, int i)
+{
+	struct side *sd = &w->side[i];
+	struct err err = ERR_INIT;
+	int rc = engine_tick(sd->e, w->now_ms, &err);
+	ssize_t n;
+
+	note_commits(w, i);
+	if (rc < 0) {
+		sim_fail(w, "%c: tick: %s", "PS"[i], err_text(&err));
+		return false;
+	}
+	n = engine_pull(sd->e, &sd->to_peer.bytes, 1 + rng_below(&w->rng, 4000), &err);
+	if (n < 0)
+		sim_fail(w, "%c: pull: %s", "PS"[i], err_text(&err));
+	return n > 0;
+}
+
+/* One frame from i to its peer. */
+static bool net_deliver(struct world *w, int i)
+{
+	struct buf *q = &w->side[i].to_peer.bytes;
+	struct err err = ERR_INIT;
+	uint32_t len;
+	int rc;
+
+	if (q->len_bytes < 4)
+		return false;
+	memcpy(&len, q->data, 4);
+	len += 4;
+	if (q->len_bytes < len)
+		return false;
+	w->n_frames++;
+	rc = engine_receive(w->side[!i].e, q->data, len, w->now_ms, &err);
+	buf_consume(q, len);
+	note_commits(w, !i);
+	if (rc < 0)
+		sim_fail(w, "%c: receive: %s", "PS"[!i], err_text(&err));
+	return true;
+}
+
+static void crash(struct world *w, int i)
+{
+	sim_trace(w, "-- %c crashes\n", "PS"[i]);
+	note_commits(w, i);
+	net_down(w);
+	w->n_crashes++;
+	engine_free(w->side[i].e);
+	volume_crash(w->side[i].v);
+	ledger_crash(w, i);
+	open_side(w, i);
+}
+
+/* Run until nobody has anything to say. */
+static bool quiet(struct world *w)
+{
+	unsigned idle = 0, rounds = 0;
+
+	if (!w->up)
+		net_up(w);
+	while (idle < 3 && !w->failure[0]) {
+		bool any = false;
+
+		w->now_ms += 50;
+		for (int i = 0; i < 2; i++) {
+			any |= net_send(w, i);
+			while (net_deliver(w, i))
+				any = true;
+		}
+		idle = any ? 0 : idle + 1;
+		if (++rounds > 5000)
+			sim_fail(w, "traffic does not stop");
+	}
+	for (int i = 0; i < 2; i++)
+		if (!w->failure[0] && !engine_settled(w->side[i].e))
+			sim_fail(w, "%c is not settled though nothing moves", "PS"[i]);
+	return !w->failure[0] && inspect_quiet(w);
+}
+
+static void step(struct world *w)
+{
+	int i = (int)rng_below(&w->rng, 2);
+	uint64_t kind = rng_below(&w->rng, 100);
+
+	w->now_ms += rng_below(&w->rng, 15);
+	if (kind < 45) {
+		sim_op(w, i);
+	} else if (kind < 50) {
+		sim_trace(w, "%c commit\n", "PS"[i]);
+		volume_commit(w->side[i].v);
+		note_commits(w, i);
+	} else if (kind < 94) {
+		if (w->up && rng_chance(&w->rng, 50))
+			net_send(w, i);
+		else if (w->up)
+			for (uint64_t n = rng_below(&w->rng, 12); n > 0 && net_deliver(w, i); n--)
+				;
+	} else if (kind < 97) {
+		if (w->up)
+			net_down(w);
+		else
+			net_up(w);
+	} else if (kind < 98) {
+		crash(w, i);
+	} else if (!w->up && kind < 100) {
+		net_up(w);
+	}
+}
+
+static bool history(struct world *w, uint64_t seed)
+{
+	unsigned phases, steps;
+
+	w->seed = seed;
+	w->rng.s = seed * UINT64_C(0x2545f4914f6cdd1d) + 1;
+	w->now_ms = 1000000;
+	for (int i = 0; i < 2; i++) {
+		fresh_store(&w->side[i], i);
+		buf_init(&w->side[i].to_peer.bytes, 256u << 20);
+		open_side(w, i);
+	}
+	phases = 1 + (unsigned)rng_below(&w->rng, 3);
+	for (unsigned p = 0; p < phases && !w->failure[0]; p++) {
+		/* start together with something to quarrel about */
+		for (unsigned n = (unsigned)rng_below(&w->rng, 10); p == 0 && n > 0; n--)
+			sim_op(w, (int)rng_below(&w->rng, 2));
+		if (p == 0 && rng_chance(&w->rng, 80))
+			quiet(w);
+		steps = 5 + (unsigned)rng_below(&w->rng, 120);
+		for (unsigned s = 0; s < steps && !w->failure[0]; s++)
+			step(w);
+		sim_trace(w, "-- quiet\n");
+		if (!w->failure[0])
+			quiet(w);
+	}
+	for (int i = 0; i < 2; i++) {
+		engine_free(w->side[i].e);
+		if (volume_close(w->side[i].v) < 0)
+			sim_fail(w, "%c: close failed", "PS"[i]);
+		buf_release(&w->side[i].to_peer.bytes);
+		free(w->side[i].undo);
+	}
+	/* Opening rebuilds the free map and refuses a block with two owners. */
+	for (int i = 0; i < 2 && !w->failure[0] && rng_chance(&w->rng, 10); i++) {
+		open_side(w, i);
+		engine_free(w->side[i].e);
+		volume_close(w->side[i].v);
+	}
+	free(w->ledger.state);
+	return !w->failure[0];
+}
+
+static void clean_up(void)
+{
+	char *cmd = xasprintf("rm -rf '%s'", base);
+
+	if (system(cmd) != 0)
+		fprintf(stderr, "sim: cannot remove %s\n", base);
+	free(cmd);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = { { "seeds", 1, NULL, 'n' }, { "first", 1, NULL, 'f' }, { "seed", 1, NULL, 's' },
+		                                 { "trace", 0, NULL, 't' }, { "keep-going", 0, NULL, 'k' }, { 0 } };
+	const char *tmp = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
+	uint64_t first = 1, n = 2000, failed = 0, ops = 0, cuts = 0, crashes = 0, frames = 0, started = clock_mono_ms();
+	bool trace = false, keep_going = false;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (c) {
+		case 'n': n = strtoull(optarg, NULL, 10); break;
+		case 'f': first = strtoull(optarg, NULL, 10); break;
+		case 's': first = strtoull(optarg, NULL, 10); n = 1; break;
+		case 't': trace = true; break;
+		case 'k': keep_going = true; break;
+		default: return 2;
+		}
+	}
+	snprintf(base, sizeof(base), "%s/twinfs-sim-XXXXXX", tmp);
+	if (!mkdtemp(base)) {
+		perror("sim: mkdtemp");
+		return 1;
+	}
+	atexit(clean_up);
+	make_template(0);
+	make_template(1);
+	for (uint64_t seed = first; seed < first + n && (failed == 0 || keep_going); seed++) {
+		struct world *w = xcalloc(1, sizeof(*w));
+
+		w->trace = trace;
+		if (!history(w, seed)) {
+			printf("# seed %llu: %s\n# replay: sim --seed %llu --trace\n", (unsigned long long)seed, w->failure,
+			       (unsigned long long)seed);
+			fflush(stdout);
+			failed++;
+		}
+		ops += w->n_ops;
+		cuts += w->n_cuts;
+		crashes += w->n_crashes;
+		frames += w->n_frames;
+		free(w);
+	}
+	started = MAX(clock_mono_ms() - started, 1);
+	printf("# %llu histories, %llu operations, %llu cuts, %llu crashes, %llu frames; %llu histories a minute\n",
+	       (unsigned long long)n, (unsigned long long)ops, (unsigned long long)cuts, (unsigned long long)crashes,
+	       (unsigned long long)frames, (unsigned long long)(n * 60000 / started));
+	printf("%sok 1 - %llu random histories of two volumes keep the promises\n1..1\n", failed ? "not " : "",
+	       (unsigned long long)n);
+	return failed != 0;
+}

@@ -1,0 +1,379 @@
+/* SPDX-License-Identifier: MIT */
+/* ops: what a person and their programs do to one side, chosen at random, and the ledger of what must not be lost. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "tests/sim/sim.h"
+#include "util/util.h"
+
+#ifndef RENAME_EXCHANGE
+#define RENAME_NOREPLACE 1
+#define RENAME_EXCHANGE 2
+#endif
+
+static const char *const names[] = { "a", "b", "c", "d", "f.txt", "g.txt", "h.bin", "i.bin", "j.log" };
+
+/* ---- tokens ------------------------------------------------------------------------------------------------------------- */
+
+static uint64_t token_new(struct world *w, int side, bool text, uint8_t out[TOKEN_BYTES])
+{
+	struct ledger *l = &w->ledger;
+	struct side *sd = &w->side[side];
+	uint64_t t = ++l->n;
+	char s[TOKEN_BYTES + 1];
+
+	if (t >= l->cap) {
+		l->cap = l->cap ? l->cap * 2 : 1024;
+		l->state = xrealloc(l->state, l->cap);
+	}
+	l->state[t] = TOKEN_LIVE;
+	snprintf(s, sizeof(s), "T%010llx;", (unsigned long long)t);
+	memcpy(out, s, 12);
+	memcpy(out + 12, text ? "abc\n" : "\x00\x01\xfe\xff", 4);
+	if (sd->n_undo == sd->cap_undo) {
+		sd->cap_undo = sd->cap_undo ? sd->cap_undo * 2 : 64;
+		sd->undo = xrealloc(sd->undo, sd->cap_undo * sizeof(*sd->undo));
+	}
+	sd->undo[sd->n_undo++] = (struct undo){ .token = t, .written = true };
+	return t;
+}
+
+uint64_t token_at(const uint8_t *p, size_t n)
+{
+	char digits[11];
+
+	if (n < 12 || p[0] != 'T' || p[11] != ';')
+		return 0;
+	memcpy(digits, p + 1, 10);
+	digits[10] = '\0';
+	if (strspn(digits, "0123456789abcdef") != 10)
+		return 0;
+	return strtoull(digits, NULL, 16);
+}
+
+static void token_over(struct world *w, int side, uint64_t t)
+{
+	struct side *sd = &w->side[side];
+
+	if (t == 0 || t > w->ledger.n || w->ledger.state[t] != TOKEN_LIVE)
+		return;
+	w->ledger.state[t] = TOKEN_OVER;
+	if (sd->n_undo == sd->cap_undo) {
+		sd->cap_undo = sd->cap_undo ? sd->cap_undo * 2 : 64;
+		sd->undo = xrealloc(sd->undo, sd->cap_undo * sizeof(*sd->undo));
+	}
+	sd->undo[sd->n_undo++] = (struct undo){ .token = t, .written = false };
+}
+
+void ledger_commit(struct world *w, int side)
+{
+	w->side[side].n_undo = 0;
+}
+
+void ledger_crash(struct world *w, int side)
+{
+	struct side *sd = &w->side[side];
+
+	while (sd->n_undo) {
+		struct undo *u = &sd->undo[--sd->n_undo];
+
+		w->ledger.state[u->token] = u->written ? TOKEN_FREE : TOKEN_LIVE;
+	}
+}
+
+/* All tokens of a file from an offset on are about to go, by someone who sees them. */
+static void over_from(struct world *w, int side, uint64_t ino, uint64_t off, uint64_t len)
+{
+	struct attr a;
+	uint8_t *p;
+
+	if (volume_getattr(w->side[side].v, ino, &a) < 0 || off >= a.size_bytes)
+		return;
+	len = MIN(len, a.size_bytes - off);
+	p = xmalloc(len + 1);
+	if (volume_read(w->side[side].v, ino, p, len, off) == (ssize_t)len)
+		for (uint64_t i = 0; i + 12 <= len; i++)
+			token_over(w, side, token_at(p + i, len - i));
+	free(p);
+}
+
+/* ---- picking ----------------------------------------------------------------------------------------------------------------- */
+
+struct listing {
+	struct { uint64_t parent, ino; uint32_t mode; char name[NAME_MAX_BYTES + 1]; } e[64];
+	size_t n;
+	uint64_t dirs[32];
+	size_t n_dirs;
+	uint64_t dir; /* being listed */
+};
+
+static bool list_entry(void *ctx, const char *name, size_t name_len, uint64_t cookie, const struct attr *attr)
+{
+	struct listing *l = ctx;
+
+	(void)cookie;
+	if ((name_len == 1 && name[0] == '.') || (name_len == 2 && memcmp(name, "..", 2) == 0))
+		return true;
+	if (l->n == ARRAY_LEN(l->e))
+		return false;
+	l->e[l->n].parent = l->dir;
+	l->e[l->n].ino = attr->ino;
+	l->e[l->n].mode = attr->mode;
+	memcpy(l->e[l->n].name, name, name_len);
+	l->e[l->n++].name[name_len] = '\0';
+	if (S_ISDIR(attr->mode) && l->n_dirs < ARRAY_LEN(l->dirs))
+		l->dirs[l->n_dirs++] = attr->ino;
+	return true;
+}
+
+static void list_tree(struct volume *v, struct listing *l)
+{
+	l->n = 0;
+	l->n_dirs = 1;
+	l->dirs[0] = INO_ROOT;
+	for (size_t i = 0; i < l->n_dirs; i++) {
+		l->dir = l->dirs[i];
+		volume_readdir(v, l->dir, 0, list_entry, l);
+	}
+}
+
+static bool ends(const char *name, const char *tail)
+{
+	return strstr(name, tail) != NULL;
+}
+
+/* ---- operations ---------------------------------------------------------------------------------------------------------------- */
+
+static void op_write(struct world *w, int side, uint64_t ino, const char *name)
+{
+	struct volume *v = w->side[side].v;
+	bool text = !ends(name, ".bin");
+	uint8_t data[64 * TOKEN_BYTES];
+	size_t n = 1 + rng_below(&w->rng, rng_chance(&w->rng, 20) ? 64 : 3);
+	struct attr a;
+	uint64_t slot, slots;
+
+	if (volume_getattr(v, ino, &a) < 0)
+		return;
+	slots = a.size_bytes / TOKEN_BYTES;
+	slot = rng_chance(&w->rng, 40) ? slots : rng_below(&w->rng, slots + 1);
+	if (!text && rng_chance(&w->rng, 10))
+		slot += rng_below(&w->rng, 600);
+	slot = MIN(slot, SLOTS_MAX);
+	over_from(w, side, ino, slot * TOKEN_BYTES, n * TOKEN_BYTES);
+	for (size_t i = 0; i < n; i++)
+		token_new(w, side, text, data + i * TOKEN_BYTES);
+	if (volume_write(v, ino, data, n * TOKEN_BYTES, slot * TOKEN_BYTES, 0, NULL) != (ssize_t)(n * TOKEN_BYTES))
+		sim_fail(w, "write to inode %#llx failed", (unsigned long long)ino);
+	sim_trace(w, "%c write %s ino %#llx slot %llu n %zu: T%llx..\n", "PS"[side], name, (unsigned long long)ino,
+	          (unsigned long long)slot, n, (unsigned long long)(w->ledger.n - n + 1));
+}
+
+static void op_create(struct world *w, int side, uint64_t parent, const char *name, uint32_t type)
+{
+	struct cred cred = { .uid = 1000, .gid = 1000 };
+	struct attr a;
+	int rc = volume_create(w->side[side].v, parent, name, type | (S_ISDIR(type) ? 0755 : 0644), 0,
+	                       S_ISLNK(type) ? "target" : NULL, &cred, &a);
+
+	sim_trace(w, "%c create %#llx/%s type %o: %d ino %#llx\n", "PS"[side], (unsigned long long)parent, name, type, rc,
+	          rc ? 0ull : (unsigned long long)a.ino);
+	if (rc == 0 && S_ISREG(type) && rng_chance(&w->rng, 80))
+		op_write(w, side, a.ino, name);
+	else if (rc < 0 && rc != -EEXIST)
+		sim_fail(w, "create %s: %s", name, strerror(-rc));
+}
+
+/* Gone from this side by someone who saw it, if this was its last name. */
+static void over_if_last(struct world *w, int side, uint64_t ino)
+{
+	struct attr a;
+
+	if (volume_getattr(w->side[side].v, ino, &a) == 0 && S_ISREG(a.mode) && a.nlink == 1)
+		over_from(w, side, ino, 0, UINT64_MAX);
+}
+
+static void op_rename(struct world *w, int side, uint64_t p1, const char *n1, uint64_t p2, const char *n2, unsigned flags)
+{
+	struct volume *v = w->side[side].v;
+	struct attr src, dst;
+	bool over = volume_lookup(v, p2, n2, &dst) == 0;
+	int rc = volume_lookup(v, p1, n1, &src);
+	size_t mark = w->side[side].n_undo;
+
+	if (rc < 0 || (over && src.ino == dst.ino))
+		return;
+	if (over && flags == 0)
+		over_if_last(w, side, dst.ino);
+	rc = volume_rename(v, p1, n1, p2, n2, flags);
+	sim_trace(w, "%c rename %#llx/%s -> %#llx/%s flags %u: %d\n", "PS"[side], (unsigned long long)p1, n1,
+	          (unsigned long long)p2, n2, flags, rc);
+	if (rc < 0)
+		while (w->side[side].n_undo > mark)
+			w->ledger.state[w->side[side].undo[--w->side[side].n_undo].token] = TOKEN_LIVE;
+}
+
+/* As an editor saves: a new file with the old lines, one changed, renamed over. */
+static void op_save(struct world *w, int side, uint64_t parent, uint64_t ino, const char *name)
+{
+	struct volume *v = w->side[side].v;
+	struct cred cred = { .uid = 1000, .gid = 1000 };
+	struct attr a, old;
+	uint8_t *data;
+	size_t n;
+
+	if (volume_getattr(v, ino, &old) < 0 || old.nlink != 1 || volume_create(v, parent, ".save~", S_IFREG | 0644, 0, NULL, &cred, &a) < 0)
+		return;
+	n = MIN(old.size_bytes, SLOTS_MAX * TOKEN_BYTES) / TOKEN_BYTES * TOKEN_BYTES;
+	over_from(w, side, ino, 0, UINT64_MAX); /* the old file; what it still holds is written anew below */
+	data = xcalloc(1, n + TOKEN_BYTES);
+	for (size_t i = 0; i <= n / TOKEN_BYTES; i++)
+		token_new(w, side, !ends(name, ".bin"), data + i * TOKEN_BYTES);
+	volume_write(v, a.ino, data, n + TOKEN_BYTES, 0, 0, NULL);
+	free(data);
+	sim_trace(w, "%c save %#llx/%s ino %#llx -> %#llx T%llx..\n", "PS"[side], (unsigned long long)parent, name,
+	          (unsigned long long)ino, (unsigned long long)a.ino, (unsigned long long)(w->ledger.n - n / TOKEN_BYTES));
+	if (volume_rename(v, parent, ".save~", parent, name, 0) < 0)
+		sim_fail(w, "rename over %s failed", name);
+}
+
+static void op_attr(struct world *w, int side, uint64_t ino)
+{
+	struct volume *v = w->side[side].v;
+	struct attr a = { .mode = 0600 + (uint32_t)rng_below(&w->rng, 64), .uid = (uint32_t)rng_below(&w->rng, 5),
+		          .mtime = { .tv_sec = 1700000000 + (int64_t)rng_below(&w->rng, 1000000) } };
+	struct attr out, cur;
+	char value[32];
+	static const char *const keys[] = { "user.k1", "user.k2", "user.k3" };
+	const char *key = keys[rng_below(&w->rng, 3)];
+
+	if (volume_getattr(v, ino, &cur) < 0)
+		return;
+	switch (rng_below(&w->rng, 5)) {
+	case 0:
+		volume_setattr(v, ino, SET_MODE, &a, &out);
+		break;
+	case 1:
+		volume_setattr(v, ino, SET_UID, &a, &out);
+		break;
+	case 2:
+		volume_setattr(v, ino, SET_MTIME, &a, &out);
+		break;
+	case 3:
+		if (!S_ISLNK(cur.mode))
+			volume_setxattr(v, ino, key, value, (size_t)snprintf(value, sizeof(value), "v%llu", (unsigned long long)rng_next(&w->rng)), 0);
+		break;
+	default:
+		volume_removexattr(v, ino, key);
+		break;
+	}
+	sim_trace(w, "%c attr ino %#llx\n", "PS"[side], (unsigned long long)ino);
+}
+
+static void op_truncate(struct world *w, int side, uint64_t ino)
+{
+	struct attr a, out;
+
+	if (volume_getattr(w->side[side].v, ino, &a) < 0)
+		return;
+	a.size_bytes = rng_below(&w->rng, a.size_bytes / TOKEN_BYTES + 2) * TOKEN_BYTES;
+	over_from(w, side, ino, a.size_bytes, UINT64_MAX);
+	volume_setattr(w->side[side].v, ino, SET_SIZE, &a, &out);
+	sim_trace(w, "%c truncate ino %#llx to %llu\n", "PS"[side], (unsigned long long)ino, (unsigned long long)a.size_bytes);
+}
+
+static void op_punch(struct world *w, int side, uint64_t ino)
+{
+	struct attr a;
+	uint64_t off, len;
+
+	if (volume_getattr(w->side[side].v, ino, &a) < 0 || a.size_bytes < TOKEN_BYTES)
+		return;
+	off = rng_below(&w->rng, a.size_bytes / TOKEN_BYTES) * TOKEN_BYTES;
+	len = (1 + rng_below(&w->rng, 300)) * TOKEN_BYTES;
+	over_from(w, side, ino, off, len);
+	volume_fallocate(w->side[side].v, ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len);
+	sim_trace(w, "%c punch ino %#llx %llu+%llu\n", "PS"[side], (unsigned long long)ino, (unsigned long long)off, (unsigned long long)len);
+}
+
+static void op_remove(struct world *w, int side, uint64_t parent, const char *name, uint64_t ino, uint32_t mode)
+{
+	int rc;
+
+	if (!S_ISDIR(mode))
+		over_if_last(w, side, ino);
+	rc = S_ISDIR(mode) ? volume_rmdir(w->side[side].v, parent, name) : volume_unlink(w->side[side].v, parent, name);
+	sim_trace(w, "%c remove %#llx/%s ino %#llx: %d\n", "PS"[side], (unsigned long long)parent, name, (unsigned long long)ino, rc);
+	if (rc < 0 && rc != -ENOTEMPTY)
+		sim_fail(w, "remove %s: %s", name, strerror(-rc));
+}
+
+/* rm -r: bottom up. */
+static void op_rmtree(struct world *w, int side, uint64_t parent, const char *name, uint64_t ino)
+{
+	struct listing *l = xmalloc(sizeof(*l));
+
+	l->n = 0;
+	l->n_dirs = 0;
+	l->dir = ino;
+	volume_readdir(w->side[side].v, ino, 0, list_entry, l);
+	for (size_t i = 0; i < l->n; i++) {
+		if (S_ISDIR(l->e[i].mode))
+			op_rmtree(w, side, ino, l->e[i].name, l->e[i].ino);
+		else
+			op_remove(w, side, ino, l->e[i].name, l->e[i].ino, l->e[i].mode);
+	}
+	op_remove(w, side, parent, name, ino, S_IFDIR);
+	free(l);
+}
+
+static void op_on_entry(struct world *w, int side, struct listing *l, size_t i, uint64_t kind)
+{
+	uint64_t dir = l->dirs[rng_below(&w->rng, l->n_dirs)], ino = l->e[i].ino, parent = l->e[i].parent;
+	const char *name = names[rng_below(&w->rng, ARRAY_LEN(names))], *own = l->e[i].name;
+	bool reg = S_ISREG(l->e[i].mode), isdir = S_ISDIR(l->e[i].mode);
+	struct attr a;
+
+	if (kind < 30 && reg)
+		op_write(w, side, ino, own);
+	else if (kind < 38 && reg)
+		op_truncate(w, side, ino);
+	else if (kind < 41 && reg)
+		op_punch(w, side, ino);
+	else if (kind < 48 && reg && !ends(own, ".save"))
+		op_save(w, side, parent, ino, own);
+	else if (kind < 62)
+		op_rename(w, side, parent, own, dir, name, 0);
+	else if (kind < 66)
+		op_rename(w, side, parent, own, dir, name, RENAME_EXCHANGE);
+	else if (kind < 68)
+		op_rename(w, side, parent, own, dir, name, RENAME_NOREPLACE);
+	else if (kind < 74 && !isdir)
+		sim_trace(w, "%c link ino %#llx as %#llx/%s: %d\n", "PS"[side], (unsigned long long)ino, (unsigned long long)dir, name,
+		          volume_link(w->side[side].v, ino, dir, name, &a));
+	else if (kind < 74)
+		op_rmtree(w, side, parent, own, ino);
+	else if (kind < 86)
+		op_remove(w, side, parent, own, ino, l->e[i].mode);
+	else
+		op_attr(w, side, ino);
+}
+
+void sim_op(struct world *w, int side)
+{
+	struct listing *l = xmalloc(sizeof(*l));
+	uint64_t kind = rng_below(&w->rng, 130);
+
+	list_tree(w->side[side].v, l);
+	w->n_ops++;
+	if (kind < 100 && l->n)
+		op_on_entry(w, side, l, rng_below(&w->rng, l->n), kind);
+	else
+		op_create(w, side, l->dirs[rng_below(&w->rng, l->n_dirs)], names[rng_below(&w->rng, ARRAY_LEN(names))],
+		          kind < 110 ? S_IFDIR : kind < 113 ? S_IFLNK : kind < 114 ? S_IFIFO : S_IFREG);
+	free(l);
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * sim: two volumes and two engines in one process. One seed decides every operation, delay, cut, crash and restart.
+ *
+ * Content is made of tokens: each write puts down bytes that nobody ever wrote before. The ledger knows which tokens were
+ * written and which were overwritten or deleted by someone who saw them; at each quiet point every other token must be in both trees.
+ */
+#ifndef TWINFS_TESTS_SIM_H
+#define TWINFS_TESTS_SIM_H
+
+#include "core/volume.h"
+#include "sync/engine.h"
+#include "util/map.h"
+
+#define TOKEN_BYTES 16u     /* "T%010x;" and 4 bytes that keep data from looking like text, or a newline */
+#define SLOTS_MAX 1200u     /* of one file: a little over four blocks */
+
+struct rng {
+	uint64_t s;
+};
+uint64_t rng_next(struct rng *r);
+uint64_t rng_below(struct rng *r, uint64_t n);
+bool rng_chance(struct rng *r, unsigned percent);
+
+enum token_state { TOKEN_FREE, TOKEN_LIVE, TOKEN_OVER };
+struct ledger {
+	uint8_t *state;       /* by token number */
+	uint64_t n, cap;
+};
+
+struct undo { /* since the last commit of a side: what a crash takes back */
+	uint64_t token;
+	bool written;         /* else: marked over */
+};
+
+struct frame_queue {
+	struct buf bytes;     /* whole frames, back to back */
+};
+
+struct side {
+	char dir[256];
+	struct volume *v;
+	struct engine *e;
+	struct frame_queue to_peer;
+	struct undo *undo;
+	size_t n_undo, cap_undo;
+	uint64_t committed;
+};
+
+struct world {
+	uint64_t seed, now_ms;
+	struct rng rng;
+	struct side side[2];
+	struct ledger ledger;
+	bool up, trace, ever_apart;
+	uint64_t n_ops, n_cuts, n_crashes, n_frames;
+	char failure[2048];
+};
+
+#define sim_trace(w, ...)                                   \
+	do {                                                \
+		if ((w)->trace)                             \
+			fprintf(stderr, "  " __VA_ARGS__);  \
+	} while (0)
+
+void sim_fail(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* ops.c */
+void sim_op(struct world *w, int side);
+void ledger_commit(struct world *w, int side);  /* what the side did is durable */
+void ledger_crash(struct world *w, int side);
+/* Is there a token at p (n bytes left)? Its number, or 0. */
+uint64_t token_at(const uint8_t *p, size_t n);
+
+/* inspect.c: all return false after sim_fail */
+bool inspect_quiet(struct world *w);
+
+#endif
