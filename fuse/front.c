@@ -28,7 +28,7 @@ struct worker *worker_self(void)
 	return self;
 }
 
-/* ---- what the kernel knows ------------------------------------------------------------------------------------------ */
+/* ---- what the kernel knows ----------------------------------------------------------------------- */
 
 void known_add(struct front *f, uint64_t ino)
 {
@@ -98,7 +98,7 @@ static void known_forget_all(struct front *f)
 	f->known = (struct map)MAP_INIT;
 }
 
-/* ---- requests ------------------------------------------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------------------------------ */
 
 static ssize_t io_read(int fd, void *buf, size_t len, void *userdata)
 {
@@ -150,11 +150,13 @@ static void *worker_main(void *arg)
 		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
 		if (n == -EINTR || n == -EAGAIN)
 			continue;
-		if (n <= 0) {
-			if (n < 0)
-				log_error("%s: reading requests: %s", f->mountpoint, strerror(-n));
-			break;
+		if (n < 0) {
+			log_error("%s: reading requests: %s; unmounting", f->mountpoint, strerror(-n));
+			atomic_store(&f->broken, n);
+			front_stop(f);
 		}
+		if (n <= 0)
+			break;
 		peek(w);
 		fuse_session_process_buf(f->se, &w->in);
 	}
@@ -166,7 +168,7 @@ static void *worker_main(void *arg)
 	return NULL;
 }
 
-/* ---- life ----------------------------------------------------------------------------------------------------------- */
+/* ---- life ---------------------------------------------------------------------------------------- */
 
 static void log_libfuse(enum fuse_log_level level, const char *fmt, va_list ap)
 {
@@ -174,8 +176,10 @@ static void log_libfuse(enum fuse_log_level level, const char *fmt, va_list ap)
 
 	vsnprintf(text, sizeof(text), fmt, ap);
 	text[strcspn(text, "\n")] = '\0';
-	log_line(level <= FUSE_LOG_ERR ? LOG_LEVEL_ERROR : level <= FUSE_LOG_WARNING ? LOG_LEVEL_WARN : LOG_LEVEL_INFO, "%s",
-	         text);
+	if (level <= FUSE_LOG_ERR)
+		log_error("%s", text);
+	else
+		log_info("%s", text);
 }
 
 /* fsname for a comma list, where a comma or backslash in it wants a backslash. */
@@ -210,7 +214,8 @@ static int session_new(struct front *f, const char *options, struct err *err)
 	return rc;
 }
 
-static int session_mount(struct front *f, const struct front_options *opt, const struct mount_options *mo, struct err *err)
+static int session_mount(struct front *f, const struct front_options *opt, const struct mount_options *mo,
+                         struct err *err)
 {
 	static const struct fuse_custom_io io = { .writev = io_writev, .read = io_read };
 	char *options = session_options(opt->fsname, mo);
@@ -227,7 +232,8 @@ static int session_mount(struct front *f, const struct front_options *opt, const
 			return fd;
 	} else {
 		if (fuse_session_mount(f->se, f->mountpoint) != 0)
-			return err_set(err, -EPERM, "fusermount3 did not mount %s; its reason is in the log above", f->mountpoint);
+			return err_set(err, -EPERM, "fusermount3 did not mount %s; its reason is in the log above",
+			               f->mountpoint);
 		fd = fuse_session_fd(f->se);
 	}
 	rc = fuse_session_custom_io(f->se, &io, fd);
@@ -317,20 +323,21 @@ static bool workers_gone(struct front *f, unsigned timeout_ms)
 }
 
 /*
- * Unmount because of front_stop. Dirty pages of mappings go out first, while workers serve. Who still has files open then loses
- * them: the mount is detached, the notifier (which may wait for a request) ends, then the workers, and closing /dev/fuse in
- * front_free aborts what is left.
+ * Unmount because of front_stop. Dirty pages of mappings go out first, while workers serve. Who still has files open
+ * then loses them: the mount is detached, the notifier (which may wait for a request) ends, then the workers, and
+ * closing /dev/fuse in front_free aborts what is left.
  */
 static void end_busy(struct front *f)
 {
 	int fd = open(f->mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc;
+	uint64_t until = clock_mono_ms() + STOP_GRACE_MS;
 
 	if (fd >= 0) {
 		if (syncfs(fd) != 0)
 			log_warn("%s: flushing before unmount: %s", f->mountpoint, strerror(errno));
 		close(fd);
 	}
-	for (unsigned ms = 0; (rc = mount_end(f->mountpoint, false)) == -EBUSY && ms < STOP_GRACE_MS; ms += STOP_RETRY_MS)
+	while ((rc = mount_end(f->mountpoint, false)) == -EBUSY && clock_mono_ms() < until)
 		sleep_ms(STOP_RETRY_MS);
 	if (rc == -EBUSY)
 		mount_end(f->mountpoint, true);
@@ -396,7 +403,7 @@ int front_run(struct front *f)
 	detach_leftover(f);
 	known_forget_all(f);
 	workers_free(f);
-	return rc;
+	return rc != 0 ? rc : atomic_load(&f->broken);
 }
 
 void front_stop(struct front *f)

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * front: a volume mounted through libfuse3's low-level API. Kernel requests become volume calls; the volume's notices become
- * kernel invalidations.
+ * front: a volume mounted through libfuse3's low-level API. Kernel requests become volume calls; the volume's notices
+ * become kernel invalidations.
  *
- * Caches: the kernel keeps names, attributes, data and listings for an hour unless told otherwise; every change that did not come
- * through this mount must be told with front_notice(). The page cache is write-through.
- * Threads: front_run() blocks in a loop with `threads` workers until the filesystem is unmounted (by anyone) or front_stop().
- * fsync is done by a thread of its own, which answers all that wait with one commit.
- * front_notice() may be called from any thread at any time: it copies the notices into a bounded queue that one notifier thread
- * empties, never from inside a request handler and never under a lock. When the queue is full, the notices are
+ * Caches: the kernel keeps names, attributes, data and listings for an hour unless told otherwise; every change that did
+ * not come through this mount must be told with front_notice(). The page cache is write-through.
+ * Threads: front_run() blocks in a loop with `threads` workers until the filesystem is unmounted (by anyone) or
+ * front_stop(). fsync is done by a thread of its own, which answers all that wait with one commit.
+ * front_notice() may be called from any thread at any time: it copies the notices into a bounded queue that one notifier
+ * thread empties, never from inside a request handler and never under a lock. When the queue is full, the notices are
  * folded into "invalidate everything the kernel knows" rather than lost.
  * Threads are made by front_run() alone, so that a process may fork between front_mount() and front_run().
  * Errors: volume errors (-errno) go to the kernel as they are.
@@ -23,28 +23,30 @@ struct front;
 struct front_options {
 	const char *mountpoint;
 	const char *fsname;      /* shown in /proc/mounts; the store's path */
-	const char *options;     /* comma list as given with -o, or NULL: ro, allow_other, default_permissions, noexec … known ones only */
+	const char *options;     /* comma list as given with -o, or NULL: ro, allow_other, noexec … known ones only */
 	unsigned threads;        /* 0 = 2 */
-	int (*fsync_hook)(void *ctx); /* instead of volume_commit for fsync when not NULL (for -o sync=peer); must end after front_stop */
+	/* Instead of volume_commit for fsync when not NULL (for -o sync=peer). Must end soon after front_stop. */
+	int (*fsync_hook)(void *ctx);
 	void *hook_ctx;
 };
 
-/* Checks the mountpoint (exists, directory, empty, not in use; a stale "Transport endpoint is not connected" mount of our own is
- * detached first) and mounts. After it returns 0 requests queue up until front_run(). */
+/* Checks the mountpoint (exists, directory, empty, not in use; a stale "Transport endpoint is not connected" mount of
+ * our own is detached first) and mounts. After it returns 0 requests queue up until front_run(). */
 int front_mount(struct volume *v, const struct front_options *opt, struct front **out, struct err *err);
-/* Serve until unmounted. 0, or -errno when the session broke. The mount is gone when it returns: nothing more can be written
- * through it, and the lookup counts it held in the volume are given back. */
+/* Serve until unmounted. 0, or -errno when the session broke. The mount is gone when it returns: nothing more can be
+ * written through it, and the lookup counts it held in the volume are given back. */
 int front_run(struct front *f);
-/* Make front_run unmount and return soon: open files get a second to be closed, then the mount is detached from under them.
- * Async-signal-unsafe; any thread but a worker's. May be called before front_run. */
+/* Make front_run unmount and return soon: open files get a second to be closed, then the mount is detached from under
+ * them. Async-signal-unsafe; any thread but a worker's. May be called before front_run. */
 void front_stop(struct front *f);
 void front_notice(void *front, const struct notice *list, size_t n); /* a volume_notice_fn */
-/* Wait until every notice queued before the call has reached the kernel (at most timeout_ms). False: it has not. Never call it from a
- * request handler or under the volume's lock. */
+/* Wait until every notice queued before the call has reached the kernel (at most timeout_ms). False: it has not. Never
+ * call it from a request handler or under the volume's lock. */
 bool front_flush_notices(struct front *f, unsigned timeout_ms);
 /* Absolute path of the mountpoint; lives as long as f. */
 const char *front_mountpoint(const struct front *f);
-/* Unmounts if still mounted, frees. Not while front_run runs, nor while others may call front_notice. The volume must still be open. */
+/* Unmounts if still mounted, frees. Not while front_run runs, nor while others may call front_notice. The volume must
+ * still be open. */
 void front_free(struct front *f);
 
 #endif

@@ -2,8 +2,8 @@
 /*
  * internal: what the files of fuse/ share. Nobody outside fuse/ includes this.
  *
- * Locks, none held while another is taken, nor during a volume call, a reply or a notification: front.lock (life cycle),
- * front.known_lock, the notifier's and the syncer's own.
+ * Locks, none held while another is taken, nor during a volume call, a reply or a notification: front.lock (life
+ * cycle), front.known_lock, the notifier's and the syncer's own.
  */
 #ifndef TWINFS_FUSE_INTERNAL_H
 #define TWINFS_FUSE_INTERNAL_H
@@ -29,8 +29,8 @@ struct worker {
 	struct fuse_buf in;     /* the request */
 	char *data;             /* FRONT_IO_MAX_BYTES for read and readdir replies */
 	bool kill_suidgid;      /* the current request asks for it; libfuse 3.14 does not show the flag */
-	/* Odd while the current request will hand out names with attributes: what it read may be older than a notice that
-	 * finds the inode unknown to the kernel. */
+	/* Odd while the current request will hand out names with attributes: what it read may be older than a notice
+	 * that finds the inode unknown to the kernel. */
 	atomic_uint entry_seq;
 };
 
@@ -42,6 +42,7 @@ struct front {
 	int (*fsync_hook)(void *ctx);
 	void *hook_ctx;
 	atomic_bool killpriv_v2;       /* negotiated: we clear suid, sgid and security.capability ourselves */
+	atomic_int broken;             /* why the session broke, -errno */
 	atomic_bool ended;             /* the session is over; nothing reaches the kernel any more */
 
 	struct worker *workers;
@@ -55,10 +56,10 @@ struct front {
 	unsigned workers_left;
 
 	pthread_mutex_t known_lock;
-	struct map known;              /* ino -> names the kernel holds of it (its lookup count); the root is not in it */
+	struct map known;              /* ino -> its lookup count in the kernel; the root is not in it */
 };
 
-/* ---- front.c: what the kernel knows; the volume gets one reference for each known inode ----------------------------- */
+/* ---- front.c: what the kernel knows; the volume gets one reference for each known inode ---------- */
 
 void known_add(struct front *f, uint64_t ino);
 void known_drop(struct front *f, uint64_t ino, uint64_t n);
@@ -67,7 +68,7 @@ uint64_t *known_list(struct front *f, size_t *n);        /* malloc'd; with the r
 /* The worker that runs the calling thread; only inside a handler. */
 struct worker *worker_self(void);
 
-/* ---- mount.c ---------------------------------------------------------------------------------------------------------- */
+/* ---- mount.c ------------------------------------------------------------------------------------- */
 
 struct mount_options {
 	unsigned long flags;     /* MS_* */
@@ -83,25 +84,25 @@ int mount_by_hand(const char *mountpoint, const char *fsname, const struct mount
 int mount_end(const char *mountpoint, bool lazy);
 bool mount_is_there(const char *mountpoint); /* a fuse.twinfs is on top there */
 
-/* ---- ops.c ------------------------------------------------------------------------------------------------------------ */
+/* ---- ops.c --------------------------------------------------------------------------------------- */
 
 extern const struct fuse_lowlevel_ops front_ops;
 
-/* ---- syncer.c: fsync requests ----------------------------------------------------------------------------------------- */
+/* ---- syncer.c: fsync requests -------------------------------------------------------------------- */
 
 struct syncer *syncer_start(struct front *f);
 void syncer_add(struct syncer *s, fuse_req_t req);
 /* Answers what waits (with one last commit), then ends. */
 void syncer_stop(struct syncer *s);
 
-/* ---- notify.c --------------------------------------------------------------------------------------------------------- */
+/* ---- notify.c ------------------------------------------------------------------------------------ */
 
 struct notifier *notifier_new(struct front *f);
 int notifier_start(struct notifier *n);
 void notifier_push(struct notifier *n, const struct notice *list, size_t count);
 void notifier_push_inode(struct notifier *n, uint64_t ino);
 bool notifier_flush(struct notifier *n, unsigned timeout_ms);
-/* Ends after the notice at hand. Workers must still be serving, or the session be aborted: a notification may wait for a request. */
+/* Ends after the notice at hand, which may wait for a request: workers must still serve, or the session be aborted. */
 void notifier_stop(struct notifier *n);
 void notifier_free(struct notifier *n);
 

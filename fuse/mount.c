@@ -38,8 +38,8 @@ static const struct {
 
 /* Words that others act on (mount(8), systemd, fstab), or that change nothing here. */
 static const char *const ignored_words[] = {
-	"defaults", "auto", "noauto", "user", "users", "nouser", "owner", "group", "_netdev", "nofail", "default_permissions",
-	"relatime", "norelatime", "strictatime", "diratime", "nodiratime", "silent", "loud",
+	"defaults", "auto", "noauto", "user", "users", "nouser", "owner", "group", "_netdev", "nofail",
+	"default_permissions", "relatime", "norelatime", "strictatime", "diratime", "nodiratime", "silent", "loud",
 };
 
 static bool word_apply(const char *word, struct mount_options *out)
@@ -91,15 +91,17 @@ int mount_options_parse(const char *options, struct mount_options *out, struct e
 			word[len] = '\0';
 		}
 		if (len > 0 && (len >= sizeof(word) || !word_apply(word, out)))
-			return err_set(err, -EINVAL, "unknown mount option \"%.*s\"; known are ro, allow_other, nosuid, nodev, "
-			               "noexec, noatime, sync and their opposites", (int)MIN(len, (size_t)200), options);
+			return err_set(err, -EINVAL,
+			               "unknown mount option \"%.*s\"; known are ro, allow_other, nosuid, nodev, noexec, "
+			               "noatime, sync and their opposites",
+			               (int)MIN(len, (size_t)200), options);
 		options += len + (options[len] == ',');
 	}
 	options_text(out);
 	return 0;
 }
 
-/* ---- what is mounted ---------------------------------------------------------------------------------------------- */
+/* ---- what is mounted ----------------------------------------------------------------------------- */
 
 /* mountinfo writes space, tab, newline and backslash as \ooo. */
 static void unescape(char *s)
@@ -107,7 +109,7 @@ static void unescape(char *s)
 	char *to = s;
 
 	for (; *s; s++) {
-		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' && s[3] >= '0' && s[3] <= '7') {
+		if (s[0] == '\\' && strspn(s + 1, "01234567") >= 3) {
 			*to++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + (s[3] - '0'));
 			s += 3;
 		} else {
@@ -209,8 +211,8 @@ static int is_empty(const char *path, struct err *err)
 		return err_set(err, -errno, "%s cannot be read: %s", path, strerror(errno));
 	while (rc == 0 && (d = readdir(dir)))
 		if (strcmp(d->d_name, ".") != 0 && strcmp(d->d_name, "..") != 0)
-			rc = err_set(err, -ENOTEMPTY, "%s is not empty: a mount would hide what is in it; choose an empty folder",
-			             path);
+			rc = err_set(err, -ENOTEMPTY,
+			             "%s is not empty: a mount would hide what is in it; choose an empty folder", path);
 	closedir(dir);
 	return rc;
 }
@@ -224,8 +226,8 @@ static int detach_stale(const char *path, struct err *err)
 	if (!abs_path || !mount_is_there(abs_path))
 		rc = err_set(err, -ENOTCONN, "%s is a dead mount, but not one of twinfs; unmount it first", path);
 	else if ((rc = mount_end(abs_path, true)) != 0)
-		err_set(err, rc, "%s is a dead mount of twinfs and cannot be detached (%s); run: fusermount3 -u -z %s", path,
-		        strerror(-rc), path);
+		err_set(err, rc, "%s is a dead mount of twinfs and cannot be detached (%s); run: fusermount3 -u -z %s",
+		        path, strerror(-rc), path);
 	else
 		log_info("%s: detached a dead mount of twinfs", abs_path);
 	free(abs_path);
@@ -256,7 +258,8 @@ int mountpoint_check(const char *path, char **abs_path, struct err *err)
 	if (!*abs_path)
 		return err_set(err, -errno, "mountpoint %s: %s", path, strerror(errno));
 	if (mounted_type(*abs_path, type))
-		rc = err_set(err, -EBUSY, "%s is already a mountpoint (%s); unmount it or choose another folder", *abs_path, type);
+		rc = err_set(err, -EBUSY, "%s is already a mountpoint (%s); unmount it or choose another folder",
+		             *abs_path, type);
 	else
 		rc = is_empty(*abs_path, err);
 	if (rc != 0) {
@@ -266,7 +269,7 @@ int mountpoint_check(const char *path, char **abs_path, struct err *err)
 	return rc;
 }
 
-/* ---- mount ---------------------------------------------------------------------------------------------- */
+/* ---- mount --------------------------------------------------------------------------------------- */
 
 int mount_by_hand(const char *mountpoint, const char *fsname, const struct mount_options *opt, struct err *err)
 {
@@ -274,12 +277,14 @@ int mount_by_hand(const char *mountpoint, const char *fsname, const struct mount
 	char data[160];
 
 	if (fd < 0 && (errno == EACCES || errno == EPERM))
-		return err_set(err, -errno, "/dev/fuse may not be opened: %s; run as root or allow this user", strerror(errno));
-	if (fd < 0)
-		return err_set(err, -errno, "/dev/fuse is not there (%s); load the fuse module, or give the container the device",
+		return err_set(err, -errno, "/dev/fuse may not be opened (%s); run as root or allow this user",
 		               strerror(errno));
-	snprintf(data, sizeof(data), "fd=%d,rootmode=40000,user_id=%u,group_id=%u,default_permissions%s", fd, getuid(), getgid(),
-	         opt->allow_other ? ",allow_other" : "");
+	if (fd < 0)
+		return err_set(err, -errno,
+		               "/dev/fuse is not there (%s); load the fuse module, or give the container the device",
+		               strerror(errno));
+	snprintf(data, sizeof(data), "fd=%d,rootmode=40000,user_id=%u,group_id=%u,default_permissions%s", fd, getuid(),
+	         getgid(), opt->allow_other ? ",allow_other" : "");
 	if (mount(fsname, mountpoint, FS_TYPE, opt->flags, data) == 0)
 		return fd;
 	rc = err_set(err, -errno, "mounting at %s is refused: %s%s", mountpoint, strerror(errno),

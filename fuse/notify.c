@@ -2,9 +2,10 @@
 /*
  * The notifier: a bounded queue of notices and the one thread that tells them to the kernel.
  *
- * A notice is queued after the change is in the volume, so telling it at any later time is right, and two equal notices that wait
- * are one. What the kernel answers with ENOENT it does not know *yet*, perhaps: a reply with the old attributes may be on its way,
- * and would then be believed for an hour. So such a notice is told again as long as the kernel holds names of the inode.
+ * A notice is queued after the change is in the volume, so telling it at any later time is right, and two equal notices
+ * that wait are one. What the kernel answers with ENOENT it does not know *yet*, perhaps: a reply with the old attributes
+ * may be on its way, and would then be believed for an hour. So such a notice is told again as long as the kernel holds
+ * names of the inode.
  */
 #include "fuse/internal.h"
 
@@ -50,7 +51,7 @@ struct notifier {
 	bool stop;
 };
 
-/* ---- queue; lock held ----------------------------------------------------------------------------------------------- */
+/* ---- queue; lock held ---------------------------------------------------------------------------- */
 
 static uint64_t item_hash(const struct item *it)
 {
@@ -65,8 +66,8 @@ static uint64_t item_hash(const struct item *it)
 
 static bool item_equal(const struct item *a, const struct item *b)
 {
-	return a->kind == b->kind && a->parent == b->parent && a->ino == b->ino && a->name_len_bytes == b->name_len_bytes &&
-	       memcmp(a->name, b->name, a->name_len_bytes) == 0;
+	return a->kind == b->kind && a->parent == b->parent && a->ino == b->ino &&
+	       a->name_len_bytes == b->name_len_bytes && memcmp(a->name, b->name, a->name_len_bytes) == 0;
 }
 
 static void queue_clear(struct notifier *n)
@@ -113,7 +114,7 @@ static struct item *queue_take(struct notifier *n)
 	return it;
 }
 
-/* ---- telling the kernel; no lock held ------------------------------------------------------------------------------- */
+/* ---- telling the kernel; no lock held ------------------------------------------------------------ */
 
 static void pause_us(unsigned us)
 {
@@ -151,7 +152,8 @@ static void tell_inode(struct front *f, uint64_t ino)
 		if (rc != -ENOENT || atomic_load(&f->ended))
 			return;
 		if (waited_us >= RETRY_TOTAL_US) {
-			log_debug("fuse", "inode %llx: the kernel holds names of it but does not know it", (unsigned long long)ino);
+			log_debug("fuse", "inode %llx: the kernel holds names of it but does not know it",
+			          (unsigned long long)ino);
 			return;
 		}
 		pause_us(us);
@@ -269,7 +271,7 @@ static void *notifier_main(void *arg)
 	return NULL;
 }
 
-/* ---- for the rest of fuse/ ------------------------------------------------------------------------------------------ */
+/* ---- for the rest of fuse/ ----------------------------------------------------------------------- */
 
 struct notifier *notifier_new(struct front *f)
 {

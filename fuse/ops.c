@@ -2,8 +2,9 @@
 /*
  * The handlers: one kernel request, one volume call, one reply.
  *
- * open, opendir and flush are ENOSYS and create is missing, all on purpose: the kernel then opens files without asking (8 times
- * faster), keeps caches over opens, and makes files with MKNOD. An unlinked file that is open lives by its lookup count.
+ * open, opendir and flush are ENOSYS and create is missing, all on purpose: the kernel then opens files without asking
+ * (8 times faster), keeps caches over opens, and makes files with MKNOD. An unlinked file that is open lives by its
+ * lookup count.
  */
 #include "fuse/internal.h"
 
@@ -18,8 +19,8 @@
 
 /* Names, attributes and negative entries are believed until we say otherwise. */
 #define CACHE_SECONDS 3600.0
-/* The kernel takes attributes in replies to SETATTR and LINK even if they were invalidated while the reply was on its way; so
- * those are believed for a moment only. */
+/* The kernel takes attributes in replies to SETATTR and LINK even if they were invalidated while the reply was on its
+ * way; so those are believed for a moment only. */
 #define UNSURE_SECONDS 1.0
 
 static struct front *front_of(fuse_req_t req)
@@ -88,13 +89,15 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	conn->time_gran = 1;
 	conn->want |= conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_READDIRPLUS |
 	                               FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS |
-	                               FUSE_CAP_NO_OPEN_SUPPORT | FUSE_CAP_NO_OPENDIR_SUPPORT | FUSE_CAP_EXPLICIT_INVAL_DATA);
-	/* AUTO_INVAL_DATA drops the cache after each own write. Without OPEN, ATOMIC_O_TRUNC would lose the truncation. */
+	                               FUSE_CAP_NO_OPEN_SUPPORT | FUSE_CAP_NO_OPENDIR_SUPPORT |
+	                               FUSE_CAP_EXPLICIT_INVAL_DATA);
+	/* AUTO_INVAL_DATA drops the cache after each own write. Without OPEN, ATOMIC_O_TRUNC would lose truncations. */
 	conn->want &= ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ |
-	                          FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_ATOMIC_O_TRUNC | FUSE_CAP_POSIX_ACL);
+	                          FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_ATOMIC_O_TRUNC |
+	                          FUSE_CAP_POSIX_ACL);
 }
 
-/* ---- names ---------------------------------------------------------------------------------------------------------- */
+/* ---- names --------------------------------------------------------------------------------------- */
 
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
@@ -196,7 +199,7 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 	fuse_reply_readlink(req, target);
 }
 
-/* ---- attributes ----------------------------------------------------------------------------------------------------- */
+/* ---- attributes ---------------------------------------------------------------------------------- */
 
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
@@ -266,7 +269,7 @@ static void op_statfs(fuse_req_t req, fuse_ino_t ino)
 		fuse_reply_statfs(req, &st);
 }
 
-/* ---- data ----------------------------------------------------------------------------------------------------------- */
+/* ---- data ---------------------------------------------------------------------------------------- */
 
 static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
@@ -342,7 +345,7 @@ static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, stru
 		fuse_reply_lseek(req, at);
 }
 
-/* ---- listings ------------------------------------------------------------------------------------------------------- */
+/* ---- listings ------------------------------------------------------------------------------------ */
 
 struct listing {
 	fuse_req_t req;
@@ -410,7 +413,7 @@ static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t of
 	list_dir(req, ino, size, off, true);
 }
 
-/* ---- xattrs --------------------------------------------------------------------------------------------------------- */
+/* ---- xattrs -------------------------------------------------------------------------------------- */
 
 /* ACLs are not enforced here, so none can be stored: who sets one must hear of it. */
 static bool is_acl(const char *key)
@@ -431,21 +434,26 @@ static void reply_xattr(fuse_req_t req, ssize_t n, const char *buf, size_t size)
 static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *key, size_t size)
 {
 	char *data = worker_self()->data;
-	size_t cap = MIN(size, (size_t)FRONT_IO_MAX_BYTES);
+	ssize_t n = -EOPNOTSUPP;
 
-	reply_xattr(req, is_acl(key) ? -EOPNOTSUPP : volume_getxattr(front_of(req)->v, ino, key, data, cap), data, size);
+	if (!is_acl(key))
+		n = volume_getxattr(front_of(req)->v, ino, key, data, MIN(size, (size_t)FRONT_IO_MAX_BYTES));
+	reply_xattr(req, n, data, size);
 }
 
 static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	char *data = worker_self()->data;
+	ssize_t n = volume_listxattr(front_of(req)->v, ino, data, MIN(size, (size_t)FRONT_IO_MAX_BYTES));
 
-	reply_xattr(req, volume_listxattr(front_of(req)->v, ino, data, MIN(size, (size_t)FRONT_IO_MAX_BYTES)), data, size);
+	reply_xattr(req, n, data, size);
 }
 
 static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *key, const char *value, size_t size, int flags)
 {
-	fuse_reply_err(req, is_acl(key) ? EOPNOTSUPP : -volume_setxattr(front_of(req)->v, ino, key, value, size, flags));
+	int rc = is_acl(key) ? -EOPNOTSUPP : volume_setxattr(front_of(req)->v, ino, key, value, size, flags);
+
+	fuse_reply_err(req, -rc);
 }
 
 static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *key)
