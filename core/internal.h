@@ -14,6 +14,9 @@
 
 struct data_store; /* image + free map + per-group block lists; core/data_store.h */
 
+/* How many group ids are kept below the baseline: enough to recognise a store that was put back from an old copy. */
+#define GROUP_IDS_KEPT 1000
+
 struct volume {
 	pthread_mutex_t lock;      /* protects everything below */
 	char *dir;
@@ -73,9 +76,10 @@ int tree_inode_insert(struct volume *v, const struct inode *in); /* as tree_inod
 int tree_touch_dir(struct volume *v, uint64_t dir, int64_t now_ns); /* mtime and ctime of a directory, recorded as a local change */
 int tree_set_ctime(struct volume *v, uint64_t ino, int64_t now_ns); /* in place, not recorded */
 void attr_fill(struct volume *v, const struct inode *in, struct attr *out);
+int attr_get(struct volume *v, uint64_t ino, struct attr *out); /* lock held */
 int names_unlink(struct volume *v, const struct dentry *d);   /* lock held, group open: a checked, recorded removal of a link */
 int names_replace(struct volume *v, const struct dentry *from, const struct dentry *over); /* rename `from` to the place of `over` */
-char *path_of_link(struct volume *v, const struct dentry *d); /* malloc'd or NULL */
+char *path_of(struct volume *v, uint64_t ino); /* volume_path, lock held */
 void changes_forget_inode_cache(struct volume *v, uint64_t ino);
 void notice_inode(struct volume *v, uint64_t ino); /* no-ops unless peer_apply */
 void notice_entry(struct volume *v, uint64_t parent, const char *name, size_t name_len);

@@ -1,1 +1,19 @@
 # SPDX-License-Identifier: MIT
+noinst_LIBRARIES += core/libcore.a
+core_libcore_a_SOURCES = \
+	core/attrs.c \
+	core/changes.c core/changes.h \
+	core/conflicts.c \
+	core/data.h \
+	core/group.c \
+	core/history.c \
+	core/internal.h \
+	core/names.c \
+	core/tree.c core/tree.h \
+	core/volume.c core/volume.h \
+	core/xattr.c
+
+# What a test of core/ links: it and all below it.
+CORE_TEST_LIBS = core/libcore.a db/libdb.a util/libutil.a $(SQLITE_LIBS) $(XXHASH_LIBS) $(UNIT_LIBS)
+
+include core/data.mk

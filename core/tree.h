@@ -70,8 +70,8 @@ uint64_t id_peek(struct volume *v); /* what id_new would return next: all ids of
 
 int tree_inode_get(struct volume *v, uint64_t ino, struct inode *out);           /* -ENOENT */
 /* Insert or replace; archives the old version. born is set by it; origin from in; cborn/corigin are taken from `in` as they are
- * (whoever changes size or data sets cborn = group_number). nlink is taken from `in` only for a new row: give 0, also for a
- * directory; tree_link_put and tree_link_drop count. */
+ * (whoever changes size or data sets cborn = group_number). nlink of `in` is ignored: a new row
+ * starts with 0, tree_link_put and tree_link_drop count (a directory has 0 while it has no link, then 2 + subdirectories). */
 int tree_inode_put(struct volume *v, const struct inode *in);
 
 int tree_lookup(struct volume *v, uint64_t parent, const char *name, size_t name_len, struct dentry *out); /* -ENOENT */

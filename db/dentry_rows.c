@@ -110,6 +110,13 @@ int dentry_rows_of_parent(struct db *db, uint64_t parent, uint64_t after, dentry
 	return walk(db, s, fn, ctx);
 }
 
+int dentry_row_parent(struct db *db, uint64_t child, uint64_t *parent)
+{
+	int rc = DB_GET(db, "SELECT parent FROM dentry WHERE child = ?1 ORDER BY link LIMIT 1", parent, child);
+
+	return rc == 1 ? 0 : rc < 0 ? rc : -ENOENT;
+}
+
 bool dentry_rows_any(struct db *db, uint64_t parent)
 {
 	uint64_t one;

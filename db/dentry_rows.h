@@ -18,6 +18,8 @@ int dentry_row_forget(struct db *db, uint64_t upto);
 /* In order of link id, with link > after. */
 int dentry_rows_of_child(struct db *db, uint64_t child, dentry_row_fn fn, void *ctx);
 int dentry_rows_of_parent(struct db *db, uint64_t parent, uint64_t after, dentry_row_fn fn, void *ctx);
+/* The parent in the lowest link to child; -ENOENT. */
+int dentry_row_parent(struct db *db, uint64_t child, uint64_t *parent);
 bool dentry_rows_any(struct db *db, uint64_t parent);
 
 /* Views; see core/tree.h. */

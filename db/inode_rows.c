@@ -121,6 +121,15 @@ int inode_row_life(struct db *db, uint64_t ino, uint64_t *born, enum origin *ori
 	return 0;
 }
 
+int inode_row_mode(struct db *db, uint64_t ino, uint32_t *mode)
+{
+	uint64_t value = 0;
+	int rc = DB_GET(db, "SELECT mode FROM inode WHERE ino = ?1", &value, ino);
+
+	*mode = (uint32_t)value;
+	return rc == 1 ? 0 : rc < 0 ? rc : -ENOENT;
+}
+
 int inode_row_archive(struct db *db, uint64_t ino, uint64_t died)
 {
 	return DB_RUN(db, "INSERT INTO old_inode(" COLS ", died) SELECT " COLS ", ?2 FROM inode WHERE ino = ?1", ino, died);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 /*
  * Columns that every version has: born (group of this version), origin (0 this side, 1 the peer). old_* holds superseded
@@ -111,6 +112,9 @@ static int migrate(struct db *db, uint64_t from, struct err *err)
 /* A scan of everything is worth its time (0.1 s) only while the file is small; a damaged page is reported when it is met. */
 #define QUICK_CHECK_MAX_PAGES 16384
 
+#define DAMAGED \
+	"the store's database is damaged; restore it from a copy, or join again to fetch everything from the peer"
+
 static int quick_check(struct db *db)
 {
 	uint64_t pages = 0;
@@ -127,6 +131,37 @@ static int quick_check(struct db *db)
 	return rc;
 }
 
+static int judge_version(uint64_t app, uint64_t version, struct err *err)
+{
+	if (app != SCHEMA_APPLICATION_ID || version == 0)
+		return err_set(err, -EINVAL, "twinfs.db is not a twinfs database");
+	if (version > SCHEMA_VERSION)
+		return err_set(err, -EPROTONOSUPPORT, "the store has format %u, this program knows up to %u; update twinfs",
+		               (unsigned)version, SCHEMA_VERSION);
+	return 0;
+}
+
+static uint64_t be32(const uint8_t *p)
+{
+	return (uint64_t)p[0] << 24 | (uint64_t)p[1] << 16 | (uint64_t)p[2] << 8 | p[3];
+}
+
+/* https://www.sqlite.org/fileformat2.html: user_version is at 60, application_id at 68 of the first page. */
+int schema_probe(const char *path, struct err *err)
+{
+	uint8_t head[100];
+	FILE *f = fopen(path, "rbe");
+	size_t n;
+
+	if (!f)
+		return err_set(err, -errno, "cannot open %s: %s", path, strerror(errno));
+	n = fread(head, 1, sizeof(head), f);
+	fclose(f);
+	if (n != sizeof(head) || memcmp(head, "SQLite format 3", 16) != 0)
+		return err_set(err, -EUCLEAN, DAMAGED);
+	return judge_version(be32(head + 68), be32(head + 60), err);
+}
+
 int schema_check(struct db *db, struct err *err)
 {
 	uint64_t app = 0, version = 0;
@@ -135,15 +170,11 @@ int schema_check(struct db *db, struct err *err)
 	if (rc >= 0)
 		rc = DB_GET(db, "PRAGMA user_version", &version, 0);
 	if (rc < 0)
-		return err_set(err, rc == -EEXIST ? -EUCLEAN : rc, "the store's database cannot be read (damaged?); restore it "
-		               "from a copy, or join again to fetch everything from the peer");
-	if (app != SCHEMA_APPLICATION_ID || version == 0)
-		return err_set(err, -EINVAL, "twinfs.db is not a twinfs database");
-	if (version > SCHEMA_VERSION)
-		return err_set(err, -EPROTONOSUPPORT, "the store has format %u, this program knows up to %u; update twinfs",
-		               (unsigned)version, SCHEMA_VERSION);
+		return err_set(err, rc, DAMAGED);
+	rc = judge_version(app, version, err);
+	if (rc)
+		return rc;
 	if (quick_check(db) < 0)
-		return err_set(err, -EUCLEAN, "the store's database is damaged; restore it from a copy, or join again to fetch "
-		               "everything from the peer");
+		return err_set(err, -EUCLEAN, DAMAGED);
 	return version < SCHEMA_VERSION ? migrate(db, version, err) : 0;
 }

@@ -78,6 +78,24 @@ int xattr_row_archive(struct db *db, uint64_t ino, const char *key, uint64_t die
 	return db_run(db, s);
 }
 
+int xattr_rows_archive(struct db *db, uint64_t ino, uint64_t cut, uint64_t died)
+{
+	return DB_RUN(db, "INSERT INTO old_xattr(ino, key, value, born, origin, died) SELECT ino, key, value, born, origin, ?2"
+	              " FROM xattr WHERE ino = ?1 AND born < ?2 AND (born <= ?3 OR origin = 1)", ino, died, cut);
+}
+
+int xattr_rows_delete(struct db *db, uint64_t ino)
+{
+	return DB_RUN(db, "DELETE FROM xattr WHERE ino = ?1", ino);
+}
+
+int xattr_rows_list_bytes(struct db *db, uint64_t ino, uint64_t *bytes)
+{
+	int rc = DB_GET(db, "SELECT ifnull(sum(length(CAST(key AS BLOB)) + 1), 0) FROM xattr WHERE ino = ?1", bytes, ino);
+
+	return rc == 1 ? 0 : rc < 0 ? rc : -EIO;
+}
+
 int xattr_row_forget(struct db *db, uint64_t upto)
 {
 	return DB_RUN(db, "DELETE FROM old_xattr WHERE died <= ?1", upto);

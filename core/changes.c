@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: MIT */
+/* The change set, and the notes of the engine. */
+#include "core/internal.h"
+
+#include "db/change_rows.h"
+#include "db/inode_rows.h"
+#include "db/note_rows.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* The cache of touched entities is emptied when it is this full: it saves time, and its memory has to end somewhere (4 MiB). */
+#define TOUCHED_MAX 131072
+
+static uint64_t touched_key(uint64_t ino, enum entity what)
+{
+	return ino << 3 | what; /* slots are below 4096, so nothing is shifted out */
+}
+
+static bool was_touched(struct volume *v, uint64_t ino, enum entity what)
+{
+	return map_get(&v->touched, touched_key(ino, what), NULL);
+}
+
+static void remember_touched(struct volume *v, uint64_t ino, enum entity what)
+{
+	if (map_count(&v->touched) >= TOUCHED_MAX)
+		map_clear(&v->touched);
+	map_put(&v->touched, touched_key(ino, what), 1);
+}
+
+void changes_forget_inode_cache(struct volume *v, uint64_t ino)
+{
+	for (unsigned what = ENT_NEW; what <= ENT_TIMES; what++)
+		map_del(&v->touched, touched_key(ino, (enum entity)what));
+}
+
+/* Nothing is recorded for a volume without a peer, nor for what no name leads to. */
+static bool unrecorded(struct volume *v, uint64_t ino)
+{
+	return v->info.role == ROLE_NONE || volume_is_orphan(v, ino);
+}
+
+static int absorbed_by_new(struct volume *v, uint64_t ino)
+{
+	int rc;
+
+	if (was_touched(v, ino, ENT_NEW))
+		return 1;
+	rc = change_inode_raise(v->db, ino, ENT_NEW, v->info.group_open);
+	if (rc == 1)
+		remember_touched(v, ino, ENT_NEW);
+	return rc;
+}
+
+int changes_touch(struct volume *v, uint64_t ino, enum entity what)
+{
+	int rc;
+
+	if (unrecorded(v, ino) || was_touched(v, ino, what))
+		return 0;
+	group_mark(v);
+	if (what == ENT_MODE || what == ENT_OWNER || what == ENT_TIMES) {
+		rc = absorbed_by_new(v, ino);
+		if (rc != 0)
+			return rc < 0 ? rc : 0;
+	}
+	rc = change_inode_put(v->db, ino, what, v->info.group_open, v->info.applied, UINT64_MAX);
+	if (!rc)
+		remember_touched(v, ino, what);
+	return rc;
+}
+
+int changes_touch_xattr(struct volume *v, uint64_t ino, const char *key)
+{
+	if (unrecorded(v, ino))
+		return 0;
+	group_mark(v);
+	return change_xattr_put(v->db, ino, key, v->info.group_open, v->info.applied);
+}
+
+int changes_touch_link(struct volume *v, uint64_t link, uint64_t child, bool created, bool dropped)
+{
+	int rc;
+
+	if (v->info.role == ROLE_NONE)
+		return 0;
+	group_mark(v);
+	if (dropped) {
+		rc = change_link_drop_fresh(v->db, link, v->info.cut);
+		if (rc != 0)
+			return rc < 0 ? rc : 0;
+	}
+	return change_link_put(v->db, link, child, v->info.group_open, v->info.applied, created ? v->info.group_open : 0);
+}
+
+int changes_touch_range(struct volume *v, uint64_t ino, uint64_t off, uint64_t len_bytes)
+{
+	int rc;
+
+	if (unrecorded(v, ino))
+		return 0;
+	rc = changes_touch(v, ino, ENT_CONTENT);
+	return rc ? rc : change_range_put(v->db, ino, off, len_bytes, v->info.group_open);
+}
+
+int changes_touch_shrink(struct volume *v, uint64_t ino, uint64_t size_bytes)
+{
+	int rc;
+
+	if (unrecorded(v, ino))
+		return 0;
+	group_mark(v);
+	rc = change_inode_put(v->db, ino, ENT_CONTENT, v->info.group_open, v->info.applied, size_bytes);
+	if (!rc)
+		remember_touched(v, ino, ENT_CONTENT);
+	return rc ? rc : change_range_cut(v->db, ino, size_bytes);
+}
+
+struct whole {
+	struct volume *v;
+	uint64_t ino;
+};
+
+static int touch_key(void *ctx, const char *key, const void *value, size_t len_bytes)
+{
+	struct whole *c = ctx;
+
+	(void)value;
+	(void)len_bytes;
+	return changes_touch_xattr(c->v, c->ino, key);
+}
+
+int changes_touch_whole(struct volume *v, uint64_t ino)
+{
+	struct whole c = { v, ino };
+	struct inode in;
+	int rc;
+
+	if (unrecorded(v, ino))
+		return 0;
+	rc = inode_row_get(v->db, ino, &in);
+	if (!rc)
+		rc = changes_touch(v, ino, ENT_NEW);
+	if (!rc)
+		rc = tree_xattrs(v, ino, touch_key, &c);
+	if (!rc && S_ISREG(in.mode) && in.size_bytes > 0)
+		rc = changes_touch_range(v, ino, 0, in.size_bytes);
+	return rc;
+}
+
+int changes_get(struct volume *v, uint64_t ino, enum entity what, struct change_row *out)
+{
+	return change_inode_get(v->db, ino, what, out);
+}
+
+int changes_get_xattr(struct volume *v, uint64_t ino, const char *key, struct change_row *out)
+{
+	return change_xattr_get(v->db, ino, key, out);
+}
+
+int changes_get_link(struct volume *v, uint64_t link, struct change_row *out)
+{
+	return change_link_get(v->db, link, out);
+}
+
+/* Housekeeping wants a transaction, but makes no group. */
+static int keep(struct volume *v)
+{
+	int rc = group_open(v);
+
+	if (!rc)
+		group_keep(v);
+	return rc;
+}
+
+int changes_drop(struct volume *v, uint64_t ino, enum entity what)
+{
+	int rc = keep(v);
+
+	if (rc)
+		return rc;
+	map_del(&v->touched, touched_key(ino, what));
+	rc = change_inode_drop(v->db, ino, what);
+	return !rc && what == ENT_CONTENT ? change_range_drop(v->db, ino) : rc;
+}
+
+int changes_drop_xattr(struct volume *v, uint64_t ino, const char *key)
+{
+	int rc = keep(v);
+
+	return rc ? rc : change_xattr_drop(v->db, ino, key);
+}
+
+int changes_drop_link(struct volume *v, uint64_t link)
+{
+	int rc = keep(v);
+
+	return rc ? rc : change_link_drop(v->db, link);
+}
+
+int changes_inodes(struct volume *v, uint64_t after, uint64_t upto, changes_inode_fn fn, void *ctx)
+{
+	return change_inodes(v->db, after, upto, fn, ctx);
+}
+
+int changes_xattrs(struct volume *v, uint64_t after, uint64_t upto, changes_xattr_fn fn, void *ctx)
+{
+	return change_xattrs(v->db, after, upto, fn, ctx);
+}
+
+int changes_links(struct volume *v, uint64_t after, uint64_t upto, changes_link_fn fn, void *ctx)
+{
+	return change_links(v->db, after, upto, fn, ctx);
+}
+
+int changes_ranges(struct volume *v, uint64_t ino, uint64_t after, uint64_t upto, changes_range_fn fn, void *ctx)
+{
+	return change_ranges(v->db, ino, after, upto, fn, ctx);
+}
+
+int changes_purge(struct volume *v, uint64_t upto)
+{
+	int rc = keep(v);
+
+	if (rc)
+		return rc;
+	if (upto >= v->info.group_open)
+		map_clear(&v->touched);
+	return change_rows_purge(v->db, upto);
+}
+
+bool changes_any_after(struct volume *v, uint64_t after)
+{
+	return change_rows_any_after(v->db, after) != 0;
+}
+
+/* ---- notes ---- */
+
+int skip_put(struct volume *v, uint64_t link, uint64_t seen)
+{
+	int rc = keep(v);
+
+	return rc ? rc : skip_row_put(v->db, link, seen);
+}
+
+int skip_drop(struct volume *v, uint64_t link)
+{
+	int rc = keep(v);
+
+	return rc ? rc : skip_row_drop(v->db, link);
+}
+
+int lineage_put(struct volume *v, const struct lineage *l)
+{
+	int rc = keep(v);
+
+	return rc ? rc : lineage_row_put(v->db, l);
+}
+
+int lineage_get(struct volume *v, bool link, uint64_t src, struct lineage *out)
+{
+	return lineage_row_get(v->db, link, src, out);
+}
+
+int lineage_purge(struct volume *v, uint64_t upto)
+{
+	int rc = keep(v);
+
+	return rc ? rc : lineage_row_purge(v->db, upto);
+}
+
+int conflict_put(struct volume *v, const struct conflict *c, bool from_peer)
+{
+	struct conflict row = *c;
+	int rc = keep(v);
+
+	if (rc)
+		return rc;
+	if (row.id == 0)
+		row.id = id_new(v);
+	if (!from_peer)
+		group_mark(v);
+	v->conflicts_stale = true;
+	return conflict_row_put(v->db, &row, from_peer ? 0 : v->info.group_open);
+}
+
+int conflict_changed(struct volume *v, uint64_t after, uint64_t upto, conflict_fn fn, void *ctx)
+{
+	return conflict_rows(v->db, after, upto, fn, ctx);
+}

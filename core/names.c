@@ -1,0 +1,609 @@
+/* SPDX-License-Identifier: MIT */
+/* The filesystem's calls on names. Each checks everything first, then changes: a refused call has changed nothing. */
+#include "core/internal.h"
+
+#include "db/dentry_rows.h"
+#include "util/util.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* Deeper than any path can name; ends walks through a damaged tree. */
+#define DEPTH_MAX 1048576u
+#define PATH_MAX_BYTES 65536u
+
+static bool is_hidden_name(uint64_t parent, const char *name)
+{
+	return parent == INO_ROOT && strcmp(name, HIDDEN_NAME) == 0;
+}
+
+static bool is_dots(const char *name)
+{
+	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
+}
+
+static int check_name(const char *name)
+{
+	size_t n = strnlen(name, NAME_MAX_BYTES + 1);
+
+	if (n > NAME_MAX_BYTES)
+		return -ENAMETOOLONG;
+	return n == 0 ? -ENOENT : strchr(name, '/') ? -EINVAL : 0;
+}
+
+static int get_dir(struct volume *v, uint64_t ino, struct inode *out)
+{
+	int rc = tree_inode_get(v, ino, out);
+
+	return rc ? rc : S_ISDIR(out->mode) ? 0 : -ENOTDIR;
+}
+
+/* The directory of a call that puts a name into it. */
+static int get_dir_to_fill(struct volume *v, uint64_t ino, struct inode *out)
+{
+	int rc = get_dir(v, ino, out);
+
+	if (!rc && out->nlink == 0)
+		rc = -ENOENT;
+	if (!rc && ino == INO_HIDDEN)
+		rc = -EPERM;
+	return rc ? rc : volume_room(v);
+}
+
+static int find_entry(struct volume *v, uint64_t parent, const char *name, struct dentry *d)
+{
+	return tree_lookup(v, parent, name, strlen(name), d);
+}
+
+/* ---- lookup ---- */
+
+static int lookup_ino(struct volume *v, uint64_t parent, const char *name, uint64_t *ino)
+{
+	struct dentry d;
+	int rc;
+
+	if (strcmp(name, ".") == 0) {
+		*ino = parent;
+		return 0;
+	}
+	if (strcmp(name, "..") == 0) {
+		*ino = tree_parent_of_dir(v, parent);
+		return *ino ? 0 : -ENOENT;
+	}
+	if (is_hidden_name(parent, name)) {
+		*ino = INO_HIDDEN;
+		return 0;
+	}
+	rc = find_entry(v, parent, name, &d);
+	*ino = rc ? 0 : d.child;
+	return rc;
+}
+
+int volume_lookup(struct volume *v, uint64_t parent, const char *name, struct attr *out)
+{
+	struct inode dir;
+	uint64_t ino = 0;
+	int rc = check_name(name);
+
+	if (rc)
+		return rc;
+	volume_lock(v);
+	rc = get_dir(v, parent, &dir);
+	if (!rc)
+		rc = lookup_ino(v, parent, name, &ino);
+	if (!rc)
+		rc = attr_get(v, ino, out);
+	volume_unlock(v);
+	return rc;
+}
+
+/* ---- create ---- */
+
+static int check_new_name(struct volume *v, uint64_t parent, const char *name, struct inode *dir)
+{
+	struct dentry d;
+	int rc = check_name(name);
+
+	if (!rc)
+		rc = get_dir_to_fill(v, parent, dir);
+	if (rc)
+		return rc;
+	if (is_dots(name) || is_hidden_name(parent, name))
+		return -EEXIST;
+	rc = find_entry(v, parent, name, &d);
+	return rc == -ENOENT ? 0 : rc ? rc : -EEXIST;
+}
+
+static int check_kind(uint32_t mode, const char *target)
+{
+	size_t n = target ? strlen(target) : 0;
+
+	switch (mode & S_IFMT) {
+	case S_IFLNK:
+		return n == 0 ? -ENOENT : n > SYMLINK_MAX_BYTES ? -ENAMETOOLONG : 0;
+	case S_IFREG:
+	case S_IFDIR:
+	case S_IFIFO:
+	case S_IFSOCK:
+	case S_IFCHR:
+	case S_IFBLK:
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+static void fill_new(struct volume *v, struct inode *in, const struct inode *dir, uint32_t mode, uint32_t rdev,
+                     const char *target, const struct cred *cred)
+{
+	*in = (struct inode){ .ino = id_new(v), .mode = mode, .uid = cred->uid, .gid = cred->gid, .shrunk_to = UINT64_MAX };
+	if (S_ISCHR(mode) || S_ISBLK(mode))
+		in->rdev = rdev;
+	if (dir->mode & S_ISGID) {
+		in->gid = dir->gid;
+		if (S_ISDIR(mode))
+			in->mode |= S_ISGID;
+	}
+	if (S_ISLNK(mode)) {
+		in->target_len = (uint16_t)strlen(target);
+		in->size_bytes = in->target_len;
+		memcpy(in->target, target, in->target_len + 1u);
+	}
+	in->atime_ns = in->mtime_ns = in->ctime_ns = clock_real_ns();
+	in->cborn = group_number(v);
+	in->origin = in->corigin = ORIGIN_LOCAL;
+}
+
+/* A new link of ino, recorded. */
+static int add_link(struct volume *v, uint64_t parent, const char *name, uint64_t ino, int64_t now_ns)
+{
+	uint64_t link = id_new(v);
+	int rc = tree_link_put(v, link, parent, name, strlen(name), ino, ORIGIN_LOCAL);
+
+	if (!rc)
+		rc = changes_touch_link(v, link, ino, true, false);
+	return rc ? rc : tree_touch_dir(v, parent, now_ns);
+}
+
+int volume_create(struct volume *v, uint64_t parent, const char *name, uint32_t mode, uint32_t rdev, const char *target,
+                  const struct cred *cred, struct attr *out)
+{
+	struct inode dir, in;
+	int rc = check_kind(mode, target);
+
+	if (rc)
+		return rc;
+	volume_lock(v);
+	rc = check_new_name(v, parent, name, &dir);
+	if (!rc)
+		rc = group_open(v);
+	if (!rc) {
+		fill_new(v, &in, &dir, mode, rdev, target, cred);
+		rc = tree_inode_insert(v, &in);
+		if (!rc)
+			rc = changes_touch(v, in.ino, ENT_NEW);
+		if (!rc)
+			rc = add_link(v, parent, name, in.ino, in.mtime_ns);
+	}
+	if (!rc) {
+		in.nlink = S_ISDIR(mode) ? 2 : 1;
+		attr_fill(v, &in, out);
+	}
+	volume_unlock(v);
+	return rc;
+}
+
+int volume_link(struct volume *v, uint64_t ino, uint64_t parent, const char *name, struct attr *out)
+{
+	struct inode dir, in;
+	int64_t now = clock_real_ns();
+	int rc;
+
+	volume_lock(v);
+	rc = check_new_name(v, parent, name, &dir);
+	if (!rc)
+		rc = tree_inode_get(v, ino, &in);
+	if (!rc && S_ISDIR(in.mode))
+		rc = -EPERM;
+	if (!rc && in.nlink == 0)
+		rc = -ENOENT;
+	if (!rc)
+		rc = group_open(v);
+	if (!rc)
+		rc = add_link(v, parent, name, ino, now);
+	if (!rc)
+		rc = tree_set_ctime(v, ino, now);
+	if (!rc)
+		rc = attr_get(v, ino, out);
+	volume_unlock(v);
+	return rc;
+}
+
+/* ---- unlink ---- */
+
+int names_unlink(struct volume *v, const struct dentry *d)
+{
+	int64_t now = clock_real_ns();
+	int rc = tree_link_drop(v, d->link);
+
+	if (!rc)
+		rc = changes_touch_link(v, d->link, d->child, false, true);
+	if (!rc)
+		rc = tree_set_ctime(v, d->child, now);
+	if (!rc)
+		rc = tree_touch_dir(v, d->parent, now);
+	return rc ? rc : tree_reap(v, d->child);
+}
+
+static int check_unlink(struct volume *v, uint64_t parent, const char *name, struct dentry *d)
+{
+	struct inode dir, in;
+	int rc = check_name(name);
+
+	if (!rc)
+		rc = get_dir(v, parent, &dir);
+	if (rc)
+		return rc;
+	if (is_dots(name) || is_hidden_name(parent, name))
+		return -EISDIR;
+	rc = find_entry(v, parent, name, d);
+	if (!rc)
+		rc = tree_inode_get(v, d->child, &in);
+	return rc ? rc : S_ISDIR(in.mode) ? -EISDIR : 0;
+}
+
+int volume_unlink(struct volume *v, uint64_t parent, const char *name)
+{
+	struct dentry d;
+	int rc;
+
+	volume_lock(v);
+	rc = check_unlink(v, parent, name, &d);
+	if (!rc)
+		rc = group_open(v);
+	if (!rc)
+		rc = names_unlink(v, &d);
+	volume_unlock(v);
+	return rc;
+}
+
+static int check_rmdir(struct volume *v, uint64_t parent, const char *name, struct dentry *d)
+{
+	struct inode dir, in;
+	int rc = check_name(name);
+
+	if (!rc)
+		rc = get_dir(v, parent, &dir);
+	if (rc)
+		return rc;
+	if (is_dots(name))
+		return strcmp(name, ".") == 0 ? -EINVAL : -ENOTEMPTY;
+	if (is_hidden_name(parent, name))
+		return -EBUSY;
+	rc = find_entry(v, parent, name, d);
+	if (!rc)
+		rc = get_dir(v, d->child, &in);
+	return rc ? rc : tree_is_empty_dir(v, d->child) ? 0 : -ENOTEMPTY;
+}
+
+int volume_rmdir(struct volume *v, uint64_t parent, const char *name)
+{
+	struct dentry d;
+	int rc;
+
+	volume_lock(v);
+	rc = check_rmdir(v, parent, name, &d);
+	if (!rc)
+		rc = group_open(v);
+	if (!rc)
+		rc = names_unlink(v, &d);
+	volume_unlock(v);
+	return rc;
+}
+
+/* ---- rename ---- */
+
+struct rename {
+	uint64_t parent, newparent;
+	const char *name, *newname;
+	unsigned flags;
+	struct dentry from, over;
+	struct inode from_in, over_in;
+	bool has_over;
+};
+
+/* Is `ino` the directory `dir` or above it? */
+static bool is_above(struct volume *v, uint64_t ino, uint64_t dir)
+{
+	for (unsigned depth = 0; depth < DEPTH_MAX; depth++) {
+		if (dir == ino)
+			return true;
+		if (dir == INO_ROOT || dir == 0)
+			return false;
+		dir = tree_parent_of_dir(v, dir);
+	}
+	return true;
+}
+
+static int check_places(struct volume *v, const struct rename *r)
+{
+	struct inode dir;
+	int rc;
+
+	if ((r->flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE)) || r->flags == (RENAME_NOREPLACE | RENAME_EXCHANGE))
+		return -EINVAL;
+	rc = check_name(r->name);
+	if (!rc)
+		rc = check_name(r->newname);
+	if (!rc)
+		rc = get_dir(v, r->parent, &dir);
+	if (!rc)
+		rc = get_dir(v, r->newparent, &dir);
+	if (rc)
+		return rc;
+	if (dir.nlink == 0)
+		return -ENOENT;
+	if (is_dots(r->name) || is_dots(r->newname) || is_hidden_name(r->parent, r->name) ||
+	    is_hidden_name(r->newparent, r->newname))
+		return r->flags & RENAME_NOREPLACE && !is_dots(r->name) && !is_hidden_name(r->parent, r->name) ? -EEXIST : -EBUSY;
+	/* Out of .twinfs is how a version set aside is taken back; nothing goes in. */
+	if (r->newparent == INO_HIDDEN || (r->parent == INO_HIDDEN && (r->flags & RENAME_EXCHANGE)))
+		return -EPERM;
+	return 0;
+}
+
+static int load_rename(struct volume *v, struct rename *r)
+{
+	int rc = find_entry(v, r->parent, r->name, &r->from);
+
+	if (!rc)
+		rc = tree_inode_get(v, r->from.child, &r->from_in);
+	if (rc)
+		return rc;
+	rc = find_entry(v, r->newparent, r->newname, &r->over);
+	r->has_over = rc == 0;
+	if (rc == -ENOENT)
+		return r->flags & RENAME_EXCHANGE ? -ENOENT : 0;
+	if (rc || (r->flags & RENAME_NOREPLACE))
+		return rc ? rc : -EEXIST;
+	return tree_inode_get(v, r->over.child, &r->over_in);
+}
+
+static int check_kinds(struct volume *v, const struct rename *r)
+{
+	bool from_dir = S_ISDIR(r->from_in.mode), over_dir = r->has_over && S_ISDIR(r->over_in.mode);
+
+	if (from_dir && is_above(v, r->from.child, r->newparent))
+		return -EINVAL;
+	if (r->flags & RENAME_EXCHANGE)
+		return over_dir && is_above(v, r->over.child, r->parent) ? -EINVAL : 0;
+	if (!r->has_over)
+		return 0;
+	if (from_dir && !over_dir)
+		return -ENOTDIR;
+	if (!from_dir && over_dir)
+		return -EISDIR;
+	return over_dir && !tree_is_empty_dir(v, r->over.child) ? -ENOTEMPTY : 0;
+}
+
+static int move_link(struct volume *v, const struct dentry *d, uint64_t parent, const char *name, size_t name_len, int64_t now)
+{
+	int rc = tree_link_put(v, d->link, parent, name, name_len, d->child, ORIGIN_LOCAL);
+
+	if (!rc)
+		rc = changes_touch_link(v, d->link, d->child, false, false);
+	return rc ? rc : tree_set_ctime(v, d->child, now);
+}
+
+static int touch_dirs(struct volume *v, uint64_t a, uint64_t b, int64_t now)
+{
+	int rc = tree_touch_dir(v, a, now);
+
+	return rc || a == b ? rc : tree_touch_dir(v, b, now);
+}
+
+int names_replace(struct volume *v, const struct dentry *from, const struct dentry *over)
+{
+	int64_t now = clock_real_ns();
+	int rc = names_unlink(v, over);
+
+	if (!rc)
+		rc = move_link(v, from, over->parent, over->name, over->name_len, now);
+	return rc ? rc : touch_dirs(v, from->parent, over->parent, now);
+}
+
+static int do_exchange(struct volume *v, const struct rename *r, int64_t now)
+{
+	int rc = tree_link_detach(v, r->from.link);
+
+	if (!rc)
+		rc = move_link(v, &r->over, r->from.parent, r->from.name, r->from.name_len, now);
+	if (!rc)
+		rc = move_link(v, &r->from, r->over.parent, r->over.name, r->over.name_len, now);
+	return rc ? rc : touch_dirs(v, r->parent, r->newparent, now);
+}
+
+static int do_rename(struct volume *v, const struct rename *r)
+{
+	int64_t now = clock_real_ns();
+	int rc = group_open(v);
+
+	if (rc)
+		return rc;
+	if (r->flags & RENAME_EXCHANGE)
+		return do_exchange(v, r, now);
+	if (r->has_over)
+		return names_replace(v, &r->from, &r->over);
+	rc = move_link(v, &r->from, r->newparent, r->newname, strlen(r->newname), now);
+	return rc ? rc : touch_dirs(v, r->parent, r->newparent, now);
+}
+
+int volume_rename(struct volume *v, uint64_t parent, const char *name, uint64_t newparent, const char *newname,
+                  unsigned flags)
+{
+	struct rename r = { .parent = parent, .newparent = newparent, .name = name, .newname = newname, .flags = flags };
+	int rc;
+
+	volume_lock(v);
+	rc = check_places(v, &r);
+	if (!rc)
+		rc = load_rename(v, &r);
+	/* Two names of one file: POSIX wants nothing done. */
+	if (!rc && !(r.has_over && r.over.child == r.from.child)) {
+		rc = check_kinds(v, &r);
+		if (!rc)
+			rc = do_rename(v, &r);
+	}
+	volume_unlock(v);
+	return rc;
+}
+
+/* ---- reading ---- */
+
+ssize_t volume_readlink(struct volume *v, uint64_t ino, char *buf, size_t cap_bytes)
+{
+	struct inode in;
+	ssize_t n;
+
+	volume_lock(v);
+	n = tree_inode_get(v, ino, &in);
+	volume_unlock(v);
+	if (n)
+		return n;
+	if (!S_ISLNK(in.mode))
+		return -EINVAL;
+	n = (ssize_t)MIN((size_t)in.target_len, cap_bytes);
+	memcpy(buf, in.target, (size_t)n);
+	return n;
+}
+
+/* So many entries are copied under one hold of the lock: the hold stays short (about 0.5 ms), its cost is shared. */
+#define READDIR_BATCH 64u
+
+struct batch {
+	struct dentry entries[READDIR_BATCH];
+	struct attr attrs[READDIR_BATCH];
+	size_t n;
+};
+
+static int batch_add(void *ctx, const struct dentry *d)
+{
+	struct batch *b = ctx;
+
+	b->entries[b->n++] = *d;
+	return b->n == READDIR_BATCH;
+}
+
+static int read_batch(struct volume *v, uint64_t dir, uint64_t after, struct batch *b)
+{
+	size_t kept = 0;
+	int rc;
+
+	b->n = 0;
+	volume_lock(v);
+	rc = dentry_rows_of_parent(v->db, dir, after, batch_add, b);
+	for (size_t i = 0; rc >= 0 && i < b->n; i++) {
+		int e = attr_get(v, b->entries[i].child, &b->attrs[kept]);
+
+		if (e == 0)
+			b->entries[kept++] = b->entries[i];
+		else
+			rc = e;
+	}
+	b->n = kept;
+	volume_unlock(v);
+	return rc < 0 ? rc : 0;
+}
+
+static int read_dots(struct volume *v, uint64_t dir, uint64_t after, volume_dirent_fn fn, void *ctx, bool *more)
+{
+	struct attr attr;
+	struct inode in;
+	uint64_t parent;
+	int rc;
+
+	volume_lock(v);
+	rc = get_dir(v, dir, &in);
+	parent = rc ? 0 : tree_parent_of_dir(v, dir);
+	volume_unlock(v);
+	*more = rc == 0;
+	if (*more && after < 1) {
+		rc = volume_getattr(v, dir, &attr);
+		*more = rc == 0 && fn(ctx, ".", 1, 1, &attr);
+	}
+	if (*more && after < 2) {
+		/* A directory that was removed has no parent; ".." then says itself, as on other filesystems. */
+		rc = volume_getattr(v, parent ? parent : dir, &attr);
+		*more = rc == 0 && fn(ctx, "..", 2, 2, &attr);
+	}
+	return rc;
+}
+
+int volume_readdir(struct volume *v, uint64_t dir, uint64_t after, volume_dirent_fn fn, void *ctx)
+{
+	struct batch *b;
+	bool more;
+	int rc = read_dots(v, dir, after, fn, ctx, &more);
+
+	if (rc || !more)
+		return rc;
+	b = xmalloc(sizeof(*b));
+	do {
+		rc = read_batch(v, dir, after, b);
+		for (size_t i = 0; !rc && more && i < b->n; i++) {
+			const struct dentry *d = &b->entries[i];
+
+			after = d->link;
+			more = fn(ctx, d->name, d->name_len, d->link, &b->attrs[i]);
+		}
+	} while (!rc && more && b->n > 0);
+	free(b);
+	return rc;
+}
+
+/* ---- paths ---- */
+
+static int first_link(void *ctx, const struct dentry *d)
+{
+	*(struct dentry *)ctx = *d;
+	return 1;
+}
+
+char *path_of(struct volume *v, uint64_t ino)
+{
+	char *path = xstrdup("");
+
+	while (ino != INO_ROOT) {
+		struct dentry d = { .parent = INO_ROOT, .name = HIDDEN_NAME };
+		char *longer;
+
+		if (strlen(path) > PATH_MAX_BYTES || (ino != INO_HIDDEN && tree_links_of(v, ino, first_link, &d) != 1) ||
+		    d.parent == 0) {
+			free(path);
+			return NULL;
+		}
+		longer = xasprintf("/%s%s", d.name, path);
+		free(path);
+		path = longer;
+		ino = d.parent;
+	}
+	if (path[0] == '\0') {
+		free(path);
+		path = xstrdup("/");
+	}
+	return path;
+}
+
+char *volume_path(struct volume *v, uint64_t ino)
+{
+	char *path;
+
+	volume_lock(v);
+	path = path_of(v, ino);
+	volume_unlock(v);
+	return path;
+}

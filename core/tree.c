@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT */
+/* Inodes and links as rows with history. */
+#include "core/internal.h"
+
+#include "db/change_rows.h"
+#include "db/dentry_rows.h"
+#include "db/inode_rows.h"
+#include "db/xattr_rows.h"
+#include "util/util.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+uint64_t id_peek(struct volume *v)
+{
+	return (uint64_t)v->info.slot << ID_SLOT_SHIFT | v->next_id;
+}
+
+uint64_t id_new(struct volume *v)
+{
+	uint64_t id = id_peek(v);
+
+	/* 2^48 ids last for 89 years of a hundred thousand a second. */
+	v->next_id++;
+	assert(v->next_id >> ID_SLOT_SHIFT == 0);
+	return id;
+}
+
+/* ---- inodes ---- */
+
+int tree_inode_get(struct volume *v, uint64_t ino, struct inode *out)
+{
+	return inode_row_get(v->db, ino, out);
+}
+
+int tree_inode_insert(struct volume *v, const struct inode *in)
+{
+	struct inode row = *in;
+
+	row.born = v->info.group_open;
+	row.nlink = 0;
+	group_mark(v);
+	if (v->peer_apply)
+		map_put(&v->noticed, in->ino, 1);
+	return inode_row_insert(v->db, &row);
+}
+
+int tree_inode_put(struct volume *v, const struct inode *in)
+{
+	struct inode row = *in;
+	uint64_t born;
+	enum origin origin;
+	int rc;
+
+	row.born = v->info.group_open;
+	group_mark(v);
+	rc = inode_row_update(v->db, &row, row.born);
+	if (rc == 0) {
+		rc = inode_row_life(v->db, in->ino, &born, &origin);
+		if (rc == -ENOENT)
+			return tree_inode_insert(v, in);
+		if (!rc && history_wanted(v, born, origin))
+			rc = inode_row_archive(v->db, in->ino, row.born);
+		if (!rc)
+			rc = inode_row_update(v->db, &row, 0);
+	}
+	notice_inode(v, in->ino);
+	return rc < 0 ? rc : 0;
+}
+
+int tree_touch_dir(struct volume *v, uint64_t dir, int64_t now_ns)
+{
+	struct inode in;
+	int rc = inode_row_touch(v->db, dir, v->info.group_open, now_ns);
+
+	if (rc == 0) {
+		rc = inode_row_get(v->db, dir, &in);
+		if (!rc) {
+			in.mtime_ns = in.ctime_ns = now_ns;
+			in.origin = ORIGIN_LOCAL;
+			rc = tree_inode_put(v, &in);
+		}
+	}
+	return rc < 0 ? rc : changes_touch(v, dir, ENT_TIMES);
+}
+
+int tree_set_ctime(struct volume *v, uint64_t ino, int64_t now_ns)
+{
+	group_mark(v);
+	return inode_row_set_ctime(v->db, ino, now_ns);
+}
+
+static bool is_dir(struct volume *v, uint64_t ino, int *rc)
+{
+	uint32_t mode;
+
+	*rc = inode_row_mode(v->db, ino, &mode);
+	return S_ISDIR(mode);
+}
+
+/* ---- links ---- */
+
+int tree_lookup(struct volume *v, uint64_t parent, const char *name, size_t name_len, struct dentry *out)
+{
+	return dentry_row_find(v->db, parent, name, name_len, out);
+}
+
+int tree_link_get(struct volume *v, uint64_t link, struct dentry *out)
+{
+	return dentry_row_get(v->db, link, out);
+}
+
+/* A detached link's row has parent 0 and a name that says where it was, for the link counts: LINK/PARENT in hex ('/' is in no real name). */
+static size_t detached_name(char *out, uint64_t link, uint64_t parent)
+{
+	return (size_t)snprintf(out, NAME_MAX_BYTES, "%016" PRIx64 "/%016" PRIx64, link, parent);
+}
+
+/* The directory whose link count the link is part of. */
+static uint64_t counted_parent(const struct dentry *d)
+{
+	const char *slash = d->parent == 0 ? strchr(d->name, '/') : NULL;
+
+	return slash ? strtoull(slash + 1, NULL, 16) : d->parent;
+}
+
+static int archive_link(struct volume *v, const struct dentry *d)
+{
+	if (d->born == v->info.group_open || d->parent == 0 || !history_wanted(v, d->born, (enum origin)d->origin))
+		return 0;
+	return dentry_row_archive(v->db, d->link, v->info.group_open);
+}
+
+static int count_moved_dir(struct volume *v, uint64_t from, uint64_t to)
+{
+	int rc = 0;
+
+	if (from == to)
+		return 0;
+	if (from)
+		rc = inode_row_add_nlink(v->db, from, -1);
+	return !rc && to ? inode_row_add_nlink(v->db, to, 1) : rc;
+}
+
+static int put_row(struct volume *v, struct dentry *d, uint64_t link, uint64_t parent, const char *name, size_t name_len,
+                   uint64_t child, enum origin origin)
+{
+	d->link = link;
+	d->parent = parent;
+	d->child = child;
+	d->born = v->info.group_open;
+	d->origin = (uint8_t)origin;
+	d->name_len = (uint8_t)name_len;
+	memcpy(d->name, name, name_len);
+	d->name[name_len] = '\0';
+	return dentry_row_put(v->db, d);
+}
+
+static int link_insert(struct volume *v, struct dentry *d, bool dir)
+{
+	int rc = inode_row_add_nlink(v->db, d->child, dir ? 2 : 1);
+
+	if (!rc && dir)
+		rc = inode_row_add_nlink(v->db, d->parent, 1);
+	if (!rc && volume_is_orphan(v, d->child)) {
+		map_del(&v->orphans, d->child);
+		rc = orphan_row_drop(v->db, d->child);
+	}
+	notice_inode(v, d->child); /* st_nlink */
+	return rc;
+}
+
+int tree_link_put(struct volume *v, uint64_t link, uint64_t parent, const char *name, size_t name_len, uint64_t child,
+                  enum origin origin)
+{
+	struct dentry d, other;
+	uint64_t from;
+	bool dir, exists;
+	int rc;
+
+	assert(parent != 0 && name_len >= 1 && name_len <= NAME_MAX_BYTES);
+	if (parent == INO_ROOT && name_len == strlen(HIDDEN_NAME) && memcmp(name, HIDDEN_NAME, name_len) == 0)
+		return -EEXIST;
+	rc = dentry_row_find(v->db, parent, name, name_len, &other);
+	if (rc != -ENOENT && (rc || other.link != link))
+		return rc ? rc : -EEXIST;
+	dir = is_dir(v, child, &rc);
+	if (rc)
+		return rc;
+	rc = dentry_row_get(v->db, link, &d);
+	if (rc && rc != -ENOENT)
+		return rc;
+	exists = rc == 0;
+	if (exists && d.child != child)
+		return -EINVAL;
+
+	group_mark(v);
+	from = exists ? counted_parent(&d) : 0;
+	rc = exists ? archive_link(v, &d) : 0;
+	if (exists && d.parent != 0)
+		notice_entry(v, d.parent, d.name, d.name_len);
+	if (!rc)
+		rc = put_row(v, &d, link, parent, name, name_len, child, origin);
+	if (!rc && !exists)
+		rc = link_insert(v, &d, dir);
+	else if (!rc && dir)
+		rc = count_moved_dir(v, from, parent);
+	notice_entry(v, parent, name, name_len);
+	return rc;
+}
+
+int tree_link_drop(struct volume *v, uint64_t link)
+{
+	struct dentry d;
+	bool dir;
+	int rc = dentry_row_get(v->db, link, &d);
+
+	if (rc)
+		return rc;
+	dir = is_dir(v, d.child, &rc);
+	if (rc)
+		return rc;
+	group_mark(v);
+	rc = archive_link(v, &d);
+	if (!rc)
+		rc = dentry_row_delete(v->db, link);
+	if (!rc)
+		rc = inode_row_add_nlink(v->db, d.child, dir ? -2 : -1);
+	if (!rc && dir)
+		rc = inode_row_add_nlink(v->db, counted_parent(&d), -1);
+	if (d.parent != 0)
+		notice_delete(v, d.parent, d.child, d.name, d.name_len);
+	notice_inode(v, d.child);
+	return rc;
+}
+
+int tree_link_detach(struct volume *v, uint64_t link)
+{
+	struct dentry d;
+	char name[NAME_MAX_BYTES + 1];
+	size_t len;
+	int rc = dentry_row_get(v->db, link, &d);
+
+	if (rc || d.parent == 0)
+		return rc;
+	group_mark(v);
+	rc = archive_link(v, &d);
+	notice_entry(v, d.parent, d.name, d.name_len);
+	len = detached_name(name, link, d.parent);
+	return rc ? rc : put_row(v, &d, link, 0, name, len, d.child, (enum origin)d.origin);
+}
+
+int tree_links_of(struct volume *v, uint64_t ino, tree_dentry_fn fn, void *ctx)
+{
+	return dentry_rows_of_child(v->db, ino, fn, ctx);
+}
+
+int tree_children(struct volume *v, uint64_t dir, tree_dentry_fn fn, void *ctx)
+{
+	return dentry_rows_of_parent(v->db, dir, 0, fn, ctx);
+}
+
+bool tree_is_empty_dir(struct volume *v, uint64_t dir)
+{
+	return !dentry_rows_any(v->db, dir);
+}
+
+uint64_t tree_parent_of_dir(struct volume *v, uint64_t dir)
+{
+	uint64_t parent = 0;
+
+	if (dir == INO_ROOT || dir == INO_HIDDEN)
+		return INO_ROOT;
+	return dentry_row_parent(v->db, dir, &parent) == 0 ? parent : 0;
+}
+
+/* ---- the end of an inode ---- */
+
+static int reap_xattrs(struct volume *v, uint64_t ino)
+{
+	int rc = v->info.role == ROLE_NONE ? 0 : xattr_rows_archive(v->db, ino, v->info.cut, v->info.group_open);
+
+	return rc ? rc : xattr_rows_delete(v->db, ino);
+}
+
+static int forget_changes(struct volume *v, uint64_t ino)
+{
+	changes_forget_inode_cache(v, ino);
+	return v->info.role == ROLE_NONE ? 0 : change_rows_forget_inode(v->db, ino);
+}
+
+/* Unlinked but still open: it lives on for those who hold it, and is nothing to the peer. */
+static int make_orphan(struct volume *v, uint64_t ino)
+{
+	int rc;
+
+	if (volume_is_orphan(v, ino))
+		return 0;
+	map_put(&v->orphans, ino, 1);
+	rc = orphan_row_put(v->db, ino);
+	return rc ? rc : forget_changes(v, ino);
+}
+
+int tree_reap(struct volume *v, uint64_t ino)
+{
+	struct inode in;
+	int rc = inode_row_get(v->db, ino, &in);
+
+	if (rc == -ENOENT || ino <= INO_HIDDEN || (!rc && in.nlink > 0))
+		return 0;
+	if (rc)
+		return rc;
+	group_keep(v);
+	if (map_get(&v->refs, ino, NULL))
+		return make_orphan(v, ino);
+	assert(!S_ISDIR(in.mode) || tree_is_empty_dir(v, ino) || db_failure(v->db, NULL));
+	if (in.born < v->info.group_open && history_wanted(v, in.born, (enum origin)in.origin))
+		rc = inode_row_archive(v->db, ino, v->info.group_open);
+	if (!rc)
+		rc = inode_row_delete(v->db, ino);
+	if (!rc)
+		rc = reap_xattrs(v, ino);
+	if (!rc && S_ISREG(in.mode))
+		rc = data_reap(v, ino);
+	if (!rc && volume_is_orphan(v, ino)) {
+		map_del(&v->orphans, ino);
+		rc = orphan_row_drop(v->db, ino);
+	}
+	return rc ? rc : forget_changes(v, ino);
+}

@@ -1,0 +1,523 @@
+/* SPDX-License-Identifier: MIT */
+/* The volume as a whole: format, open, close, settings, pair, what it says of itself. */
+#include "core/internal.h"
+
+#include "db/change_rows.h"
+#include "db/inode_rows.h"
+#include "db/meta_rows.h"
+#include "db/note_rows.h"
+#include "db/schema.h"
+#include "util/log.h"
+#include "util/util.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* The cache of touched entities packs an inode number and three bits into 64. */
+#define SLOT_MAX 4095u
+#define SETTING_PREFIX "setting."
+#define SETTING_MAX_BYTES 65535u
+/* An inode number of the first file a volume makes itself; root and .twinfs are below. */
+#define FIRST_OWN_INO (INO_HIDDEN + 1)
+
+static char *store_path(const char *dir, const char *name)
+{
+	return xasprintf("%s/%s", dir, name);
+}
+
+/* ---- format ---- */
+
+static bool name_ok(const char *name)
+{
+	size_t n = strlen(name);
+
+	for (const char *p = name; *p; p++)
+		if (!isalnum((unsigned char)*p) && !strchr("._-", *p))
+			return false;
+	return n >= 1 && n <= 32;
+}
+
+static int put_dir(struct db *db, uint64_t ino, uint32_t mode)
+{
+	struct inode in = { .ino = ino, .mode = S_IFDIR | mode, .uid = getuid(), .gid = getgid() };
+	int rc;
+
+	in.atime_ns = in.mtime_ns = in.ctime_ns = clock_real_ns();
+	rc = inode_row_insert(db, &in);
+	return rc ? rc : inode_row_add_nlink(db, ino, 2);
+}
+
+static int put_number(struct db *db, const char *key, uint64_t value)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)value);
+	return meta_row_put(db, key, text);
+}
+
+static int fill_tables(struct db *db, const char *volume_id, const char *node_name, unsigned slot, uint64_t size_bytes)
+{
+	struct store_state state = { .next_id = 1 };
+	char node_id[33];
+	uint8_t id[16];
+	int rc = schema_create(db);
+
+	random_bytes(id, sizeof(id));
+	hex_encode(id, sizeof(id), node_id);
+	if (!rc)
+		rc = meta_row_put(db, "volume_id", volume_id);
+	if (!rc)
+		rc = meta_row_put(db, "node_name", node_name);
+	if (!rc)
+		rc = meta_row_put(db, "node_id", node_id);
+	if (!rc)
+		rc = put_number(db, "slot", slot);
+	if (!rc)
+		rc = put_number(db, "size_bytes", size_bytes);
+	if (!rc)
+		rc = put_dir(db, INO_ROOT, 0755);
+	if (!rc)
+		rc = put_dir(db, INO_HIDDEN, 0755);
+	return rc ? rc : state_row_put(db, &state);
+}
+
+int volume_format(const char *dir, const char *volume_id, const char *node_name, unsigned slot, uint64_t size_bytes,
+                  struct err *err)
+{
+	char *path;
+	struct db *db = NULL;
+	int rc;
+
+	if (strlen(volume_id) != 36)
+		return err_set(err, -EINVAL, "\"%s\" is not a volume id (a uuid of 36 characters)", volume_id);
+	if (!name_ok(node_name))
+		return err_set(err, -EINVAL, "\"%s\" is not a node name (1 to 32 of A-Z a-z 0-9 . _ -)", node_name);
+	if (slot < 1 || slot > SLOT_MAX)
+		return err_set(err, -EINVAL, "slot %u is not between 1 and %u", slot, SLOT_MAX);
+	path = store_path(dir, "twinfs.db");
+	if (access(path, F_OK) == 0) {
+		rc = err_set(err, -EEXIST, "%s holds a store already", dir);
+		goto out;
+	}
+	rc = data_store_format(dir, err);
+	if (rc)
+		goto out;
+	rc = db_open(path, DB_CREATE, &db, err);
+	if (rc)
+		goto out;
+	rc = db_begin(db);
+	if (!rc)
+		rc = fill_tables(db, volume_id, node_name, slot, size_bytes);
+	if (!rc)
+		rc = db_commit(db);
+	if (rc) {
+		const char *text = "";
+
+		db_failure(db, &text);
+		err_set(err, rc, "cannot make the database %s: %s", path, text);
+	}
+	db_close(db);
+out:
+	free(path);
+	return rc;
+}
+
+/* ---- open ---- */
+
+static int take_lock(struct volume *v, struct err *err)
+{
+	char *path = store_path(v->dir, "lock"), text[24] = "";
+	int rc = 0, e;
+
+	v->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	e = errno;
+	free(path);
+	if (v->lock_fd < 0)
+		return err_set(err, -e, "cannot open %s/lock: %s", v->dir, strerror(e));
+	if (flock(v->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+		if (pread(v->lock_fd, text, sizeof(text) - 1, 0) < 0)
+			text[0] = '\0';
+		return err_set(err, -EBUSY, "%s is already mounted or in use by pid %ld", v->dir, strtol(text, NULL, 10));
+	}
+	/* The pid only informs; the lock is what counts, so a failure to write it is no reason to stop. */
+	rc = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
+	if (ftruncate(v->lock_fd, 0) != 0 || pwrite(v->lock_fd, text, (size_t)rc, 0) != rc)
+		log_warn("cannot write the pid into %s/lock", v->dir);
+	return 0;
+}
+
+static int read_text(struct volume *v, const char *key, char *out, size_t cap_bytes)
+{
+	char *text = meta_row_get(v->db, key);
+	int rc = text && strlen(text) < cap_bytes ? 0 : -EUCLEAN;
+
+	if (!rc)
+		strcpy(out, text);
+	free(text);
+	return rc;
+}
+
+static uint64_t read_number(struct volume *v, const char *key)
+{
+	char *text = meta_row_get(v->db, key);
+	uint64_t n = text ? strtoull(text, NULL, 10) : 0;
+
+	free(text);
+	return n;
+}
+
+static int read_identity(struct volume *v)
+{
+	struct volume_info *info = &v->info;
+	struct store_state state;
+	uint32_t mode;
+	int rc = state_row_get(v->db, &state);
+
+	if (!rc)
+		rc = read_text(v, "volume_id", info->volume_id, sizeof(info->volume_id));
+	if (!rc)
+		rc = read_text(v, "node_name", info->node_name, sizeof(info->node_name));
+	if (!rc)
+		rc = read_text(v, "node_id", info->node_id, sizeof(info->node_id));
+	if (!rc)
+		rc = inode_row_mode(v->db, INO_ROOT, &mode);
+	if (rc)
+		return rc;
+	info->slot = (unsigned)read_number(v, "slot");
+	info->size_bytes = read_number(v, "size_bytes");
+	info->role = (enum role)read_number(v, "role");
+	info->generation = read_number(v, "generation");
+	info->committed = info->cut = state.committed;
+	info->acked = state.acked;
+	info->applied = state.applied;
+	v->next_id = state.next_id;
+	if (info->slot < 1 || info->slot > SLOT_MAX || info->role > ROLE_SECONDARY || state.acked > state.committed ||
+	    state.next_id < 1 || state.next_id >> ID_SLOT_SHIFT)
+		return -EUCLEAN;
+	return 0;
+}
+
+static void add_orphan(void *ctx, uint64_t ino)
+{
+	map_put(ctx, ino, 1);
+}
+
+/* What was unlinked but open when the last run ended. Nobody holds it any more. */
+static int purge_orphans(struct volume *v)
+{
+	struct map all = MAP_INIT;
+	uint64_t ino, value;
+	size_t it = 0;
+	int rc = orphan_rows(v->db, add_orphan, &v->orphans);
+
+	if (!rc && map_count(&v->orphans) > 0) {
+		orphan_rows(v->db, add_orphan, &all);
+		rc = group_open(v);
+		while (!rc && map_next(&all, &it, &ino, &value))
+			rc = tree_reap(v, ino);
+		if (!rc)
+			rc = group_commit_locked(v);
+	}
+	map_release(&all);
+	return rc;
+}
+
+static void volume_free(struct volume *v)
+{
+	if (v->data)
+		data_store_close(v);
+	db_close(v->db);
+	if (v->lock_fd >= 0)
+		close(v->lock_fd);
+	map_release(&v->refs);
+	map_release(&v->orphans);
+	map_release(&v->touched);
+	map_release(&v->noticed);
+	pthread_cond_destroy(&v->commit_done);
+	pthread_mutex_destroy(&v->lock);
+	free(v->notices);
+	free(v->fault);
+	free(v->dir);
+	free(v);
+}
+
+static int open_store(struct volume *v, struct err *err)
+{
+	char *path = store_path(v->dir, "twinfs.db");
+	int rc;
+
+	rc = access(path, F_OK) == 0 ? schema_probe(path, err)
+	                             : err_set(err, -EINVAL, "%s is not a twinfs store (no twinfs.db in it)", v->dir);
+	if (!rc)
+		rc = take_lock(v, err);
+	if (!rc)
+		rc = db_open(path, v->opt.fast_unsafe ? DB_FAST_UNSAFE : 0, &v->db, err);
+	free(path);
+	if (!rc)
+		rc = schema_check(v->db, err);
+	if (rc)
+		return rc;
+	rc = read_identity(v);
+	if (rc)
+		return err_set(err, -EUCLEAN, "the database of %s is damaged; restore it from a copy, or join again to fetch "
+		               "everything from the peer", v->dir);
+	rc = data_store_open(v, err);
+	if (rc)
+		return rc;
+	rc = purge_orphans(v);
+	return rc ? err_set(err, rc, "cannot open %s: %s", v->dir, v->fault ? v->fault : strerror(-rc)) : 0;
+}
+
+int volume_open(const char *dir, const struct volume_options *opt, struct volume **out, struct err *err)
+{
+	struct volume *v = xcalloc(1, sizeof(*v));
+	int rc;
+
+	pthread_mutex_init(&v->lock, NULL);
+	pthread_cond_init(&v->commit_done, NULL);
+	v->dir = xstrdup(dir);
+	v->lock_fd = -1;
+	v->pending_stale = v->conflicts_stale = true;
+	if (opt)
+		v->opt = *opt;
+	rc = open_store(v, err);
+	if (rc) {
+		volume_free(v);
+		return rc;
+	}
+	v->became_open = false;
+	*out = v;
+	return 0;
+}
+
+int volume_close(struct volume *v)
+{
+	int rc = volume_commit(v);
+
+	volume_free(v);
+	return rc;
+}
+
+void volume_crash(struct volume *v)
+{
+	db_abandon(v->db);
+	v->db = NULL;
+	volume_free(v);
+}
+
+/* ---- what it says of itself ---- */
+
+/* How much is pending is counted when asked for, but never for more than a fiftieth of the time. Zero is always exact. */
+static void count_pending(struct volume *v)
+{
+	struct change_totals t;
+	uint64_t now = clock_mono_ms();
+	struct volume_info *i = &v->info;
+
+	if (!v->pending_stale)
+		return;
+	if (v->pending_cost_ms > 1 && now - v->pending_counted_ms < v->pending_cost_ms * 50 &&
+	    (i->pending_entries > 0) == changes_any_after(v, 0))
+		return;
+	if (i->role == ROLE_NONE || change_rows_totals(v->db, &t) != 0)
+		t = (struct change_totals){ 0 };
+	i->pending_entries = t.rows;
+	i->pending_bytes = t.range_bytes;
+	i->pending_oldest_ms = 0;
+	if (t.rows > 0 && group_row_time(v->db, t.oldest_grp, &i->pending_oldest_ms) != 0)
+		i->pending_oldest_ms = v->info.group_open ? v->group_opened_ms : clock_real_ms();
+	v->pending_stale = false;
+	v->pending_counted_ms = clock_mono_ms();
+	v->pending_cost_ms = v->pending_counted_ms - now;
+}
+
+void volume_info(struct volume *v, struct volume_info *out)
+{
+	uint64_t avail;
+
+	volume_lock(v);
+	count_pending(v);
+	if (v->conflicts_stale && conflict_rows_count(v->db, &v->info.conflicts_open, &v->info.conflicts_merged) == 0)
+		v->conflicts_stale = false;
+	data_usage(v, &v->info.used_bytes, &v->info.history_bytes, &avail);
+	*out = v->info;
+	volume_unlock(v);
+}
+
+const char *volume_dir(struct volume *v)
+{
+	return v->dir;
+}
+
+char *volume_fault(struct volume *v)
+{
+	char *text;
+
+	volume_lock(v);
+	text = v->fault ? xstrdup(v->fault) : NULL;
+	volume_unlock(v);
+	return text;
+}
+
+int volume_statfs(struct volume *v, struct statvfs *out)
+{
+	uint64_t used, history, avail;
+
+	volume_lock(v);
+	data_usage(v, &used, &history, &avail);
+	*out = (struct statvfs){ .f_bsize = BLOCK_BYTES, .f_frsize = BLOCK_BYTES, .f_namemax = NAME_MAX_BYTES };
+	out->f_blocks = (v->info.size_bytes ? MAX(v->info.size_bytes, used) : used + avail) / BLOCK_BYTES;
+	out->f_bfree = out->f_bavail = MIN(avail / BLOCK_BYTES, out->f_blocks);
+	/* Inodes are not a resource here; programs that divide by these want something plausible. */
+	out->f_files = UINT64_C(1) << 32;
+	out->f_ffree = out->f_favail = out->f_files - MIN(v->next_id, UINT64_C(1) << 31);
+	if (v->fault)
+		out->f_flag |= ST_RDONLY;
+	volume_unlock(v);
+	return 0;
+}
+
+void volume_set_notice(struct volume *v, volume_notice_fn fn, void *ctx)
+{
+	volume_lock(v);
+	v->notice_fn = fn;
+	v->notice_ctx = ctx;
+	volume_unlock(v);
+}
+
+void volume_set_dirty(struct volume *v, void (*fn)(void *ctx), void *ctx)
+{
+	volume_lock(v);
+	v->dirty_fn = fn;
+	v->dirty_ctx = ctx;
+	volume_unlock(v);
+}
+
+/* ---- settings and the pair ---- */
+
+char *volume_setting_get(struct volume *v, const char *key)
+{
+	char *name = xasprintf(SETTING_PREFIX "%s", key), *value;
+
+	volume_lock(v);
+	value = meta_row_get(v->db, name);
+	volume_unlock(v);
+	free(name);
+	return value;
+}
+
+int setting_put(struct volume *v, const char *key, const char *value)
+{
+	char *name;
+	int rc;
+
+	if (value && strlen(value) > SETTING_MAX_BYTES)
+		return -E2BIG;
+	rc = group_open(v);
+	if (rc)
+		return rc;
+	name = xasprintf(SETTING_PREFIX "%s", key);
+	group_keep(v);
+	rc = meta_row_put(v->db, name, value);
+	free(name);
+	return rc;
+}
+
+int volume_setting_set(struct volume *v, const char *key, const char *value)
+{
+	int rc;
+
+	volume_lock(v);
+	rc = setting_put(v, key, value);
+	volume_unlock(v);
+	return rc;
+}
+
+int volume_setting_set_now(struct volume *v, const char *key, const char *value)
+{
+	int rc = volume_setting_set(v, key, value);
+
+	return rc ? rc : volume_commit(v);
+}
+
+static int put_role(struct volume *v, enum role role, uint64_t generation)
+{
+	int rc = put_number(v->db, "role", role);
+
+	if (!rc)
+		rc = put_number(v->db, "generation", generation);
+	v->info.role = role;
+	v->info.generation = generation;
+	return rc;
+}
+
+static int enter_pair(struct volume *v, enum role role, uint64_t generation, unsigned peer_slot, const char *peer_node_id,
+                      const char *peer_name)
+{
+	char slot[12];
+	int rc = group_open(v);
+
+	if (rc)
+		return rc;
+	snprintf(slot, sizeof(slot), "%u", peer_slot);
+	rc = setting_put(v, "peer_slot", slot);
+	if (!rc)
+		rc = setting_put(v, "peer_node_id", peer_node_id);
+	if (!rc)
+		rc = setting_put(v, "peer_name", peer_name);
+	if (!rc)
+		rc = put_role(v, role, generation);
+	if (!rc)
+		rc = change_rows_enter_all(v->db, v->info.group_open, role == ROLE_PRIMARY, FIRST_OWN_INO);
+	group_mark(v);
+	return rc;
+}
+
+int volume_pair(struct volume *v, enum role role, uint64_t generation, unsigned peer_slot, const char *peer_node_id,
+                const char *peer_name, struct err *err)
+{
+	int rc = 0;
+
+	assert(role == ROLE_PRIMARY || role == ROLE_SECONDARY);
+	volume_lock(v);
+	if (v->info.role != ROLE_NONE)
+		rc = err_set(err, -EEXIST, "%s is half of a pair already", v->dir);
+	else if (peer_slot < 1 || peer_slot > SLOT_MAX || peer_slot == v->info.slot)
+		rc = err_set(err, -EINVAL, "the peer's slot %u cannot be (ours is %u)", peer_slot, v->info.slot);
+	if (!rc) {
+		rc = enter_pair(v, role, generation, peer_slot, peer_node_id, peer_name);
+		if (!rc)
+			rc = group_commit_locked(v);
+		if (rc) {
+			err_set(err, rc, "cannot pair %s: %s", v->dir, v->fault ? v->fault : strerror(-rc));
+			v->info.role = ROLE_NONE;
+		}
+	}
+	volume_unlock(v);
+	return rc;
+}
+
+int volume_set_role(struct volume *v, enum role role, uint64_t generation)
+{
+	int rc;
+
+	assert(role == ROLE_PRIMARY || role == ROLE_SECONDARY);
+	volume_lock(v);
+	rc = v->info.role == ROLE_NONE ? -EINVAL : group_open(v);
+	if (!rc) {
+		group_keep(v);
+		rc = put_role(v, role, generation);
+	}
+	if (!rc)
+		rc = group_commit_locked(v);
+	volume_unlock(v);
+	return rc;
+}
