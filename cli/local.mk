@@ -1,1 +1,16 @@
 # SPDX-License-Identifier: MIT
+bin_PROGRAMS += twinfs
+twinfs_SOURCES = \
+	cli/args.c cli/cli.h \
+	cli/conflicts.c \
+	cli/later.c \
+	cli/main.c \
+	cli/mount.c \
+	cli/setup.c \
+	cli/status.c \
+	cli/steer.c \
+	cli/where.c
+twinfs_LDADD = $(NODE_LIBS)
+
+TESTS += tests/test_cli.sh
+EXTRA_DIST += tests/test_cli.sh

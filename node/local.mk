@@ -1,1 +1,22 @@
 # SPDX-License-Identifier: MIT
+noinst_LIBRARIES += node/libnode.a
+node_libnode_a_SOURCES = \
+	node/control.c node/control.h \
+	node/internal.h \
+	node/logger.c node/logger.h \
+	node/mounts.c node/mounts.h \
+	node/node.c node/node.h \
+	node/pair.c node/pair.h \
+	node/requests.c node/requests.h \
+	node/status.c node/status.h \
+	node/store.c node/store.h
+
+# Everything that a mount consists of, in the order of its dependencies.
+NODE_LIBS = node/libnode.a sync/libsync.a fuse/libfront.a core/libcore.a db/libdb.a util/libutil.a \
+	$(FUSE_LIBS) $(CURL_LIBS) $(NGHTTP2_LIBS) $(OPENSSL_LIBS) $(SQLITE_LIBS) $(XXHASH_LIBS) $(ZSTD_LIBS) $(JANSSON_LIBS) \
+	$(MAGIC_LIBS)
+
+check_PROGRAMS += tests/test_control
+TESTS += tests/test_control
+tests_test_control_SOURCES = tests/test_control.c
+tests_test_control_LDADD = node/libnode.a util/libutil.a $(JANSSON_LIBS) $(UNIT_LIBS)

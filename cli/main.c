@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "node/store.h"
+#include "util/util.h"
+
+#ifndef PACKAGE_VERSION
+#error "PACKAGE_VERSION comes from configure"
+#endif
+
+static const struct command commands[] = {
+	{ "init", "STORE [--name NODE] [--size SIZE]", "make an empty store; print its node id",
+	  "  --name NODE   this node's name, 1 to 32 letters, digits, '.', '_' or '-' (default: the host's name);\n"
+	  "                it labels conflict copies\n"
+	  "  --size SIZE   the most that the store may hold, such as 500M or 20G (default: what the disk has)\n", cmd_init },
+	{ "invite", "STORE [--listen HOST:PORT]", "print a one-use token for the peer; this store becomes the primary",
+	  "  --listen HOST:PORT   where to listen for the peer, and where the peer finds this machine (default: port 7440\n"
+	  "                       on every address; the token then names this machine's first global address)\n\n"
+	  "The token is good for one peer and for 24 hours. Whoever has it can become the peer: hand it over as you would\n"
+	  "a password. A new token replaces one that was not used.\n", cmd_invite },
+	{ "join", "TOKEN STORE [--name NODE]", "make STORE as the secondary of the pair that the token is for",
+	  "  --name NODE   this node's name (default: the host's name)\n\n"
+	  "The primary must be mounted. When this fails nothing is left behind, and the token can be used again.\n", cmd_join },
+	{ "mount", "STORE MOUNTPOINT [-f] [-o OPTIONS]", "mount a store; in the background unless -f",
+	  "  -f           stay in the foreground and log to stderr\n"
+	  "  -o OPTIONS   comma-separated: ro, allow_other, noexec, nosuid, nodev, noatime, sync, dirsync and their opposites;\n"
+	  "               sync=peer: fsync returns when the peer has it as well, while it is connected\n\n"
+	  "The mount is ready when the command returns. fusermount3 -u MOUNTPOINT, or SIGTERM, unmounts: what is pending is\n"
+	  "shipped first (for at most 10 seconds) and the peer is told. In the background the log is STORE/twinfs.log and syslog.\n",
+	  cmd_mount },
+	{ "status", "[WHERE] [--json] [--watch]", "how a mount or a store is; without WHERE every running mount",
+	  "  --json    for programs; see twinfs(1) for the keys\n"
+	  "  --watch   again every second, until interrupted\n\n"
+	  "Exit code: 0 all is well, 1 apart (paused, disconnected, resyncing …), 3 conflicts are waiting, 4 an error needs a\n"
+	  "person (or there is no such store), 2 wrong usage.\n", cmd_status },
+	{ "wait", "WHERE [--synced] [--timeout SECONDS]", "return when nothing is pending in either direction",
+	  "  --synced            the default, and all there is to wait for\n"
+	  "  --timeout SECONDS   fail when it takes longer (default: wait as long as it takes)\n", cmd_wait },
+	{ "pause", "WHERE [--for DURATION] [--reason TEXT]", "planned link-down without unmounting",
+	  "  --for DURATION   resume after this time: 90, 90s, 10m, 2h, 1d (default: when told to)\n"
+	  "  --reason TEXT    shown on both sides\n\n"
+	  "Ships what is pending first, for at most 10 seconds. Both sides go on working. A pause outlives an unmount.\n", cmd_pause },
+	{ "resume", "WHERE", "end a pause; both sides are merged", NULL, cmd_resume },
+	{ "conflicts", "WHERE [--json] | WHERE --resolve PATH --keep local|peer|both", "conflicts and how they were resolved",
+	  "  --json            for programs; see twinfs(1) for the keys\n"
+	  "  --resolve PATH    settle the conflict of this file (path in the volume, or below the mountpoint)\n"
+	  "  --keep WHICH      local: this side's version stays; peer: the other side's; both: both files stay\n", cmd_conflicts },
+	{ "why", "PATH", NULL, NULL, cmd_later },
+	{ "policy", "WHERE [set PATTERN POLICY | unset PATTERN]", NULL, NULL, cmd_later },
+	{ "baseline", "WHERE ls|cat|restore PATH", NULL, NULL, cmd_later },
+	{ "verify", "WHERE [--repair]", NULL, NULL, cmd_later },
+	{ "scrub", "STORE", NULL, NULL, cmd_later },
+	{ "fsck", "STORE", NULL, NULL, cmd_later },
+	{ "resize", "STORE SIZE", NULL, NULL, cmd_later },
+	{ "promote", "WHERE", NULL, NULL, cmd_later },
+	{ "forget-peer", "WHERE", NULL, NULL, cmd_later },
+	{ "events", "WHERE [--json]", NULL, NULL, cmd_later },
+};
+
+static void print_help(void)
+{
+	puts("twinfs: one folder that lives on two machines at once\n\nusage:");
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		if (commands[i].summary)
+			printf("  twinfs %s %s\n      %s\n", commands[i].name, commands[i].args, commands[i].summary);
+	puts("  fusermount3 -u MOUNTPOINT\n      planned link-down: drain, tell the peer, unmount\n\n"
+	     "WHERE is a store or a mountpoint. twinfs COMMAND --help says more, twinfs(1) says all.");
+}
+
+static const struct command *find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
+int main(int argc, char **argv)
+{
+	const struct command *c = argc > 1 ? find(argv[1]) : NULL;
+
+	signal(SIGPIPE, SIG_IGN); /* a mount that ends while it is asked is an error message, no death */
+	if (c)
+		return c->run(c, argc - 1, argv + 1);
+	if (argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))) {
+		print_help();
+		return EXIT_OK;
+	}
+	if (argc > 1 && (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V"))) {
+		puts("twinfs " PACKAGE_VERSION);
+		return EXIT_OK;
+	}
+	/* mount.fuse3 calls "twinfs STORE MOUNTPOINT -o OPTIONS" */
+	if (argc > 2 && (strchr(argv[1], '/') || store_is(argv[1])))
+		return cmd_mount(find("mount"), argc, argv);
+	if (argc > 1)
+		fprintf(stderr, "twinfs: there is no command \"%.100s\"; see twinfs --help\n", argv[1]);
+	else
+		fputs("twinfs: which command? See twinfs --help\n", stderr);
+	return EXIT_USAGE;
+}

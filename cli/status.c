@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "node/mounts.h"
+#include "node/requests.h"
+#include "util/util.h"
+
+#define BAR_COLUMNS 30
+
+/* ---- reading the object ---------------------------------------------------------------------------------------------- */
+
+static const char *text_of(const json_t *o, const char *key)
+{
+	return json_string_value(json_object_get(o, key));
+}
+
+static uint64_t number_of(const json_t *o, const char *key)
+{
+	json_int_t n = json_integer_value(json_object_get(o, key));
+
+	return n > 0 ? (uint64_t)n : 0;
+}
+
+static bool state_is(const json_t *s, const char *state)
+{
+	return strcmp(text_of(s, "state") ?: "", state) == 0;
+}
+
+static bool is_paired(const json_t *s)
+{
+	return json_is_object(json_object_get(s, "peer"));
+}
+
+static int exit_code(const json_t *s)
+{
+	if (text_of(s, "error"))
+		return STATUS_ERROR;
+	if (number_of(s, "conflicts") > 0)
+		return STATUS_CONFLICTS;
+	return is_paired(s) && !state_is(s, "connected") ? STATUS_APART : STATUS_WELL;
+}
+
+/* ---- for people -------------------------------------------------------------------------------------------------------- */
+
+static void print_line(const char *label, const char *text)
+{
+	char *clean = text ? printable(text) : NULL;
+
+	if (clean && *clean)
+		printf("  %-9s %s\n", label, clean);
+	free(clean);
+}
+
+static void print_head(const json_t *s)
+{
+	const char *place = text_of(s, "mountpoint") ?: text_of(s, "store");
+	const char *peer = text_of(json_object_get(s, "peer"), "node");
+	uint64_t since_s = parse_rfc3339(text_of(s, "since")), now_s = (uint64_t)time(NULL);
+	char *clean = printable(place ?: "?"), age[32], when[32];
+	time_t t = (time_t)since_s;
+	struct tm tm;
+
+	printf("%s: %s", clean, text_of(s, "state") ?: "?");
+	if (peer && state_is(s, "connected"))
+		printf(" to %s", peer);
+	else if (peer && (state_is(s, "disconnected") || state_is(s, "connecting") || state_is(s, "resyncing")))
+		printf(state_is(s, "disconnected") ? " from %s" : state_is(s, "connecting") ? " to %s" : " with %s", peer);
+	if (since_s > 0) {
+		localtime_r(&t, &tm);
+		strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
+		print_duration(age, now_s > since_s ? now_s - since_s : 0);
+		printf(" since %s (%s)", when, age);
+	}
+	putchar('\n');
+	free(clean);
+}
+
+static void print_pending(const json_t *s)
+{
+	const json_t *pending = json_object_get(s, "pending");
+	uint64_t entries = number_of(pending, "entries"), bytes = number_of(pending, "bytes");
+	char size[32], age[32], text[160];
+
+	if (entries == 0 && bytes == 0)
+		return;
+	/* What has just been written is on its way. */
+	if (state_is(s, "connected") && number_of(pending, "oldest_ms") < 2000)
+		return;
+	print_bytes(size, bytes);
+	print_duration(age, number_of(pending, "oldest_ms") / 1000);
+	snprintf(text, sizeof(text), "%llu change%s (%s) not yet at the peer, the oldest %s old", (unsigned long long)entries,
+	         entries == 1 ? "" : "s", size, age);
+	print_line("pending", text);
+}
+
+static void print_resync(const json_t *s)
+{
+	const json_t *r = json_object_get(s, "resync");
+	uint64_t done = number_of(r, "bytes_done"), total = number_of(r, "bytes_total");
+	json_int_t eta_s = json_integer_value(json_object_get(r, "eta_s"));
+	unsigned filled = total > 0 ? (unsigned)((double)done / (double)total * BAR_COLUMNS) : 0;
+	char bar[BAR_COLUMNS + 1], of[32], sum[32], rate[32], eta[32] = "?", text[256];
+
+	if (!json_is_object(r))
+		return;
+	for (unsigned i = 0; i < BAR_COLUMNS; i++)
+		bar[i] = i < filled ? '#' : '.';
+	bar[BAR_COLUMNS] = '\0';
+	print_bytes(of, done);
+	print_bytes(sum, total);
+	print_bytes(rate, number_of(r, "bytes_per_s"));
+	if (eta_s >= 0)
+		print_duration(eta, (uint64_t)eta_s);
+	snprintf(text, sizeof(text), "[%s] %s of %s (%s), %s/s, %s left", bar, of, sum, text_of(r, "direction") ?: "?", rate, eta);
+	print_line("resync", text);
+}
+
+static void print_conflicts(const json_t *s)
+{
+	uint64_t open = number_of(s, "conflicts"), merged = number_of(s, "merged");
+	const char *place = text_of(s, "mountpoint") ?: text_of(s, "store");
+	char text[2048];
+
+	if (open > 0) {
+		snprintf(text, sizeof(text), "%llu waiting for you: twinfs conflicts %s", (unsigned long long)open, place ?: "");
+		print_line("conflicts", text);
+	}
+	if (merged > 0) {
+		snprintf(text, sizeof(text), "%llu; both versions are still kept", (unsigned long long)merged);
+		print_line("merged", text);
+	}
+}
+
+/* Only when there is little left. */
+static void print_space(const json_t *s)
+{
+	const json_t *space = json_object_get(s, "space");
+	uint64_t used = number_of(space, "used"), size = number_of(space, "size");
+	char of[32], sum[32], text[96];
+
+	if (size == 0 || used < size / 10 * 9)
+		return;
+	print_bytes(of, used);
+	print_bytes(sum, size);
+	snprintf(text, sizeof(text), "%s of %s used", of, sum);
+	print_line("space", text);
+}
+
+static void print_people(const json_t *s)
+{
+	const json_t *peer = json_object_get(s, "peer");
+
+	print_head(s);
+	print_line("why", text_of(s, "why"));
+	print_line("do", text_of(s, "action"));
+	print_resync(s);
+	print_pending(s);
+	print_conflicts(s);
+	print_space(s);
+	if (!state_is(s, "connected") && text_of(peer, "last_error") &&
+	    strcmp(text_of(peer, "last_error"), text_of(s, "why") ?: "") != 0)
+		print_line("last", text_of(peer, "last_error"));
+}
+
+/* ---- the command ------------------------------------------------------------------------------------------------------- */
+
+/* Ask each; what cannot be asked is reported on stderr and makes the exit code 4. */
+static int gather(const struct where *list, size_t n, json_t *out)
+{
+	int worst = STATUS_WELL;
+
+	for (size_t i = 0; i < n; i++) {
+		json_t *request = json_pack("{s:s}", "cmd", "status"), *reply = NULL, *status;
+		struct err err = ERR_INIT;
+
+		if (requests_ask(list[i].store, list[i].mountpoint, request, NULL, &reply, &err)) {
+			fail(&err);
+			worst = STATUS_ERROR;
+		} else {
+			status = json_object_get(reply, "status");
+			worst = MAX(worst, exit_code(status));
+			json_array_append(out, status);
+		}
+		json_decref(request);
+		json_decref(reply);
+	}
+	return worst;
+}
+
+/* Every mount, a store once; of stacked mounts of one store the one on top. */
+static size_t all_mounts(struct where **out)
+{
+	struct mount_entry *list;
+	size_t n, kept = 0;
+
+	mounts_list(&list, &n);
+	*out = xcalloc(n + 1, sizeof(**out));
+	for (size_t i = 0; i < n; i++) {
+		bool again = false;
+
+		for (size_t k = i + 1; k < n; k++)
+			again |= strcmp(list[i].store, list[k].store) == 0;
+		if (again)
+			continue;
+		(*out)[kept].store = xstrdup(list[i].store);
+		(*out)[kept++].mountpoint = xstrdup(list[i].mountpoint);
+	}
+	mounts_free(list, n);
+	return kept;
+}
+
+static int show(const char *arg, bool json, bool watch)
+{
+	struct err err = ERR_INIT;
+	struct where *list;
+	json_t *all = json_array();
+	size_t n = 1, i;
+	json_t *s;
+	int code;
+
+	if (arg) {
+		list = xcalloc(1, sizeof(*list));
+		if (where_find(arg, list, &err)) {
+			json_decref(all);
+			free(list);
+			fail(&err);
+			return STATUS_ERROR;
+		}
+	} else {
+		n = all_mounts(&list);
+	}
+	code = gather(list, n, all);
+	if (watch && !json && isatty(STDOUT_FILENO))
+		fputs("\033[H\033[J", stdout);
+	if (json) {
+		json_dumpf(all, stdout, watch ? JSON_COMPACT : JSON_INDENT(2));
+		putchar('\n');
+	} else {
+		json_array_foreach(all, i, s)
+			print_people(s);
+		if (n == 0)
+			puts("no twinfs is mounted here");
+	}
+	json_decref(all);
+	for (i = 0; i < n; i++)
+		where_release(&list[i]);
+	free(list);
+	return code;
+}
+
+int cmd_status(const struct command *c, int argc, char **argv)
+{
+	const char *where;
+	bool json = false, watch = false;
+	const struct option_def options[] = { { "json", 'j', NULL, &json }, { "watch", 'w', NULL, &watch } };
+	const struct timespec second = { .tv_sec = 1 };
+	int rc = args_parse(c, argc, argv, options, ARRAY_LEN(options), &where, 0, 1);
+
+	if (rc >= 0)
+		return rc;
+	while (1) {
+		rc = show(where, json, watch);
+		if (fflush(stdout) != 0 || !watch)
+			return rc;
+		nanosleep(&second, NULL);
+	}
+}

@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: MIT */
+/* wait, pause, resume: what steers the link of a running mount. */
+#include "cli/cli.h"
+
+#include <stdio.h>
+
+#include "util/util.h"
+
+int cmd_wait(const struct command *c, int argc, char **argv)
+{
+	const char *where, *timeout = NULL;
+	bool synced = false;
+	const struct option_def options[] = { { "timeout", 't', &timeout, NULL }, { "synced", 0, NULL, &synced } };
+	struct err err = ERR_INIT;
+	uint64_t timeout_ms = 0;
+	json_t *reply = NULL;
+	int rc = args_parse(c, argc, argv, options, ARRAY_LEN(options), &where, 1, 1);
+
+	if (rc >= 0)
+		return rc;
+	if (timeout && parse_duration(timeout, &timeout_ms))
+		return usage_error(c, "\"%.100s\" is no number of seconds", timeout);
+	if (timeout && timeout_ms == 0)
+		timeout_ms = 1; /* 0 asks whether it is so now; for the mount 0 is forever */
+	rc = where_ask(where, json_pack("{s:s, s:I}", "cmd", "wait", "timeout_ms", (json_int_t)timeout_ms), &reply, &err);
+	json_decref(reply);
+	return rc ? fail(&err) : EXIT_OK;
+}
+
+int cmd_pause(const struct command *c, int argc, char **argv)
+{
+	const char *where, *how_long = NULL, *reason = NULL;
+	const struct option_def options[] = { { "for", 0, &how_long, NULL }, { "reason", 'r', &reason, NULL } };
+	struct err err = ERR_INIT;
+	uint64_t for_ms = 0;
+	json_t *reply = NULL;
+	int rc = args_parse(c, argc, argv, options, ARRAY_LEN(options), &where, 1, 1);
+
+	if (rc >= 0)
+		return rc;
+	if (how_long && (parse_duration(how_long, &for_ms) || for_ms == 0))
+		return usage_error(c, "\"%.100s\" is no duration; give seconds, or a number with s, m, h or d", how_long);
+	rc = where_ask(where, json_pack("{s:s, s:I, s:s*}", "cmd", "pause", "for_ms", (json_int_t)for_ms, "reason", reason),
+	               &reply, &err);
+	if (rc)
+		return fail(&err);
+	puts(json_is_true(json_object_get(reply, "drained")) ? "paused; both sides are in step" :
+	     "paused; what is pending is kept and goes to the peer after twinfs resume");
+	json_decref(reply);
+	return EXIT_OK;
+}
+
+int cmd_resume(const struct command *c, int argc, char **argv)
+{
+	const char *where, *prefer = NULL;
+	const struct option_def options[] = { { "prefer", 0, &prefer, NULL } };
+	struct err err = ERR_INIT;
+	json_t *reply = NULL;
+	int rc = args_parse(c, argc, argv, options, ARRAY_LEN(options), &where, 1, 1);
+
+	if (rc >= 0)
+		return rc;
+	if (prefer) {
+		fputs("twinfs: resume --prefer is not available in this version; without it both sides are merged\n", stderr);
+		return EXIT_FAILED;
+	}
+	rc = where_ask(where, json_pack("{s:s}", "cmd", "resume"), &reply, &err);
+	if (rc)
+		return fail(&err);
+	json_decref(reply);
+	puts("resumed; see twinfs status");
+	return EXIT_OK;
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* internal: what the files of node/ share about a running mount. Nobody outside node/ includes this. */
+#ifndef TWINFS_NODE_INTERNAL_H
+#define TWINFS_NODE_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "fuse/front.h"
+#include "node/control.h"
+#include "node/node.h"
+#include "sync/link.h"
+
+/* How long a planned link-down may take to ship what is pending. What is not through by then goes later. */
+#define DRAIN_MS 10000u
+
+struct node {
+	struct volume *volume;
+	struct identity *identity;
+	struct front *front;
+	struct control *control;
+	const char *mountpoint;
+	/* Held for reading by whoever calls the link, for writing by whoever replaces it. Never taken in the link's own thread. */
+	pthread_rwlock_t link_lock;
+	struct link *link;          /* NULL after the end of serving */
+	pthread_t keeper;
+	atomic_bool leaving;        /* serving is over, or about to be */
+	atomic_bool pin_changed;    /* set in the link's thread by a pairing; the keeper tells the link */
+	atomic_ullong paused_until_ms; /* wall clock; 0: no end */
+};
+
+/* Wakes the keeper: something above has changed. Any thread. */
+void node_kick(struct node *n);
+
+/* Of the link, in words of requests. Each takes link_lock itself. */
+void node_link_status(struct node *n, struct link_status *out);
+int node_relisten(struct node *n, struct err *err);
+int node_wait_synced(struct node *n, struct control_client *client, unsigned timeout_ms, struct err *err);
+/* drained: all was shipped and acknowledged before the link went down. */
+int node_pause(struct node *n, const char *reason, uint64_t until_ms, bool *drained, struct err *err);
+int node_resume(struct node *n, struct err *err);
+
+#endif

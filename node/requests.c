@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+#include "node/requests.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "node/internal.h"
+#include "node/pair.h"
+#include "node/status.h"
+#include "util/util.h"
+
+/* A mount answers what needs no waiting within this, or is not well. */
+#define ANSWER_MS 15000
+/* A store that is locked but does not answer is being mounted, unmounted or asked by another command. */
+#define BUSY_RETRY_MS 15000
+#define BUSY_STEP_MS 50
+
+struct request_ctx {
+	struct volume *v;
+	const char *mountpoint;
+	struct node *node;
+	struct control_client *client;
+	const json_t *request;
+};
+
+static const char *word(const struct request_ctx *x, const char *key)
+{
+	return json_string_value(json_object_get(x->request, key));
+}
+
+static uint64_t amount(const struct request_ctx *x, const char *key)
+{
+	json_int_t n = json_integer_value(json_object_get(x->request, key));
+
+	return n > 0 ? (uint64_t)n : 0;
+}
+
+static int answer_status(struct request_ctx *x, json_t *reply, struct err *err)
+{
+	struct link_status link;
+
+	(void)err;
+	if (x->node)
+		node_link_status(x->node, &link);
+	json_object_set_new(reply, "status", status_object(x->v, x->mountpoint, x->node ? &link : NULL));
+	return 0;
+}
+
+static int answer_conflicts(struct request_ctx *x, json_t *reply, struct err *err)
+{
+	json_t *list = status_conflicts(x->v, err);
+
+	if (!list)
+		return err->code;
+	json_object_set_new(reply, "conflicts", list);
+	return 0;
+}
+
+static int answer_resolve(struct request_ctx *x, json_t *reply, struct err *err)
+{
+	static const char *const keeps[] = { "local", "peer", "both" };
+	const char *path = word(x, "path"), *keep = word(x, "keep");
+	int rc;
+
+	(void)reply;
+	for (int i = 0; path && keep && i < (int)ARRAY_LEN(keeps); i++) {
+		if (strcmp(keep, keeps[i]) != 0)
+			continue;
+		rc = volume_conflict_resolve(x->v, path, i, err);
+		return rc ? rc : volume_commit(x->v);
+	}
+	return err_set(err, -EINVAL, "resolve needs a path and one of local, peer, both to keep");
+}
+
+static int answer_invite(struct request_ctx *x, json_t *reply, struct err *err)
+{
+	struct identity *id = NULL;
+	char *token = NULL;
+	int rc = identity_load(volume_dir(x->v), &id, err);
+
+	if (!rc)
+		rc = pair_invite(x->v, id, word(x, "listen"), &token, err);
+	if (!rc && x->node) {
+		rc = node_relisten(x->node, err);
+		if (rc) { /* or the next mount would fail for the same reason */
+			volume_setting_set(x->v, "listen", NULL);
+			volume_setting_set_now(x->v, "invite", NULL);
+		}
+	}
+	if (!rc)
+		json_object_set_new(reply, "token", json_string(token));
+	free(token);
+	identity_free(id);
+	return rc;
+}
+
+static int answer_wait(struct request_ctx *x, json_t *reply, struct err *err)
+{
+	(void)reply;
+	return node_wait_synced(x->node, x->client, (unsigned)MIN(amount(x, "timeout_ms"), UINT64_C(0x7fffffff)), err);
+}
+
+static int answer_pause(struct request_ctx *x, json_t *reply, struct err *err)
+{
+	const char *reason = word(x, "reason");
+	uint64_t for_ms = amount(x, "for_ms");
+	bool drained = false;
+	int rc = node_pause(x->node, reason && *reason ? reason : "paused by hand",
+	                    for_ms ? clock_real_ms() + MIN(for_ms, UINT64_C(1) << 40) : 0, &drained, err);
+
+	if (!rc)
+		json_object_set_new(reply, "drained", json_boolean(drained));
+	return rc;
+}
+
+static int answer_resume(struct request_ctx *x, json_t *reply, struct err *err)
+{
+	(void)reply;
+	return node_resume(x->node, err);
+}
+
+static const struct {
+	const char *cmd;
+	int (*fn)(struct request_ctx *x, json_t *reply, struct err *err);
+	bool needs_mount, waits;
+} table[] = {
+	{ "status", answer_status, false, false },
+	{ "conflicts", answer_conflicts, false, false },
+	{ "resolve", answer_resolve, false, false },
+	{ "invite", answer_invite, false, true }, /* may have to stop a link first */
+	{ "wait", answer_wait, true, true },
+	{ "pause", answer_pause, true, true },
+	{ "resume", answer_resume, true, false },
+};
+
+/* -1: no such request */
+static int table_find(const json_t *request)
+{
+	const char *cmd = json_string_value(json_object_get(request, "cmd"));
+
+	for (int i = 0; cmd && i < (int)ARRAY_LEN(table); i++)
+		if (strcmp(cmd, table[i].cmd) == 0)
+			return i;
+	return -1;
+}
+
+json_t *requests_answer(struct volume *v, const char *mountpoint, struct node *node, struct control_client *client,
+                        const json_t *request)
+{
+	struct request_ctx x = { .v = v, .mountpoint = mountpoint, .node = node, .client = client, .request = request };
+	struct err err = ERR_INIT;
+	int i = table_find(request), rc;
+	json_t *reply = control_ok();
+
+	if (i < 0) {
+		rc = err_set(&err, -ENOSYS, "the mount of %s does not know this request; it runs another version of twinfs: mount it anew",
+		             volume_dir(v));
+	} else if (table[i].needs_mount && !node) {
+		rc = err_set(&err, -ENOTCONN, "%s is not mounted; mount it first (twinfs mount)", volume_dir(v));
+	} else {
+		rc = table[i].fn(&x, reply, &err);
+		if (rc && !err.code)
+			err_set(&err, rc, "%s of %s failed: %s", table[i].cmd, volume_dir(v), strerror(-rc));
+	}
+	if (!rc)
+		return reply;
+	json_decref(reply);
+	return control_error(&err);
+}
+
+static int answer_unmounted(const char *dir, const char *mountpoint, const json_t *request, json_t **reply, struct err *err)
+{
+	struct volume *v = NULL;
+	json_t *line;
+	int rc = volume_open(dir, NULL, &v, err);
+
+	if (rc)
+		return rc;
+	line = requests_answer(v, mountpoint, NULL, NULL, request);
+	rc = volume_close(v);
+	if (rc) {
+		json_decref(line);
+		return err_set(err, rc, "cannot write %s: %s", dir, strerror(-rc));
+	}
+	if (!json_is_true(json_object_get(line, "ok"))) {
+		rc = err_set(err, (int)json_integer_value(json_object_get(line, "code")), "%s",
+		             json_string_value(json_object_get(line, "error")));
+		json_decref(line);
+		return rc;
+	}
+	*reply = line;
+	return 0;
+}
+
+int requests_ask(const char *dir, const char *mountpoint, const json_t *request, void (*progress)(const char *text),
+                 json_t **reply, struct err *err)
+{
+	const struct timespec step = { .tv_nsec = BUSY_STEP_MS * 1000000L };
+	uint64_t give_up_ms = clock_mono_ms() + BUSY_RETRY_MS;
+	int i = table_find(request), rc;
+
+	while (1) {
+		rc = control_call(dir, request, i >= 0 && table[i].waits ? 0 : ANSWER_MS, progress, reply, err);
+		if (rc != -ENOTCONN || err->code)
+			return rc;
+		if (i >= 0 && table[i].needs_mount)
+			return err_set(err, -ENOTCONN, "%s is not mounted; mount it first (twinfs mount)", dir);
+		rc = answer_unmounted(dir, mountpoint, request, reply, err);
+		if (rc != -EBUSY || clock_mono_ms() > give_up_ms)
+			return rc;
+		err->code = 0;
+		nanosleep(&step, NULL);
+	}
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * requests: what can be asked of a store, mounted or not. The same code answers over the control socket and, for a store that is not
+ * mounted, in the command itself.
+ *
+ * Requests and the keys of their replies besides "ok":
+ *	status     status: the object of `twinfs status --json`
+ *	conflicts  conflicts: the array of `twinfs conflicts --json`
+ *	resolve    path, keep (local peer both)
+ *	invite     listen (may be missing); reply: token
+ *	wait       timeout_ms (0: forever); only mounted
+ *	pause      reason, for_ms (both may be missing); reply: drained; only mounted
+ *	resume     only mounted
+ */
+#ifndef TWINFS_NODE_REQUESTS_H
+#define TWINFS_NODE_REQUESTS_H
+
+#include <jansson.h>
+
+#include "node/control.h"
+
+struct node;
+struct volume;
+
+/* node NULL: not mounted. mountpoint NULL: none. A new reference, as control_fn. */
+json_t *requests_answer(struct volume *v, const char *mountpoint, struct node *node, struct control_client *client,
+                        const json_t *request);
+
+/* Ask the store's mount, or open the store if it has none. 0 with *reply, or -errno with a text. `dir` is the store's absolute path,
+ * mountpoint where the kernel says it is mounted or NULL. -ENOTCONN: the request needs a mount. */
+int requests_ask(const char *dir, const char *mountpoint, const json_t *request, void (*progress)(const char *text),
+                 json_t **reply, struct err *err);
+
+#endif

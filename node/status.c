@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: MIT */
+#include "node/status.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "util/util.h"
+
+static json_t *text_or_null(const char *text)
+{
+	return text && *text ? json_string(text) : json_null();
+}
+
+static json_t *time_or_null(uint64_t real_ms)
+{
+	char text[21];
+
+	if (real_ms == 0)
+		return json_null();
+	time_rfc3339(real_ms, text);
+	return json_string(text);
+}
+
+static json_t *number(uint64_t n)
+{
+	return json_integer((json_int_t)MIN(n, (uint64_t)INT64_MAX));
+}
+
+static const char *role_word(enum role role)
+{
+	return role == ROLE_PRIMARY ? "primary" : role == ROLE_SECONDARY ? "secondary" : "none";
+}
+
+/* What is said about the state; texts are borrowed or in buf. */
+struct condition {
+	const char *state;
+	char why[1200], action[1200], error[1200]; /* error: needs a person */
+	uint64_t since_ms;
+};
+
+/* When the store was written last: it was unmounted (or died) a little later. */
+static uint64_t last_written_ms(const char *dir)
+{
+	static const char *const files[] = { "twinfs.db", "image" };
+	uint64_t last_ms = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+		char *path = xasprintf("%s/%s", dir, files[i]);
+		struct stat st;
+
+		if (stat(path, &st) == 0)
+			last_ms = MAX(last_ms, (uint64_t)st.st_mtim.tv_sec * 1000);
+		free(path);
+	}
+	return last_ms;
+}
+
+static void condition_unmounted(struct volume *v, const char *mountpoint, struct condition *c)
+{
+	const char *dir = volume_dir(v);
+
+	c->state = "unmounted";
+	c->since_ms = last_written_ms(dir);
+	if (mountpoint) {
+		snprintf(c->why, sizeof(c->why), "the program behind %s has died", mountpoint);
+		snprintf(c->action, sizeof(c->action), "twinfs mount %s %s", dir, mountpoint);
+		snprintf(c->error, sizeof(c->error), "%s", c->why);
+	} else {
+		snprintf(c->why, sizeof(c->why), "not mounted");
+		snprintf(c->action, sizeof(c->action), "twinfs mount %s MOUNTPOINT", dir);
+	}
+}
+
+static void condition_mounted(struct volume *v, const struct link_status *link, struct condition *c)
+{
+	c->state = link_state_word(link->state);
+	c->since_ms = link->since_ms;
+	snprintf(c->why, sizeof(c->why), "%s", link->why);
+	snprintf(c->action, sizeof(c->action), "%s", link->action);
+	if (link->needs_person)
+		snprintf(c->error, sizeof(c->error), "%s", *link->why ? link->why : link->last_error);
+	if (link->state == LINK_UNPAIRED && !*c->why) {
+		char *invite = volume_setting_get(v, "invite");
+
+		if (invite && *invite) {
+			snprintf(c->why, sizeof(c->why), "an invitation is open; the other side has not used it yet");
+			snprintf(c->action, sizeof(c->action), "on the other machine: twinfs join TOKEN STORE");
+		} else {
+			snprintf(c->why, sizeof(c->why), "this store has no peer yet");
+			snprintf(c->action, sizeof(c->action), "twinfs invite %s", volume_dir(v));
+		}
+		free(invite);
+	}
+}
+
+static void condition_find(struct volume *v, const char *mountpoint, const struct link_status *link,
+                           const struct volume_info *info, struct condition *c)
+{
+	char *fault = volume_fault(v);
+
+	if (link)
+		condition_mounted(v, link, c);
+	else
+		condition_unmounted(v, mountpoint, c);
+	if (fault) {
+		snprintf(c->why, sizeof(c->why), "the store has failed and is read-only: %s", fault);
+		snprintf(c->action, sizeof(c->action), "mend the cause, then unmount and mount again");
+		snprintf(c->error, sizeof(c->error), "%s", c->why);
+	}
+	if (!*c->action && info->conflicts_open > 0)
+		snprintf(c->action, sizeof(c->action), "twinfs conflicts %s", mountpoint ? mountpoint : volume_dir(v));
+	if (c->since_ms == 0)
+		c->since_ms = clock_real_ms();
+	free(fault);
+}
+
+static json_t *peer_object(struct volume *v, const struct volume_info *info, const struct link_status *link)
+{
+	char *name = volume_setting_get(v, "peer.name"), *address = volume_setting_get(v, "peer.address");
+	json_t *peer = NULL;
+
+	if (info->role != ROLE_NONE) {
+		const char *at = link && *link->peer_address ? link->peer_address : address;
+
+		peer = json_pack("{s:s, s:o, s:o, s:o}", "node", name && *name ? name : "?", "address", text_or_null(at),
+		                 "last_seen", time_or_null(link ? link->peer_last_seen_ms : 0), "last_error",
+		                 text_or_null(link ? link->last_error : NULL));
+	}
+	free(name);
+	free(address);
+	return peer ? peer : json_null();
+}
+
+static bool is_up(const struct link_status *link)
+{
+	return link && (link->state == LINK_CONNECTED || link->state == LINK_RESYNCING);
+}
+
+static json_t *groups_object(const struct volume_info *info, const struct link_status *link)
+{
+	uint64_t shipped = is_up(link) ? link->engine.shipped : info->cut;
+
+	if (info->role == ROLE_NONE)
+		shipped = 0;
+	return json_pack("{s:o, s:o, s:o, s:o}", "committed", number(info->committed), "shipped",
+	                 number(MAX(shipped, info->acked)), "acked", number(info->acked), "peer_applied", number(info->applied));
+}
+
+static json_t *pending_object(const struct volume_info *info)
+{
+	uint64_t now_ms = clock_real_ms(), oldest_ms = info->pending_oldest_ms;
+
+	return json_pack("{s:o, s:o, s:o}", "bytes", number(info->pending_bytes), "entries", number(info->pending_entries),
+	                 "oldest_ms", number(oldest_ms > 0 && oldest_ms < now_ms ? now_ms - oldest_ms : 0));
+}
+
+/* The baseline stands still while the peer is away: since the oldest change it does not have, or since it went. */
+static json_t *baseline_object(const struct volume_info *info, const struct link_status *link)
+{
+	uint64_t since_ms = 0;
+
+	if (info->role != ROLE_NONE && !is_up(link)) {
+		since_ms = link ? link->since_ms : 0;
+		if (info->pending_oldest_ms > 0 && (since_ms == 0 || info->pending_oldest_ms < since_ms))
+			since_ms = info->pending_oldest_ms;
+	}
+	return json_pack("{s:o, s:o, s:o}", "group", number(info->acked), "frozen_since", time_or_null(since_ms), "bytes",
+	                 number(info->history_bytes));
+}
+
+static json_t *resync_object(const struct link_status *link)
+{
+	const struct engine_status *e = link ? &link->engine : NULL;
+	uint64_t done, total, now_ms, elapsed_ms, rate;
+	json_int_t eta_s = -1;
+
+	if (!e || link->state != LINK_RESYNCING)
+		return json_null();
+	done = e->send_done_bytes + e->recv_done_bytes;
+	total = MAX(done, e->send_total_bytes + e->recv_total_bytes);
+	/* since_ms is of the clock that drives the engine */
+	now_ms = clock_mono_ms();
+	elapsed_ms = now_ms > e->since_ms ? now_ms - e->since_ms : 1;
+	rate = (uint64_t)((double)done / (double)elapsed_ms * 1000.0);
+	if (total == done)
+		eta_s = 0;
+	else if (rate > 0)
+		eta_s = (json_int_t)((total - done + rate - 1) / rate);
+	return json_pack("{s:s, s:o, s:o, s:I, s:o}", "direction", e->sending == e->receiving ? "both" : e->sending ? "send" : "receive",
+	                 "bytes_done", number(done), "bytes_total", number(total), "eta_s", eta_s,
+	                 "bytes_per_s", number(rate));
+}
+
+static json_t *never_run(void)
+{
+	return json_pack("{s:n, s:n}", "last", "differences");
+}
+
+static json_t *space_object(struct volume *v, const struct volume_info *info)
+{
+	uint64_t size_bytes = info->size_bytes;
+	struct statvfs st;
+
+	if (size_bytes == 0 && volume_statfs(v, &st) == 0)
+		size_bytes = (uint64_t)st.f_blocks * st.f_frsize;
+	return json_pack("{s:o, s:o}", "used", number(info->used_bytes), "size", number(size_bytes));
+}
+
+json_t *status_object(struct volume *v, const char *mountpoint, const struct link_status *link)
+{
+	struct condition c = { .state = NULL };
+	struct volume_info info;
+	json_t *o = json_object();
+
+	volume_info(v, &info);
+	condition_find(v, mountpoint, link, &info, &c);
+	json_object_set_new(o, "store", json_string(volume_dir(v)));
+	json_object_set_new(o, "mountpoint", text_or_null(mountpoint));
+	json_object_set_new(o, "volume", json_string(info.volume_id));
+	json_object_set_new(o, "node", json_string(info.node_name));
+	json_object_set_new(o, "node_id", json_string(info.node_id));
+	json_object_set_new(o, "role", json_string(role_word(info.role)));
+	json_object_set_new(o, "state", json_string(c.state));
+	json_object_set_new(o, "why", text_or_null(c.why));
+	json_object_set_new(o, "since", time_or_null(c.since_ms));
+	json_object_set_new(o, "action", text_or_null(c.action));
+	json_object_set_new(o, "error", text_or_null(c.error));
+	json_object_set_new(o, "peer", peer_object(v, &info, link));
+	json_object_set_new(o, "groups", groups_object(&info, link));
+	json_object_set_new(o, "pending", pending_object(&info));
+	json_object_set_new(o, "baseline", baseline_object(&info, link));
+	json_object_set_new(o, "resync", resync_object(link));
+	json_object_set_new(o, "conflicts", number(info.conflicts_open));
+	json_object_set_new(o, "merged", number(info.conflicts_merged));
+	json_object_set_new(o, "verify", never_run());
+	json_object_set_new(o, "scrub", never_run());
+	json_object_set_new(o, "space", space_object(v, &info));
+	return o;
+}
+
+/* ---- conflicts ----------------------------------------------------------------------------------------------------- */
+
+/* Names are bytes; JSON is UTF-8. What is no UTF-8 is shown with U+FFFD for each such byte. */
+static json_t *path_string(const char *path)
+{
+	json_t *s = json_string(path);
+	const unsigned char *p = (const unsigned char *)path;
+	char *text, *to;
+
+	if (s)
+		return s;
+	text = to = xmalloc(3 * strlen(path) + 1);
+	while (*p) {
+		size_t len = *p < 0x80 ? 1 : *p >= 0xf0 ? 4 : *p >= 0xe0 ? 3 : *p >= 0xc0 ? 2 : 0;
+		json_t *one = len && strnlen((const char *)p, len) == len ? json_stringn((const char *)p, len) : NULL;
+
+		if (one) {
+			memcpy(to, p, len);
+			to += len;
+			p += len;
+		} else {
+			memcpy(to, "\xef\xbf\xbd", 3);
+			to += 3;
+			p++;
+		}
+		json_decref(one);
+	}
+	*to = '\0';
+	s = json_string(text);
+	free(text);
+	return s;
+}
+
+static json_t *versions_array(const struct conflict *c)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < ARRAY_LEN(c->version); i++) {
+		const struct conflict_version *version = &c->version[i];
+
+		if (!*version->node)
+			continue;
+		json_array_append_new(list, json_pack("{s:s, s:o, s:o}", "node", version->node, "path",
+		                                      version->path ? path_string(version->path) : json_null(), "written",
+		                                      time_or_null(version->written_ms)));
+	}
+	return list;
+}
+
+json_t *status_conflicts(struct volume *v, struct err *err)
+{
+	struct conflict *rows = NULL;
+	size_t n = 0;
+	json_t *list;
+	int rc = volume_conflicts(v, &rows, &n);
+
+	if (rc) {
+		err_set(err, rc, "cannot read the conflicts of %s: %s", volume_dir(v), strerror(-rc));
+		return NULL;
+	}
+	list = json_array();
+	for (size_t i = 0; i < n; i++) {
+		const struct conflict *c = &rows[i];
+
+		json_array_append_new(list, json_pack("{s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:b}", "id", number(c->id), "path",
+		                                      c->path ? path_string(c->path) : json_null(), "kind", c->kind, "outcome",
+		                                      c->outcome, "rule", c->rule ?: "", "when", time_or_null(c->when_ms),
+		                                      "versions", versions_array(c), "resolved", c->resolved));
+		conflict_release(&rows[i]);
+	}
+	free(rows);
+	return list;
+}
