@@ -19,7 +19,7 @@
 struct stroke {
 	uint64_t when;
 	int32_t row;   /* -1: a hole */
-	int32_t order; /* among those of one group: holes, then what did not outlive the group, then what did */
+	int32_t order; /* among those of one group: what it ended, then what did not outlive it, then what did */
 	uint64_t first, end;
 };
 
@@ -48,10 +48,12 @@ static void pick_peer(const struct extent_list *rows, uint64_t s, uint64_t first
 	for (size_t i = 0; i < rows->n; i++) {
 		const struct extent *e = &rows->rows[i];
 
+		bool brief = e->born == e->died;
+
 		if ((e->born <= s || e->origin == ORIGIN_PEER) && (!e->died || e->died > s))
-			strokes[count++] = (struct stroke){ e->born, (int32_t)i, e->died ? 1 : 2, e->off, extent_end(e) };
+			strokes[count++] = (struct stroke){ e->born, (int32_t)i, brief ? 1 : 3, e->off, extent_end(e) };
 		if (e->killed_by_peer)
-			strokes[count++] = (struct stroke){ e->died, -1, 0, e->off, extent_end(e) };
+			strokes[count++] = (struct stroke){ e->died, -1, brief ? 2 : 0, e->off, extent_end(e) };
 	}
 	qsort(strokes, count, sizeof(*strokes), stroke_cmp);
 	for (size_t i = 0; i < count; i++)
@@ -336,10 +338,51 @@ int blocks_replace(struct volume *v, uint64_t ino, uint64_t first, uint64_t n, c
 	return rc;
 }
 
-int blocks_drop(struct volume *v, uint64_t ino, uint64_t first, uint64_t end, enum origin by)
+/* [first, end) of an old row: the peer has it no more. */
+static int mark_killed(struct volume *v, uint64_t ino, const struct extent *e, uint64_t first, uint64_t end)
+{
+	const uint64_t edge[] = { e->off, MAX(e->off, first), MIN(extent_end(e), end), extent_end(e) };
+	int rc = extent_rows_del_old(v->db, ino, e);
+
+	for (size_t i = 0; !rc && i < 3; i++) {
+		struct extent part = *e;
+
+		if (edge[i] == edge[i + 1])
+			continue;
+		extent_clip(&part, edge[i], edge[i + 1]);
+		part.killed_by_peer = i == 1;
+		rc = extent_rows_put_old(v->db, ino, &part);
+	}
+	return rc;
+}
+
+/* The peer made a hole. Versions that we had ended already, unknown to it, end for it now; no row of its own says so. */
+static int drop_for_peer(struct volume *v, uint64_t ino, uint64_t first, uint64_t end)
 {
 	int rc;
 
+	while ((rc = extent_rows_next(v->db, ino, first, true, &first)) > 0 && first < end) {
+		struct extent_list rows = EXTENT_LIST_INIT;
+		uint64_t stop = MIN(end, first + 4096);
+
+		rc = extent_rows_list_old(v->db, ino, first, stop, &rows);
+		for (size_t i = 0; i < rows.n && !rc; i++)
+			if (!rows.rows[i].killed_by_peer)
+				rc = mark_killed(v, ino, &rows.rows[i], first, stop);
+		extent_list_release(&rows);
+		if (rc)
+			return rc;
+		first = stop;
+	}
+	return MIN(rc, 0);
+}
+
+int blocks_drop(struct volume *v, uint64_t ino, uint64_t first, uint64_t end, enum origin by)
+{
+	int rc = by == ORIGIN_PEER ? drop_for_peer(v, ino, first, end) : 0;
+
+	if (rc)
+		return rc;
 	group_mark(v);
 	while ((rc = extent_rows_next(v->db, ino, first, false, &first)) > 0 && first < end) {
 		struct extent_list rows = EXTENT_LIST_INIT;

@@ -96,7 +96,7 @@ int extent_rows_list_old(struct db *db, uint64_t ino, uint64_t first, uint64_t e
 {
 	return list_from(db,
 	                 db_stmt(db, "SELECT off, len, phys, born, origin, sums, died FROM old_extent"
-	                             " WHERE ino = ? AND off >= ? AND off < ? ORDER BY off, died, born"),
+	                             " WHERE ino = ? AND off >= ? AND off < ? ORDER BY off, born, died"),
 	                 ino, first, end, true, out);
 }
 

@@ -40,7 +40,7 @@ struct extent_list {
 #define EXTENT_LIST_INIT { NULL, 0, 0 }
 void extent_list_release(struct extent_list *l);
 
-/* Append the rows of ino that overlap blocks [first, end), ascending by off (old rows: by off, died, born). */
+/* Append the rows of ino that overlap blocks [first, end), ascending by off (old rows: by off, born, died). */
 int extent_rows_list(struct db *db, uint64_t ino, uint64_t first, uint64_t end, struct extent_list *out);
 int extent_rows_list_old(struct db *db, uint64_t ino, uint64_t first, uint64_t end, struct extent_list *out);
 /* The lowest block >= from that a row (an old row) of ino maps: 1 and *block, or 0. */

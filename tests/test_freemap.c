@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/freemap.h"
+#include "tests/tap.h"
+#include "util/util.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+START_TEST(block_zero_is_never_given)
+{
+	struct freemap *f = freemap_new(100);
+	uint64_t phys;
+
+	ck_assert(freemap_used(f, 0));
+	ck_assert_uint_eq(freemap_alloc(f, 1, 0, 0, &phys), 1);
+	ck_assert_uint_ge(phys, 1);
+	freemap_delete(f);
+}
+END_TEST
+
+START_TEST(a_block_owned_twice_is_refused)
+{
+	struct freemap *f = freemap_new(1000);
+
+	ck_assert_int_eq(freemap_claim(f, 10, 5), 0);
+	ck_assert_int_eq(freemap_claim(f, 14, 5), -EUCLEAN);
+	ck_assert_int_eq(freemap_claim(f, 15, 5), 0);
+	ck_assert_int_eq(freemap_claim(f, 0, 1), -EUCLEAN);
+	ck_assert_int_eq(freemap_claim(f, 999, 2), -EUCLEAN);
+	ck_assert_uint_eq(freemap_count_used(f), 10);
+	freemap_delete(f);
+}
+END_TEST
+
+START_TEST(a_long_run_is_given_whole_while_there_is_one)
+{
+	struct freemap *f = freemap_new(100000);
+	uint64_t phys;
+
+	ck_assert_uint_eq(freemap_alloc(f, 256, 0, 0, &phys), 256);
+	ck_assert_uint_eq(freemap_alloc(f, 5000, 0, 0, &phys), 5000);
+	freemap_release(f, phys, 5000);
+	ck_assert_uint_eq(freemap_alloc(f, 4500, 0, 0, &phys), 4500);
+	freemap_delete(f);
+}
+END_TEST
+
+START_TEST(the_goal_is_taken_when_free)
+{
+	struct freemap *f = freemap_new(1000);
+	uint64_t a, b, c;
+
+	freemap_alloc(f, 4, 0, 0, &a);
+	freemap_alloc(f, 4, 0, 0, &b);
+	freemap_release(f, b, 4);
+	ck_assert_uint_eq(freemap_alloc(f, 2, a + 4, 0, &c), 2);
+	ck_assert_uint_eq(c, a + 4);
+	freemap_delete(f);
+}
+END_TEST
+
+/* Two files appended to in turns, a block at a time. */
+START_TEST(a_window_keeps_two_growing_files_in_runs)
+{
+	struct freemap *f = freemap_new(100000);
+	uint64_t next[2] = { 0, 0 }, breaks = 0;
+
+	for (int i = 0; i < 2000; i++) {
+		uint64_t *goal = &next[i % 2], phys;
+
+		ck_assert_uint_eq(freemap_alloc(f, 1, *goal, *goal ? 16 : 0, &phys), 1);
+		breaks += phys != *goal;
+		*goal = phys + 1;
+	}
+	ck_assert_uint_le(breaks, 2000 / 16 + 8);
+	freemap_delete(f);
+}
+END_TEST
+
+START_TEST(every_last_block_can_be_had)
+{
+	struct freemap *f = freemap_new(20001);
+	uint64_t phys, seed = 7, left = 20000;
+
+	while (left) {
+		uint64_t want = 1 + seed % 300, got;
+
+		seed = seed * 6364136223846793005u + 1442695040888963407u;
+		got = freemap_alloc(f, MIN(want, left), seed % 3 ? 0 : seed % 20001, seed % 2 ? 16 : 0, &phys);
+		ck_assert_msg(got, "%llu blocks left and none given", (unsigned long long)left);
+		left -= got;
+	}
+	ck_assert_uint_eq(freemap_count_free(f), 0);
+	ck_assert_uint_eq(freemap_alloc(f, 1, 0, 0, &phys), 0);
+	for (uint64_t b = 1; b <= 20000; b++)
+		if (b % 7 == 0)
+			freemap_release(f, b, 1);
+	for (left = freemap_count_free(f); left; left--)
+		ck_assert_uint_eq(freemap_alloc(f, 5, 0, 0, &phys), 1);
+	freemap_delete(f);
+}
+END_TEST
+
+/* Against an array of bytes. */
+START_TEST(runs_given_were_free_and_counts_hold)
+{
+	enum { BLOCKS = 30000 };
+	struct freemap *f = freemap_new(BLOCKS);
+	uint8_t *used = xcalloc(BLOCKS, 1);
+	uint64_t seed = 42, count = 0, twice = 0;
+
+	for (int i = 0; i < 20000; i++) {
+		uint64_t phys, len;
+
+		seed = seed * 6364136223846793005u + 1442695040888963407u;
+		if (seed >> 62) {
+			len = freemap_alloc(f, 1 + (seed >> 20) % 256, (seed >> 30) % BLOCKS, 0, &phys);
+			ck_assert_uint_le(phys + len, BLOCKS);
+			for (uint64_t b = phys; b < phys + len; b++)
+				twice += used[b]++;
+			count += len;
+		}
+		phys = 1 + (seed >> 33) % (BLOCKS - 300);
+		for (len = 0; len < 200 && used[phys + len]; len++)
+			used[phys + len]--;
+		if (len)
+			freemap_release(f, phys, len);
+		count -= len;
+		ck_assert_uint_eq(freemap_count_used(f), count);
+	}
+	for (uint64_t b = 1; b < BLOCKS; b++)
+		twice += freemap_used(f, b) != used[b];
+	ck_assert_uint_eq(twice, 0);
+	free(used);
+	freemap_delete(f);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("freemap");
+	TCase *tc = tcase_create("freemap");
+
+	tcase_add_test(tc, block_zero_is_never_given);
+	tcase_add_test(tc, a_block_owned_twice_is_refused);
+	tcase_add_test(tc, a_long_run_is_given_whole_while_there_is_one);
+	tcase_add_test(tc, the_goal_is_taken_when_free);
+	tcase_add_test(tc, a_window_keeps_two_growing_files_in_runs);
+	tcase_add_test(tc, every_last_block_can_be_had);
+	tcase_add_test(tc, runs_given_were_free_and_counts_hold);
+	suite_add_tcase(s, tc);
+	return tap_main(s);
+}
