@@ -94,7 +94,7 @@ static int load_nodes(struct rw_work *w)
 	w->nodes = xcalloc((size_t)w->n_nodes + 1, sizeof(*w->nodes));
 	for (uint32_t i = 0; i < w->n_nodes; i++)
 		w->nodes[i].in = &w->in->inodes[i];
-	qsort(w->nodes, w->n_nodes, sizeof(*w->nodes), node_cmp);
+	qsort(w->nodes, w->n_nodes, sizeof(*w->nodes), node_cmp); /* never NULL */
 	for (uint32_t i = 0; i < w->n_nodes; i++) {
 		struct rw_node *n = &w->nodes[i];
 
@@ -123,7 +123,8 @@ static int load_place(struct rw_work *w, struct rw_link *l, enum rw_state st)
 
 static int load_links(struct rw_work *w)
 {
-	qsort(w->in->links, w->in->n_links, sizeof(*w->in->links), link_cmp);
+	if (w->in->n_links > 0)
+		qsort(w->in->links, w->in->n_links, sizeof(*w->in->links), link_cmp);
 	w->n_links = (uint32_t)w->in->n_links;
 	w->links = xcalloc((size_t)w->n_links + 1, sizeof(*w->links));
 	w->by_child = xcalloc((size_t)w->n_links + 1, sizeof(*w->by_child));
@@ -242,7 +243,8 @@ static void merge_link(struct rw_work *w, uint32_t i)
 	} else if (p->present && s->present) {
 		set_live(w, i, b->present && rw_same_place(p, b) ? RW_S : RW_P);
 		if (!b->present || (!rw_same_place(p, b) && !rw_same_place(s, b)))
-			rw_note(w, "move", "primary", "moved on both sides to different places: the primary's place stays", l->child,
+			rw_note(w, "move", "primary",
+				"moved on both sides to different places: the primary's place stays", l->child,
 				RW_NONE, i);
 	} else {
 		enum rw_state st = p->present ? RW_P : RW_S;
@@ -251,7 +253,8 @@ static void merge_link(struct rw_work *w, uint32_t i)
 			set_live(w, i, st);
 		} else if (!rw_same_place(rw_pos(l, st), b) && RULE(RULE_MOVE_STAYS)) {
 			set_live(w, i, st);
-			rw_note(w, "delete", "restored", "moved on one side, deleted on the other: the move stays", l->child,
+			rw_note(w, "delete", "restored", "moved on one side, deleted on the other: the move stays",
+				l->child,
 				RW_NONE, i);
 		}
 	}
@@ -278,14 +281,16 @@ static void revive_file(struct rw_work *w, uint32_t i)
 		if (!RULE(RULE_BOTH_UNLINKED))
 			return;
 		links_come_back(w, i, RW_P);
-		rw_note(w, "delete", "restored", "each side removed another one of its last links: the primary's come back", i, RW_NONE,
-			rw_link_of(w, n, 0));
+		rw_note(w, "delete", "restored",
+			"each side removed another one of its last links: the primary's come back", i,
+			RW_NONE, rw_link_of(w, n, 0));
 	} else if ((n->has[RW_P] && n->in->p_content) || (n->has[RW_S] && n->in->s_content)) {
 		if (!RULE(RULE_CHANGED_COMES_BACK))
 			return;
 		links_come_back(w, i, n->has[RW_P] ? RW_P : RW_S);
-		rw_note(w, "delete", "restored", "deleted on one side, changed on the other: the changed file comes back", i, RW_NONE,
-			rw_link_of(w, n, 0));
+		rw_note(w, "delete", "restored",
+			"deleted on one side, changed on the other: the changed file comes back", i,
+			RW_NONE, rw_link_of(w, n, 0));
 	}
 }
 
@@ -373,7 +378,8 @@ static void parents_come_back(struct rw_work *w, uint32_t link)
 		assert(w->nodes[d].has[st]);
 		set_live(w, l, st);
 		rw_note(w, "delete", "restored",
-			"the directory was deleted on one side, but something in it lives: it comes back", d, RW_NONE, l);
+			"the directory was deleted on one side, but something in it lives: it comes back", d, RW_NONE,
+			l);
 		d = w->links[l].parent[st];
 	}
 }
@@ -403,8 +409,8 @@ static void break_loop(struct rw_work *w, uint32_t d)
 }
 
 /*
- * Each walk goes up until it meets a root or a directory known to lead to one; a directory known to do so is on no loop,
- * and breaking a loop changes only directories on it.
+ * Each walk goes up until it meets a root or a directory known to lead to one; a directory known to do so is on no
+ * loop, and breaking a loop changes only directories on it.
  */
 static void break_loops(struct rw_work *w)
 {

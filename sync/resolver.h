@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * resolver: three states in, one out. A pure function: no I/O, no clock, no volume; same input (in any order) gives the
- * same result.
+ * resolver: three states in, one out. A pure function: no I/O, no clock, no volume; same input (in any order) gives
+ * the same result.
  *
- * The input is *sparse*: it holds every link and inode that either side changed, all other links of an inode any of whose
- * links changed, and for context every directory on the way up to the root in any of the three states. What is not in the
- * input is unchanged on both sides and does not matter. b = base (what both had), p = the primary's, s = the secondary's.
- * An entity that a side did not change has that side's position equal to the base's. An inode whose content both changed
- * comes with all its links. A directory that has no link in any state is a root. P and S must be valid trees; B only
- * tells what changed, and may be mixed from several moments.
+ * The input is *sparse*: it holds every link and inode that either side changed, all other links of an inode any of
+ * whose links changed, and for context every directory on the way up to the root in any of the three states. What is
+ * not in the input is unchanged on both sides and does not matter. b = base (what both had), p = the primary's, s =
+ * the secondary's. An entity that a side did not change has that side's position equal to the base's. An inode whose
+ * content both changed comes with all its links. A directory that has no link in any state is a root. P and S must be
+ * valid trees; B only tells what changed, and may be mixed from several moments.
  *
  * Steps 1 to 8 and their reasons are in docs/merging.md. Which bytes survive never depends on the role; names, places
  * and ties do.
@@ -55,8 +55,8 @@ enum rs_content {                    /* what became of a file changed on both si
 
 struct rs_ops { /* pure as well: they read the three states the caller holds */
 	void *ctx;
-	/* Two new inodes, one on each side: same type, attributes (mode, owner) and bytes / target / device, and each with
-	 * one link only. */
+	/* Two new inodes, one on each side: same type, attributes (mode, owner) and bytes / target / device, and each
+	 * with one link only. */
 	bool (*same_file)(void *ctx, uint64_t ino_p, uint64_t ino_s);
 	/* Contents of one inode that both changed: called once for each, in ascending order of ino. */
 	enum rs_content (*content)(void *ctx, uint64_t ino);
@@ -95,7 +95,8 @@ struct rs_note {
 	const char *kind, *outcome;  /* words of the conflicts contract */
 	const char *rule;            /* a short sentence, static */
 	uint64_t ino;                /* the file in place */
-	uint64_t other_ino;          /* the other file when there are two (name clash), else 0; a copy: rs_copy of ino */
+	uint64_t other_ino;          /* the other file when there are two (name clash),
+		else 0; a copy: rs_copy of ino */
 	uint64_t link;               /* the link it is about, 0 if none */
 };
 struct rs_result {
@@ -112,10 +113,10 @@ struct rs_result {
 int resolve(struct rs_input *in, struct rs_result *out);
 void resolve_release(struct rs_result *r);
 
-/* NAME.conflict-NODE-YYYYMMDD-HHMMSS.EXT into out (256 bytes; NUL-terminated), at most 255 bytes: NAME is cut at a UTF-8
- * character if too long. EXT is what follows the last dot (a leading dot is none, neither is one with more than 63 bytes
- * behind it). A name that is a conflict name already gets its suffix replaced. n > 1 adds "-n" before EXT. UTC.
- * Returns the length. */
+/* NAME.conflict-NODE-YYYYMMDD-HHMMSS.EXT into out (256 bytes; NUL-terminated), at most 255 bytes: NAME is cut at a
+ * UTF-8 character if too long. EXT is what follows the last dot (a leading dot is none, neither is one with more
+ * than 63 bytes behind it). A name that is a conflict name already gets its suffix replaced. n > 1 adds "-n" before
+ * EXT. UTC. Returns the length. */
 size_t conflict_name(const char *name, size_t name_len, const char *node, uint64_t written_ms, unsigned n,
 		     char out[256]);
 

@@ -2,3 +2,18 @@
 sync_libsync_a_SOURCES += \
 	sync/resolver.c sync/resolver.h \
 	sync/resolver_content.c sync/resolver_names.c sync/resolver_work.h
+
+# Built from the sources once more, with each rule behind a bit.
+check_PROGRAMS += tests/test_resolver
+TESTS += tests/test_resolver
+tests_test_resolver_SOURCES = \
+	tests/test_resolver.c tests/resolver_table.h tests/tree_model.c tests/tree_model.h \
+	sync/resolver.c sync/resolver_content.c sync/resolver_names.c
+tests_test_resolver_CPPFLAGS = $(AM_CPPFLAGS) -DRESOLVER_TEST
+tests_test_resolver_LDADD = util/libutil.a $(UNIT_LIBS)
+
+# `make soak`: the same program; TWINFS_SOAK_S makes its random histories run for long.
+SOAK_TESTS += tests/soak_resolver
+tests_soak_resolver_SOURCES = $(tests_test_resolver_SOURCES)
+tests_soak_resolver_CPPFLAGS = $(tests_test_resolver_CPPFLAGS)
+tests_soak_resolver_LDADD = $(tests_test_resolver_LDADD)

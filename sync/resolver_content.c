@@ -66,7 +66,8 @@ static void note_write_that_follows(struct rw_work *w, uint32_t node, enum rw_st
 		const struct rw_link *l = &w->links[at];
 		const struct rs_pos *b = &l->in->b;
 
-		if (!b->present || l->at != mover || rw_same_place(b, rw_pos(l, mover)) || !rw_same_place(b, rw_pos(l, writer)))
+		if (!b->present || l->at != mover || rw_same_place(b, rw_pos(l, mover)) || !rw_same_place(b, rw_pos(l,
+			writer)))
 			continue;
 		taker = rw_names_get(&w->names[mover], l->parent[RW_B], b->name, b->name_len);
 		if (taker == RW_NONE || w->nodes[w->links[taker].child].has[RW_B])
@@ -97,7 +98,8 @@ static void merge_content(struct rw_work *w, uint32_t i)
 	} else if (c == RS_CONTENT_KEEP_BOTH) {
 		copy_beside(w, i);
 		rw_note(w, "content", "kept-both",
-			"changed on both sides: the primary's version keeps the place, the other is beside it", i, RW_NONE, RW_NONE);
+			"changed on both sides: the primary's version keeps the place, the other is beside it", i,
+			RW_NONE, RW_NONE);
 	}
 }
 
@@ -144,7 +146,7 @@ static void merge_attr(struct rw_work *w, size_t input)
 	o->note = true;
 	o->keep_other = a->field == RS_XATTR;
 	if (a->field == RS_XATTR)
-		rule = "an extended attribute got two values: the primary's stays, the other is in user.twinfs.conflict.KEY";
+		rule = "an xattr got two values: the primary's stays, the other is in user.twinfs.conflict.KEY";
 	else if (a->field == RS_MODE)
 		rule = "the mode was changed on both sides: the primary's stays";
 	else

@@ -270,7 +270,7 @@ static void fuse_links(struct rw_work *w, const struct entry *keep, const struct
 	ll->at = RW_DEAD;
 	l->n_live--;
 	l->alias = kl->child;
-	/* What is inside moves over; the directory kept is further down in the queue, so the names in it are looked at later. */
+	/* What is inside moves over; the names in the directory kept are looked at later, as it is not queued yet. */
 	if (l->first_child != RW_NONE) {
 		if (k->first_child == RW_NONE)
 			k->first_child = l->first_child;

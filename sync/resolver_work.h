@@ -89,8 +89,10 @@ uint32_t rw_live_parent(const struct rw_work *w, const struct rw_link *l);
 
 /* The test program is built with each rule behind a bit, to show that the tests see it when one is missing. */
 enum rw_rule {
-	RULE_MOVE_STAYS = 1, RULE_BOTH_UNLINKED = 2, RULE_CHANGED_COMES_BACK = 4, RULE_MOVED_DIR_WHOLE = 8, RULE_PARENTS = 16,
-	RULE_LOOPS = 32, RULE_ONE_NAME = 64, RULE_SAME_DIR = 128, RULE_SAME_FILE = 256, RULE_CONTENT = 512, RULE_ATTR = 1024,
+	RULE_MOVE_STAYS = 1, RULE_BOTH_UNLINKED = 2, RULE_CHANGED_COMES_BACK = 4, RULE_MOVED_DIR_WHOLE = 8,
+		RULE_PARENTS = 16,
+	RULE_LOOPS = 32, RULE_ONE_NAME = 64, RULE_SAME_DIR = 128, RULE_SAME_FILE = 256, RULE_CONTENT = 512,
+	RULE_ATTR = 1024,
 };
 #ifdef RESOLVER_TEST
 extern unsigned resolver_test_disable;

@@ -1,0 +1,953 @@
+/* SPDX-License-Identifier: MIT */
+#include "tests/tree_model.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "util/util.h"
+
+/* ---- the tree */
+
+void tm_init(struct tm_tree *t)
+{
+	t->n_links = 0;
+	t->n_inodes = 1;
+	t->inodes[0] = (struct tm_inode){ .ino = TM_ROOT, .type = S_IFDIR };
+}
+
+struct tm_inode *tm_inode(const struct tm_tree *t, uint64_t ino)
+{
+	for (uint32_t i = 0; i < t->n_inodes; i++)
+		if (t->inodes[i].ino == ino)
+			return (struct tm_inode *)&t->inodes[i];
+	return NULL;
+}
+
+struct tm_link *tm_link(const struct tm_tree *t, uint64_t id)
+{
+	for (uint32_t i = 0; i < t->n_links; i++)
+		if (t->links[i].id == id)
+			return (struct tm_link *)&t->links[i];
+	return NULL;
+}
+
+static struct tm_link *link_to(const struct tm_tree *t, uint64_t ino)
+{
+	for (uint32_t i = 0; i < t->n_links; i++)
+		if (t->links[i].child == ino)
+			return (struct tm_link *)&t->links[i];
+	return NULL;
+}
+
+struct tm_link *tm_child(const struct tm_tree *t, uint64_t dir, const char *name)
+{
+	for (uint32_t i = 0; i < t->n_links; i++)
+		if (t->links[i].parent == dir && strcmp(t->links[i].name, name) == 0)
+			return (struct tm_link *)&t->links[i];
+	return NULL;
+}
+
+static bool has_children(const struct tm_tree *t, uint64_t dir)
+{
+	for (uint32_t i = 0; i < t->n_links; i++)
+		if (t->links[i].parent == dir)
+			return true;
+	return false;
+}
+
+bool tm_under(const struct tm_tree *t, uint64_t dir, uint64_t ancestor)
+{
+	while (dir != TM_ROOT && dir != ancestor)
+		dir = link_to(t, dir)->parent;
+	return dir == ancestor;
+}
+
+void tm_add_link(struct tm_tree *t, uint64_t link, uint64_t parent, const char *name, uint64_t child)
+{
+	struct tm_link *l = &t->links[t->n_links++];
+
+	assert(t->n_links <= TM_LINKS && strlen(name) < TM_NAME);
+	*l = (struct tm_link){ .id = link, .parent = parent, .child = child };
+	memcpy(l->name, name, strlen(name));
+}
+
+static struct tm_inode *add_inode(struct tm_tree *t, struct tm_inode n)
+{
+	assert(t->n_inodes < TM_INODES);
+	t->inodes[t->n_inodes] = n;
+	return &t->inodes[t->n_inodes++];
+}
+
+void tm_add(struct tm_tree *t, uint64_t ino, uint32_t type, uint64_t link, uint64_t parent, const char *name,
+	uint32_t n_tokens)
+{
+	struct tm_inode *n = add_inode(t, (struct tm_inode){ .ino = ino, .type = type, .n_data = n_tokens });
+
+	for (uint32_t i = 0; i < n_tokens; i++)
+		n->data[i] = (uint32_t)ino * 10 + i;
+	tm_add_link(t, link, parent, name, ino);
+}
+
+static void drop_link(struct tm_tree *t, struct tm_link *l)
+{
+	*l = t->links[--t->n_links];
+}
+
+/* Drop what has no link or no parent any more. */
+static void collect(struct tm_tree *t)
+{
+	bool again = true;
+
+	while (again) {
+		again = false;
+		for (uint32_t i = 0; i < t->n_inodes; i++)
+			if (t->inodes[i].ino != TM_ROOT && !link_to(t, t->inodes[i].ino)) {
+				t->inodes[i--] = t->inodes[--t->n_inodes];
+				again = true;
+			}
+		for (uint32_t i = 0; i < t->n_links; i++)
+			if (!tm_inode(t, t->links[i].parent)) {
+				drop_link(t, &t->links[i--]);
+				again = true;
+			}
+	}
+}
+
+/* ---- operations */
+
+static uint32_t fresh(struct tm_side *s)
+{
+	return s->side * 1000 + ++s->n;
+}
+
+static void make(struct tm_side *s, uint32_t type, uint64_t dir, const char *name, uint32_t token)
+{
+	uint32_t id = fresh(s);
+
+	tm_add(&s->t, id, type, id, dir, name, type == S_IFDIR ? 0 : 1);
+	tm_inode(&s->t, id)->data[0] = type == S_IFDIR ? 0 : token ? token : id;
+}
+
+static void rename_link(struct tm_tree *t, uint64_t id, uint64_t dir, const char *name)
+{
+	struct tm_link *over = tm_child(t, dir, name), *l;
+
+	if (over)
+		drop_link(t, over);
+	l = tm_link(t, id);
+	l->parent = dir;
+	memset(l->name, 0, sizeof(l->name));
+	memcpy(l->name, name, strlen(name));
+	collect(t);
+}
+
+static void exchange(struct tm_link *x, struct tm_link *y)
+{
+	struct tm_link old = *x;
+
+	x->parent = y->parent;
+	memcpy(x->name, y->name, sizeof(x->name));
+	y->parent = old.parent;
+	memcpy(y->name, old.name, sizeof(y->name));
+}
+
+void tm_apply(struct tm_side *s, const struct tm_op *op)
+{
+	struct tm_tree *t = &s->t;
+	struct tm_inode *n = tm_inode(t, op->a);
+	struct tm_link l;
+
+	switch (op->kind) {
+	case TM_CREATE:
+		make(s, S_IFREG, op->a, op->name, op->k);
+		break;
+	case TM_MKDIR:
+		make(s, S_IFDIR, op->a, op->name, 0);
+		break;
+	case TM_SYMLINK:
+		make(s, S_IFLNK, op->a, op->name, op->k);
+		break;
+	case TM_UNLINK:
+	case TM_RMTREE:
+		drop_link(t, tm_link(t, op->a));
+		collect(t);
+		break;
+	case TM_SAVE: /* a new file renamed over the old one */
+		l = *tm_link(t, op->a);
+		drop_link(t, tm_link(t, op->a));
+		collect(t);
+		make(s, S_IFREG, l.parent, l.name, 0);
+		break;
+	case TM_RENAME:
+		rename_link(t, op->a, op->b, op->name);
+		break;
+	case TM_EXCHANGE:
+		exchange(tm_link(t, op->a), tm_link(t, op->b));
+		break;
+	case TM_WRITE:
+		n->data[op->k] = fresh(s);
+		break;
+	case TM_APPEND:
+		assert(n->n_data < TM_TOKENS);
+		n->data[n->n_data++] = fresh(s);
+		break;
+	case TM_TRUNC:
+		n->n_data = op->k;
+		break;
+	case TM_LINK:
+		tm_add_link(t, fresh(s), op->b, op->name, op->a);
+		break;
+	case TM_CHMOD:
+		n->mode = fresh(s);
+		break;
+	case TM_XATTR:
+		n->xattr = fresh(s);
+		break;
+	}
+}
+
+static const char *const names[] = { "a", "b", "f", "x" };
+
+struct op_list {
+	struct tm_op *ops;
+	uint32_t n;
+};
+
+static void push(struct op_list *o, enum tm_kind kind, uint64_t a, uint64_t b, uint32_t k, const char *name)
+{
+	struct tm_op *op = &o->ops[o->n++];
+
+	assert(o->n <= TM_OPS);
+	memset(op, 0, sizeof(*op));
+	op->kind = kind;
+	op->a = a;
+	op->b = b;
+	op->k = k;
+	memcpy(op->name, name, strlen(name));
+}
+
+static void push_renames(const struct tm_tree *t, const struct tm_link *l, bool is_dir, struct op_list *o)
+{
+	for (uint32_t d = 0; d < t->n_inodes; d++) {
+		uint64_t dir = t->inodes[d].ino;
+
+		if (t->inodes[d].type != S_IFDIR || (is_dir && tm_under(t, dir, l->child)))
+			continue;
+		for (size_t k = 0; k < ARRAY_LEN(names); k++) {
+			const struct tm_link *over = tm_child(t, dir, names[k]);
+
+			if (over && (over->child == l->child || (tm_inode(t, over->child)->type == S_IFDIR) != is_dir ||
+				     (is_dir && has_children(t, over->child))))
+				continue;
+			push(o, TM_RENAME, l->id, dir, 0, names[k]);
+		}
+	}
+}
+
+static void push_link_ops(const struct tm_tree *t, const struct tm_link *l, struct op_list *o)
+{
+	bool is_dir = tm_inode(t, l->child)->type == S_IFDIR;
+
+	push(o, is_dir ? TM_RMTREE : TM_UNLINK, l->id, 0, 0, "");
+	if (!is_dir)
+		push(o, TM_SAVE, l->id, 0, 0, "");
+	push_renames(t, l, is_dir, o);
+	for (const struct tm_link *m = t->links; m < l; m++)
+		if (m->child != l->child && !tm_under(t, m->parent, l->child) && !tm_under(t, l->parent, m->child))
+			push(o, TM_EXCHANGE, l->id, m->id, 0, "");
+}
+
+static void push_inode_ops(const struct tm_tree *t, const struct tm_inode *n, struct op_list *o)
+{
+	if (n->ino != TM_ROOT)
+		push(o, TM_CHMOD, n->ino, 0, 0, "");
+	for (size_t k = 0; n->type == S_IFDIR && k < ARRAY_LEN(names); k++) {
+		if (tm_child(t, n->ino, names[k]))
+			continue;
+		push(o, TM_CREATE, n->ino, 0, 0, names[k]);
+		push(o, TM_CREATE, n->ino, 0, 7, names[k]);
+		push(o, TM_MKDIR, n->ino, 0, 0, names[k]);
+		push(o, TM_SYMLINK, n->ino, 0, 9, names[k]);
+		for (uint32_t i = 0; i < t->n_inodes; i++)
+			if (t->inodes[i].type != S_IFDIR)
+				push(o, TM_LINK, t->inodes[i].ino, n->ino, 0, names[k]);
+	}
+	if (n->type != S_IFREG)
+		return;
+	for (uint32_t k = 0; k < n->n_data; k++)
+		push(o, TM_WRITE, n->ino, 0, k, "");
+	if (n->n_data < TM_TOKENS)
+		push(o, TM_APPEND, n->ino, 0, 0, "");
+	if (n->n_data > 0)
+		push(o, TM_TRUNC, n->ino, 0, n->n_data - 1, "");
+	push(o, TM_XATTR, n->ino, 0, 0, "");
+}
+
+uint32_t tm_ops(const struct tm_tree *t, struct tm_op ops[TM_OPS])
+{
+	struct op_list o = { .ops = ops };
+
+	for (uint32_t i = 0; i < t->n_links; i++)
+		push_link_ops(t, &t->links[i], &o);
+	for (uint32_t i = 0; i < t->n_inodes; i++)
+		push_inode_ops(t, &t->inodes[i], &o);
+	return o.n;
+}
+
+/* ---- the resolver's input */
+
+struct input {
+	struct rs_input in;
+	struct rs_link links[3 * TM_LINKS];
+	struct rs_inode inodes[3 * TM_INODES];
+	struct rs_attr attrs[6 * TM_INODES];
+	size_t n_attrs;
+	bool wanted[3 * TM_INODES];
+	const struct tm_tree *b, *p, *s;
+	/* what the content operation found */
+	struct tm_inode merged[TM_INODES];
+	uint32_t n_merged;
+};
+
+static bool same_data(const struct tm_inode *a, const struct tm_inode *b)
+{
+	return a->n_data == b->n_data && memcmp(a->data, b->data, a->n_data * sizeof(a->data[0])) == 0;
+}
+
+static struct rs_pos pos_in(const struct tm_tree *t, uint64_t id)
+{
+	const struct tm_link *l = tm_link(t, id);
+
+	if (!l)
+		return (struct rs_pos){ .present = false };
+	return (struct rs_pos){ .present = true, .parent = l->parent, .name = l->name,
+		.name_len = (uint16_t)strlen(l->name) };
+}
+
+static bool same_pos(const struct rs_pos *a, const struct rs_pos *b)
+{
+	return a->present == b->present && (!a->present || (a->parent == b->parent && strcmp(a->name, b->name) == 0));
+}
+
+static bool changed_content(const struct tm_inode *b, const struct tm_inode *x)
+{
+	return x && (!b || !same_data(b, x) || b->xattr != x->xattr);
+}
+
+static struct rs_inode *find_inode(struct input *x, uint64_t ino)
+{
+	for (size_t i = 0; i < x->in.n_inodes; i++)
+		if (x->inodes[i].ino == ino)
+			return &x->inodes[i];
+	return NULL;
+}
+
+static void want(struct input *x, uint64_t ino)
+{
+	x->wanted[find_inode(x, ino) - x->inodes] = true;
+}
+
+static bool is_wanted(struct input *x, uint64_t ino)
+{
+	return x->wanted[find_inode(x, ino) - x->inodes];
+}
+
+static void add_inodes(struct input *x, const struct tm_tree *t)
+{
+	for (uint32_t i = 0; i < t->n_inodes; i++) {
+		const struct tm_inode *n = &t->inodes[i], *b = tm_inode(x->b, n->ino), *p = tm_inode(x->p, n->ino),
+				      *s = tm_inode(x->s, n->ino);
+		struct rs_inode *r = &x->inodes[x->in.n_inodes];
+
+		if (find_inode(x, n->ino))
+			continue;
+		*r = (struct rs_inode){ .ino = n->ino, .type = n->type, .in_b = b, .in_p = p, .in_s = s,
+			.p_content = changed_content(b, p), .s_content = changed_content(b, s) };
+		x->wanted[x->in.n_inodes++] = r->p_content || r->s_content || (p && b && p->mode != b->mode) ||
+			(s && b && s->mode != b->mode) || n->ino == TM_ROOT;
+		if (p && s && p->mode != (b ? b->mode : 0) && s->mode != (b ? b->mode : 0))
+			x->attrs[x->n_attrs++] = (struct rs_attr){ .ino = n->ino, .field = RS_MODE,
+				.equal = p->mode == s->mode };
+		if (p && s && p->xattr != (b ? b->xattr : 0) && s->xattr != (b ? b->xattr : 0))
+			x->attrs[x->n_attrs++] = (struct rs_attr){ .ino = n->ino, .field = RS_XATTR, .key = "user.k",
+				.equal = p->xattr == s->xattr };
+	}
+}
+
+static void add_links(struct input *x, const struct tm_tree *t)
+{
+	for (uint32_t i = 0; i < t->n_links; i++) {
+		struct rs_link l = { .id = t->links[i].id, .child = t->links[i].child };
+		bool known = false;
+
+		for (size_t k = 0; k < x->in.n_links; k++)
+			known |= x->links[k].id == l.id;
+		if (known)
+			continue;
+		l.b = pos_in(x->b, l.id);
+		l.p = pos_in(x->p, l.id);
+		l.s = pos_in(x->s, l.id);
+		x->links[x->in.n_links++] = l;
+		if (!same_pos(&l.b, &l.p) || !same_pos(&l.b, &l.s))
+			want(x, l.child);
+	}
+}
+
+/* Leave only what the contract asks for: what changed, all links of such inodes, and the directories above. */
+static void make_sparse(struct input *x)
+{
+	bool again = true;
+	size_t n = 0;
+
+	while (again) {
+		again = false;
+		for (size_t i = 0; i < x->in.n_links; i++) {
+			const struct rs_link *l = &x->links[i];
+			const struct rs_pos *at[] = { &l->b, &l->p, &l->s };
+
+			for (size_t k = 0; k < 3 && is_wanted(x, l->child); k++)
+				if (at[k]->present && !is_wanted(x, at[k]->parent)) {
+					want(x, at[k]->parent);
+					again = true;
+				}
+		}
+	}
+	for (size_t i = 0; i < x->in.n_links; i++)
+		if (is_wanted(x, x->links[i].child))
+			x->links[n++] = x->links[i];
+	x->in.n_links = n;
+	n = 0;
+	for (size_t i = 0; i < x->in.n_inodes; i++)
+		if (x->wanted[i])
+			x->inodes[n++] = x->inodes[i];
+	x->in.n_inodes = n;
+}
+
+static void shuffle(void *base, size_t n, size_t size, unsigned *seed)
+{
+	char *a = base, tmp[256];
+
+	assert(size <= sizeof(tmp));
+	for (size_t i = n; i > 1; i--) {
+		size_t k = (size_t)rand_r(seed) % i;
+
+		memcpy(tmp, a + (i - 1) * size, size);
+		memcpy(a + (i - 1) * size, a + k * size, size);
+		memcpy(a + k * size, tmp, size);
+	}
+}
+
+/* ---- its operations */
+
+static bool op_same_file(void *ctx, uint64_t ino_p, uint64_t ino_s)
+{
+	const struct input *x = ctx;
+	const struct tm_inode *p = tm_inode(x->p, ino_p), *s = tm_inode(x->s, ino_s);
+
+	return p->type == s->type && p->mode == s->mode && p->xattr == s->xattr && same_data(p, s);
+}
+
+/* Token by token; a token that one side cut off while the other wrote it is a conflict, as is a gap. */
+static bool merge_data(const struct tm_inode *b, const struct tm_inode *p, const struct tm_inode *s,
+	struct tm_inode *out)
+{
+	uint32_t n = MAX(MAX(b->n_data, p->n_data), s->n_data), r[TM_TOKENS];
+
+	for (uint32_t k = 0; k < n; k++) {
+		uint32_t vb = k < b->n_data ? b->data[k] : 0, vp = k < p->n_data ? p->data[k] : 0,
+			 vs = k < s->n_data ? s->data[k] : 0;
+
+		if (vp != vs && vp != vb && vs != vb)
+			return false;
+		r[k] = vp == vb ? vs : vp;
+	}
+	while (n > 0 && r[n - 1] == 0)
+		n--;
+	for (uint32_t k = 0; k < n; k++)
+		if (r[k] == 0)
+			return false;
+	out->n_data = n;
+	memcpy(out->data, r, n * sizeof(r[0]));
+	return true;
+}
+
+static enum rs_content op_content(void *ctx, uint64_t ino)
+{
+	struct input *x = ctx;
+	const struct tm_inode *b = tm_inode(x->b, ino), *p = tm_inode(x->p, ino), *s = tm_inode(x->s, ino);
+	struct tm_inode *m = &x->merged[x->n_merged];
+
+	if (!b)
+		b = p;
+	*m = *p;
+	if (same_data(p, s))
+		return RS_CONTENT_EQUAL;
+	if (!merge_data(b, p, s, m))
+		return RS_CONTENT_KEEP_BOTH;
+	x->n_merged++;
+	return same_data(p, b) || same_data(s, b) ? RS_CONTENT_EQUAL : RS_CONTENT_MERGED;
+}
+
+static bool op_name_taken(void *ctx, uint64_t parent, const char *name, size_t name_len)
+{
+	const struct input *x = ctx;
+	char text[256];
+	const struct tm_link *l;
+
+	snprintf(text, sizeof(text), "%.*s", (int)name_len, name);
+	l = tm_child(x->p, parent, text);
+	for (size_t i = 0; l && i < x->in.n_links; i++)
+		if (x->in.links[i].id == l->id)
+			return false;
+	return l != NULL;
+}
+
+/* ---- carrying out */
+
+static void put_link(struct tm_tree *m, uint64_t id, uint64_t parent, const char *name, size_t len, uint64_t child)
+{
+	char text[256];
+
+	snprintf(text, sizeof(text), "%.*s", (int)len, name);
+	tm_add_link(m, id, parent, text, child);
+}
+
+static void carry_links(const struct input *x, const struct rs_result *r, struct tm_tree *m)
+{
+	for (size_t i = 0; i < r->n_links; i++) {
+		const struct rs_link_out *l = &r->links[i];
+
+		if (l->pos.present)
+			put_link(m, l->id, l->pos.parent, l->pos.name, l->pos.name_len, l->child);
+	}
+	for (uint32_t i = 0; i < x->p->n_links; i++) {
+		const struct tm_link *l = &x->p->links[i];
+		bool listed = false;
+
+		for (size_t k = 0; k < r->n_links && !listed; k++)
+			listed = r->links[k].id == l->id;
+		if (!listed)
+			put_link(m, l->id, l->parent, l->name, strlen(l->name), l->child);
+	}
+}
+
+static void carry_inode(struct input *x, struct tm_tree *m, uint64_t ino)
+{
+	const struct tm_inode *b = tm_inode(x->b, ino), *p = tm_inode(x->p, ino), *s = tm_inode(x->s, ino);
+	struct tm_inode *n;
+
+	if (tm_inode(m, ino) || (!p && !s))
+		return;
+	n = add_inode(m, p ? *p : *s);
+	if (!p || !s || !b)
+		return;
+	if (p->mode == b->mode)
+		n->mode = s->mode;
+	if (p->xattr == b->xattr)
+		n->xattr = s->xattr;
+	if (same_data(p, b)) {
+		n->n_data = s->n_data;
+		memcpy(n->data, s->data, sizeof(n->data));
+	}
+	for (uint32_t i = 0; i < x->n_merged; i++)
+		if (x->merged[i].ino == ino) {
+			n->n_data = x->merged[i].n_data;
+			memcpy(n->data, x->merged[i].data, sizeof(n->data));
+		}
+}
+
+static void carry_copies(struct input *x, const struct rs_result *r, struct tm_tree *m)
+{
+	for (size_t i = 0; i < r->n_copies; i++) {
+		const struct rs_copy *c = &r->copies[i];
+		struct tm_inode n = *tm_inode(x->s, c->ino);
+
+		n.ino = 5000 + i;
+		add_inode(m, n);
+		put_link(m, 5000 + i, c->parent, c->name, c->name_len, n.ino);
+	}
+}
+
+static void carry_attrs(struct input *x, const struct rs_result *r, struct tm_tree *m)
+{
+	for (size_t i = 0; i < r->n_attrs; i++) {
+		const struct rs_attr *a = &x->attrs[r->attrs[i].input];
+
+		if (r->attrs[i].keep_other)
+			tm_inode(m, a->ino)->xattr_kept = tm_inode(x->s, a->ino)->xattr;
+	}
+}
+
+static void carry_out(struct input *x, const struct rs_result *r, struct tm_tree *m)
+{
+	tm_init(m);
+	carry_links(x, r, m);
+	for (uint32_t i = 0; i < m->n_links; i++)
+		carry_inode(x, m, m->links[i].child);
+	carry_copies(x, r, m);
+	carry_attrs(x, r, m);
+}
+
+static void write_notes(const struct rs_result *r, char *notes, size_t size)
+{
+	size_t at = 0;
+
+	notes[0] = '\0';
+	for (size_t i = 0; i < r->n_notes && at < size; i++)
+		at += (size_t)snprintf(notes + at, size - at, "%s%s/%s", i ? " " : "", r->notes[i].kind,
+			r->notes[i].outcome);
+}
+
+int tm_merge(const struct tm_tree *b, const struct tm_tree *p, const struct tm_tree *s,
+	const struct tm_merge_opts *opts,
+	     struct tm_tree *m, char *notes, size_t notes_size)
+{
+	static struct input x;
+	struct rs_result r;
+	unsigned seed = opts->shuffle;
+	int rc;
+
+	x.in = (struct rs_input){ .root = TM_ROOT, .node_p = opts->node_p, .node_s = opts->node_s };
+	x.b = b;
+	x.p = p;
+	x.s = s;
+	x.n_attrs = x.n_merged = 0;
+	add_inodes(&x, b);
+	add_inodes(&x, p);
+	add_inodes(&x, s);
+	add_links(&x, b);
+	add_links(&x, p);
+	add_links(&x, s);
+	if (!opts->whole)
+		make_sparse(&x);
+	if (seed) {
+		shuffle(x.links, x.in.n_links, sizeof(x.links[0]), &seed);
+		shuffle(x.inodes, x.in.n_inodes, sizeof(x.inodes[0]), &seed);
+		shuffle(x.attrs, x.n_attrs, sizeof(x.attrs[0]), &seed);
+	}
+	x.in.links = x.links;
+	x.in.inodes = x.inodes;
+	x.in.attrs = x.attrs;
+	x.in.n_attrs = x.n_attrs;
+	x.in.ops = (struct rs_ops){ .ctx = &x, .same_file = op_same_file, .content = op_content,
+		.name_taken = op_name_taken };
+	rc = resolve(&x.in, &r);
+	if (rc < 0)
+		return rc;
+	carry_out(&x, &r, m);
+	if (notes)
+		write_notes(&r, notes, notes_size);
+	resolve_release(&r);
+	return 0;
+}
+
+/* ---- laws */
+
+const char *tm_invalid(const struct tm_tree *t)
+{
+	for (uint32_t i = 0; i < t->n_links; i++) {
+		const struct tm_link *l = &t->links[i];
+		const struct tm_inode *d = tm_inode(t, l->parent);
+
+		if (!d || d->type != S_IFDIR)
+			return "a link's parent is gone";
+		if (!tm_inode(t, l->child))
+			return "a link's child is gone";
+		for (uint32_t k = i + 1; k < t->n_links; k++) {
+			if (t->links[k].parent == l->parent && strcmp(t->links[k].name, l->name) == 0)
+				return "a name twice in one directory";
+			if (t->links[k].id == l->id)
+				return "a link twice";
+			if (t->links[k].child == l->child && tm_inode(t, l->child)->type == S_IFDIR)
+				return "a directory with two places";
+		}
+	}
+	for (uint32_t i = 0; i < t->n_inodes; i++) {
+		uint64_t d = t->inodes[i].ino;
+
+		for (uint32_t depth = 0; d != TM_ROOT; depth++) {
+			const struct tm_link *l = link_to(t, d);
+
+			if (!l)
+				return "an inode without a link";
+			if (depth > t->n_inodes)
+				return "a loop";
+			d = l->parent;
+		}
+	}
+	return NULL;
+}
+
+static bool has_token(const struct tm_tree *t, uint32_t token)
+{
+	for (uint32_t i = 0; i < t->n_inodes; i++) {
+		if (t->inodes[i].xattr == token || t->inodes[i].xattr_kept == token)
+			return true;
+		for (uint32_t k = 0; k < t->inodes[i].n_data; k++)
+			if (t->inodes[i].data[k] == token)
+				return true;
+	}
+	return false;
+}
+
+static bool has_at(const struct tm_tree *t, uint64_t ino, uint32_t k, uint32_t token)
+{
+	const struct tm_inode *n = tm_inode(t, ino);
+
+	return n && k < n->n_data && n->data[k] == token;
+}
+
+static bool lost_new(const struct tm_tree *b, const struct tm_tree *x, const struct tm_tree *m)
+{
+	for (uint32_t i = 0; i < x->n_inodes; i++) {
+		const struct tm_inode *n = &x->inodes[i];
+
+		if (n->xattr && !has_token(b, n->xattr) && !has_token(m, n->xattr))
+			return true;
+		for (uint32_t k = 0; k < n->n_data; k++)
+			if (!has_token(b, n->data[k]) && !has_token(m, n->data[k]))
+				return true;
+	}
+	return false;
+}
+
+const char *tm_loss(const struct tm_tree *b, const struct tm_tree *p, const struct tm_tree *s, const struct tm_tree *m)
+{
+	if (lost_new(b, p, m))
+		return "something the primary wrote is lost";
+	if (lost_new(b, s, m))
+		return "something the secondary wrote is lost";
+	for (uint32_t i = 0; i < b->n_inodes; i++) {
+		const struct tm_inode *n = &b->inodes[i];
+
+		for (uint32_t k = 0; k < n->n_data; k++)
+			if (has_at(p, n->ino, k, n->data[k]) && has_at(s, n->ino, k, n->data[k]) && !has_token(m,
+				n->data[k]))
+				return "something that nobody touched is lost";
+	}
+	return NULL;
+}
+
+/* Is this directory of y inside a directory that y moved and x deleted? */
+static bool in_moved(const struct tm_tree *b, const struct tm_tree *x, const struct tm_tree *y, uint64_t dir)
+{
+	while (dir != TM_ROOT) {
+		const struct tm_link *l = link_to(y, dir), *old = link_to(b, dir);
+
+		if (old && !tm_inode(x, dir) && (old->parent != l->parent || strcmp(old->name, l->name) != 0))
+			return true;
+		dir = l->parent;
+	}
+	return false;
+}
+
+/* Must n of y live although x deleted it? */
+static bool excused(const struct tm_tree *b, const struct tm_tree *x, const struct tm_tree *y, const struct tm_inode *n)
+{
+	for (uint32_t i = 0; i < y->n_links; i++) {
+		const struct tm_link *l = &y->links[i], *old = tm_link(b, l->id);
+
+		if (l->child != n->ino)
+			continue;
+		if (!old || old->parent != l->parent || strcmp(old->name, l->name) != 0 || in_moved(b, x, y, l->parent))
+			return true;
+	}
+	return changed_content(tm_inode(b, n->ino), n);
+}
+
+static const char *deleted(const struct tm_tree *b, const struct tm_tree *x, const struct tm_tree *y,
+	const struct tm_tree *m)
+{
+	for (uint32_t i = 0; i < b->n_inodes; i++) {
+		uint64_t ino = b->inodes[i].ino;
+		const struct tm_inode *n = tm_inode(y, ino);
+
+		if (tm_inode(x, ino) || !n || n->type == S_IFDIR)
+			continue;
+		if (tm_inode(m, ino) && !excused(b, x, y, n))
+			return "a deleted file is back though nobody changed it";
+		if (!tm_inode(m, ino) && excused(b, x, y, n))
+			return "a deleted file is gone though it was changed or moved elsewhere";
+	}
+	return NULL;
+}
+
+const char *tm_wrong_deletion(const struct tm_tree *b, const struct tm_tree *p, const struct tm_tree *s,
+	const struct tm_tree *m)
+{
+	const char *bad = deleted(b, p, s, m);
+
+	return bad ? bad : deleted(b, s, p, m);
+}
+
+static int inode_cmp(const void *a, const void *b)
+{
+	const struct tm_inode *x = a, *y = b;
+
+	return (x->ino > y->ino) - (x->ino < y->ino);
+}
+
+static int link_cmp(const void *a, const void *b)
+{
+	const struct tm_link *x = a, *y = b;
+
+	return (x->id > y->id) - (x->id < y->id);
+}
+
+bool tm_equal(const struct tm_tree *a, const struct tm_tree *b)
+{
+	static struct tm_tree x, y;
+
+	if (a->n_inodes != b->n_inodes || a->n_links != b->n_links)
+		return false;
+	x = *a;
+	y = *b;
+	qsort(x.inodes, x.n_inodes, sizeof(x.inodes[0]), inode_cmp);
+	qsort(y.inodes, y.n_inodes, sizeof(y.inodes[0]), inode_cmp);
+	qsort(x.links, x.n_links, sizeof(x.links[0]), link_cmp);
+	qsort(y.links, y.n_links, sizeof(y.links[0]), link_cmp);
+	for (uint32_t i = 0; i < x.n_inodes; i++) {
+		const struct tm_inode *p = &x.inodes[i], *q = &y.inodes[i];
+
+		if (p->ino != q->ino || p->type != q->type || p->mode != q->mode || p->xattr != q->xattr ||
+		    p->xattr_kept != q->xattr_kept || !same_data(p, q))
+			return false;
+	}
+	for (uint32_t i = 0; i < x.n_links; i++) {
+		const struct tm_link *p = &x.links[i], *q = &y.links[i];
+
+		if (p->id != q->id || p->parent != q->parent || p->child != q->child || strcmp(p->name, q->name) != 0)
+			return false;
+	}
+	return true;
+}
+
+static int data_cmp(const void *a, const void *b)
+{
+	const struct tm_inode *x = a, *y = b;
+
+	if (x->n_data != y->n_data)
+		return x->n_data < y->n_data ? -1 : 1;
+	return memcmp(x->data, y->data, x->n_data * sizeof(x->data[0]));
+}
+
+static uint32_t files_sorted(const struct tm_tree *t, struct tm_inode *out)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < t->n_inodes; i++)
+		if (t->inodes[i].type != S_IFDIR)
+			out[n++] = t->inodes[i];
+	qsort(out, n, sizeof(*out), data_cmp);
+	return n;
+}
+
+bool tm_same_contents(const struct tm_tree *a, const struct tm_tree *b)
+{
+	static struct tm_inode x[TM_INODES], y[TM_INODES];
+	uint32_t n = files_sorted(a, x);
+
+	if (files_sorted(b, y) != n)
+		return false;
+	for (uint32_t i = 0; i < n; i++)
+		if (!same_data(&x[i], &y[i]))
+			return false;
+	return true;
+}
+
+/* ---- for people */
+
+struct lines {
+	char *line[256];
+	size_t n;
+};
+
+static char *contents(const struct tm_inode *n)
+{
+	char *s = xstrdup(n->type == S_IFDIR ? "/" : n->type == S_IFLNK ? "->" : "=");
+
+	for (uint32_t i = 0; i < n->n_data; i++) {
+		uint32_t t = n->data[i];
+		char *more = t < 1000 ? xasprintf("%s%s%u", s, i ? "." : "", t) :
+			xasprintf("%s%s%c%u", s, i ? "." : "", t < 2000 ? 'x' : 'y', t % 1000);
+
+		free(s);
+		s = more;
+	}
+	return s;
+}
+
+/* path=contents of everything in it; a conflict name's suffix is shown as ~NODE. */
+static void list(const struct tm_tree *t, uint64_t dir, const char *prefix, struct lines *out)
+{
+	for (uint32_t i = 0; i < t->n_links; i++) {
+		const struct tm_link *l = &t->links[i];
+		const struct tm_inode *n = tm_inode(t, l->child);
+		char *tail, *path = xasprintf("%s%s", prefix, l->name), *what;
+		char *tag = strstr(path + strlen(prefix), ".conflict-");
+
+		if (l->parent != dir) {
+			free(path);
+			continue;
+		}
+		if (tag) {
+			tail = tag + strlen(".conflict-x-19700101-000000");
+			tag[0] = '~';
+			tag[1] = tag[strlen(".conflict-")];
+			memmove(tag + 2, tail, strlen(tail) + 1);
+		}
+		what = contents(n);
+		out->line[out->n++] = xasprintf("%s%s", path, what);
+		free(what);
+		if (n->type == S_IFDIR) {
+			what = xasprintf("%s/", path);
+			list(t, n->ino, what, out);
+			free(what);
+		}
+		free(path);
+	}
+}
+
+static int line_cmp(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static bool in_lines(const struct lines *x, const char *line, size_t len)
+{
+	for (size_t i = 0; i < x->n; i++)
+		if (strncmp(x->line[i], line, len) == 0 && (len == strlen(line) ? x->line[i][len] == '\0' : true))
+			return true;
+	return false;
+}
+
+void tm_diff(const struct tm_tree *base, const struct tm_tree *t, char *out, size_t size)
+{
+	struct lines old = { .n = 0 }, new = { .n = 0 };
+	size_t at = 0;
+
+	out[0] = '\0';
+	list(base, TM_ROOT, "", &old);
+	list(t, TM_ROOT, "", &new);
+	qsort(old.line, old.n, sizeof(old.line[0]), line_cmp);
+	qsort(new.line, new.n, sizeof(new.line[0]), line_cmp);
+	for (size_t i = 0; i < old.n && at < size; i++) {
+		size_t path = strcspn(old.line[i], "=>"); /* a directory's line ends in its slash */
+
+		if (old.line[i][path] != '\0')
+			path++;
+		if (!in_lines(&new, old.line[i], path))
+			at += (size_t)snprintf(out + at, size - at, "%s-%.*s", at ? " " : "",
+					       (int)(path - (old.line[i][path - 1] == '=')), old.line[i]);
+	}
+	for (size_t i = 0; i < new.n && at < size; i++)
+		if (!in_lines(&old, new.line[i], strlen(new.line[i])))
+			at += (size_t)snprintf(out + at, size - at, "%s%s", at ? " " : "", new.line[i]);
+	for (size_t i = 0; i < old.n; i++)
+		free(old.line[i]);
+	for (size_t i = 0; i < new.n; i++)
+		free(new.line[i]);
+}

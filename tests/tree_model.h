@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * tree_model: a filesystem small enough to try everything with. Inodes, links by id, contents as a row of tokens (each
+ * token is written once and never again, so that a lost one is seen). Builds the resolver's input from three trees,
+ * carries out its result, and checks the laws. Everything is by value in fixed arrays; one thread.
+ */
+#ifndef TWINFS_TESTS_TREE_MODEL_H
+#define TWINFS_TESTS_TREE_MODEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "sync/resolver.h"
+
+#define TM_INODES 48
+#define TM_LINKS 48
+#define TM_TOKENS 12
+#define TM_NAME 64
+#define TM_ROOT 1
+#define TM_OPS 2048
+
+struct tm_inode {
+	uint64_t ino;
+	uint32_t type, mode, xattr, xattr_kept;
+	uint32_t n_data, data[TM_TOKENS];
+};
+struct tm_link {
+	uint64_t id, parent, child;
+	char name[TM_NAME];
+};
+struct tm_tree {
+	struct tm_inode inodes[TM_INODES];
+	struct tm_link links[TM_LINKS];
+	uint32_t n_inodes, n_links;
+};
+struct tm_side { /* a tree and who works on it: new ids and tokens bear the side's number (1 or 2) */
+	struct tm_tree t;
+	uint32_t side, n;
+};
+
+enum tm_kind {
+	TM_CREATE, TM_MKDIR, TM_SYMLINK, TM_UNLINK, TM_RMTREE, TM_SAVE, TM_RENAME, TM_EXCHANGE, TM_WRITE, TM_APPEND,
+		TM_TRUNC, TM_LINK,
+	TM_CHMOD, TM_XATTR,
+};
+struct tm_op {
+	enum tm_kind kind;
+	uint64_t a, b;        /* inode or link, and directory or link, as the kind wants */
+	uint32_t k;           /* which token; CREATE: not 0: the content is this token */
+	char name[TM_NAME];
+};
+
+void tm_init(struct tm_tree *t);
+void tm_add(struct tm_tree *t, uint64_t ino, uint32_t type, uint64_t link, uint64_t parent, const char *name,
+	uint32_t n_tokens);
+void tm_add_link(struct tm_tree *t, uint64_t link, uint64_t parent, const char *name, uint64_t child);
+struct tm_inode *tm_inode(const struct tm_tree *t, uint64_t ino);
+struct tm_link *tm_link(const struct tm_tree *t, uint64_t id);
+struct tm_link *tm_child(const struct tm_tree *t, uint64_t dir, const char *name);
+bool tm_under(const struct tm_tree *t, uint64_t dir, uint64_t ancestor);
+void tm_apply(struct tm_side *s, const struct tm_op *op);
+/* Every operation possible in this state; names are taken from "a", "b", "f", "x". */
+uint32_t tm_ops(const struct tm_tree *t, struct tm_op ops[TM_OPS]);
+bool tm_equal(const struct tm_tree *a, const struct tm_tree *b);
+
+struct tm_merge_opts {
+	bool whole;       /* give the resolver the whole trees instead of what changed */
+	uint32_t shuffle; /* not 0: the order of the input */
+	const char *node_p, *node_s;
+};
+/* Resolve and carry out. notes may be NULL: "kind/outcome ..." in order. 0, or what the resolver said. */
+int tm_merge(const struct tm_tree *b, const struct tm_tree *p, const struct tm_tree *s,
+	const struct tm_merge_opts *opts,
+	     struct tm_tree *m, char *notes, size_t notes_size);
+
+/* NULL: fine; else what is wrong. */
+const char *tm_invalid(const struct tm_tree *t);
+const char *tm_loss(const struct tm_tree *b, const struct tm_tree *p, const struct tm_tree *s, const struct tm_tree *m);
+const char *tm_wrong_deletion(const struct tm_tree *b, const struct tm_tree *p, const struct tm_tree *s,
+	const struct tm_tree *m);
+bool tm_same_contents(const struct tm_tree *a, const struct tm_tree *b);
+/* What differs from the base, by path: "-path" gone, "path=contents" new or different. Sorted. */
+void tm_diff(const struct tm_tree *base, const struct tm_tree *t, char *out, size_t size);
+
+#endif
