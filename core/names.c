@@ -233,10 +233,11 @@ int names_unlink(struct volume *v, const struct dentry *d)
 	if (!rc)
 		rc = changes_touch_link(v, d->link, d->child, false, true);
 	if (!rc)
-		rc = tree_set_ctime(v, d->child, now);
-	if (!rc)
 		rc = tree_touch_dir(v, d->parent, now);
-	return rc ? rc : tree_reap(v, d->child);
+	if (!rc)
+		rc = tree_reap(v, d->child);
+	/* No row is left to be changed if that was the last of it. */
+	return rc ? rc : tree_set_ctime(v, d->child, now);
 }
 
 static int check_unlink(struct volume *v, uint64_t parent, const char *name, struct dentry *d)

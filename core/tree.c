@@ -147,24 +147,23 @@ static int count_moved_dir(struct volume *v, uint64_t from, uint64_t to)
 	return !rc && to ? inode_row_add_nlink(v->db, to, 1) : rc;
 }
 
-static int put_row(struct volume *v, struct dentry *d, uint64_t link, uint64_t parent, const char *name, size_t name_len,
-                   uint64_t child, enum origin origin)
+static void fill_place(struct volume *v, struct dentry *d, uint64_t parent, const char *name, size_t name_len,
+                       enum origin origin)
 {
-	d->link = link;
 	d->parent = parent;
-	d->child = child;
 	d->born = v->info.group_open;
 	d->origin = (uint8_t)origin;
 	d->name_len = (uint8_t)name_len;
 	memcpy(d->name, name, name_len);
 	d->name[name_len] = '\0';
-	return dentry_row_put(v->db, d);
 }
 
 static int link_insert(struct volume *v, struct dentry *d, bool dir)
 {
-	int rc = inode_row_add_nlink(v->db, d->child, dir ? 2 : 1);
+	int rc = dentry_row_insert(v->db, d);
 
+	if (!rc)
+		rc = inode_row_add_nlink(v->db, d->child, dir ? 2 : 1);
 	if (!rc && dir)
 		rc = inode_row_add_nlink(v->db, d->parent, 1);
 	if (!rc && volume_is_orphan(v, d->child)) {
@@ -175,12 +174,26 @@ static int link_insert(struct volume *v, struct dentry *d, bool dir)
 	return rc;
 }
 
+static int link_move(struct volume *v, struct dentry *d, uint64_t parent, const char *name, size_t name_len, bool dir,
+                     enum origin origin)
+{
+	uint64_t counted = counted_parent(d);
+	bool parent_changed = d->parent != parent;
+	int rc = archive_link(v, d);
+
+	if (d->parent != 0)
+		notice_entry(v, d->parent, d->name, d->name_len);
+	fill_place(v, d, parent, name, name_len, origin);
+	if (!rc)
+		rc = dentry_row_move(v->db, d, parent_changed);
+	return !rc && dir ? count_moved_dir(v, counted, parent) : rc;
+}
+
 int tree_link_put(struct volume *v, uint64_t link, uint64_t parent, const char *name, size_t name_len, uint64_t child,
                   enum origin origin)
 {
 	struct dentry d, other;
-	uint64_t from;
-	bool dir, exists;
+	bool dir;
 	int rc;
 
 	assert(parent != 0 && name_len >= 1 && name_len <= NAME_MAX_BYTES);
@@ -193,23 +206,18 @@ int tree_link_put(struct volume *v, uint64_t link, uint64_t parent, const char *
 	if (rc)
 		return rc;
 	rc = dentry_row_get(v->db, link, &d);
-	if (rc && rc != -ENOENT)
-		return rc;
-	exists = rc == 0;
-	if (exists && d.child != child)
-		return -EINVAL;
+	if ((rc && rc != -ENOENT) || (!rc && d.child != child))
+		return rc ? rc : -EINVAL;
 
 	group_mark(v);
-	from = exists ? counted_parent(&d) : 0;
-	rc = exists ? archive_link(v, &d) : 0;
-	if (exists && d.parent != 0)
-		notice_entry(v, d.parent, d.name, d.name_len);
-	if (!rc)
-		rc = put_row(v, &d, link, parent, name, name_len, child, origin);
-	if (!rc && !exists)
+	if (rc == -ENOENT) {
+		d.link = link;
+		d.child = child;
+		fill_place(v, &d, parent, name, name_len, origin);
 		rc = link_insert(v, &d, dir);
-	else if (!rc && dir)
-		rc = count_moved_dir(v, from, parent);
+	} else {
+		rc = link_move(v, &d, parent, name, name_len, dir, origin);
+	}
 	notice_entry(v, parent, name, name_len);
 	return rc;
 }
@@ -252,7 +260,8 @@ int tree_link_detach(struct volume *v, uint64_t link)
 	rc = archive_link(v, &d);
 	notice_entry(v, d.parent, d.name, d.name_len);
 	len = detached_name(name, link, d.parent);
-	return rc ? rc : put_row(v, &d, link, 0, name, len, d.child, (enum origin)d.origin);
+	fill_place(v, &d, 0, name, len, (enum origin)d.origin);
+	return rc ? rc : dentry_row_move(v->db, &d, true);
 }
 
 int tree_links_of(struct volume *v, uint64_t ino, tree_dentry_fn fn, void *ctx)

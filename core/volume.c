@@ -89,6 +89,17 @@ static int fill_tables(struct db *db, const char *volume_id, const char *node_na
 	return rc ? rc : state_row_put(db, &state);
 }
 
+/* Names and small files' attributes are nobody else's business; SQLite gives its other files the same mode. */
+static int make_private(const char *path, struct err *err)
+{
+	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return err_set(err, -errno, "cannot make %s: %s", path, strerror(errno));
+	close(fd);
+	return 0;
+}
+
 int volume_format(const char *dir, const char *volume_id, const char *node_name, unsigned slot, uint64_t size_bytes,
                   struct err *err)
 {
@@ -110,7 +121,9 @@ int volume_format(const char *dir, const char *volume_id, const char *node_name,
 	rc = data_store_format(dir, err);
 	if (rc)
 		goto out;
-	rc = db_open(path, DB_CREATE, &db, err);
+	rc = make_private(path, err);
+	if (!rc)
+		rc = db_open(path, DB_CREATE, &db, err);
 	if (rc)
 		goto out;
 	rc = db_begin(db);
@@ -329,10 +342,10 @@ static void count_pending(struct volume *v)
 		return;
 	if (i->role == ROLE_NONE || change_rows_totals(v->db, &t) != 0)
 		t = (struct change_totals){ 0 };
-	i->pending_entries = t.rows;
+	i->pending_entries = t.entries;
 	i->pending_bytes = t.range_bytes;
 	i->pending_oldest_ms = 0;
-	if (t.rows > 0 && group_row_time(v->db, t.oldest_grp, &i->pending_oldest_ms) != 0)
+	if (t.entries > 0 && group_row_time(v->db, t.oldest_grp, &i->pending_oldest_ms) != 0)
 		i->pending_oldest_ms = v->info.group_open ? v->group_opened_ms : clock_real_ms();
 	v->pending_stale = false;
 	v->pending_counted_ms = clock_mono_ms();

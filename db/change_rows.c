@@ -313,7 +313,10 @@ int change_rows_purge(struct db *db, uint64_t upto)
 		rc = DB_RUN(db, "DELETE FROM change_xattr WHERE grp <= ?1", upto);
 	if (!rc)
 		rc = DB_RUN(db, "DELETE FROM change_dentry WHERE grp <= ?1", upto);
-	return rc ? rc : DB_RUN(db, "DELETE FROM change_extent WHERE grp <= ?1", upto);
+	if (!rc)
+		rc = DB_RUN(db, "DELETE FROM change_extent WHERE grp <= ?1", upto);
+	/* A conflict row stays when the peer has it; only its mark as a change goes. */
+	return rc ? rc : DB_RUN(db, "UPDATE conflict SET grp = 0 WHERE grp > 0 AND grp <= ?1", upto);
 }
 
 int change_rows_any_after(struct db *db, uint64_t after)
@@ -355,8 +358,8 @@ int change_rows_enter_all(struct db *db, uint64_t grp, bool primary, uint64_t fi
 
 int change_rows_totals(struct db *db, struct change_totals *out)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT (SELECT count(*) FROM change_dentry) + (SELECT count(*) FROM change_xattr) +"
-	                              " (SELECT count(DISTINCT ino) FROM change_inode),"
+	sqlite3_stmt *s = db_stmt(db, "SELECT max((SELECT count(*) FROM change_dentry),"
+	                              " (SELECT count(DISTINCT ino) FROM change_inode)) + (SELECT count(*) FROM change_xattr),"
 	                              " (SELECT ifnull(sum(len), 0) FROM change_extent),"
 	                              " (SELECT min(g) FROM (SELECT min(grp) AS g FROM change_inode UNION ALL"
 	                              " SELECT min(grp) FROM change_dentry UNION ALL SELECT min(grp) FROM change_xattr))");
@@ -364,7 +367,7 @@ int change_rows_totals(struct db *db, struct change_totals *out)
 
 	if (rc != 1)
 		return rc < 0 ? rc : -EIO;
-	out->rows = db_col_u64(s, 0);
+	out->entries = db_col_u64(s, 0);
 	out->range_bytes = db_col_u64(s, 1);
 	out->oldest_grp = db_col_u64(s, 2);
 	db_done(s);

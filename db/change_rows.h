@@ -39,7 +39,8 @@ int change_rows_any_after(struct db *db, uint64_t after);  /* 1, 0 or negative *
 int change_rows_enter_all(struct db *db, uint64_t grp, bool primary, uint64_t first_own);
 
 struct change_totals {
-	uint64_t rows, range_bytes, oldest_grp; /* oldest_grp 0: no row */
+	uint64_t entries;     /* links or inodes, whichever is more (a new file is one of each), and xattrs; 0 only if there is no row */
+	uint64_t range_bytes, oldest_grp; /* oldest_grp 0: no row */
 };
 int change_rows_totals(struct db *db, struct change_totals *out); /* reads the whole change set */
 

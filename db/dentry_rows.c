@@ -52,13 +52,25 @@ int dentry_row_find(struct db *db, uint64_t parent, const char *name, size_t nam
 	return get_one(db, s, out);
 }
 
-int dentry_row_put(struct db *db, const struct dentry *d)
+int dentry_row_insert(struct db *db, const struct dentry *d)
 {
-	sqlite3_stmt *s = db_stmt(db, "INSERT INTO dentry(link, parent, child, born, origin, name) VALUES(?1,?2,?3,?4,?5,?6)"
-	                              " ON CONFLICT(link) DO UPDATE SET parent = ?2, child = ?3, born = ?4, origin = ?5, name = ?6");
+	sqlite3_stmt *s = db_stmt(db, "INSERT INTO dentry(link, parent, child, born, origin, name) VALUES(?1,?2,?3,?4,?5,?6)");
 
 	DB_BIND_INTS(s, 1, d->link, d->parent, d->child, d->born, d->origin);
 	db_bind_blob(s, 6, d->name, d->name_len);
+	return db_run(db, s);
+}
+
+int dentry_row_move(struct db *db, const struct dentry *d, bool parent_changed)
+{
+	sqlite3_stmt *s = parent_changed
+	                      ? db_stmt(db, "UPDATE dentry SET born = ?2, origin = ?3, name = ?4, parent = ?5 WHERE link = ?1")
+	                      : db_stmt(db, "UPDATE dentry SET born = ?2, origin = ?3, name = ?4 WHERE link = ?1");
+
+	DB_BIND_INTS(s, 1, d->link, d->born, d->origin);
+	db_bind_blob(s, 4, d->name, d->name_len);
+	if (parent_changed)
+		DB_BIND_INTS(s, 5, d->parent);
 	return db_run(db, s);
 }
 

@@ -10,8 +10,9 @@ typedef int (*dentry_row_fn)(void *ctx, const struct dentry *d); /* another valu
 
 int dentry_row_get(struct db *db, uint64_t link, struct dentry *out);
 int dentry_row_find(struct db *db, uint64_t parent, const char *name, size_t name_len, struct dentry *out);
-/* Insert or replace the row with this link id. */
-int dentry_row_put(struct db *db, const struct dentry *d);
+int dentry_row_insert(struct db *db, const struct dentry *d);
+/* Everything but the child, which a link keeps. parent_changed: leaves the parent's index alone if not. */
+int dentry_row_move(struct db *db, const struct dentry *d, bool parent_changed);
 int dentry_row_delete(struct db *db, uint64_t link);
 int dentry_row_archive(struct db *db, uint64_t link, uint64_t died);
 int dentry_row_forget(struct db *db, uint64_t upto);
