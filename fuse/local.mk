@@ -10,5 +10,4 @@ fuse_libfront_a_SOURCES = \
 check_PROGRAMS += tests/test_front
 TESTS += tests/test_front
 tests_test_front_SOURCES = tests/test_front.c
-tests_test_front_LDADD = fuse/libfront.a core/libcore.a db/libdb.a util/libutil.a $(UNIT_LIBS) \
-	$(FUSE_LIBS) $(SQLITE_LIBS) $(XXHASH_LIBS)
+tests_test_front_LDADD = fuse/libfront.a $(CORE_TEST_LIBS) $(FUSE_LIBS)
