@@ -151,6 +151,8 @@ int data_truncate(struct volume *v, uint64_t ino, uint64_t size_bytes, enum orig
 		return rc;
 	if (size_bytes > FILE_MAX_BYTES)
 		return -EFBIG;
+	if (size_bytes == in.size_bytes)
+		return 0; /* and whoever made the content last stays its author */
 	if (size_bytes < in.size_bytes) {
 		rc = data_zero_tail(v, ino, size_bytes, origin); /* the only part that can be refused: first */
 		if (!rc)

@@ -2,7 +2,7 @@
 # The data side of core: image, free map, extents, staging. Included by core/local.mk, after its own sources.
 core_libcore_a_SOURCES += \
 	core/blocks.c core/blocks.h \
-	core/data.c core/data.h core/data_private.h \
+	core/data.c core/data_private.h \
 	core/data_history.c \
 	core/data_store.c core/data_store.h \
 	core/file.c \
@@ -10,13 +10,11 @@ core_libcore_a_SOURCES += \
 	core/image.c core/image.h \
 	core/stage.c
 
-DATA_TEST_LIBS = core/libcore.a db/libdb.a util/libutil.a $(UNIT_LIBS) $(SQLITE_LIBS) $(XXHASH_LIBS)
-
 check_PROGRAMS += tests/test_freemap tests/test_data tests/test_stage
 TESTS += tests/test_freemap tests/test_data tests/test_stage
 tests_test_freemap_SOURCES = tests/test_freemap.c
-tests_test_freemap_LDADD = $(DATA_TEST_LIBS)
+tests_test_freemap_LDADD = $(CORE_TEST_LIBS)
 tests_test_data_SOURCES = tests/test_data.c tests/data_fixture.h
-tests_test_data_LDADD = $(DATA_TEST_LIBS)
+tests_test_data_LDADD = $(CORE_TEST_LIBS)
 tests_test_stage_SOURCES = tests/test_stage.c tests/data_fixture.h
-tests_test_stage_LDADD = $(DATA_TEST_LIBS)
+tests_test_stage_LDADD = $(CORE_TEST_LIBS)

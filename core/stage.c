@@ -74,6 +74,8 @@ static void *make_gap(void *array, size_t *n, size_t *cap, size_t at, size_t gap
 
 static void close_gap(void *array, size_t *n, size_t at, size_t gap, size_t size)
 {
+	if (gap == 0)
+		return;
 	memmove((char *)array + at * size, (char *)array + (at + gap) * size, (*n - at - gap) * size);
 	*n -= gap;
 }

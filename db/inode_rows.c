@@ -108,7 +108,8 @@ int inode_row_delete(struct db *db, uint64_t ino)
 
 int inode_row_life(struct db *db, uint64_t ino, uint64_t *born, enum origin *origin)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT born, origin FROM inode WHERE ino = ?1");
+	/* a version whose content came from the peer is one of the peer's: its size is the base of a merge */
+	sqlite3_stmt *s = db_stmt(db, "SELECT born, max(origin, corigin) FROM inode WHERE ino = ?1");
 	int rc;
 
 	DB_BIND_INTS(s, 1, ino);
