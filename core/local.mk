@@ -17,3 +17,12 @@ core_libcore_a_SOURCES = \
 CORE_TEST_LIBS = core/libcore.a db/libdb.a util/libutil.a $(SQLITE_LIBS) $(XXHASH_LIBS) $(UNIT_LIBS)
 
 include core/data.mk
+
+check_PROGRAMS += tests/test_volume tests/test_tree tests/test_changes
+TESTS += tests/test_volume tests/test_tree tests/test_changes
+tests_test_volume_SOURCES = tests/test_volume.c tests/volume_fixture.h
+tests_test_volume_LDADD = $(CORE_TEST_LIBS)
+tests_test_tree_SOURCES = tests/test_tree.c tests/volume_fixture.h
+tests_test_tree_LDADD = $(CORE_TEST_LIBS)
+tests_test_changes_SOURCES = tests/test_changes.c tests/volume_fixture.h
+tests_test_changes_LDADD = $(CORE_TEST_LIBS)

@@ -328,7 +328,7 @@ int tree_reap(struct volume *v, uint64_t ino)
 	if (map_get(&v->refs, ino, NULL))
 		return make_orphan(v, ino);
 	assert(!S_ISDIR(in.mode) || tree_is_empty_dir(v, ino) || db_failure(v->db, NULL));
-	if (in.born < v->info.group_open && history_wanted(v, in.born, (enum origin)in.origin))
+	if (in.born < v->info.group_open && history_wanted(v, in.born, in.origin || in.corigin ? ORIGIN_PEER : ORIGIN_LOCAL))
 		rc = inode_row_archive(v->db, ino, v->info.group_open);
 	if (!rc)
 		rc = inode_row_delete(v->db, ino);
