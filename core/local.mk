@@ -26,3 +26,4 @@ tests_test_tree_SOURCES = tests/test_tree.c tests/volume_fixture.h
 tests_test_tree_LDADD = $(CORE_TEST_LIBS)
 tests_test_changes_SOURCES = tests/test_changes.c tests/volume_fixture.h
 tests_test_changes_LDADD = $(CORE_TEST_LIBS)
+include core/merge3.mk
