@@ -20,6 +20,8 @@
 #define RETRY_FIRST_MS 200u
 #define RETRY_MAX_MS 5000u
 #define RETRY_PERSON_MS 30000u
+/* A peer that is paused is there: ask often enough that its resume is felt at once. */
+#define RETRY_PAUSED_MS 1000u
 /* A connection that lived this long was a good one: start with the short delay again. */
 #define GOOD_LIFE_MS 1000u
 /* Our dial wins over the peer's for this long; then it may be that ours cannot get through at all. */
@@ -200,7 +202,7 @@ static unsigned jitter(unsigned ms)
 	return ms + (unsigned)(random_u64() % (ms / 4 + 1));
 }
 
-static void schedule_retry(struct channel *c, int code)
+static void schedule_retry(struct channel *c, int code, long status)
 {
 	bool person = code == -EACCES || code == -EPERM || code == -ESTALE;
 	uint64_t now_ms = clock_mono_ms();
@@ -209,7 +211,7 @@ static void schedule_retry(struct channel *c, int code)
 		c->retry_ms = RETRY_FIRST_MS;
 	c->up_since_ms = 0;
 	c->retry_at_ms = now_ms + jitter(person ? RETRY_PERSON_MS : c->retry_ms);
-	c->retry_ms = MIN(2 * c->retry_ms, RETRY_MAX_MS);
+	c->retry_ms = MIN(2 * c->retry_ms, status == 503 ? RETRY_PAUSED_MS : RETRY_MAX_MS);
 }
 
 /* The connection or the attempt is over: nothing of it is left when this returns. */
@@ -235,7 +237,7 @@ static void went_down(struct channel *c, int code, long status, const char *text
 	c->st.status = status;
 	strcpy(c->st.text, copy);
 	pthread_mutex_unlock(&c->lock);
-	schedule_retry(c, code);
+	schedule_retry(c, code, status);
 	log_debug("link", "no connection: %s", copy);
 	event(c);
 }

@@ -405,7 +405,9 @@ static void say_why(const struct link *l, struct link_status *st)
 		}
 		break;
 	case LINK_DISCONNECTED:
-		if (l->last_error[0])
+		if (l->up && !l->closing)
+			snprintf(st->why, sizeof(st->why), "%s is reached; waiting for its hello", peer);
+		else if (l->last_error[0])
 			snprintf(st->why, sizeof(st->why), "%s", l->last_error);
 		else
 			snprintf(st->why, sizeof(st->why), l->dials ? "%s does not answer" : "%s has not connected yet", peer);

@@ -25,3 +25,15 @@ tests_test_link_LDADD = sync/libsync.a util/libutil.a $(CURL_LIBS) $(NGHTTP2_LIB
 	$(UNIT_LIBS)
 
 EXTRA_DIST += tests/fuzz_record.c
+
+# Needs clang; FUZZ_SECONDS=3600 for a long run. The corpus stays in the build folder.
+FUZZ_CC = clang
+FUZZ_SECONDS = 60
+.PHONY: fuzz
+fuzz:
+	$(MKDIR_P) tests/fuzz-corpus
+	$(FUZZ_CC) -g -O1 -std=gnu11 $(AM_CPPFLAGS) $(CPPFLAGS) -pthread -fsanitize=fuzzer,address,undefined -o tests/fuzz_record \
+		$(addprefix $(top_srcdir)/,tests/fuzz_record.c sync/record.c util/buf.c util/err.c util/log.c util/util.c) \
+		$(XXHASH_LIBS) $(ZSTD_LIBS)
+	tests/fuzz_record -max_total_time=$(FUZZ_SECONDS) -max_len=8192 tests/fuzz-corpus
+MOSTLYCLEANFILES += tests/fuzz_record
