@@ -12,9 +12,10 @@
 /* ---- views ---- */
 
 /*
- * The peer's view at s, block by block, is what its own writes and ours up to s left there. Painting in the order of time: a version
- * counts if the peer made it or if it was born by s, unless it was gone by s; where the peer ended a version, it left a hole
- * until its own next version. Versions that we ended after s still count: the peer has not seen that.
+ * The peer's view at s, block by block, is what its own writes and ours up to s left there. Painting in the order of
+ * time: a version counts if the peer made it or if it was born by s, unless it was gone by s; where the peer ended a
+ * version, it left a hole until its own next version. Versions that we ended after s still count: the peer has not
+ * seen that.
  */
 struct stroke {
 	uint64_t when;
@@ -135,7 +136,8 @@ static int fetch_run(struct image *im, const struct block_ref *refs, size_t n, u
 	return rc;
 }
 
-int blocks_fetch(struct image *im, const struct block_ref *refs, size_t skip_bytes, void *buf, size_t len_bytes, size_t *bad)
+int blocks_fetch(struct image *im, const struct block_ref *refs, size_t skip_bytes, void *buf, size_t len_bytes,
+                 size_t *bad)
 {
 	size_t i = skip_bytes >> BLOCK_SHIFT, skip = skip_bytes & (BLOCK_BYTES - 1);
 	uint8_t *p = buf;
@@ -306,8 +308,8 @@ static int put_runs(struct volume *v, uint64_t ino, struct extent *row, uint64_t
 	return rc ? rc : extent_rows_put(v->db, ino, row);
 }
 
-int blocks_replace(struct volume *v, uint64_t ino, uint64_t first, uint64_t n, const struct block_run *runs, size_t n_runs,
-                   const uint64_t *sums, enum origin origin, const struct extent_list *rows)
+int blocks_replace(struct volume *v, uint64_t ino, uint64_t first, uint64_t n, const struct block_run *runs,
+                   size_t n_runs, const uint64_t *sums, enum origin origin, const struct extent_list *rows)
 {
 	struct extent_list own = EXTENT_LIST_INIT;
 	struct extent row;
@@ -356,7 +358,8 @@ static int mark_killed(struct volume *v, uint64_t ino, const struct extent *e, u
 	return rc;
 }
 
-/* The peer made a hole. Versions that we had ended already, unknown to it, end for it now; no row of its own says so. */
+/* The peer made a hole. Versions that we had ended already, unknown to it, end for it now; no row of its own says
+ * so. */
 static int drop_for_peer(struct volume *v, uint64_t ino, uint64_t first, uint64_t end)
 {
 	int rc;
@@ -422,8 +425,8 @@ struct segment {
 	size_t n_runs;
 };
 
-static size_t make_segments(struct volume *v, const struct extent_list *rows, uint64_t first, size_t n, enum origin origin,
-                            struct segment *segs)
+static size_t make_segments(struct volume *v, const struct extent_list *rows, uint64_t first, size_t n,
+                            enum origin origin, struct segment *segs)
 {
 	size_t count = 0;
 
@@ -461,7 +464,8 @@ static int write_runs(struct image *im, const struct block_run *runs, size_t n_r
 	return rc;
 }
 
-static int write_in_place(struct volume *v, uint64_t ino, const struct segment *s, const uint8_t *data, const uint64_t *sums)
+static int write_in_place(struct volume *v, uint64_t ino, const struct segment *s, const uint8_t *data,
+                          const uint64_t *sums)
 {
 	uint64_t at = s->first - s->own->off;
 	int rc = image_write(v->data->image, s->own->phys + at, 0, data, s->n << BLOCK_SHIFT);

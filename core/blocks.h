@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * blocks: whole blocks of files: from file blocks to image blocks (in any view), reading with verification, and the one way in
- * which new blocks take the place of old ones. Private to core/: data.c, stage.c and file.c stand on it.
+ * blocks: whole blocks of files: from file blocks to image blocks (in any view), reading with verification, and the
+ * one way in which new blocks take the place of old ones. Private to core/: data.c, stage.c and file.c stand on it.
  *
- * The volume's lock is held by the caller, except for blocks_fetch. Functions that change want an open group. When one fails, nothing
- * was changed, unless a statement of the database failed (db.h: then the group cannot be committed any more).
+ * The volume's lock is held by the caller, except for blocks_fetch. Functions that change want an open group. When one
+ * fails, nothing was changed, unless a statement of the database failed (db.h: then the group cannot be committed any
+ * more).
  */
 #ifndef TWINFS_CORE_BLOCKS_H
 #define TWINFS_CORE_BLOCKS_H
@@ -24,13 +25,16 @@ struct block_ref {
 
 /* Blocks [first, first + n) of ino in the view, n <= STEP_BLOCKS + 1. */
 int blocks_map(struct volume *v, uint64_t ino, struct view view, uint64_t first, size_t n, struct block_ref *refs);
-/* Which row each block is taken from: pick[i] indexes rows, -1 is a hole. rows: current ones (died 0) first, then old ones. */
+/* Which row each block is taken from: pick[i] indexes rows, -1 is a hole. rows: current ones (died 0) first, then
+ * old ones. */
 int blocks_pick(struct volume *v, uint64_t ino, struct view view, uint64_t first, size_t n, struct extent_list *rows,
                 int32_t *pick);
 
-/* Read [skip, skip + len) of the bytes of these blocks, verified. Without the lock: -EBADMSG may mean that a block was rewritten
- * or reused meanwhile, so map and fetch once more under it. bad (may be NULL): index of the block that failed. */
-int blocks_fetch(struct image *im, const struct block_ref *refs, size_t skip_bytes, void *buf, size_t len_bytes, size_t *bad);
+/* Read [skip, skip + len) of the bytes of these blocks, verified. Without the lock: -EBADMSG may mean that a block
+ * was rewritten or reused meanwhile, so map and fetch once more under it. bad (may be NULL): index of the block that
+ * failed. */
+int blocks_fetch(struct image *im, const struct block_ref *refs, size_t skip_bytes, void *buf, size_t len_bytes,
+                 size_t *bad);
 /* One block of ino, for read-modify-write. -EIO (logged) if it is damaged. */
 int blocks_read_one(struct volume *v, uint64_t ino, struct view view, uint64_t block, void *buf);
 void blocks_complain(uint64_t ino, uint64_t block);
@@ -38,8 +42,8 @@ void blocks_complain(uint64_t ino, uint64_t block);
 /* Put held blocks (written already, sums given one a block, len in all = n) in place of [first, first + n); they
  * are born by it, even if it fails (which only the database can make it do).
  * rows: what extent_rows_list gave for [first - 1, first + n), or NULL: looked up here. */
-int blocks_replace(struct volume *v, uint64_t ino, uint64_t first, uint64_t n, const struct block_run *runs, size_t n_runs,
-                   const uint64_t *sums, enum origin origin, const struct extent_list *rows);
+int blocks_replace(struct volume *v, uint64_t ino, uint64_t first, uint64_t n, const struct block_run *runs,
+                   size_t n_runs, const uint64_t *sums, enum origin origin, const struct extent_list *rows);
 /* Write whole blocks, n <= STEP_BLOCKS: in place where the open group made them, else to new blocks. -ENOSPC, -EIO. */
 int blocks_write(struct volume *v, uint64_t ino, uint64_t first, size_t n, const uint8_t *data, enum origin origin,
                  enum space space);

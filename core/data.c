@@ -80,7 +80,8 @@ static int write_step(struct volume *v, uint64_t ino, const uint8_t *buf, size_t
 	return rc;
 }
 
-int data_write_inode(struct volume *v, struct inode *in, const void *buf, size_t len_bytes, uint64_t off, enum origin origin)
+int data_write_inode(struct volume *v, struct inode *in, const void *buf, size_t len_bytes, uint64_t off,
+                     enum origin origin)
 {
 	const uint8_t *p = buf;
 	int rc;
@@ -215,7 +216,8 @@ static int next_row(struct volume *v, uint64_t ino, struct view view, uint64_t f
 }
 
 /* First block >= from, below end, that is a hole (or is not): 1 and *block. 0: none. */
-static int seek_in_view(struct volume *v, uint64_t ino, struct view view, uint64_t from, uint64_t end, bool hole, uint64_t *block)
+static int seek_in_view(struct volume *v, uint64_t ino, struct view view, uint64_t from, uint64_t end, bool hole,
+                        uint64_t *block)
 {
 	struct block_ref refs[STEP_BLOCKS];
 	int rc;

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * data: the bytes of files, as extents on the image. Rules as core/tree.h (lock held, open group to write).
- * A block that a committed group can see is never overwritten: a write to a block born in the open group goes in place, otherwise
- * to new blocks. Freed blocks are reused only after the commit that dropped them. Holes have no extent and read as zeros.
- * Bytes past the end of file within the last block are zero in the image (so that growing needs no clean-up).
+ * data: the bytes of files, as extents on the image. Rules as core/tree.h (lock held, open group to write). A block
+ * that a committed group can see is never overwritten: a write to a block born in the open group goes in place,
+ * otherwise to new blocks. Freed blocks are reused only after the commit that dropped them. Holes have no extent and
+ * read as zeros. Bytes past the end of file within the last block are zero in the image (so that growing needs no
+ * clean-up).
  */
 #ifndef TWINFS_CORE_DATA_H
 #define TWINFS_CORE_DATA_H
 
 #include "core/tree.h"
 
-/* Reads exactly len_bytes; zeros in holes and beyond the view's end of file. -EIO on checksum mismatch. Does I/O under the lock. */
+/* Reads exactly len_bytes; zeros in holes and beyond the view's end of file. -EIO on checksum mismatch. Does I/O
+ * under the lock. */
 int data_read(struct volume *v, uint64_t ino, struct view view, void *buf, size_t len_bytes, uint64_t off);
 /* Writes and grows the inode's size if needed (row updated: size, cborn, corigin; times are the caller's). */
 int data_write(struct volume *v, uint64_t ino, const void *buf, size_t len_bytes, uint64_t off, enum origin origin);
@@ -18,23 +20,27 @@ int data_write(struct volume *v, uint64_t ino, const void *buf, size_t len_bytes
 int data_truncate(struct volume *v, uint64_t ino, uint64_t size_bytes, enum origin origin);
 /* Make a range a hole (whole blocks dropped, edges zeroed). Size unchanged. */
 int data_punch(struct volume *v, uint64_t ino, uint64_t off, uint64_t len_bytes, enum origin origin);
-/* First data (or hole) at or after off in the view: offset, or -ENXIO when there is none before the end of file (hole: the end counts). */
+/* First data (or hole) at or after off in the view: offset, or -ENXIO when there is none before the end of file
+ * (hole: the end counts). */
 int64_t data_seek(struct volume *v, uint64_t ino, struct view view, uint64_t off, bool hole);
 
 /*
- * Staging: bytes of a shipment are put on the image while it arrives, without a group and outside the lock's long holds, and become
- * part of files in one step later. A `stage` belongs to one thread. Staged blocks are free again after a crash.
+ * Staging: bytes of a shipment are put on the image while it arrives, without a group and outside the lock's long
+ * holds, and become part of files in one step later. A `stage` belongs to one thread. Staged blocks are free again
+ * after a crash.
  */
 struct stage;
 struct stage *stage_new(struct volume *v);
-/* Any order, any size; later pieces win where they overlap. off and len as in the file. Takes the lock itself, briefly: call WITHOUT it.
- * hole: the range is a hole (buf NULL). -ENOSPC, -EIO. */
+/* Any order, any size; later pieces win where they overlap. off and len as in the file. Takes the lock itself,
+ * briefly: call WITHOUT it. hole: the range is a hole (buf NULL). -ENOSPC, -EIO. */
 int stage_put(struct stage *s, uint64_t ino, uint64_t off, const void *buf, size_t len_bytes);
 int stage_put_hole(struct stage *s, uint64_t ino, uint64_t off, uint64_t len_bytes);
-/* fdatasync of what was staged (call without the lock, before apply_begin), so that the apply's commit has little left to flush. */
+/* fdatasync of what was staged (call without the lock, before apply_begin), so that the apply's commit has little
+ * left to flush. */
 int stage_sync(struct stage *s);
-/* Lock held, group open: make everything staged for src_ino part of dst_ino (usually the same). Whole blocks are adopted without
- * copying, edges are merged. Grows the size if needed. May be called once for an ino. 0 if nothing is staged for it. */
+/* Lock held, group open: make everything staged for src_ino part of dst_ino (usually the same). Whole blocks are
+ * adopted without copying, edges are merged. Grows the size if needed. May be called once for an ino. 0 if nothing
+ * is staged for it. */
 int stage_adopt(struct stage *s, uint64_t src_ino, uint64_t dst_ino, enum origin origin);
 /* Read staged bytes over a base already in buf: overlays the pieces of ino that fall into [off, off+len). Lock held. */
 int stage_overlay(struct stage *s, uint64_t ino, void *buf, size_t len_bytes, uint64_t off);

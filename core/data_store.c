@@ -16,7 +16,8 @@
 #define HOST_RESERVE_BYTES (UINT64_C(32) << 20)
 /* Entries of the st_blocks cache; 1 MiB of memory. It is emptied when full. */
 #define INODE_BLOCKS_MAX 32768u
-/* One punch holds its blocks back from being allocated: at most so many at a time, and a small share of what is free. */
+/* One punch holds its blocks back from being allocated: at most so many at a time, and a small share of what is
+ * free. */
 #define PUNCH_MAX_BLOCKS 65536u
 #define PUNCH_SHARE 16u
 
@@ -52,8 +53,8 @@ static int rebuild(struct volume *v, struct err *err)
 	if (!rc)
 		rc = extent_rows_each_run(v->db, true, claim_run, &c);
 	if (rc == -EUCLEAN)
-		return err_set(err, rc, "the store %s is damaged: blocks of the image are missing or have two owners; restore it from "
-		               "the peer", v->dir);
+		return err_set(err, rc, "the store %s is damaged: blocks of the image are missing or have two owners; "
+		               "restore it from the peer", v->dir);
 	if (rc)
 		return err_set(err, rc, "cannot read the extents of the store %s", v->dir);
 	d->old_blocks = d->old_blocks_committed = c.total;
@@ -230,15 +231,41 @@ static void moves_forget(struct data_store *d)
 	}
 }
 
+static int move_cmp(const void *a, const void *b)
+{
+	const struct group_move *x = a, *y = b;
+
+	return x->phys < y->phys ? -1 : x->phys > y->phys;
+}
+
+/* The freed runs among the moves, joined where they meet: a file that was written in pieces is still given back in
+ * one. */
+static size_t freed_runs(struct data_store *d)
+{
+	size_t n = 0, joined = 0;
+
+	for (size_t i = 0; i < d->n_moves; i++)
+		if (!d->moves[i].born)
+			d->moves[n++] = d->moves[i];
+	if (n > 1)
+		qsort(d->moves, n, sizeof(*d->moves), move_cmp);
+	for (size_t i = 0; i < n; i++) {
+		if (joined && d->moves[joined - 1].phys + d->moves[joined - 1].len == d->moves[i].phys)
+			d->moves[joined - 1].len += d->moves[i].len;
+		else
+			d->moves[joined++] = d->moves[i];
+	}
+	return joined;
+}
+
 void data_store_committed(struct volume *v)
 {
 	struct data_store *d = v->data;
+	size_t n = freed_runs(d);
 
-	for (size_t i = 0; i < d->n_moves; i++) {
+	for (size_t i = 0; i < n; i++) {
 		const struct group_move *m = &d->moves[i];
 
-		if (m->born)
-			continue;
 		freemap_release(d->map, m->phys, m->len);
 		if (m->len >= PUNCH_MIN_BLOCKS && d->n_punch < PUNCH_QUEUE_MAX)
 			d->punch[d->n_punch++] = (struct block_run){ m->phys, m->len };
@@ -279,8 +306,8 @@ static bool punch_take(struct data_store *d, struct block_run *out)
 }
 
 /*
- * One run a call, on the back of a flush, which waits for the disk anyway. The punch itself (milliseconds) is done without the
- * lock; whoever holds it (perhaps our caller) is not waited for: there will be another flush.
+ * One run a call, on the back of a flush, which waits for the disk anyway. The punch itself (milliseconds) is done
+ * without the lock; whoever holds it (perhaps our caller) is not waited for: there will be another flush.
  */
 static void punch_one(struct volume *v)
 {

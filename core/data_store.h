@@ -26,7 +26,8 @@ struct block_run {
 	uint64_t phys, len;
 };
 
-/* Freed runs of this length and more are given back to the host (shorter ones cost more time than they are worth: 75 us a punch). */
+/* Freed runs of this length and more are given back to the host (shorter ones cost more time than they are worth: 75
+ * us a punch). */
 #define PUNCH_MIN_BLOCKS 256u
 /* Runs that wait for being punched; more are forgotten (they stay allocated on the host until reused). */
 #define PUNCH_QUEUE_MAX 1024u
@@ -52,7 +53,8 @@ enum space { SPACE_ORDINARY, SPACE_RESERVE };
 
 /* Is there room for so many more blocks? 0 or -ENOSPC. */
 int store_room(struct volume *v, uint64_t blocks, enum space space);
-/* n blocks in as few runs as can be had: held. runs: room for n of them. goal, window: freemap_alloc. -ENOSPC: nothing is held. */
+/* n blocks in as few runs as can be had: held. runs: room for n of them. goal, window: freemap_alloc. -ENOSPC:
+ * nothing is held. */
 int store_alloc(struct volume *v, uint64_t n, uint64_t goal, uint64_t window, enum space space, struct block_run *runs,
                 size_t *n_runs);
 void store_release(struct volume *v, const struct block_run *runs, size_t n_runs);

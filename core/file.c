@@ -13,7 +13,8 @@
 #include <unistd.h>
 
 #define IN_BLOCK(off) ((size_t)((off) & (BLOCK_BYTES - 1)))
-/* From this length on the image is written outside the lock; below it taking the lock twice costs more than it gives. */
+/* From this length on the image is written outside the lock; below it taking the lock twice costs more than it
+ * gives. */
 #define BIG_WRITE_BYTES (64u << 10)
 #define CAPABILITY_XATTR "security.capability"
 
@@ -28,8 +29,8 @@ static int file_get(struct volume *v, uint64_t ino, struct inode *in)
 
 /* ---- read ---- */
 
-/* Up to STEP_BYTES. A block may be rewritten or reused between the map and the read: what does not match is read again under
- * the lock, where nothing moves; only then it is damage. */
+/* Up to STEP_BYTES. A block may be rewritten or reused between the map and the read: what does not match is read
+ * again under the lock, where nothing moves; only then it is damage. */
 static ssize_t read_step(struct volume *v, uint64_t ino, uint8_t *buf, size_t len, uint64_t off)
 {
 	struct block_ref refs[STEP_BLOCKS + 1];

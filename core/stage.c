@@ -5,9 +5,10 @@
  * Each block of a staged file is in exactly one state:
  *   none     nothing is staged for it
  *   whole    in a run: a held block of the image with its checksum, or (phys 0) a hole
- *   partial  some byte ranges of it are known ("parts"); what lies between them is the file's own at the time of adoption
- * Bytes of parts are packed one after the other into a log: blocks of the image too, but for the last LOG_TAIL_BYTES, which are still in
- * memory. So memory is bounded by 32 bytes a part and 8 a block, whatever the size of the shipment.
+ *   partial  some byte ranges of it are known ("parts"); what lies between them is the file's own at the time of
+ *   adoption
+ * Bytes of parts are packed one after the other into a log: blocks of the image too, but for the last LOG_TAIL_BYTES,
+ * which are still in memory. So memory is bounded by 32 bytes a part and 8 a block, whatever the size of the shipment.
  *
  * The blocks are held (core/data_store.h) until stage_adopt makes them born, or stage_free gives them back.
  */
@@ -293,7 +294,8 @@ static int put_whole(struct stage *s, struct stage_file *f, uint64_t first, size
 }
 
 /* Bytes for a block that is whole already. */
-static int put_into_run(struct stage *s, struct stage_file *f, struct stage_run *r, uint64_t off, const uint8_t *buf, size_t len)
+static int put_into_run(struct stage *s, struct stage_file *f, struct stage_run *r, uint64_t off, const uint8_t *buf,
+                        size_t len)
 {
 	uint64_t block = off >> BLOCK_SHIFT, at = block - r->off;
 	uint8_t data[BLOCK_BYTES];

@@ -51,8 +51,8 @@ static int row_read(sqlite3_stmt *s, uint64_t ino, bool old, struct extent *e)
 	e->died = old ? db_col_u64(s, 6) : 0;
 	e->origin = flags & ORIGIN_BIT;
 	e->killed_by_peer = flags & KILLED_BY_PEER_BIT;
-	if (len == 0 || len > EXTENT_MAX_BLOCKS || e->off >= EXTENT_BLOCK_LIMIT || e->phys == 0 || e->phys >= EXTENT_BLOCK_LIMIT ||
-	    (size_t)sqlite3_column_bytes(s, 5) != len * sizeof(e->sums[0]) || !sums) {
+	if (len == 0 || len > EXTENT_MAX_BLOCKS || e->off >= EXTENT_BLOCK_LIMIT || e->phys == 0 ||
+	    e->phys >= EXTENT_BLOCK_LIMIT || !sums || (size_t)sqlite3_column_bytes(s, 5) != len * sizeof(e->sums[0])) {
 		log_error("the store's database is damaged: impossible extent of inode %llu at block %llu; restore it from the peer",
 		          (unsigned long long)ino, (unsigned long long)e->off);
 		return -EUCLEAN;
@@ -65,7 +65,8 @@ static int row_read(sqlite3_stmt *s, uint64_t ino, bool old, struct extent *e)
 static int list_from(struct db *db, sqlite3_stmt *s, uint64_t ino, uint64_t first, uint64_t end, bool old,
                      struct extent_list *out)
 {
-	uint64_t below = first >= EXTENT_MAX_BLOCKS ? first - EXTENT_MAX_BLOCKS + 1 : 0; /* where a row that reaches first may start */
+	/* where a row that reaches first may start */
+	uint64_t below = first >= EXTENT_MAX_BLOCKS ? first - EXTENT_MAX_BLOCKS + 1 : 0;
 	int rc;
 
 	DB_BIND_INTS(s, 1, ino, below, end);
@@ -120,7 +121,8 @@ int extent_rows_next(struct db *db, uint64_t ino, uint64_t from, bool old, uint6
 
 int extent_rows_gap(struct db *db, uint64_t ino, uint64_t from, uint64_t *block)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT off, off + len FROM extent WHERE ino = ? AND off >= ? AND off + len > ? ORDER BY off");
+	sqlite3_stmt *s = db_stmt(db, "SELECT off, off + len FROM extent"
+	                              " WHERE ino = ? AND off >= ? AND off + len > ? ORDER BY off");
 	int rc;
 
 	DB_BIND_INTS(s, 1, ino, from >= EXTENT_MAX_BLOCKS ? from - EXTENT_MAX_BLOCKS + 1 : 0, from);
@@ -199,8 +201,9 @@ static int each_run(struct db *db, sqlite3_stmt *s, extent_run_fn fn, void *ctx)
 
 int extent_rows_each_run(struct db *db, bool old, extent_run_fn fn, void *ctx)
 {
-	return each_run(db, old ? db_stmt(db, "SELECT phys, len FROM old_extent") : db_stmt(db, "SELECT phys, len FROM extent"),
-	                fn, ctx);
+	sqlite3_stmt *s = old ? db_stmt(db, "SELECT phys, len FROM old_extent") : db_stmt(db, "SELECT phys, len FROM extent");
+
+	return each_run(db, s, fn, ctx);
 }
 
 int extent_rows_purge(struct db *db, uint64_t upto, extent_run_fn fn, void *ctx)

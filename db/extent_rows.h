@@ -2,14 +2,15 @@
 /*
  * extent_rows: the tables extent and old_extent as typed rows.
  *
- * A row maps `len` blocks of a file from block `off` on to the image's blocks from `phys` on, with a checksum a block. A row has at
- * most EXTENT_MAX_BLOCKS blocks: with 64 a row is about 550 bytes, fits into the leaf of a 4 KiB page without an overflow
- * page, and splitting it (which every small overwrite does) stays cheap.
- * Rows of one inode in `extent` never overlap. A block of the image belongs to exactly one row of both tables together.
+ * A row maps `len` blocks of a file from block `off` on to the image's blocks from `phys` on, with a checksum a block.
+ * A row has at most EXTENT_MAX_BLOCKS blocks: with 64 a row is about 550 bytes, fits into the leaf of a 4 KiB page
+ * without an overflow page, and splitting it (which every small overwrite does) stays cheap. Rows of one inode in
+ * `extent` never overlap. A block of the image belongs to exactly one row of both tables together.
  *
  * In old_extent `origin` carries one bit more than in extent: whether the peer was the one who superseded the version.
  *
- * Errors as db.h; -EUCLEAN (latched by the caller's reaction only) for a row that cannot be: it came from a damaged database.
+ * Errors as db.h; -EUCLEAN (latched by the caller's reaction only) for a row that cannot be: it came from a damaged
+ * database.
  */
 #ifndef TWINFS_DB_EXTENT_ROWS_H
 #define TWINFS_DB_EXTENT_ROWS_H
@@ -48,7 +49,8 @@ int extent_rows_next(struct db *db, uint64_t ino, uint64_t from, bool old, uint6
 /* The lowest block >= from that no row of ino maps. */
 int extent_rows_gap(struct db *db, uint64_t ino, uint64_t from, uint64_t *block);
 
-int extent_rows_put(struct db *db, uint64_t ino, const struct extent *e); /* inserts, or replaces the row that starts at e->off */
+/* inserts, or replaces the row that starts at e->off */
+int extent_rows_put(struct db *db, uint64_t ino, const struct extent *e);
 int extent_rows_del(struct db *db, uint64_t ino, uint64_t off);
 int extent_rows_put_old(struct db *db, uint64_t ino, const struct extent *e);
 int extent_rows_del_old(struct db *db, uint64_t ino, const struct extent *e);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * data_fixture: a store in a folder of its own, files with a plain model in memory beside them, and the check that every block of
- * the image has exactly one owner. For the tests of core's data side; all of it aborts the test on failure.
+ * data_fixture: a store in a folder of its own, files with a plain model in memory beside them, and the check that
+ * every block of the image has exactly one owner. For the tests of core's data side; all of it aborts the test on
+ * failure.
  */
 #ifndef TWINFS_TESTS_DATA_FIXTURE_H
 #define TWINFS_TESTS_DATA_FIXTURE_H
@@ -37,7 +38,9 @@ static inline void store_make(struct store *s, uint64_t size_bytes)
 	const char *base = getenv("TMPDIR");
 	struct err err = ERR_INIT;
 
-	snprintf(s->dir, sizeof(s->dir), "%s/twinfs-data-XXXXXX", base ? base : access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm");
+	if (!base)
+		base = access("/dev/shm", W_OK) ? "/tmp" : "/dev/shm";
+	snprintf(s->dir, sizeof(s->dir), "%s/twinfs-data-XXXXXX", base);
 	ck_assert_ptr_nonnull(mkdtemp(s->dir));
 	ck_assert_msg(volume_format(s->dir, VOLUME_ID, "a", 1, size_bytes, &err) == 0, "%s", err_text(&err));
 	store_reopen(s);

@@ -241,8 +241,8 @@ START_TEST(a_paired_volume_matches_a_model_now_and_at_old_groups)
 END_TEST
 
 /*
- * The peer writes whole blocks through apply, we write anything in between; its view at s is what was there at s and its own
- * writes since.
+ * The peer writes whole blocks through apply, we write anything in between; its view at s is what was there at s and
+ * its own writes since.
  */
 START_TEST(the_peers_view_has_its_own_writes_and_ours_up_to_s)
 {

@@ -91,7 +91,8 @@ static void check_ranges(struct stage *s, uint64_t ino, const struct staged *m)
 	model_free(&mark);
 }
 
-static void check_overlay(struct stage *s, uint64_t ino, const struct model *base, const struct staged *m, uint64_t *seed)
+static void check_overlay(struct stage *s, uint64_t ino, const struct model *base, const struct staged *m,
+                          uint64_t *seed)
 {
 	struct model want = model_copy(base);
 	uint8_t *buf = xmalloc(FILE_MAX * 2);
