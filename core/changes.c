@@ -239,18 +239,16 @@ bool changes_any_after(struct volume *v, uint64_t after)
 
 /* ---- notes ---- */
 
-int skip_put(struct volume *v, uint64_t link, uint64_t seen)
+int peer_link_put(struct volume *v, const struct dentry *d)
 {
 	int rc = keep(v);
 
-	return rc ? rc : skip_row_put(v->db, link, seen);
+	return rc ? rc : peer_link_row_put(v->db, d);
 }
 
-int skip_drop(struct volume *v, uint64_t link)
+int peer_link_get(struct volume *v, uint64_t link, struct dentry *out)
 {
-	int rc = keep(v);
-
-	return rc ? rc : skip_row_drop(v->db, link);
+	return peer_link_row_get(v->db, link, out);
 }
 
 int lineage_put(struct volume *v, const struct lineage *l)
@@ -265,11 +263,18 @@ int lineage_get(struct volume *v, bool link, uint64_t src, struct lineage *out)
 	return lineage_row_get(v->db, link, src, out);
 }
 
+int lineage_source(struct volume *v, bool link, uint64_t dst, uint64_t *src)
+{
+	return lineage_row_source(v->db, link, dst, src);
+}
+
 int lineage_purge(struct volume *v, uint64_t upto)
 {
 	int rc = keep(v);
 
-	return rc ? rc : lineage_row_purge(v->db, upto);
+	if (!rc)
+		rc = lineage_row_purge(v->db, upto);
+	return rc ? rc : peer_link_row_purge(v->db, upto);
 }
 
 int conflict_put(struct volume *v, const struct conflict *c, bool from_peer)

@@ -5,7 +5,7 @@
  * An *entity* is: one field group of an inode (ENT_*), one xattr key, one link. Each has a row (grp, seen):
  *   grp   the group in which it was changed last
  *   seen  the LOWEST group of the peer that was applied here when the entity was changed, since it was last clean
- *         (a row that exists keeps its seen; a new row takes `applied`, or the `skip` note's number if one is lower).
+ *         (a row that exists keeps its seen; a new row takes `applied`).
  * Byte ranges belong to ENT_CONTENT of their inode: change_extent(ino, off, len, grp), in bytes, not overlapping, neighbours of one
  * group merged; `shrunk_to` (lowest size since the row became dirty) is in the ENT_CONTENT row.
  * While the volume is not paired (role none) every function here is a no-op.
@@ -56,14 +56,17 @@ bool changes_any_after(struct volume *v, uint64_t after); /* is there a row with
 
 /* ---- notes of the engine, kept in the same transactions ------------------------------------------------------------ */
 
-/* Secondary: a link of the peer's shipment that could not be put in place; `seen` for later local changes of it. */
-int skip_put(struct volume *v, uint64_t link, uint64_t seen); /* keeps the lower one */
-int skip_drop(struct volume *v, uint64_t link);
+/* Primary: where the secondary has a link, as of its last shipment, when that is not where we put it (parent 0: it has none); born is
+ * the group of ours in which that was decided. Until it has seen that group its next shipment is measured against this. */
+int peer_link_put(struct volume *v, const struct dentry *d);
+int peer_link_get(struct volume *v, uint64_t link, struct dentry *out); /* -ENOENT */
 
 /* Primary: what became of the secondary's entities: struct lineage. */
 int lineage_put(struct volume *v, const struct lineage *l);             /* replaces (kind class, src) */
 int lineage_get(struct volume *v, bool link, uint64_t src, struct lineage *out); /* -ENOENT */
-int lineage_purge(struct volume *v, uint64_t upto);                     /* grp <= upto */
+/* The id by which the secondary calls dst, if dst swallowed one of its own as an alias; -ENOENT. */
+int lineage_source(struct volume *v, bool link, uint64_t dst, uint64_t *src);
+int lineage_purge(struct volume *v, uint64_t upto);  /* grp <= upto; peer_link notes too */
 
 /* A conflict row, inserted or replaced; local and replicated alike (table conflict, change tracked by grp). */
 int conflict_put(struct volume *v, const struct conflict *c, bool from_peer);

@@ -60,6 +60,8 @@ int setting_put(struct volume *v, const char *key, const char *value);
  *   peer's view at s the latest version with born <= s or origin == ORIGIN_PEER: what the peer had when it had seen our groups
  *                    up to s and nothing later, plus what it sent us itself. The base of a three-way merge.
  */
+/* No group has a higher number. */
+#define GROUP_MAX ((uint64_t)INT64_MAX)
 struct view {
 	enum { VIEW_NOW, VIEW_AT, VIEW_PEER } kind;
 	uint64_t group;

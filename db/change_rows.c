@@ -132,7 +132,7 @@ int change_xattrs(struct db *db, uint64_t after, uint64_t upto, change_xattr_fn 
 int change_link_put(struct db *db, uint64_t link, uint64_t child, uint64_t grp, uint64_t seen, uint64_t fresh)
 {
 	return DB_RUN(db, "INSERT INTO change_dentry(link, child, grp, seen, fresh) VALUES(?1, ?2, ?3,"
-	              " min(?4, ifnull((SELECT seen FROM skip WHERE link = ?1), ?4)), ?5)"
+	              " ?4, ?5)"
 	              " ON CONFLICT(link) DO UPDATE SET grp = ?3, child = ?2", link, child, grp, seen, fresh);
 }
 

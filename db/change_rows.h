@@ -20,7 +20,7 @@ int change_xattr_put(struct db *db, uint64_t ino, const char *key, uint64_t grp,
 int change_xattr_get(struct db *db, uint64_t ino, const char *key, struct change_row *out);
 int change_xattr_drop(struct db *db, uint64_t ino, const char *key);
 
-/* A new row's seen is lowered to the link's skip note. fresh: group if the link is made now, else 0; kept if the row exists. */
+/* fresh: group if the link is made now, else 0; kept if the row exists. */
 int change_link_put(struct db *db, uint64_t link, uint64_t child, uint64_t grp, uint64_t seen, uint64_t fresh);
 int change_link_get(struct db *db, uint64_t link, struct change_row *out);
 int change_link_drop(struct db *db, uint64_t link);

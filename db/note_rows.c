@@ -5,15 +5,36 @@
 #include <stdio.h>
 #include <string.h>
 
-int skip_row_put(struct db *db, uint64_t link, uint64_t seen)
+int peer_link_row_put(struct db *db, const struct dentry *d)
 {
-	return DB_RUN(db, "INSERT INTO skip(link, seen) VALUES(?1, ?2) ON CONFLICT(link) DO UPDATE SET seen = min(seen, ?2)",
-	              link, seen);
+	sqlite3_stmt *s = db_stmt(db, "INSERT OR REPLACE INTO peer_link(link, parent, child, grp, name) VALUES(?1,?2,?3,?4,?5)");
+
+	DB_BIND_INTS(s, 1, d->link, d->parent, d->child, d->born);
+	db_bind_blob(s, 5, d->name, d->name_len);
+	return db_run(db, s);
 }
 
-int skip_row_drop(struct db *db, uint64_t link)
+int peer_link_row_get(struct db *db, uint64_t link, struct dentry *out)
 {
-	return DB_RUN(db, "DELETE FROM skip WHERE link = ?1", link);
+	sqlite3_stmt *s = db_stmt(db, "SELECT parent, child, grp, name FROM peer_link WHERE link = ?1");
+	int rc, n;
+
+	DB_BIND_INTS(s, 1, link);
+	rc = db_step(db, s);
+	if (rc != 1)
+		return rc < 0 ? rc : -ENOENT;
+	n = sqlite3_column_bytes(s, 3);
+	*out = (struct dentry){ .link = link, .parent = db_col_u64(s, 0), .child = db_col_u64(s, 1), .born = db_col_u64(s, 2),
+	                        .origin = ORIGIN_PEER, .name_len = (uint8_t)(n < 0 || n > (int)NAME_MAX_BYTES ? 0 : n) };
+	if (out->name_len)
+		memcpy(out->name, sqlite3_column_blob(s, 3), out->name_len);
+	db_done(s);
+	return 0;
+}
+
+int peer_link_row_purge(struct db *db, uint64_t upto)
+{
+	return DB_RUN(db, "DELETE FROM peer_link WHERE grp <= ?1", upto);
 }
 
 int lineage_row_put(struct db *db, const struct lineage *l)
@@ -32,6 +53,20 @@ int lineage_row_get(struct db *db, bool link, uint64_t src, struct lineage *out)
 	if (rc != 1)
 		return rc < 0 ? rc : -ENOENT;
 	*out = (struct lineage){ .src = src, .dst = db_col_u64(s, 0), .grp = db_col_u64(s, 1), .kind = (char)db_col_u64(s, 2) };
+	db_done(s);
+	return 0;
+}
+
+int lineage_row_source(struct db *db, bool link, uint64_t dst, uint64_t *src)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT src FROM lineage WHERE is_link = ?1 AND dst = ?2 AND kind IN (97, 108)"); /* 'a' 'l' */
+	int rc;
+
+	DB_BIND_INTS(s, 1, link, dst);
+	rc = db_step(db, s);
+	if (rc != 1)
+		return rc < 0 ? rc : -ENOENT;
+	*src = db_col_u64(s, 0);
 	db_done(s);
 	return 0;
 }

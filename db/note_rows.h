@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* note_rows: tables skip, lineage, conflict. Rules in core/changes.h; thread rule and errors as db.h; -ENOENT: no such row. */
+/* note_rows: tables peer_link, lineage, conflict. Rules in core/changes.h; thread rule and errors as db.h; -ENOENT: no such row. */
 #ifndef TWINFS_DB_NOTE_ROWS_H
 #define TWINFS_DB_NOTE_ROWS_H
 
 #include "db/db.h"
 #include "db/rows.h"
 
-int skip_row_put(struct db *db, uint64_t link, uint64_t seen); /* keeps the lower one */
-int skip_row_drop(struct db *db, uint64_t link);
+int peer_link_row_put(struct db *db, const struct dentry *d); /* born: the group */
+int peer_link_row_get(struct db *db, uint64_t link, struct dentry *out);
+int peer_link_row_purge(struct db *db, uint64_t upto);
 
 int lineage_row_put(struct db *db, const struct lineage *l);
 int lineage_row_get(struct db *db, bool link, uint64_t src, struct lineage *out);
+int lineage_row_source(struct db *db, bool link, uint64_t dst, uint64_t *src); /* of an alias; -ENOENT */
 int lineage_row_purge(struct db *db, uint64_t upto);
 
 /* grp 0: not to be sent to the peer. */

@@ -65,7 +65,7 @@ static const char SCHEMA[] =
 	" WITHOUT ROWID;"
 	"CREATE INDEX change_extent_grp ON change_extent(grp);"
 
-	"CREATE TABLE skip(link INTEGER PRIMARY KEY, seen INTEGER);"
+	"CREATE TABLE peer_link(link INTEGER PRIMARY KEY, parent INTEGER, child INTEGER, grp INTEGER, name BLOB);"
 	"CREATE TABLE lineage(is_link INTEGER, src INTEGER, dst INTEGER, grp INTEGER, kind INTEGER,"
 	" PRIMARY KEY(is_link, src)) WITHOUT ROWID;"
 	"CREATE TABLE conflict(id INTEGER PRIMARY KEY, grp INTEGER, kind TEXT, outcome TEXT, rule TEXT, path TEXT,"

@@ -196,7 +196,7 @@ static int our_ranges(const struct content_case *c, struct range_list *l, uint64
 	int rc = changes_get(c->v, c->ino, ENT_CONTENT, &row);
 
 	*shrunk_to = rc == 0 ? row.shrunk_to : UINT64_MAX;
-	return changes_ranges(c->v, c->ino, c->seen, UINT64_MAX, add_ours, l);
+	return changes_ranges(c->v, c->ino, c->seen, GROUP_MAX, add_ours, l);
 }
 
 /* Sizes: one side's if the other kept it; the primary's if both cut; else what either side's bytes need. */

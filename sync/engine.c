@@ -92,10 +92,28 @@ static void look(struct engine *e, struct pending *p)
 	volume_unlock(e->v);
 }
 
+static const char *unsettled(struct engine *e, const struct pending *p)
+{
+	if (e->phase != ENGINE_STREAM)
+		return "there is no connection to the peer";
+	if (e->outbox)
+		return "changes of this side are on their way";
+	if (e->inbox)
+		return "changes of the peer are arriving";
+	if (p->group_open)
+		return "changes of this side are not committed yet";
+	if (p->unacked)
+		return "the peer has not confirmed all changes of this side yet";
+	if (e->ack_owed || e->probe_reply_owed)
+		return "the peer waits for a confirmation";
+	if (e->probe_wanted || e->probe_out)
+		return "the peer has not answered whether it has more";
+	return "";
+}
+
 static bool settled(struct engine *e, const struct pending *p)
 {
-	return e->phase == ENGINE_STREAM && !e->outbox && !e->inbox && !p->group_open && !p->unacked && !e->ack_owed &&
-	       !e->probe_wanted && !e->probe_out && !e->probe_reply_owed;
+	return !*unsettled(e, p);
 }
 
 static void show(struct engine *e, const struct pending *p)
@@ -520,6 +538,14 @@ bool engine_settled(struct engine *e)
 
 	look(e, &p);
 	return settled(e, &p);
+}
+
+const char *engine_unsettled(struct engine *e)
+{
+	struct pending p;
+
+	look(e, &p);
+	return unsettled(e, &p);
 }
 
 void engine_hurry(struct engine *e)

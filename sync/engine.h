@@ -48,6 +48,8 @@ uint64_t engine_deadline(struct engine *e, uint64_t now_ms);
 void engine_bye(struct engine *e, bool planned, const char *reason);
 /* True when connected, both directions have nothing pending, and every change was acknowledged. */
 bool engine_settled(struct engine *e);
+/* What keeps it from being settled, for people: a static text, "" when it is settled. */
+const char *engine_unsettled(struct engine *e);
 /* Cut at once whatever is pending instead of waiting for the batching delay (drain, wait, fsync to peer). */
 void engine_hurry(struct engine *e);
 

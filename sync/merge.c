@@ -78,7 +78,7 @@ static bool is_fast_forward(struct volume *v, const struct shipment *s)
 {
 	struct change_row row;
 
-	if (changes_links(v, s->begin.seen, UINT64_MAX, stop_at_first, NULL) != 0)
+	if (changes_links(v, s->begin.seen, GROUP_MAX, stop_at_first, NULL) != 0)
 		return false;
 	for (size_t i = 0; i < s->n_links; i++) {
 		const struct ship_link *l = &s->links[i];

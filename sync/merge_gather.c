@@ -51,6 +51,7 @@ static void normalize_links(struct merger *m)
 		const struct ship_link *l = &s->links[i];
 		struct norm_link *n = &m->nl[m->n_nl++];
 		struct lineage lin;
+		uint64_t src;
 
 		*n = (struct norm_link){ .link = l->link, .seen = l->seen, .name = l->name, .name_len = l->name_len,
 			                 .child = alias_inode(m, l->child, NULL),
@@ -59,12 +60,15 @@ static void normalize_links(struct merger *m)
 			n->alias_of = l->link;
 			n->link = lin.dst;
 			n->seen = MAX(n->seen, lin.grp);
+		} else if (l->parent == 0) {
+			n->missing = lineage_source(m->v, true, l->link, &src) == 0;
 		}
 	}
 	/* A record under the link's own id comes first; one under an alias of it then says nothing more. */
 	for (int pass = 0; pass < 2; pass++)
 		for (size_t i = 0; i < m->n_nl; i++)
-			if ((m->nl[i].alias_of != 0) == (pass == 1) && !map_get(&m->nl_by_link, m->nl[i].link, NULL))
+			if ((m->nl[i].alias_of != 0) == (pass == 1) && !m->nl[i].missing &&
+			    !map_get(&m->nl_by_link, m->nl[i].link, NULL))
 				map_put(&m->nl_by_link, m->nl[i].link, i + 1);
 }
 
@@ -120,13 +124,19 @@ static struct rs_pos pos_of(struct merger *m, const struct dentry *d)
 
 static int add_link(struct merger *m, uint64_t link)
 {
-	struct norm_link *rec = record_of(m, link);
-	uint64_t seen = rec ? rec->seen : m->s->begin.seen;
+	struct norm_link *rec;
 	struct rs_link *l;
 	struct change_row row;
+	struct lineage lin;
 	struct dentry d;
+	uint64_t seen;
 	bool changed;
 	int rc;
+
+	if (lineage_get(m->v, true, link, &lin) == 0 && lin.kind == 'l')
+		link = lin.dst; /* the secondary's id of it is no link of its own */
+	rec = record_of(m, link);
+	seen = rec ? rec->seen : m->s->begin.seen;
 
 	if (map_get(&m->link_at, link, NULL))
 		return 0;
@@ -151,7 +161,11 @@ static int add_link(struct merger *m, uint64_t link)
 		map_put(&m->p_changed, link, 1);
 	l->b = l->p;
 	if (changed) {
-		rc = tree_link_view(m->v, link, (struct view){ .kind = VIEW_PEER, .group = seen }, &d);
+		rc = peer_link_get(m->v, link, &d);
+		if (rc == 0 && d.born > seen)
+			rc = d.parent ? 0 : -ENOENT;
+		else if (rc == 0 || rc == -ENOENT)
+			rc = tree_link_view(m->v, link, (struct view){ .kind = VIEW_PEER, .group = seen }, &d);
 		if (rc < 0 && rc != -ENOENT)
 			return rc;
 		l->b = rc == 0 ? pos_of(m, &d) : (struct rs_pos){ 0 };
@@ -334,10 +348,11 @@ static void gather_xattr(struct merger *m, size_t i)
 static int our_link(void *ctx, uint64_t link, const struct change_row *row)
 {
 	struct merger *m = ctx;
+	struct lineage lin;
 	struct dentry d;
 	uint64_t before;
 
-	if (tree_link_get(m->v, link, &d) == -ENOENT && row->child) {
+	if (tree_link_get(m->v, link, &d) == -ENOENT && row->child && lineage_get(m->v, true, link, &lin) == -ENOENT) {
 		if (map_get(&m->gone_link, row->child, &before))
 			map_put(&m->gone_next, link, before);
 		map_put(&m->gone_link, row->child, link);
@@ -358,17 +373,17 @@ int merge_gather(struct merger *m)
 
 	normalize_links(m);
 	normalize_inodes(m);
-	rc = changes_links(m->v, 0, UINT64_MAX, our_link, m);
+	rc = changes_links(m->v, 0, GROUP_MAX, our_link, m);
 	for (size_t i = 0; rc == 0 && i < m->n_nl; i++) {
 		uint64_t seen;
 
 		rc = add_link(m, m->nl[i].link);
-		if (m->nl[i].parent == 0 &&
+		if (m->nl[i].parent == 0 && !m->nl[i].missing &&
 		    (!map_get(&removal_seen, m->nl[i].child, &seen) || m->nl[i].seen < seen))
 			map_put(&removal_seen, m->nl[i].child, m->nl[i].seen);
 	}
 	if (rc == 0)
-		rc = changes_links(m->v, m->s->begin.seen, UINT64_MAX, add_our_link, m);
+		rc = changes_links(m->v, m->s->begin.seen, GROUP_MAX, add_our_link, m);
 	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
 		rc = add_inode(m, m->ni[i].ino);
 	for (size_t i = 0; rc == 0 && i < m->s->n_xattrs; i++)

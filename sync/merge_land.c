@@ -21,14 +21,14 @@ static struct rs_inode *input_inode(struct merger *m, uint64_t ino)
 {
 	uint64_t at;
 
-	return map_get(&m->inode_at, ino, &at) ? &m->inodes[at - 1] : NULL;
+	return ino && map_get(&m->inode_at, ino, &at) ? &m->inodes[at - 1] : NULL;
 }
 
 static struct norm_inode *bytes_record(struct merger *m, uint64_t ino)
 {
 	uint64_t at;
 
-	return map_get(&m->ni_by_bytes, ino, &at) ? &m->ni[at - 1] : NULL;
+	return ino && map_get(&m->ni_by_bytes, ino, &at) ? &m->ni[at - 1] : NULL;
 }
 
 /* ---- what the resolver asks -------------------------------------------------------------------------------------------- */
@@ -119,7 +119,7 @@ static int ensure_inode(struct merger *m, uint64_t ino)
 		return rc;
 	if (r && (r->fields & REC_NEW))
 		return land_new(m->v, r);
-	if (map_get(&m->ni_by_ino, ino, &at))
+	if (map_get(&m->ni_by_ino, ino, &at) && (m->ni[at - 1].rec->fields & REC_CONTENT))
 		seen = MIN(seen, m->ni[at - 1].seen_bytes);
 	rc = tree_inode_revive(m->v, ino, (struct view){ .kind = VIEW_PEER, .group = seen });
 	if (rc == -ENOENT && n && S_ISDIR(n->type))
@@ -139,6 +139,17 @@ struct plan {
 	uint64_t *touch; /* links to enter into our change set */
 	size_t n_touch;
 };
+
+/* The secondary has this link elsewhere than we do, until it has seen this group. */
+static int remember_theirs(struct merger *m, uint64_t link, const struct rs_link *in)
+{
+	struct dentry d = { .link = link, .parent = in->s.present ? in->s.parent : 0, .child = in->child,
+		            .born = group_number(m->v), .name_len = (uint8_t)in->s.name_len };
+
+	if (in->s.present)
+		memcpy(d.name, in->s.name, in->s.name_len);
+	return peer_link_put(m->v, &d);
+}
 
 static int plan_link(struct merger *m, struct plan *p, const struct rs_link_out *out)
 {
@@ -166,6 +177,10 @@ static int plan_link(struct merger *m, struct plan *p, const struct rs_link_out 
 			                              .origin = taken ? ORIGIN_PEER : ORIGIN_LOCAL };
 	if (taken)
 		return changes_drop_link(m->v, out->id);
+	if (rec)
+		rc = remember_theirs(m, out->id, in);
+	if (rc < 0)
+		return rc;
 	if ((rec && (ours || !same_pos(&out->pos, &in->s))) || !same_pos(&out->pos, &in->p))
 		p->touch[p->n_touch++] = out->id;
 	return 0;
@@ -180,14 +195,25 @@ static int touch_link(struct merger *m, uint64_t link)
 	return changes_touch_link(m->v, link, map_get(&m->link_at, link, &at) ? m->links[at - 1].child : 0, false, !here);
 }
 
+static int resend_link(struct merger *m, const struct norm_link *n)
+{
+	struct dentry d;
+	int rc = touch_link(m, n->link);
+
+	return rc || tree_link_get(m->v, n->link, &d) < 0 ? rc : changes_touch_whole(m->v, d.child);
+}
+
 /* The secondary must be told of its own ids that it will not find here; and of files that it removed and that stay. */
 static int touch_aliases(struct merger *m)
 {
 	int rc = 0;
 
-	for (size_t i = 0; rc == 0 && i < m->n_nl; i++)
+	for (size_t i = 0; rc == 0 && i < m->n_nl; i++) {
 		if (m->nl[i].alias_of)
 			rc = changes_touch_link(m->v, m->nl[i].alias_of, m->nl[i].child, false, true);
+		else if (m->nl[i].missing)
+			rc = resend_link(m, &m->nl[i]);
+	}
 	return rc;
 }
 
@@ -545,6 +571,7 @@ static int put_note(struct merger *m, const struct rs_note *n, const struct made
 
 static int land_names(struct merger *m, struct rs_result *r, struct plan *p, struct made_copy *copies)
 {
+	uint64_t at;
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < r->n_copies; i++)
@@ -560,6 +587,8 @@ static int land_names(struct merger *m, struct rs_result *r, struct plan *p, str
 			               .kind = r->aliases[i].is_link ? 'l' : 'a' };
 
 		rc = lineage_put(m->v, &lin);
+		if (rc == 0 && r->aliases[i].is_link && map_get(&m->link_at, lin.src, &at))
+			rc = remember_theirs(m, lin.dst, &m->links[at - 1]);
 	}
 	return rc ? rc : touch_aliases(m);
 }
@@ -611,6 +640,13 @@ int merge_three_way(struct volume *v, struct shipment *s, const struct merge_nam
 	struct rs_result r = { 0 };
 	int rc = merge_gather(&m);
 
+	log_debug("merge", "shipment (%llu, %llu] seen %llu: %zu inodes, %zu links", (unsigned long long)s->begin.from,
+	          (unsigned long long)s->begin.to, (unsigned long long)s->begin.seen, s->n_inodes, s->n_links);
+	for (size_t i = 0; i < s->n_links; i++)
+		log_debug("merge", "record: link %llx child %llx in %llx as %s seen %llu", (unsigned long long)s->links[i].link,
+		          (unsigned long long)s->links[i].child, (unsigned long long)s->links[i].parent, s->links[i].name,
+		          (unsigned long long)s->links[i].seen);
+
 	if (rc == 0) {
 		struct rs_input in = { .links = m.links, .n_links = m.n_links, .inodes = m.inodes, .n_inodes = m.n_inodes,
 			               .attrs = m.attrs, .n_attrs = m.n_attrs, .node_p = names->self, .node_s = names->peer,
@@ -619,6 +655,11 @@ int merge_three_way(struct volume *v, struct shipment *s, const struct merge_nam
 			                        .name_taken = op_name_taken } };
 
 		rc = resolve(&in, &r);
+		log_debug("merge", "resolve of %zu links, %zu inodes: %d", m.n_links, m.n_inodes, rc);
+		for (size_t i = 0; rc == 0 && i < r.n_links; i++)
+			log_debug("merge", "link %llx -> child %llx in %llx as %.*s", (unsigned long long)r.links[i].id,
+			          (unsigned long long)r.links[i].child, (unsigned long long)r.links[i].pos.parent,
+			          (int)r.links[i].pos.name_len, r.links[i].pos.name ? r.links[i].pos.name : "");
 	}
 	if (rc == 0) {
 		/* The resolver sorted our arrays: find things in them again. */
@@ -627,6 +668,7 @@ int merge_three_way(struct volume *v, struct shipment *s, const struct merge_nam
 		for (size_t i = 0; i < m.n_inodes; i++)
 			map_put(&m.inode_at, m.inodes[i].ino, i + 1);
 		rc = merge_land(&m, &r);
+		log_debug("merge", "landing it: %d", rc);
 	}
 	resolve_release(&r);
 	merge_release(&m);

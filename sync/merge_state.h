@@ -17,6 +17,7 @@ struct norm_link {
 	uint64_t alias_of; /* the id in the shipment if it is another, else 0 */
 	const char *name;
 	uint16_t name_len;
+	bool missing;      /* the secondary lacks our link, but has an alias of it: send it again, decide nothing */
 };
 /* An inode record likewise. target == rec->ino unless redirected. */
 struct norm_inode {

@@ -25,6 +25,8 @@ char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 uint64_t clock_mono_ms(void);
 uint64_t clock_real_ms(void);
 int64_t clock_real_ns(void);
+/* Tests only, before any thread is started: take the wall clock from here, so that a seed decides it too. NULL: the real one. */
+void clock_real_test(int64_t (*real_ns)(void));
 /* "2026-01-31T12:34:56Z" into out (at least 21 bytes). */
 void time_rfc3339(uint64_t real_ms, char out[21]);
 

@@ -19,6 +19,13 @@
 
 static char base[200];
 
+/* Every look at the clock is a microsecond later than the one before. */
+static int64_t sim_clock_ns;
+static int64_t sim_clock(void)
+{
+	return sim_clock_ns += 1000;
+}
+
 uint64_t rng_next(struct rng *r)
 {
 	uint64_t z = (r->s += UINT64_C(0x9e3779b97f4a7c15)); /* splitmix64 */
@@ -238,7 +245,7 @@ static bool quiet(struct world *w)
 	}
 	for (int i = 0; i < 2; i++)
 		if (!w->failure[0] && !engine_settled(w->side[i].e))
-			sim_fail(w, "%c is not settled though nothing moves", "PS"[i]);
+			sim_fail(w, "%c is not settled though nothing moves: %s", "PS"[i], engine_unsettled(w->side[i].e));
 	return !w->failure[0] && inspect_quiet(w);
 }
 
@@ -279,6 +286,7 @@ static bool history(struct world *w, uint64_t seed)
 	w->seed = seed;
 	w->rng.s = seed * UINT64_C(0x2545f4914f6cdd1d) + 1;
 	w->now_ms = 1000000;
+	sim_clock_ns = INT64_C(1800000000000000000);
 	for (int i = 0; i < 2; i++) {
 		fresh_store(&w->side[i], i);
 		buf_init(&w->side[i].to_peer.bytes, 256u << 20);
@@ -349,6 +357,7 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	atexit(clean_up);
+	clock_real_test(sim_clock);
 	make_template(0);
 	make_template(1);
 	for (uint64_t seed = first; seed < first + n && (failed == 0 || keep_going); seed++) {
