@@ -164,7 +164,7 @@ static int load_children(struct rw_work *w)
 		struct rw_node *n = &w->nodes[i];
 		bool placed = n->has[RW_B] || n->has[RW_P] || n->has[RW_S];
 
-		n->is_root = n->is_dir && !placed;
+		n->is_root = n->is_dir && n->n_links == 0;
 		if (n->is_root)
 			n->has[RW_B] = n->has[RW_P] = n->has[RW_S] = true;
 		n->has[RW_B] |= n->in->in_b;

@@ -7,7 +7,7 @@
  * whose links changed, and for context every directory on the way up to the root in any of the three states. What is
  * not in the input is unchanged on both sides and does not matter. b = base (what both had), p = the primary's, s =
  * the secondary's. An entity that a side did not change has that side's position equal to the base's. An inode whose
- * content both changed comes with all its links. A directory that has no link in any state is a root. P and S must be
+ * content both changed comes with all its links. A directory without any link in the input is a root. P and S must be
  * valid trees; B only tells what changed, and may be mixed from several moments.
  *
  * Steps 1 to 8 and their reasons are in docs/merging.md. Which bytes survive never depends on the role; names, places
