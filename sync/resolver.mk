@@ -17,3 +17,5 @@ SOAK_TESTS += tests/soak_resolver
 tests_soak_resolver_SOURCES = $(tests_test_resolver_SOURCES)
 tests_soak_resolver_CPPFLAGS = $(tests_test_resolver_CPPFLAGS)
 tests_soak_resolver_LDADD = $(tests_test_resolver_LDADD)
+
+EXTRA_DIST += docs/merging.md
