@@ -263,6 +263,25 @@ int lineage_get(struct volume *v, bool link, uint64_t src, struct lineage *out)
 	return lineage_row_get(v->db, link, src, out);
 }
 
+int lineage_each(struct volume *v, bool link, lineage_fn fn, void *ctx)
+{
+	return lineage_rows(v->db, link, fn, ctx);
+}
+
+int lineage_drop(struct volume *v, bool link, uint64_t src)
+{
+	int rc = keep(v);
+
+	return rc ? rc : lineage_row_drop(v->db, link, src);
+}
+
+int peer_link_drop(struct volume *v, uint64_t link)
+{
+	int rc = keep(v);
+
+	return rc ? rc : peer_link_row_drop(v->db, link);
+}
+
 int lineage_source(struct volume *v, bool link, uint64_t dst, uint64_t *src)
 {
 	return lineage_row_source(v->db, link, dst, src);

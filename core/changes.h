@@ -59,11 +59,15 @@ bool changes_any_after(struct volume *v, uint64_t after); /* is there a row with
 /* Primary: where the secondary has a link, as of its last shipment, when that is not where we put it (parent 0: it has none); born is
  * the group of ours in which that was decided. Until it has seen that group its next shipment is measured against this. */
 int peer_link_put(struct volume *v, const struct dentry *d);
+int peer_link_drop(struct volume *v, uint64_t link);
 int peer_link_get(struct volume *v, uint64_t link, struct dentry *out); /* -ENOENT */
 
 /* Primary: what became of the secondary's entities: struct lineage. */
 int lineage_put(struct volume *v, const struct lineage *l);             /* replaces (kind class, src) */
 int lineage_get(struct volume *v, bool link, uint64_t src, struct lineage *out); /* -ENOENT */
+typedef int (*lineage_fn)(void *ctx, const struct lineage *l);
+int lineage_each(struct volume *v, bool link, lineage_fn fn, void *ctx); /* fn must not change the notes */
+int lineage_drop(struct volume *v, bool link, uint64_t src);
 /* The id by which the secondary calls dst, if dst swallowed one of its own as an alias; -ENOENT. */
 int lineage_source(struct volume *v, bool link, uint64_t dst, uint64_t *src);
 int lineage_purge(struct volume *v, uint64_t upto);  /* grp <= upto; peer_link notes too */

@@ -43,6 +43,16 @@ int tree_link_view(struct volume *v, uint64_t link, struct view view, struct den
 	}
 }
 
+int tree_inode_last(struct volume *v, uint64_t ino, struct view *view)
+{
+	uint64_t died;
+	int rc = inode_row_died(v->db, ino, &died);
+
+	if (rc == 0)
+		*view = (struct view){ .kind = VIEW_AT, .group = died - 1 };
+	return rc;
+}
+
 struct view_walk {
 	struct volume *v;
 	struct view view;

@@ -150,6 +150,13 @@ int inode_row_at(struct db *db, uint64_t ino, uint64_t group, struct inode *out)
 	return get_one(db, s, out);
 }
 
+int inode_row_died(struct db *db, uint64_t ino, uint64_t *grp)
+{
+	int rc = DB_GET(db, "SELECT ifnull(max(died), 0) FROM old_inode WHERE ino = ?1", grp, ino);
+
+	return rc < 0 ? rc : *grp == 0 ? -ENOENT : 0;
+}
+
 int inode_row_peer(struct db *db, uint64_t ino, uint64_t seen, struct inode *out)
 {
 	sqlite3_stmt *s = db_stmt(db, "SELECT " COLS ", died FROM (SELECT " COLS ", 0 AS died FROM inode WHERE ino = ?1"

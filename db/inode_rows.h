@@ -23,6 +23,7 @@ int inode_row_forget(struct db *db, uint64_t upto); /* old versions with died <=
 
 /* Views; see core/tree.h. */
 int inode_row_at(struct db *db, uint64_t ino, uint64_t group, struct inode *out);
+int inode_row_died(struct db *db, uint64_t ino, uint64_t *grp); /* of the newest old version; -ENOENT: none */
 int inode_row_peer(struct db *db, uint64_t ino, uint64_t seen, struct inode *out);
 
 int orphan_row_put(struct db *db, uint64_t ino);

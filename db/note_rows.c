@@ -40,7 +40,7 @@ int peer_link_row_purge(struct db *db, uint64_t upto)
 int lineage_row_put(struct db *db, const struct lineage *l)
 {
 	return DB_RUN(db, "INSERT OR REPLACE INTO lineage(is_link, src, dst, grp, kind) VALUES(?1, ?2, ?3, ?4, ?5)",
-	              l->kind == 'l', l->src, l->dst, l->grp, (unsigned char)l->kind);
+	              l->kind == 'l' || l->kind == 'm', l->src, l->dst, l->grp, (unsigned char)l->kind);
 }
 
 int lineage_row_get(struct db *db, bool link, uint64_t src, struct lineage *out)
@@ -57,9 +57,38 @@ int lineage_row_get(struct db *db, bool link, uint64_t src, struct lineage *out)
 	return 0;
 }
 
+int lineage_rows(struct db *db, bool link, lineage_row_fn fn, void *ctx)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT src, dst, grp, kind FROM lineage WHERE is_link = ?1");
+	int rc;
+
+	DB_BIND_INTS(s, 1, link);
+	while ((rc = db_step(db, s)) == 1) {
+		struct lineage l = { .src = db_col_u64(s, 0), .dst = db_col_u64(s, 1), .grp = db_col_u64(s, 2),
+			             .kind = (char)db_col_u64(s, 3) };
+
+		rc = fn(ctx, &l);
+		if (rc != 0) {
+			db_done(s);
+			break;
+		}
+	}
+	return rc;
+}
+
+int lineage_row_drop(struct db *db, bool link, uint64_t src)
+{
+	return DB_RUN(db, "DELETE FROM lineage WHERE is_link = ?1 AND src = ?2", link, src);
+}
+
+int peer_link_row_drop(struct db *db, uint64_t link)
+{
+	return DB_RUN(db, "DELETE FROM peer_link WHERE link = ?1", link);
+}
+
 int lineage_row_source(struct db *db, bool link, uint64_t dst, uint64_t *src)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT src FROM lineage WHERE is_link = ?1 AND dst = ?2 AND kind IN (97, 108)"); /* 'a' 'l' */
+	sqlite3_stmt *s = db_stmt(db, "SELECT src FROM lineage WHERE is_link = ?1 AND dst = ?2 AND kind IN (97, 108, 109)"); /* 'a' 'l' 'm' */
 	int rc;
 
 	DB_BIND_INTS(s, 1, link, dst);

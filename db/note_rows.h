@@ -13,6 +13,10 @@ int peer_link_row_purge(struct db *db, uint64_t upto);
 int lineage_row_put(struct db *db, const struct lineage *l);
 int lineage_row_get(struct db *db, bool link, uint64_t src, struct lineage *out);
 int lineage_row_source(struct db *db, bool link, uint64_t dst, uint64_t *src); /* of an alias; -ENOENT */
+typedef int (*lineage_row_fn)(void *ctx, const struct lineage *l);
+int lineage_rows(struct db *db, bool link, lineage_row_fn fn, void *ctx);
+int lineage_row_drop(struct db *db, bool link, uint64_t src);
+int peer_link_row_drop(struct db *db, uint64_t link);
 int lineage_row_purge(struct db *db, uint64_t upto);
 
 /* grp 0: not to be sent to the peer. */

@@ -39,7 +39,7 @@ struct change_row {
 /* Primary: what became of the secondary's entity: inode src lives on in dst since group grp (alias or conflict copy). */
 struct lineage {
 	uint64_t src, dst, grp;
-	char kind;  /* 'l' link alias, 'a' inode alias, 'c' conflict copy of src's bytes, 'b' dst holds src's bytes as a base only */
+	char kind;  /* 'l' link alias, 'm' link alias whose dst the secondary is known to lack, 'a' inode alias, 'c' conflict copy of src's bytes, 'b' dst holds src's bytes as a base only */
 };
 
 struct conflict {

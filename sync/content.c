@@ -447,6 +447,22 @@ int content_land_copy(struct content_case *c, uint64_t copy)
 	return rc ? rc : data_truncate(c->v, copy, c->theirs_size, ORIGIN_LOCAL);
 }
 
+int content_copy(struct volume *v, uint64_t from, struct view view, uint64_t size_bytes, uint64_t to, enum origin origin)
+{
+	uint8_t *piece = xmalloc(PIECE_BYTES);
+	int rc = 0;
+
+	for (uint64_t off = 0; rc == 0 && off < size_bytes; off += PIECE_BYTES) {
+		size_t n = (size_t)MIN(PIECE_BYTES, size_bytes - off);
+
+		rc = data_read(v, from, view, piece, n, off);
+		if (rc == 0 && !all_zero(piece, n))
+			rc = data_write(v, to, piece, n, off, origin);
+	}
+	free(piece);
+	return rc ? rc : data_truncate(v, to, size_bytes, origin);
+}
+
 bool content_same_file(struct volume *v, const struct shipment *s, uint64_t ino_p, const struct rec_inode *rec)
 {
 	struct inode *in = xmalloc(sizeof(*in));

@@ -44,6 +44,8 @@ int content_land_merged(struct content_case *c);
 int content_land_copy(struct content_case *c, uint64_t copy);
 /* Our version stays; the secondary, which kept its own, must get all of it that differs: enter that into the change set. */
 int content_send_back(struct content_case *c);
+/* Copy the bytes of a file as they are (were) into another, empty one. */
+int content_copy(struct volume *v, uint64_t from, struct view view, uint64_t size_bytes, uint64_t to, enum origin origin);
 void content_close(struct content_case *c);
 
 /* Are two inodes the same file: type, mode, owner, and bytes (the secondary's record new, ours new)? */

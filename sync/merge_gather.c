@@ -42,6 +42,77 @@ static uint64_t alias_inode(struct merger *m, uint64_t ino, struct lineage *lin)
 	return ino;
 }
 
+/*
+ * A link of ours swallowed one of the secondary's as an alias, but meanwhile the secondary moved its own away and took ours as well: it has both.
+ * Then they are two again. It has ours if it has seen the group in which ours was made and does not say, now or before ('m'), that it lacks it.
+ */
+struct fused {
+	struct merger *m;
+	struct lineage *list;
+	size_t n, cap;
+};
+
+static int find_apart(void *ctx, const struct lineage *l)
+{
+	struct fused *f = ctx;
+	struct dentry d;
+	const struct ship_link *rec = shipment_link(f->m->s, l->dst);
+	struct view seen = { .kind = VIEW_AT, .group = f->m->s->begin.seen };
+
+	if (l->kind != 'l' || (rec && rec->parent == 0) || tree_link_view(f->m->v, l->dst, seen, &d) < 0)
+		return 0;
+	f->list = grow(f->list, f->n, &f->cap, sizeof(*f->list));
+	f->list[f->n++] = *l;
+	return 0;
+}
+
+static int find_inode_alias(void *ctx, const struct lineage *l)
+{
+	struct lineage *want = ctx;
+
+	if (l->kind != 'a' || l->dst != want->dst)
+		return 0;
+	*want = *l;
+	return 1;
+}
+
+static int take_apart(struct merger *m, const struct lineage *link)
+{
+	struct lineage ino = { 0 };
+	struct dentry ours, note;
+	int rc = tree_link_get(m->v, link->dst, &ours);
+
+	if (rc == 0)
+		ino.dst = ours.child;
+	if (rc == 0 && lineage_each(m->v, false, find_inode_alias, &ino) == 1) {
+		m->apart = grow(m->apart, m->n_apart, &m->cap_apart, sizeof(*m->apart));
+		m->apart[m->n_apart++] = ino;
+		rc = lineage_drop(m->v, false, ino.src);
+	}
+	if (rc == -ENOENT)
+		rc = 0;
+	/* What was noted of ours was said of the alias. */
+	if (rc == 0 && peer_link_get(m->v, link->dst, &note) == 0) {
+		note.link = link->src;
+		note.child = ino.src ? ino.src : note.child;
+		rc = peer_link_put(m->v, &note);
+		if (rc == 0)
+			rc = peer_link_drop(m->v, link->dst);
+	}
+	return rc ? rc : lineage_drop(m->v, true, link->src);
+}
+
+static int take_all_apart(struct merger *m)
+{
+	struct fused f = { .m = m };
+	int rc = lineage_each(m->v, true, find_apart, &f);
+
+	for (size_t i = 0; rc == 0 && i < f.n; i++)
+		rc = take_apart(m, &f.list[i]);
+	free(f.list);
+	return rc;
+}
+
 static void normalize_links(struct merger *m)
 {
 	struct shipment *s = m->s;
@@ -56,7 +127,7 @@ static void normalize_links(struct merger *m)
 		*n = (struct norm_link){ .link = l->link, .seen = l->seen, .name = l->name, .name_len = l->name_len,
 			                 .child = alias_inode(m, l->child, NULL),
 			                 .parent = l->parent ? alias_inode(m, l->parent, NULL) : 0 };
-		if (lineage_get(m->v, true, l->link, &lin) == 0 && lin.kind == 'l') {
+		if (lineage_get(m->v, true, l->link, &lin) == 0) {
 			n->alias_of = l->link;
 			n->link = lin.dst;
 			n->seen = MAX(n->seen, lin.grp);
@@ -133,7 +204,7 @@ static int add_link(struct merger *m, uint64_t link)
 	bool changed;
 	int rc;
 
-	if (lineage_get(m->v, true, link, &lin) == 0 && lin.kind == 'l')
+	if (lineage_get(m->v, true, link, &lin) == 0)
 		link = lin.dst; /* the secondary's id of it is no link of its own */
 	rec = record_of(m, link);
 	seen = rec ? rec->seen : m->s->begin.seen;
@@ -369,11 +440,12 @@ static int add_our_link(void *ctx, uint64_t link, const struct change_row *row)
 int merge_gather(struct merger *m)
 {
 	struct map removal_seen = MAP_INIT;
-	int rc;
+	int rc = take_all_apart(m);
 
 	normalize_links(m);
 	normalize_inodes(m);
-	rc = changes_links(m->v, 0, GROUP_MAX, our_link, m);
+	if (rc == 0)
+		rc = changes_links(m->v, 0, GROUP_MAX, our_link, m);
 	for (size_t i = 0; rc == 0 && i < m->n_nl; i++) {
 		uint64_t seen;
 
@@ -409,6 +481,7 @@ void merge_release(struct merger *m)
 	for (size_t i = 0; i < m->n_arena; i++)
 		free(m->arena[i]);
 	free(m->arena);
+	free(m->apart);
 	free(m->nl);
 	free(m->ni);
 	free(m->links);

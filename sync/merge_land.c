@@ -105,13 +105,100 @@ static int make_dir(struct merger *m, uint64_t ino)
 	return rc;
 }
 
+/* What an alias had swallowed, as one of its own again: it is as it was when the two became one. */
+static int make_apart(struct merger *m, const struct lineage *l)
+{
+	struct view then = { .kind = VIEW_AT, .group = l->grp };
+	struct inode *in = xmalloc(sizeof(*in));
+	uint64_t size;
+	int rc = tree_inode_view(m->v, l->dst, then, in);
+
+	if (rc == -ENOENT)
+		rc = tree_inode_get(m->v, l->dst, in);
+	if (rc < 0) {
+		free(in);
+		return rc;
+	}
+	size = S_ISREG(in->mode) ? in->size_bytes : 0;
+	in->ino = l->src;
+	in->nlink = S_ISDIR(in->mode) ? 2 : 0;
+	if (size)
+		in->size_bytes = 0;
+	in->origin = in->corigin = ORIGIN_PEER;
+	in->cborn = group_number(m->v);
+	rc = tree_inode_put(m->v, in);
+	free(in);
+	if (rc == 0 && size)
+		rc = content_copy(m->v, l->dst, then, size, l->src, ORIGIN_PEER);
+	for (int what = ENT_MODE; rc == 0 && what <= ENT_TIMES; what++)
+		rc = changes_touch(m->v, l->src, (enum entity)what);
+	return rc;
+}
+
+static const struct lineage *find_made_apart(struct merger *m, uint64_t ino)
+{
+	for (size_t i = 0; i < m->n_apart; i++)
+		if (m->apart[i].src == ino)
+			return &m->apart[i];
+	return NULL;
+}
+
+struct keys {
+	char *key[256]; /* more user xattrs than any tool sets; the rest keeps what each side has */
+	size_t n;
+};
+
+static int touch_key(void *ctx, const char *key, const void *value, size_t len_bytes)
+{
+	struct keys *k = ctx;
+
+	(void)value;
+	(void)len_bytes;
+	if (k->n < ARRAY_LEN(k->key))
+		k->key[k->n++] = xstrdup(key);
+	return 0;
+}
+
+/*
+ * Bring back what we deleted. If the secondary changed its bytes, as it knew it (its changes go on top); otherwise as it was last here. Either way
+ * the secondary gets what we have of it, so that both are the same whatever it has.
+ */
+static int revive(struct merger *m, uint64_t ino)
+{
+	struct view view = { .kind = VIEW_PEER };
+	struct keys keys = { .n = 0 };
+	bool theirs = false;
+	uint64_t at;
+	int rc = -ENOENT;
+
+	if (map_get(&m->ni_by_ino, ino, &at) && (m->ni[at - 1].rec->fields & REC_CONTENT)) {
+		view.group = m->ni[at - 1].seen_bytes;
+		rc = tree_inode_revive(m->v, ino, view);
+		theirs = rc == 0;
+	}
+	if (rc == -ENOENT && tree_inode_last(m->v, ino, &view) == 0)
+		rc = tree_inode_revive(m->v, ino, view);
+	if (rc < 0)
+		return rc;
+	if (!theirs)
+		return changes_touch_whole(m->v, ino);
+	for (int what = ENT_MODE; rc == 0 && what <= ENT_TIMES; what++)
+		rc = changes_touch(m->v, ino, (enum entity)what);
+	tree_xattrs(m->v, ino, touch_key, &keys);
+	for (size_t i = 0; i < keys.n; i++) {
+		if (rc == 0)
+			rc = changes_touch_xattr(m->v, ino, keys.key[i]);
+		free(keys.key[i]);
+	}
+	return rc;
+}
+
 /* Before links are placed, every child must be there. */
 static int ensure_inode(struct merger *m, uint64_t ino)
 {
 	const struct rec_inode *r = shipment_inode(m->s, ino);
 	const struct rs_inode *n = input_inode(m, ino);
 	struct inode *in = xmalloc(sizeof(*in));
-	uint64_t at, seen = m->s->begin.seen;
 	int rc = tree_inode_get(m->v, ino, in);
 
 	free(in);
@@ -119,9 +206,9 @@ static int ensure_inode(struct merger *m, uint64_t ino)
 		return rc;
 	if (r && (r->fields & REC_NEW))
 		return land_new(m->v, r);
-	if (map_get(&m->ni_by_ino, ino, &at) && (m->ni[at - 1].rec->fields & REC_CONTENT))
-		seen = MIN(seen, m->ni[at - 1].seen_bytes);
-	rc = tree_inode_revive(m->v, ino, (struct view){ .kind = VIEW_PEER, .group = seen });
+	if (find_made_apart(m, ino))
+		return make_apart(m, find_made_apart(m, ino));
+	rc = revive(m, ino);
 	if (rc == -ENOENT && n && S_ISDIR(n->type))
 		rc = make_dir(m, ino);
 	if (rc == -ENOENT) {
@@ -197,9 +284,12 @@ static int touch_link(struct merger *m, uint64_t link)
 
 static int resend_link(struct merger *m, const struct norm_link *n)
 {
+	struct lineage lin = { .dst = n->link, .grp = group_number(m->v), .kind = 'm' };
 	struct dentry d;
 	int rc = touch_link(m, n->link);
 
+	if (rc == 0 && lineage_source(m->v, true, n->link, &lin.src) == 0)
+		rc = lineage_put(m->v, &lin);
 	return rc || tree_link_get(m->v, n->link, &d) < 0 ? rc : changes_touch_whole(m->v, d.child);
 }
 

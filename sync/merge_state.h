@@ -54,6 +54,9 @@ struct merger {
 	struct map gone_link;      /* inode dead here -> a link of it that our change set says is gone (chained through gone_next) */
 	struct map gone_next;
 
+	struct lineage *apart;     /* aliases that the secondary turned out to have apart: src is made anew from dst */
+	size_t n_apart, cap_apart;
+
 	struct rs_link *links;
 	size_t n_links, cap_links;
 	struct map link_at;        /* link -> index + 1 */

@@ -10,6 +10,7 @@
 #include <xxhash.h>
 #include <zstd.h>
 
+#include "util/log.h"
 #include "util/util.h"
 
 #define LEN_BYTES 4u
@@ -201,7 +202,7 @@ static const char *judge(const struct frame *f)
 	case FRAME_SHIP_BEGIN:
 		if (f->begin.from > f->begin.to)
 			return "groups run backwards";
-		return f->begin.wants_ack > 1 ? "wants_ack is neither 0 nor 1" : NULL;
+		return f->begin.wants_ack & ~SHIP_FLAGS_ALL ? "flags are unknown" : NULL;
 	case FRAME_SHIP_END:
 		return NULL;
 	case FRAME_INODE:
@@ -470,13 +471,22 @@ static uint32_t sum_of(const uint8_t *body, size_t len_bytes)
 	return (uint32_t)XXH3_64bits(body, len_bytes);
 }
 
+/* Control characters in a reason are ours to blank; everything else must be right. */
+static void assert_legal(const struct frame *f)
+{
+	const char *bad = f->type == FRAME_BYE ? NULL : judge(f);
+
+	if (bad)
+		log_error("a frame %s was to be sent in which the %s", frame_type_word(f->type), bad);
+	assert(!bad);
+}
+
 int frame_encode(struct buf *out, const struct frame *f)
 {
 	const size_t start = out->len_bytes;
 	size_t body;
 
-	/* control characters in a reason are ours to blank, everything else must be right */
-	assert(f->type == FRAME_BYE ? f->bye.planned <= 1 : !judge(f));
+	assert_legal(f);
 	put_u32(out, 0);
 	put_u8(out, (uint8_t)f->type);
 	put_payload(out, f);

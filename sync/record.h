@@ -46,8 +46,9 @@ struct rec_credit {
 struct rec_ship_begin {
 	uint64_t from, to, to_id, seen; /* groups (from, to] of mine; seen: yours that I had applied at the cut */
 	uint64_t entries, data_bytes;   /* for progress */
-	uint8_t wants_ack;
+	uint8_t wants_ack;              /* flags of the engine: asks for an answer, probe, reply to a probe */
 };
+#define SHIP_FLAGS_ALL 7u
 struct rec_ship_end {
 	uint64_t to, frames; /* the same `to`; how many frames stood between */
 };
