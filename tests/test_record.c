@@ -324,7 +324,7 @@ static const struct tamper {
 	{ "reason longer than its bound", FRAME_BYE, 1, 300, 2, "too long" },
 	{ "reason with an escape", FRAME_BYE, 3, 27, 1, "control" },
 	{ "groups run backwards", FRAME_SHIP_BEGIN, 0, 3, 8, "backwards" },
-	{ "wants_ack 2", FRAME_SHIP_BEGIN, 48, 2, 1, "wants_ack" },
+	{ "unknown flags", FRAME_SHIP_BEGIN, 48, 8, 1, "flags are unknown" },
 	{ "inode 0", FRAME_INODE, 0, 0, 8, "inode number is 0" },
 	{ "no fields", FRAME_INODE, 8, 0, 4, "fields" },
 	{ "unknown fields", FRAME_INODE, 8, 32, 4, "fields" },
