@@ -6,6 +6,7 @@
  */
 #include "core/merge3.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -190,6 +191,7 @@ static void walk_both(struct parts *x, const struct diff_file *ours, const struc
 			k++;
 			continue;
 		}
+		assert(p && q);
 		if (p->base != q->base || p->n_base != q->n_base || !same_lines(ours, p->side, p->n_side, theirs,
 			q->side, q->n_side))
 			add_conflict(x, p, q);
