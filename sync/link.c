@@ -64,8 +64,8 @@ struct link {
 	uint64_t drain_until_ms;
 	int drain_result;
 	unsigned waiters;
-	uint64_t asked, answered; /* link_wait_synced: questions, and up to which one `settled` answers */
-	bool settled;
+	uint64_t asked, answered; /* link_wait_synced: questions, and up to which one `unsettled` answers */
+	const char *unsettled;   /* what keeps it from being settled; "" when it is, NULL without a stream */
 	struct link_status st;   /* engine and byte counts are filled in when asked for */
 
 	/* the connection as this thread sees it */
@@ -354,6 +354,12 @@ static bool exchange(struct link *l, const struct orders *o)
 	return more;
 }
 
+/* Under lock. */
+static bool is_settled(const struct link *l)
+{
+	return l->unsettled && !*l->unsettled;
+}
+
 /* Under lock. The next step of a pause. */
 static void step_mode(struct link *l, const struct orders *o, bool settled, uint64_t now_ms)
 {
@@ -505,7 +511,7 @@ static uint64_t next_due(struct link *l, const struct orders *o, const struct en
 }
 
 /* One turn without the lock. Returns true if there is more to do at once. */
-static bool turn(struct link *l, const struct orders *o, struct engine_status *es, bool *settled)
+static bool turn(struct link *l, const struct orders *o, struct engine_status *es, const char **unsettled)
 {
 	struct channel_state s;
 	uint64_t now_ms = clock_mono_ms();
@@ -523,7 +529,9 @@ static bool turn(struct link *l, const struct orders *o, struct engine_status *e
 	else
 		commit_if_due(l, now_ms);
 	note_stream(l, es);
-	*settled = o->judge && l->up && !l->closing && es->phase == ENGINE_STREAM && !more && engine_settled(l->engine);
+	*unsettled = NULL;
+	if (o->judge && l->up && !l->closing && es->phase == ENGINE_STREAM)
+		*unsettled = more ? "taking in what the peer has sent" : engine_unsettled(l->engine);
 	return more;
 }
 
@@ -537,19 +545,20 @@ static void *link_main(void *arg)
 		struct orders o = take_orders(l);
 		struct engine_status es;
 		struct link_status shown;
-		bool settled = false, more, tell;
+		const char *unsettled;
+		bool more, tell;
 		uint64_t due_ms;
 
 		pthread_mutex_unlock(&l->lock);
-		more = turn(l, &o, &es, &settled);
+		more = turn(l, &o, &es, &unsettled);
 		due_ms = next_due(l, &o, &es, clock_mono_ms());
 
 		pthread_mutex_lock(&l->lock);
-		l->settled = settled;
+		l->unsettled = unsettled;
 		l->answered = o.asked;
 		if (o.judge)
 			pthread_cond_broadcast(&l->changed);
-		step_mode(l, &o, settled, clock_mono_ms());
+		step_mode(l, &o, is_settled(l), clock_mono_ms());
 		tell = derive(l, &es, clock_mono_ms());
 		if (tell) {
 			shown = l->st;
@@ -712,7 +721,8 @@ static int not_synced(struct link *l, struct err *err)
 	struct link_status *st = &l->st;
 
 	if (st->state == LINK_CONNECTED || st->state == LINK_RESYNCING)
-		return err_set(err, -ETIMEDOUT, "not synced in time: changes are still on their way (%s)", link_state_word(st->state));
+		return err_set(err, -ETIMEDOUT, "not synced in time: %s, waiting for: %s", link_state_word(st->state),
+			       l->unsettled && *l->unsettled ? l->unsettled : "changes on their way");
 	return err_set(err, -ETIMEDOUT, "not synced in time: %s%s%s", link_state_word(st->state), st->why[0] ? ": " : "", st->why);
 }
 
@@ -737,7 +747,7 @@ int link_wait_synced(struct link *l, unsigned timeout_ms, struct err *err)
 			rc = err_set(err, -ECONNABORTED, "there is no peer yet: invite one first");
 			break;
 		}
-		if (answered && l->settled)
+		if (answered && is_settled(l))
 			break;
 		if (waited == ETIMEDOUT) {
 			rc = not_synced(l, err);

@@ -175,6 +175,11 @@ bool engine_settled(struct engine *e)
 	return !e->v->never_settles && e->phase == ENGINE_STREAM && e->v->acked_by_peer == e->v->to_send;
 }
 
+const char *engine_unsettled(struct engine *e)
+{
+	return engine_settled(e) ? "" : "acknowledgement by the fake peer";
+}
+
 void engine_hurry(struct engine *e)
 {
 	e->v->hurries++;

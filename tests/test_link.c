@@ -623,6 +623,8 @@ START_TEST(a_pause_that_cannot_drain_says_so_and_is_down_all_the_same)
 	start_a();
 	start_b_to(a_at);
 	wait_connected();
+	ck_assert_int_eq(link_wait_synced(a, 300, &err), -ETIMEDOUT);
+	ck_assert_msg(strstr(err.text, "acknowledgement by the fake peer"), "%s", err.text);
 	ck_assert_int_eq(link_pause(a, "now", 300, &err), -ETIMEDOUT);
 	ck_assert_msg(strstr(err.text, "resumed"), "%s", err.text);
 	ck_assert_int_eq(status(a).state, LINK_PAUSED);
