@@ -12,14 +12,19 @@
 
 /* Blocks kept back for the peer's changes: 1 % of the store, at most 16 MiB. */
 #define RESERVE_MAX_BLOCKS 4096u
-/* Room that ordinary writes leave on the host's disk for the database: without it no group can be committed. */
-#define HOST_RESERVE_BYTES (UINT64_C(32) << 20)
+/* Room that ordinary writes leave on the host's disk for the database, without which no group can be committed: its log
+ * (16 MiB and what one group adds) and what a checkpoint moves from there. Of a small disk, a share. */
+#define HOST_RESERVE_BYTES (UINT64_C(64) << 20)
+#define HOST_RESERVE_SHARE 8u
+/* Blocks handed out before the host's free space is looked at again (3 us): 1 MiB. */
+#define HOST_LOOK_BLOCKS 256u
 /* Entries of the st_blocks cache; 1 MiB of memory. It is emptied when full. */
 #define INODE_BLOCKS_MAX 32768u
 /* One punch holds its blocks back from being allocated: at most so many at a time, and a small share of what is
  * free. */
 #define PUNCH_MAX_BLOCKS 65536u
 #define PUNCH_SHARE 16u
+#define PUNCHES_A_FLUSH 4
 
 int data_store_format(const char *dir, struct err *err)
 {
@@ -103,19 +108,20 @@ void data_store_close(struct volume *v)
 
 /* ---- room ---- */
 
-/* Bytes that the host could still give: its free space, and what the image has allocated there but does not use. */
+/*
+ * Bytes that the host would still give. What is free within the image does not count: most of it has been given back, and
+ * the rest too, as soon as the host is short (freed_runs, data_store_reclaim).
+ */
 static uint64_t host_avail(struct data_store *d)
 {
 	struct statvfs host;
-	struct stat st;
 
-	if (image_is_device(d->image) || fstatvfs(image_fd(d->image), &host) < 0 || fstat(image_fd(d->image), &st) < 0)
+	if (image_is_device(d->image) || fstatvfs(image_fd(d->image), &host) < 0)
 		return UINT64_MAX >> 1;
-	uint64_t allocated = (uint64_t)st.st_blocks * 512, used = freemap_count_used(d->map) << BLOCK_SHIFT;
 	uint64_t avail = (uint64_t)host.f_bavail * host.f_frsize;
-	uint64_t reserve = MIN(HOST_RESERVE_BYTES, (uint64_t)host.f_blocks * host.f_frsize / 64);
+	uint64_t reserve = MIN(HOST_RESERVE_BYTES, (uint64_t)host.f_blocks * host.f_frsize / HOST_RESERVE_SHARE);
 
-	return (avail > reserve ? avail - reserve : 0) + (allocated > used ? allocated - used : 0);
+	return avail > reserve ? avail - reserve : 0;
 }
 
 int store_room(struct volume *v, uint64_t blocks, enum space space)
@@ -130,8 +136,9 @@ int store_room(struct volume *v, uint64_t blocks, enum space space)
 		return 0;
 	uint64_t host = host_avail(d) >> BLOCK_SHIFT;
 
-	d->host_budget_blocks = host / 16;
-	return host < blocks ? -ENOSPC : 0;
+	d->host_budget_blocks = MIN(host / 16, HOST_LOOK_BLOCKS);
+	d->host_short = host < blocks;
+	return d->host_short ? -ENOSPC : 0;
 }
 
 int store_alloc(struct volume *v, uint64_t n, uint64_t goal, uint64_t window, enum space space, struct block_run *runs,
@@ -261,13 +268,13 @@ static size_t freed_runs(struct data_store *d)
 void data_store_committed(struct volume *v)
 {
 	struct data_store *d = v->data;
-	size_t n = freed_runs(d);
+	size_t n = freed_runs(d), least = d->host_short ? PUNCH_MIN_SHORT_BLOCKS : PUNCH_MIN_BLOCKS;
 
 	for (size_t i = 0; i < n; i++) {
 		const struct group_move *m = &d->moves[i];
 
 		freemap_release(d->map, m->phys, m->len);
-		if (m->len >= PUNCH_MIN_BLOCKS && d->n_punch < PUNCH_QUEUE_MAX)
+		if (m->len >= least && d->n_punch < PUNCH_QUEUE_MAX)
 			d->punch[d->n_punch++] = (struct block_run){ m->phys, m->len };
 	}
 	d->old_blocks_committed = d->old_blocks;
@@ -291,13 +298,13 @@ static bool punch_take(struct data_store *d, struct block_run *out)
 {
 	uint64_t most = MIN(PUNCH_MAX_BLOCKS, freemap_count_free(d->map) / PUNCH_SHARE);
 
-	while (d->n_punch && most >= PUNCH_MIN_BLOCKS) {
+	while (d->n_punch && most >= PUNCH_MIN_SHORT_BLOCKS) {
 		struct block_run *last = &d->punch[d->n_punch - 1];
 
 		*out = (struct block_run){ last->phys, MIN(last->len, most) };
 		last->phys += out->len;
 		last->len -= out->len;
-		if (last->len < PUNCH_MIN_BLOCKS)
+		if (last->len < PUNCH_MIN_SHORT_BLOCKS)
 			d->n_punch--;
 		if (freemap_take(d->map, out->phys, out->len))
 			return true;
@@ -306,32 +313,42 @@ static bool punch_take(struct data_store *d, struct block_run *out)
 }
 
 /*
- * One run a call, on the back of a flush, which waits for the disk anyway. The punch itself (milliseconds) is done
+ * A few runs a call, on the back of a flush, which waits for the disk anyway. The punch itself (milliseconds) is done
  * without the lock; whoever holds it (perhaps our caller) is not waited for: there will be another flush.
  */
-static void punch_one(struct volume *v)
+static bool punch_one(struct volume *v)
 {
 	struct block_run run;
 
 	if (v->opt.fast_unsafe || pthread_mutex_trylock(&v->lock) != 0)
-		return;
+		return false;
 	bool any = punch_take(v->data, &run);
 
 	pthread_mutex_unlock(&v->lock);
 	if (!any)
-		return;
+		return false;
 	image_punch(v->data->image, run.phys, run.len);
 	pthread_mutex_lock(&v->lock);
 	freemap_release(v->data->map, run.phys, run.len);
 	pthread_mutex_unlock(&v->lock);
+	return true;
+}
+
+bool data_store_reclaim(struct volume *v)
+{
+	bool any = false;
+
+	while (punch_one(v))
+		any = true;
+	return any;
 }
 
 int data_store_sync(struct volume *v)
 {
 	int rc = image_sync(v->data->image);
 
-	if (!rc)
-		punch_one(v);
+	for (int i = 0; i < PUNCHES_A_FLUSH && !rc && punch_one(v); i++)
+		;
 	return rc;
 }
 

@@ -29,6 +29,7 @@ struct block_run {
 /* Freed runs of this length and more are given back to the host (shorter ones cost more time than they are worth: 75
  * us a punch). */
 #define PUNCH_MIN_BLOCKS 256u
+#define PUNCH_MIN_SHORT_BLOCKS 16u /* while the host is short of space */
 /* Runs that wait for being punched; more are forgotten (they stay allocated on the host until reused). */
 #define PUNCH_QUEUE_MAX 1024u
 
@@ -43,6 +44,7 @@ struct data_store {
 	uint64_t old_blocks, old_blocks_committed; /* blocks in old_extent */
 	uint64_t reserve_blocks;                   /* of the limit; for the peer's changes and for giving space back */
 	uint64_t host_budget_blocks;               /* to be handed out before looking at the host's free space again */
+	bool host_short;                           /* it had no room when it was looked at last */
 	struct map inode_blocks;                   /* cache: ino -> blocks in extent, plus 1 */
 	struct block_run punch[PUNCH_QUEUE_MAX];
 	size_t n_punch;
@@ -53,6 +55,8 @@ enum space { SPACE_ORDINARY, SPACE_RESERVE };
 
 /* Is there room for so many more blocks? 0 or -ENOSPC. */
 int store_room(struct volume *v, uint64_t blocks, enum space space);
+/* Without the lock: give back to the host what waits for it. False: nothing did. */
+bool data_store_reclaim(struct volume *v);
 /* n blocks in as few runs as can be had: held. runs: room for n of them. goal, window: freemap_alloc. -ENOSPC:
  * nothing is held. */
 int store_alloc(struct volume *v, uint64_t n, uint64_t goal, uint64_t window, enum space space, struct block_run *runs,

@@ -268,6 +268,11 @@ static int write_big(struct volume *v, struct write *w)
 	return rc;
 }
 
+static int write_one(struct volume *v, struct write *w)
+{
+	return w->len == 0 ? 0 : w->len >= BIG_WRITE_BYTES ? write_big(v, w) : write_small(v, w);
+}
+
 ssize_t volume_write(struct volume *v, uint64_t ino, const void *buf, size_t len_bytes, uint64_t off, unsigned flags,
                      uint64_t *at)
 {
@@ -276,7 +281,10 @@ ssize_t volume_write(struct volume *v, uint64_t ino, const void *buf, size_t len
 
 	do { /* the kernel sends at most one step; more than that is not atomic */
 		w.len = MIN(len_bytes - done, (size_t)STEP_BYTES);
-		int rc = w.len == 0 ? 0 : w.len >= BIG_WRITE_BYTES ? write_big(v, &w) : write_small(v, &w);
+		int rc = write_one(v, &w);
+
+		if (rc == -ENOSPC && data_store_reclaim(v))
+			rc = write_one(v, &w);
 
 		if (rc)
 			return rc;
