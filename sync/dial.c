@@ -365,7 +365,8 @@ static CURLcode perform_without_sigpipe(CURL *e)
 	return rc;
 }
 
-int dial_request(const struct identity *id, const struct address *to, const char *pin_hex, const char *body, char **reply, struct err *err)
+int dial_request(const struct identity *id, const struct address *to, const char *pin_hex, const char *body, char **reply,
+		 struct err *err)
 {
 	char at[ADDRESS_MAX_BYTES + 1], detail[CURL_ERROR_SIZE] = "";
 	struct curl_slist *headers = NULL;

@@ -39,6 +39,7 @@ enum dial_state dial_state(const struct dial *d);
 int dial_reason(const struct dial *d, long *status, const char **text);
 
 /* One blocking POST of a JSON body to /v1/pair; see link_pair_request. */
-int dial_request(const struct identity *id, const struct address *to, const char *pin_hex, const char *body, char **reply, struct err *err);
+int dial_request(const struct identity *id, const struct address *to, const char *pin_hex, const char *body, char **reply,
+		 struct err *err);
 
 #endif

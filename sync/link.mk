@@ -5,9 +5,9 @@ sync_libsync_a_SOURCES += \
 	sync/channel.c sync/channel.h \
 	sync/dial.c sync/dial.h \
 	sync/identity.c sync/identity.h \
-	sync/link.c sync/link.h \
+	sync/link.c sync/link.h sync/link_private.h sync/link_thread.c \
 	sync/listen.c sync/listen.h \
-	sync/record.c sync/record.h \
+	sync/record.c sync/record.h sync/record_decode.c sync/record_encode.c sync/record_private.h \
 	sync/token.c sync/token.h \
 	sync/wire.h
 
@@ -33,7 +33,8 @@ FUZZ_SECONDS = 60
 fuzz:
 	$(MKDIR_P) tests/fuzz-corpus
 	$(FUZZ_CC) -g -O1 -std=gnu11 $(AM_CPPFLAGS) $(CPPFLAGS) -pthread -fsanitize=fuzzer,address,undefined -o tests/fuzz_record \
-		$(addprefix $(top_srcdir)/,tests/fuzz_record.c sync/record.c util/buf.c util/err.c util/log.c util/util.c) \
+		$(addprefix $(top_srcdir)/,tests/fuzz_record.c sync/record.c sync/record_decode.c sync/record_encode.c \
+			util/buf.c util/err.c util/log.c util/util.c) \
 		$(XXHASH_LIBS) $(ZSTD_LIBS)
 	tests/fuzz_record -max_total_time=$(FUZZ_SECONDS) -max_len=8192 tests/fuzz-corpus
 MOSTLYCLEANFILES += tests/fuzz_record

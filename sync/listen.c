@@ -91,7 +91,8 @@ static void fail(struct conn *c, int code, const char *why)
 
 /* ---- HTTP/2 ------------------------------------------------------------------------------------------------------------- */
 
-static ssize_t read_stream(nghttp2_session *h2, int32_t id, uint8_t *out, size_t cap, uint32_t *flags, nghttp2_data_source *src, void *ctx)
+static ssize_t read_stream(nghttp2_session *h2, int32_t id, uint8_t *out, size_t cap, uint32_t *flags,
+			   nghttp2_data_source *src, void *ctx)
 {
 	struct conn *c = ctx;
 	size_t n = c->listen->ops.wire.take(c->listen->ctx, out, cap);
@@ -101,7 +102,8 @@ static ssize_t read_stream(nghttp2_session *h2, int32_t id, uint8_t *out, size_t
 	return n ? (ssize_t)n : NGHTTP2_ERR_DEFERRED;
 }
 
-static ssize_t read_reply(nghttp2_session *h2, int32_t id, uint8_t *out, size_t cap, uint32_t *flags, nghttp2_data_source *src, void *ctx)
+static ssize_t read_reply(nghttp2_session *h2, int32_t id, uint8_t *out, size_t cap, uint32_t *flags,
+			  nghttp2_data_source *src, void *ctx)
 {
 	struct conn *c = ctx;
 	size_t n = MIN(cap, c->reply.len_bytes - c->reply_sent);
@@ -571,7 +573,8 @@ static int take_any_cert(X509_STORE_CTX *store, void *ctx)
 	return 1; /* TLS proves that the client has the key; whose key it is, is decided by fingerprint */
 }
 
-static int select_h2(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in, unsigned in_len, void *ctx)
+static int select_h2(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in, unsigned in_len,
+		     void *ctx)
 {
 	(void)ssl, (void)ctx;
 	if (SSL_select_next_proto((unsigned char **)(uintptr_t)out, out_len, (const unsigned char *)"\x02h2", 3, in, in_len) ==

@@ -276,6 +276,14 @@ static int add_inode(struct merger *m, uint64_t ino)
 	return add_links_of(m, ino);
 }
 
+static int add_parent(struct merger *m, const struct rs_pos *at)
+{
+	if (!at->present)
+		return 0;
+	map_put(&m->parents, at->parent, 1);
+	return add_inode(m, at->parent);
+}
+
 /* Everything that is reachable upwards, in any of the states, from what is there already. */
 static int close_upwards(struct merger *m)
 {
@@ -283,12 +291,12 @@ static int close_upwards(struct merger *m)
 
 	for (size_t i = 0; rc == 0 && i < m->n_links; i++) {
 		rc = add_inode(m, m->links[i].child);
-		if (rc == 0 && m->links[i].b.present)
-			rc = add_inode(m, m->links[i].b.parent);
-		if (rc == 0 && m->links[i].p.present)
-			rc = add_inode(m, m->links[i].p.parent);
-		if (rc == 0 && m->links[i].s.present)
-			rc = add_inode(m, m->links[i].s.parent);
+		if (rc == 0)
+			rc = add_parent(m, &m->links[i].b);
+		if (rc == 0)
+			rc = add_parent(m, &m->links[i].p);
+		if (rc == 0)
+			rc = add_parent(m, &m->links[i].s);
 	}
 	return rc;
 }
@@ -340,11 +348,15 @@ static int fill_inode(struct merger *m, struct rs_inode *n, const struct map *re
 		n->p_written_ms = (uint64_t)(in->mtime_ns / 1000000);
 		n->p_content = n->in_p && (!n->in_b || p_changed_content(m->v, n->ino, seen));
 	} else if (rc == -ENOENT) {
-		rc = tree_inode_view(m->v, n->ino, (struct view){ .kind = VIEW_PEER, .group = seen }, in);
+		struct view last;
+
+		rc = tree_inode_last(m->v, n->ino, &last);
+		if (rc == 0)
+			rc = tree_inode_view(m->v, n->ino, last, in);
 		if (rc == 0)
 			n->type = in->mode & S_IFMT;
-		else if (rc == -ENOENT)
-			rc = 0;
+		else if (rc == -ENOENT) /* not even history has it; whatever holds links is a directory */
+			rc = 0, n->type = map_get(&m->parents, n->ino, NULL) ? S_IFDIR : S_IFREG;
 	}
 	n->s_written_ms = n->p_written_ms;
 	if (rec) {
@@ -495,5 +507,6 @@ void merge_release(struct merger *m)
 	map_release(&m->gone_next);
 	map_release(&m->link_at);
 	map_release(&m->inode_at);
+	map_release(&m->parents);
 	map_release(&m->p_changed);
 }

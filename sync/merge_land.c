@@ -724,6 +724,22 @@ int merge_land(struct merger *m, struct rs_result *r)
 	return rc;
 }
 
+static void show_pos(const char *which, const struct rs_pos *p)
+{
+	if (p->present)
+		log_debug("merge", "    %s: in %#llx as %.*s", which, (unsigned long long)p->parent, (int)p->name_len, p->name);
+}
+
+static void show_input(const struct merger *m)
+{
+	for (size_t i = 0; i < m->n_links && log_debug_on("merge"); i++) {
+		log_debug("merge", "link %#llx -> %#llx", (unsigned long long)m->links[i].id, (unsigned long long)m->links[i].child);
+		show_pos("b", &m->links[i].b);
+		show_pos("p", &m->links[i].p);
+		show_pos("s", &m->links[i].s);
+	}
+}
+
 int merge_three_way(struct volume *v, struct shipment *s, const struct merge_names *names, uint64_t now_ms)
 {
 	struct merger m = { .v = v, .s = s, .names = names, .now_ms = now_ms };
@@ -745,6 +761,8 @@ int merge_three_way(struct volume *v, struct shipment *s, const struct merge_nam
 			                        .name_taken = op_name_taken } };
 
 		rc = resolve(&in, &r);
+		if (rc < 0)
+			show_input(&m);
 		log_debug("merge", "resolve of %zu links, %zu inodes: %d", m.n_links, m.n_inodes, rc);
 		for (size_t i = 0; rc == 0 && i < r.n_links; i++)
 			log_debug("merge", "link %llx -> child %llx in %llx as %.*s", (unsigned long long)r.links[i].id,

@@ -63,6 +63,7 @@ struct merger {
 	struct rs_inode *inodes;
 	size_t n_inodes, cap_inodes;
 	struct map inode_at;
+	struct map parents;        /* inodes that are a parent somewhere */
 	struct map p_changed;      /* link -> 1: changed by us, unknown to the secondary */
 
 	struct rs_attr *attrs;

@@ -59,7 +59,7 @@ static void describe_content(struct walker *k, const char *path, const struct at
 		if (!t)
 			continue;
 		map_put(&k->tokens, t, 1);
-		if (t > k->w->ledger.n || k->w->ledger.state[t] == TOKEN_FREE)
+		if (t > k->w->ledger.n || !(k->w->ledger.state[t] & TOKEN_LIVE))
 			sim_fail(k->w, "%c: %s holds T%llx, which nobody wrote", "PS"[k->side], path, (unsigned long long)t);
 		buf_printf(&k->text, " T%llx@%zd", (unsigned long long)t, i);
 	}
@@ -198,7 +198,7 @@ static void compare(struct world *w, struct walker *a, struct walker *b)
 static void check_lost(struct world *w, struct walker *k)
 {
 	for (uint64_t t = 1; t <= w->ledger.n; t++)
-		if (w->ledger.state[t] == TOKEN_LIVE && !map_get(&k->tokens, t, NULL)) {
+		if (w->ledger.state[t] == TOKEN_LIVE /* and no more */ && !map_get(&k->tokens, t, NULL)) {
 			sim_fail(w, "%c: T%llx was written, nobody overwrote it, and it is gone", "PS"[k->side], (unsigned long long)t);
 			return;
 		}

@@ -59,9 +59,9 @@ static void token_over(struct world *w, int side, uint64_t t)
 {
 	struct side *sd = &w->side[side];
 
-	if (t == 0 || t > w->ledger.n || w->ledger.state[t] != TOKEN_LIVE)
+	if (t == 0 || t > w->ledger.n || (w->ledger.state[t] & (TOKEN_OVER << side)))
 		return;
-	w->ledger.state[t] = TOKEN_OVER;
+	w->ledger.state[t] |= (uint8_t)(TOKEN_OVER << side);
 	if (sd->n_undo == sd->cap_undo) {
 		sd->cap_undo = sd->cap_undo ? sd->cap_undo * 2 : 64;
 		sd->undo = xrealloc(sd->undo, sd->cap_undo * sizeof(*sd->undo));
@@ -81,7 +81,10 @@ void ledger_crash(struct world *w, int side)
 	while (sd->n_undo) {
 		struct undo *u = &sd->undo[--sd->n_undo];
 
-		w->ledger.state[u->token] = u->written ? TOKEN_FREE : TOKEN_LIVE;
+		if (u->written)
+			w->ledger.state[u->token] = TOKEN_FREE;
+		else
+			w->ledger.state[u->token] &= (uint8_t) ~(TOKEN_OVER << side);
 	}
 }
 
@@ -214,7 +217,7 @@ static void op_rename(struct world *w, int side, uint64_t p1, const char *n1, ui
 	          (unsigned long long)p2, n2, flags, rc);
 	if (rc < 0)
 		while (w->side[side].n_undo > mark)
-			w->ledger.state[w->side[side].undo[--w->side[side].n_undo].token] = TOKEN_LIVE;
+			w->ledger.state[w->side[side].undo[--w->side[side].n_undo].token] &= (uint8_t) ~(TOKEN_OVER << side);
 }
 
 /* As an editor saves: a new file with the old lines, one changed, renamed over. */
@@ -312,6 +315,16 @@ static void op_remove(struct world *w, int side, uint64_t parent, const char *na
 		sim_fail(w, "remove %s: %s", name, strerror(-rc));
 }
 
+static void op_link(struct world *w, int side, uint64_t ino, uint64_t dir, const char *name)
+{
+	struct attr a;
+	int rc = volume_link(w->side[side].v, ino, dir, name, &a);
+
+	sim_trace(w, "%c link ino %#llx as %#llx/%s: %d\n", "PS"[side], (unsigned long long)ino, (unsigned long long)dir, name, rc);
+	if (rc < 0 && rc != -EEXIST)
+		sim_fail(w, "link %s: %s", name, strerror(-rc));
+}
+
 /* rm -r: bottom up. */
 static void op_rmtree(struct world *w, int side, uint64_t parent, const char *name, uint64_t ino)
 {
@@ -336,7 +349,6 @@ static void op_on_entry(struct world *w, int side, struct listing *l, size_t i, 
 	uint64_t dir = l->dirs[rng_below(&w->rng, l->n_dirs)], ino = l->e[i].ino, parent = l->e[i].parent;
 	const char *name = names[rng_below(&w->rng, ARRAY_LEN(names))], *own = l->e[i].name;
 	bool reg = S_ISREG(l->e[i].mode), isdir = S_ISDIR(l->e[i].mode);
-	struct attr a;
 
 	if (kind < 30 && reg)
 		op_write(w, side, ino, own);
@@ -353,8 +365,7 @@ static void op_on_entry(struct world *w, int side, struct listing *l, size_t i, 
 	else if (kind < 68)
 		op_rename(w, side, parent, own, dir, name, RENAME_NOREPLACE);
 	else if (kind < 74 && !isdir)
-		sim_trace(w, "%c link ino %#llx as %#llx/%s: %d\n", "PS"[side], (unsigned long long)ino, (unsigned long long)dir, name,
-		          volume_link(w->side[side].v, ino, dir, name, &a));
+		op_link(w, side, ino, dir, name);
 	else if (kind < 74)
 		op_rmtree(w, side, parent, own, ino);
 	else if (kind < 86)

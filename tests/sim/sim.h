@@ -22,7 +22,8 @@ uint64_t rng_next(struct rng *r);
 uint64_t rng_below(struct rng *r, uint64_t n);
 bool rng_chance(struct rng *r, unsigned percent);
 
-enum token_state { TOKEN_FREE, TOKEN_LIVE, TOKEN_OVER };
+/* Bits: written; overwritten or deleted by side 0, by side 1 (each takes back only its own when it crashes). */
+enum token_state { TOKEN_FREE = 0, TOKEN_LIVE = 1, TOKEN_OVER = 2 };
 struct ledger {
 	uint8_t *state;       /* by token number */
 	uint64_t n, cap;
