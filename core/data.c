@@ -169,7 +169,8 @@ int data_truncate(struct volume *v, uint64_t ino, uint64_t size_bytes, enum orig
 int data_punch_inode(struct volume *v, struct inode *in, uint64_t off, uint64_t len_bytes, enum origin origin)
 {
 	uint64_t end = len_bytes > FILE_MAX_BYTES || off > FILE_MAX_BYTES ? FILE_MAX_BYTES : off + len_bytes;
-	uint64_t first = (off + BLOCK_BYTES - 1) >> BLOCK_SHIFT, last = end >> BLOCK_SHIFT; /* whole blocks: [first, last) */
+	/* whole blocks: [first, last) */
+	uint64_t first = (off + BLOCK_BYTES - 1) >> BLOCK_SHIFT, last = end >> BLOCK_SHIFT;
 	int rc = 0;
 
 	if (off >= end)

@@ -109,8 +109,8 @@ void data_store_close(struct volume *v)
 /* ---- room ---- */
 
 /*
- * Bytes that the host would still give. What is free within the image does not count: most of it has been given back, and
- * the rest too, as soon as the host is short (freed_runs, data_store_reclaim).
+ * Bytes that the host would still give. What is free within the image does not count: most of it has been given back,
+ * and the rest too, as soon as the host is short (freed_runs, data_store_reclaim).
  */
 static uint64_t host_avail(struct data_store *d)
 {

@@ -218,8 +218,8 @@ uint64_t freemap_alloc(struct freemap *f, uint64_t want, uint64_t goal, uint64_t
 		at = f->end;
 		len = f->limit - f->end;
 	}
-	if (len == 0)
-		for (uint64_t z = 0; len == 0 && z < f->zones && f->used < f->limit; z++) /* the last few, wherever they are */
+	if (len == 0) /* the last few, wherever they are */
+		for (uint64_t z = 0; len == 0 && z < f->zones && f->used < f->limit; z++)
 			len = scan(f, z * ZONE_BLOCKS, MIN((z + 1) * ZONE_BLOCKS, f->end), want, &at);
 	if (len == 0)
 		return 0;

@@ -96,10 +96,11 @@ static int header_check(int fd, const char *path, struct err *err)
 	if (n != (ssize_t)sizeof(block) || memcmp(h.magic, IMAGE_MAGIC, sizeof(h.magic)) != 0)
 		return err_set(err, -EINVAL, "%s is not the image of a twinfs store", path);
 	if (h.sum != XXH3_64bits(&h, offsetof(struct header, sum)))
-		return err_set(err, -EUCLEAN, "the header of the image %s is damaged; restore the store from the peer", path);
+		return err_set(err, -EUCLEAN, "the header of the image %s is damaged; restore the store from the peer",
+		               path);
 	if (h.version > IMAGE_VERSION || h.block_bytes != BLOCK_BYTES)
-		return err_set(err, -EPROTONOSUPPORT, "the image %s has format %u, this program knows up to %u; upgrade twinfs",
-		               path, h.version, IMAGE_VERSION);
+		return err_set(err, -EPROTONOSUPPORT,
+		               "the image %s has format %u, this program knows up to %u; upgrade twinfs", path, h.version, IMAGE_VERSION);
 	return 0;
 }
 

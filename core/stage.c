@@ -174,7 +174,8 @@ static int part_read(struct stage *s, const struct stage_part *p, uint8_t *buf)
 
 		rc = image_read(s->v->data->image, s->log[p->addr >> BLOCK_SHIFT], IN_BLOCK(p->addr), buf, first);
 		if (!rc && first < p->len)
-			rc = image_read(s->v->data->image, s->log[(p->addr >> BLOCK_SHIFT) + 1], 0, buf + first, p->len - first);
+			rc = image_read(s->v->data->image, s->log[(p->addr >> BLOCK_SHIFT) + 1], 0, buf + first,
+			                p->len - first);
 	}
 	return rc ? rc : XXH3_64bits(buf, p->len) == p->sum ? 0 : -EIO;
 }
@@ -282,7 +283,9 @@ static int put_whole(struct stage *s, struct stage_file *f, uint64_t first, size
 	carve_runs(s, f, first, first + n);
 	drop_parts(f, first, first + n);
 	for (i = 0; i < n_runs; i++) {
-		struct stage_run r = { first, runs[i].len, runs[i].phys, xmalloc((size_t)runs[i].len * sizeof(*r.sums)) };
+		struct stage_run r = { first, runs[i].len, runs[i].phys, NULL };
+
+		r.sums = xmalloc((size_t)r.len * sizeof(*r.sums));
 
 		for (uint64_t k = 0; k < r.len; k++, data += BLOCK_BYTES)
 			r.sums[k] = block_sum(data);
@@ -546,7 +549,7 @@ static int overlay_run(struct stage *s, const struct stage_run *r, uint8_t *buf,
 	while (from < to) {
 		size_t step = (size_t)MIN(to - from, BLOCK_BYTES - IN_BLOCK(from));
 		uint64_t at = (from >> BLOCK_SHIFT) - r->off;
-		struct block_ref ref = r->phys ? (struct block_ref){ r->phys + at, r->sums[at] } : (struct block_ref){ 0, 0 };
+		struct block_ref ref = { r->phys ? r->phys + at : 0, r->phys ? r->sums[at] : 0 };
 		int rc = blocks_fetch(s->v->data->image, &ref, IN_BLOCK(from), buf + (from - off), step, NULL);
 
 		if (rc)

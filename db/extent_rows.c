@@ -53,8 +53,8 @@ static int row_read(sqlite3_stmt *s, uint64_t ino, bool old, struct extent *e)
 	e->killed_by_peer = flags & KILLED_BY_PEER_BIT;
 	if (len == 0 || len > EXTENT_MAX_BLOCKS || e->off >= EXTENT_BLOCK_LIMIT || e->phys == 0 ||
 	    e->phys >= EXTENT_BLOCK_LIMIT || !sums || (size_t)sqlite3_column_bytes(s, 5) != len * sizeof(e->sums[0])) {
-		log_error("the store's database is damaged: impossible extent of inode %llu at block %llu; restore it from the peer",
-		          (unsigned long long)ino, (unsigned long long)e->off);
+		log_error("the store's database is damaged: impossible extent of inode %llu at block %llu; "
+		          "restore it from the peer", (unsigned long long)ino, (unsigned long long)e->off);
 		return -EUCLEAN;
 	}
 	e->len = (uint32_t)len;
@@ -171,8 +171,8 @@ int extent_rows_put_old(struct db *db, uint64_t ino, const struct extent *e)
 
 int extent_rows_del_old(struct db *db, uint64_t ino, const struct extent *e)
 {
-	return DB_RUN(db, "DELETE FROM old_extent WHERE ino = ? AND off = ? AND died = ? AND born = ?", ino, e->off, e->died,
-	              e->born);
+	return DB_RUN(db, "DELETE FROM old_extent WHERE ino = ? AND off = ? AND died = ? AND born = ?", ino, e->off,
+	              e->died, e->born);
 }
 
 int extent_rows_count_blocks(struct db *db, uint64_t ino, uint64_t *blocks)
@@ -190,7 +190,9 @@ static int each_run(struct db *db, sqlite3_stmt *s, extent_run_fn fn, void *ctx)
 	while ((rc = db_step(db, s)) > 0) {
 		uint64_t phys = db_col_u64(s, 0), len = db_col_u64(s, 1);
 
-		rc = phys == 0 || phys >= EXTENT_BLOCK_LIMIT || len == 0 || len > EXTENT_MAX_BLOCKS ? -EUCLEAN : fn(ctx, phys, len);
+		bool sane = phys > 0 && phys < EXTENT_BLOCK_LIMIT && len > 0 && len <= EXTENT_MAX_BLOCKS;
+
+		rc = sane ? fn(ctx, phys, len) : -EUCLEAN;
 		if (rc) {
 			db_done(s);
 			return rc;
@@ -201,7 +203,8 @@ static int each_run(struct db *db, sqlite3_stmt *s, extent_run_fn fn, void *ctx)
 
 int extent_rows_each_run(struct db *db, bool old, extent_run_fn fn, void *ctx)
 {
-	sqlite3_stmt *s = old ? db_stmt(db, "SELECT phys, len FROM old_extent") : db_stmt(db, "SELECT phys, len FROM extent");
+	sqlite3_stmt *s = old ? db_stmt(db, "SELECT phys, len FROM old_extent")
+	                      : db_stmt(db, "SELECT phys, len FROM extent");
 
 	return each_run(db, s, fn, ctx);
 }

@@ -203,7 +203,10 @@ static inline void expect_view(struct store *s, uint64_t ino, struct view view, 
 		ck_assert_uint_eq(in.size_bytes, m->len);
 	ck_assert_int_eq(data_read(s->v, ino, view, buf, m->len + 4096, 0), 0);
 	volume_unlock(s->v);
-	expect_same(m, buf, 0, m->len + (view.kind == VIEW_AT ? 4096 : 0), view.kind == VIEW_AT ? "at a group" : "peer");
+	if (view.kind == VIEW_AT)
+		expect_same(m, buf, 0, m->len + 4096, "at a group");
+	else
+		expect_same(m, buf, 0, m->len, "peer");
 	free(buf);
 }
 

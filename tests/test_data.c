@@ -87,8 +87,8 @@ static void world_write(struct world *w, size_t i)
 	if (off + len > FILE_MAX)
 		return;
 	chance_bytes(&w->seed, w->buf, len);
-	ck_assert_int_eq(volume_write(st.v, w->ino[i], w->buf, len, append ? 12345 : off, append ? WRITE_APPEND : 0, &at),
-	                 (ssize_t)len);
+	ck_assert_int_eq(volume_write(st.v, w->ino[i], w->buf, len, append ? 12345 : off, append ? WRITE_APPEND : 0,
+	                              &at), (ssize_t)len);
 	ck_assert_uint_eq(at, off);
 	model_write(&w->now[i], off, w->buf, len);
 }
@@ -278,7 +278,8 @@ START_TEST(the_peers_view_has_its_own_writes_and_ours_up_to_s)
 				ck_assert_int_eq(volume_fallocate(st.v, ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
 				                                  block * BLOCK_BYTES, len), 0);
 			else
-				put(ino, buf, MIN(len, n * BLOCK_BYTES), block * BLOCK_BYTES + chance_below(&seed, 4096));
+				put(ino, buf, MIN(len, n * BLOCK_BYTES),
+				    block * BLOCK_BYTES + chance_below(&seed, 4096));
 			if (chance_below(&seed, 4) == 0)
 				store_cut(&st);
 			continue;
@@ -288,7 +289,8 @@ START_TEST(the_peers_view_has_its_own_writes_and_ours_up_to_s)
 			ck_assert_int_eq(data_punch(st.v, ino, block * BLOCK_BYTES, n * BLOCK_BYTES, ORIGIN_PEER), 0);
 			model_zero(&peer, block * BLOCK_BYTES, n * BLOCK_BYTES);
 		} else {
-			ck_assert_int_eq(data_write(st.v, ino, buf, n * BLOCK_BYTES, block * BLOCK_BYTES, ORIGIN_PEER), 0);
+			ck_assert_int_eq(data_write(st.v, ino, buf, n * BLOCK_BYTES, block * BLOCK_BYTES,
+			                            ORIGIN_PEER), 0);
 			model_write(&peer, block * BLOCK_BYTES, buf, n * BLOCK_BYTES);
 		}
 		bool grew = peer.len > got.len; /* its size in this group would be lost with the merge's own */
@@ -451,7 +453,8 @@ START_TEST(a_flipped_byte_is_an_error_and_never_wrong_data)
 	ck_assert_int_eq(volume_read(st.v, ino, buf, 100 * BLOCK_BYTES, 0), -EIO);
 	ck_assert_int_eq(volume_read(st.v, ino, buf, 10, 50 * BLOCK_BYTES), -EIO);
 	ck_assert_int_eq(volume_read(st.v, ino, buf, 50 * BLOCK_BYTES, 0), 50 * BLOCK_BYTES);
-	ck_assert_int_eq(volume_write(st.v, ino, "x", 1, 50 * BLOCK_BYTES + 9, 0, NULL), -EIO); /* would seal the damage */
+	/* writing a part of the block would seal the damage */
+	ck_assert_int_eq(volume_write(st.v, ino, "x", 1, 50 * BLOCK_BYTES + 9, 0, NULL), -EIO);
 	put(ino, buf, BLOCK_BYTES, 50 * BLOCK_BYTES);
 	ck_assert_int_eq(volume_read(st.v, ino, buf, 100 * BLOCK_BYTES, 0), 100 * BLOCK_BYTES);
 	free(buf);
@@ -627,7 +630,8 @@ static void *race(void *arg)
 		size_t len = chance_len(&seed, 1 << 20), off = chance_off(&seed, 1 << 20);
 
 		memset(buf, 1 + i % 200, len);
-		ssize_t n = r->reader ? volume_read(st.v, r->ino, buf, len, off) : volume_write(st.v, r->ino, buf, len, off, 0, NULL);
+		ssize_t n = r->reader ? volume_read(st.v, r->ino, buf, len, off)
+		                      : volume_write(st.v, r->ino, buf, len, off, 0, NULL);
 
 		r->failures += n < 0;
 		if (i % 16 == 0)
