@@ -17,7 +17,7 @@ static int print_node_id(const char *dir, struct err *err)
 {
 	struct volume *v = NULL;
 	struct volume_info info;
-	int rc = volume_open(dir, NULL, &v, err);
+	int rc = store_open(dir, &v, err);
 
 	if (rc)
 		return rc;

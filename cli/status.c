@@ -126,11 +126,10 @@ static void print_resync(const json_t *s)
 static void print_conflicts(const json_t *s)
 {
 	uint64_t open = number_of(s, "conflicts"), merged = number_of(s, "merged");
-	const char *place = text_of(s, "mountpoint") ?: text_of(s, "store");
-	char text[2048];
+	char text[96];
 
 	if (open > 0) {
-		snprintf(text, sizeof(text), "%llu waiting for you: twinfs conflicts %s", (unsigned long long)open, place ?: "");
+		snprintf(text, sizeof(text), "%llu waiting for you", (unsigned long long)open);
 		print_line("conflicts", text);
 	}
 	if (merged > 0) {
@@ -165,7 +164,7 @@ static void print_people(const json_t *s)
 	print_pending(s);
 	print_conflicts(s);
 	print_space(s);
-	if (!state_is(s, "connected") && text_of(peer, "last_error") &&
+	if (!state_is(s, "connected") && !state_is(s, "paused") && text_of(peer, "last_error") &&
 	    strcmp(text_of(peer, "last_error"), text_of(s, "why") ?: "") != 0)
 		print_line("last", text_of(peer, "last_error"));
 }

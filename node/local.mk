@@ -7,6 +7,7 @@ node_libnode_a_SOURCES = \
 	node/mounts.c node/mounts.h \
 	node/node.c node/node.h \
 	node/pair.c node/pair.h \
+	node/resolve.c node/resolve.h \
 	node/requests.c node/requests.h \
 	node/status.c node/status.h \
 	node/store.c node/store.h

@@ -1,12 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 #include "node/mounts.h"
 
+#include <errno.h>
+#include <spawn.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include "util/log.h"
 #include "util/util.h"
 
 #define FS_TYPE "fuse.twinfs"
@@ -105,6 +111,36 @@ char *mounts_store_at(const char *mountpoint)
 char *mounts_of_store(const char *store)
 {
 	return find(store, false);
+}
+
+/* By the helper that may do it for people who are not root. */
+static int detach_by_helper(const char *mountpoint)
+{
+	const char *const argv[] = { "fusermount3", "-u", "-z", "-q", "--", mountpoint, NULL };
+	pid_t pid;
+	int status;
+
+	if (posix_spawnp(&pid, argv[0], NULL, NULL, (char *const *)(uintptr_t)argv, environ) != 0 || waitpid(pid, &status, 0) < 0)
+		return -errno;
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EPERM;
+}
+
+void mounts_detach_dead(const char *store)
+{
+	struct mount_entry *list;
+	size_t n;
+
+	mounts_list(&list, &n);
+	for (size_t i = n; i-- > 0;) { /* the one on top first */
+		if (strcmp(list[i].store, store) != 0)
+			continue;
+		if (umount2(list[i].mountpoint, MNT_DETACH) == 0 || detach_by_helper(list[i].mountpoint) == 0)
+			log_info("%s: detached the mount of a twinfs that has died", list[i].mountpoint);
+		else
+			log_warn("%s is the mount of a twinfs that has died; detach it: fusermount3 -uz %s", list[i].mountpoint,
+			         list[i].mountpoint);
+	}
+	mounts_free(list, n);
 }
 
 char *path_absolute(const char *path)

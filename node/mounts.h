@@ -19,6 +19,9 @@ void mounts_free(struct mount_entry *list, size_t n);
 char *mounts_store_at(const char *mountpoint);
 char *mounts_of_store(const char *store);
 
+/* Detach every mount of this store. For whoever holds the store's lock: then nobody can be behind them. Errors are logged. */
+void mounts_detach_dead(const char *store);
+
 /* Absolute, without ".", ".." and doubled slashes, by text alone; malloc'd. */
 char *path_absolute(const char *path);
 /* Absolute with the symbolic links of everything but the last part resolved; by text alone where that fails. malloc'd. */

@@ -10,9 +10,11 @@
 #include <unistd.h>
 
 #include "node/logger.h"
+#include "node/mounts.h"
 #include "node/pair.h"
 #include "node/requests.h"
 #include "node/status.h"
+#include "node/store.h"
 #include "sync/identity.h"
 #include "util/log.h"
 #include "util/util.h"
@@ -23,6 +25,8 @@
 #define FSYNC_PEER_MS 30000u
 /* Slices in which others wait for the link, so that a hung-up client or an unmount ends the waiting. */
 #define WAIT_SLICE_MS 250u
+/* A peer that said "paused" may have been resumed a moment ago, and nobody has told us yet: its word counts after this. */
+#define PEER_PAUSED_MS 10000u
 
 /* ---- pauses that survive a mount ------------------------------------------------------------------------------------- */
 
@@ -160,9 +164,19 @@ static void say_waiting(struct node *n, struct control_client *client)
 	control_say(client, text);
 }
 
+static bool paused_here(struct node *n)
+{
+	char *reason = volume_setting_get(n->volume, SETTING_PAUSED);
+
+	free(reason);
+	return reason != NULL;
+}
+
 int node_wait_synced(struct node *n, struct control_client *client, unsigned timeout_ms, struct err *err)
 {
+	const struct timespec slice = { .tv_nsec = WAIT_SLICE_MS * 1000000L };
 	uint64_t now_ms = clock_mono_ms(), end_ms = timeout_ms ? now_ms + timeout_ms : UINT64_MAX, say_ms = now_ms + 1000;
+	uint64_t paused_end_ms = MIN(end_ms, now_ms + PEER_PAUSED_MS);
 	struct volume_info info;
 	int rc;
 
@@ -175,10 +189,10 @@ int node_wait_synced(struct node *n, struct control_client *client, unsigned tim
 	while (1) {
 		*err = (struct err)ERR_INIT;
 		rc = wait_slice(n, (unsigned)MIN((uint64_t)WAIT_SLICE_MS, end_ms - now_ms), err);
-		if (rc != -ETIMEDOUT)
-			break;
 		now_ms = clock_mono_ms();
-		if (now_ms >= end_ms)
+		if (rc == -ECONNABORTED && now_ms < paused_end_ms && !paused_here(n))
+			nanosleep(&slice, NULL);
+		else if (rc != -ETIMEDOUT || now_ms >= end_ms)
 			break;
 		if (atomic_load(&n->leaving) || control_gone(client))
 			return err_set(err, -EINTR, "%s is being unmounted", n->mountpoint);
@@ -353,8 +367,10 @@ static int mount_begin(struct node *n, const struct node_options *opt, struct er
 		.mountpoint = opt->mountpoint, .fsname = opt->store, .options = *options ? options : NULL,
 		.fsync_hook = sync_peer ? fsync_to_peer : NULL, .hook_ctx = n,
 	};
-	int rc = front_mount(n->volume, &front, &n->front, err);
+	int rc;
 
+	mounts_detach_dead(opt->store);
+	rc = front_mount(n->volume, &front, &n->front, err);
 	free(options);
 	if (rc)
 		return rc;
@@ -433,6 +449,25 @@ static void block_signals(void)
 	sigaction(SIGPIPE, &ignore, NULL);
 }
 
+/* Who unmounted a moment ago may still be saying goodbye to its peer: wait for that. A store that is mounted is refused at once. */
+static int open_store(const char *store, struct volume **out, struct err *err)
+{
+	const struct timespec step = { .tv_nsec = 50000000 };
+	uint64_t give_up_ms = clock_mono_ms() + DRAIN_MS + 5000;
+	int rc;
+
+	while ((rc = store_open(store, out, err)) == -EBUSY && clock_mono_ms() < give_up_ms) {
+		char *mountpoint = mounts_of_store(store);
+		bool mounted = mountpoint != NULL;
+
+		free(mountpoint);
+		if (mounted)
+			break;
+		nanosleep(&step, NULL);
+	}
+	return rc;
+}
+
 int node_run(const struct node_options *opt, struct err *err)
 {
 	struct node n = { .mountpoint = opt->mountpoint };
@@ -441,7 +476,7 @@ int node_run(const struct node_options *opt, struct err *err)
 
 	block_signals();
 	pthread_rwlock_init(&n.link_lock, NULL);
-	rc = volume_open(opt->store, NULL, &n.volume, err);
+	rc = open_store(opt->store, &n.volume, err);
 	if (!rc)
 		rc = identity_load(opt->store, &n.identity, err);
 	if (!rc && opt->background) {

@@ -366,7 +366,7 @@ static int pair_store(const char *store, const struct token *t, struct pair_join
 	struct volume *v = NULL;
 	struct volume_info info;
 	struct primary p;
-	int rc = volume_open(store, NULL, &v, err), rc_close;
+	int rc = store_open(store, &v, err), rc_close;
 
 	if (rc)
 		return rc;
@@ -390,7 +390,7 @@ static int check_paired(const char *store, const struct token *t, struct pair_jo
 	struct volume *v = NULL;
 	struct volume_info info;
 	char *pin, *peer;
-	int rc = volume_open(store, NULL, &v, err);
+	int rc = store_open(store, &v, err);
 
 	if (rc)
 		return rc;

@@ -8,7 +8,9 @@
 
 #include "node/internal.h"
 #include "node/pair.h"
+#include "node/resolve.h"
 #include "node/status.h"
+#include "node/store.h"
 #include "util/util.h"
 
 /* A mount answers what needs no waiting within this, or is not well. */
@@ -62,14 +64,11 @@ static int answer_resolve(struct request_ctx *x, json_t *reply, struct err *err)
 {
 	static const char *const keeps[] = { "local", "peer", "both" };
 	const char *path = word(x, "path"), *keep = word(x, "keep");
-	int rc;
 
 	(void)reply;
 	for (int i = 0; path && keep && i < (int)ARRAY_LEN(keeps); i++) {
-		if (strcmp(keep, keeps[i]) != 0)
-			continue;
-		rc = volume_conflict_resolve(x->v, path, i, err);
-		return rc ? rc : volume_commit(x->v);
+		if (strcmp(keep, keeps[i]) == 0)
+			return resolve_conflict(x->v, path, i, x->node ? front_notice : NULL, x->node ? x->node->front : NULL, err);
 	}
 	return err_set(err, -EINVAL, "resolve needs a path and one of local, peer, both to keep");
 }
@@ -174,7 +173,7 @@ static int answer_unmounted(const char *dir, const char *mountpoint, const json_
 {
 	struct volume *v = NULL;
 	json_t *line;
-	int rc = volume_open(dir, NULL, &v, err);
+	int rc = store_open(dir, &v, err);
 
 	if (rc)
 		return rc;

@@ -111,7 +111,8 @@ static void condition_find(struct volume *v, const char *mountpoint, const struc
 		snprintf(c->error, sizeof(c->error), "%s", c->why);
 	}
 	if (!*c->action && info->conflicts_open > 0)
-		snprintf(c->action, sizeof(c->action), "twinfs conflicts %s", mountpoint ? mountpoint : volume_dir(v));
+		snprintf(c->action, sizeof(c->action), "look at the conflicts: twinfs conflicts %s",
+		         mountpoint ? mountpoint : volume_dir(v));
 	if (c->since_ms == 0)
 		c->since_ms = clock_real_ms();
 	free(fault);

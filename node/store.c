@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "core/volume.h"
 #include "sync/identity.h"
 #include "util/util.h"
 
@@ -109,6 +108,15 @@ void store_unmake(const char *path, bool made_dir)
 		closedir(dir);
 	if (made_dir)
 		rmdir(path);
+}
+
+int store_open(const char *dir, struct volume **out, struct err *err)
+{
+	int rc = volume_open(dir, NULL, out, err);
+
+	if (rc && err && !strstr(err->text, dir))
+		err_prefix(err, "%s", dir);
+	return rc;
 }
 
 int store_name_check(const char *name, struct err *err)

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "core/volume.h"
 #include "util/err.h"
 
 #define NODE_NAME_MAX_BYTES 32
@@ -27,6 +28,9 @@ bool store_is(const char *dir);
 int store_make(const struct store_spec *spec, bool *made_dir, struct err *err);
 /* Undo store_make. */
 void store_unmake(const char *dir, bool made_dir);
+
+/* volume_open, with the store's path in the text of every error. */
+int store_open(const char *dir, struct volume **out, struct err *err);
 
 int store_name_check(const char *name, struct err *err);
 /* A legal name out of the host's. */
