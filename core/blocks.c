@@ -496,11 +496,12 @@ int blocks_write(struct volume *v, uint64_t ino, uint64_t first, size_t n, const
 	for (size_t i = 0; i < count && !rc; i++) { /* all that can be refused comes first */
 		struct segment *s = &segs[i];
 		uint64_t goal = goal_of(&rows, s->first);
+		bool appends = goal && !goal_of(&rows, s->first + 1); /* nothing was there */
 
 		if (s->own)
 			continue;
 		s->runs = runs + used;
-		rc = store_alloc(v, s->n, goal, goal ? APPEND_WINDOW_BLOCKS : 0, space, s->runs, &s->n_runs);
+		rc = store_alloc(v, s->n, goal, appends ? APPEND_WINDOW_BLOCKS : 0, space, s->runs, &s->n_runs);
 		used += s->n_runs;
 		if (!rc)
 			rc = write_runs(v->data->image, s->runs, s->n_runs, data + ((s->first - first) << BLOCK_SHIFT));

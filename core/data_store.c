@@ -268,14 +268,18 @@ static size_t freed_runs(struct data_store *d)
 void data_store_committed(struct volume *v)
 {
 	struct data_store *d = v->data;
+	uint64_t done = 0;
 	size_t n = freed_runs(d), least = d->host_short ? PUNCH_MIN_SHORT_BLOCKS : PUNCH_MIN_BLOCKS;
 
-	for (size_t i = 0; i < n; i++) {
-		const struct group_move *m = &d->moves[i];
+	for (size_t i = 0; i < n; i++)
+		freemap_release(d->map, d->moves[i].phys, d->moves[i].len);
+	for (size_t i = 0; i < n; i++) { /* with what was free behind them before */
+		uint64_t phys = d->moves[i].phys, stop = freemap_free_until(d->map, phys);
 
-		freemap_release(d->map, m->phys, m->len);
-		if (m->len >= least && d->n_punch < PUNCH_QUEUE_MAX)
-			d->punch[d->n_punch++] = (struct block_run){ m->phys, m->len };
+		if (phys >= done && stop - phys >= least && d->n_punch < PUNCH_QUEUE_MAX) {
+			d->punch[d->n_punch++] = (struct block_run){ phys, stop - phys };
+			done = stop;
+		}
 	}
 	d->old_blocks_committed = d->old_blocks;
 	moves_forget(d);

@@ -13,6 +13,8 @@
 #define ZONE_WORDS (ZONE_BLOCKS / WORD_BITS)
 /* How far one allocation looks for a run of full length: 64 zones are 1 GiB of image and at most 4096 words. */
 #define SCAN_ZONES 64u
+/* And how many runs it looks at: in a fragmented image the zones above would take 200 us. */
+#define SCAN_RUNS 512u
 /* A shorter run than wanted is taken below `end` from this length on; below it growing is better, if possible. */
 #define GOOD_RUN_BLOCKS 16u
 
@@ -135,9 +137,9 @@ void freemap_release(struct freemap *f, uint64_t phys, uint64_t len)
 static uint64_t scan(const struct freemap *f, uint64_t from, uint64_t to, uint64_t want, uint64_t *phys)
 {
 	uint64_t best = 0;
-	unsigned zones_seen = 0;
+	unsigned zones_seen = 0, runs_seen = 0;
 
-	while (from < to && best < want && zones_seen < SCAN_ZONES) {
+	while (from < to && best < want && zones_seen < SCAN_ZONES && runs_seen < SCAN_RUNS) {
 		uint64_t zone = from / ZONE_BLOCKS, zone_end = MIN((zone + 1) * ZONE_BLOCKS, to);
 
 		if (f->zone_free[zone] == 0) {
@@ -145,7 +147,7 @@ static uint64_t scan(const struct freemap *f, uint64_t from, uint64_t to, uint64
 			continue;
 		}
 		zones_seen++;
-		while (from < zone_end && best < want) {
+		while (from < zone_end && best < want && runs_seen++ < SCAN_RUNS) {
 			uint64_t start = find(f, from, zone_end, false);
 			/* a run may reach into the next zone */
 			uint64_t stop = start < zone_end ? find(f, start, MIN(start + want, to), true) : start;
@@ -225,6 +227,11 @@ uint64_t freemap_alloc(struct freemap *f, uint64_t want, uint64_t goal, uint64_t
 		return 0;
 	*phys = at;
 	return take_at(f, at, MIN(len, want), MIN(len, wide));
+}
+
+uint64_t freemap_free_until(const struct freemap *f, uint64_t phys)
+{
+	return phys < f->end ? find(f, phys, f->end, true) : phys;
 }
 
 uint64_t freemap_count_used(const struct freemap *f)

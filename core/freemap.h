@@ -33,6 +33,9 @@ void freemap_release(struct freemap *f, uint64_t phys, uint64_t len);
 /* Take exactly this run if all of it is free. */
 bool freemap_take(struct freemap *f, uint64_t phys, uint64_t len);
 
+/* End of the free run that phys is in: phys itself if it is in use; not beyond `end`. */
+uint64_t freemap_free_until(const struct freemap *f, uint64_t phys);
+
 bool freemap_used(const struct freemap *f, uint64_t phys);
 uint64_t freemap_count_used(const struct freemap *f); /* without block 0 */
 uint64_t freemap_count_free(const struct freemap *f); /* up to the limit */
