@@ -49,7 +49,8 @@ static int absorbed_by_new(struct volume *v, uint64_t ino)
 
 	if (was_touched(v, ino, ENT_NEW))
 		return 1;
-	rc = change_inode_raise(v->db, ino, ENT_NEW, v->info.group_open);
+	/* Only while it has not left: what a shipment has carried is new to the peer no more. */
+	rc = change_inode_raise(v->db, ino, ENT_NEW, v->info.cut, v->info.group_open);
 	if (rc == 1)
 		remember_touched(v, ino, ENT_NEW);
 	return rc;

@@ -10,7 +10,7 @@
  * group merged; `shrunk_to` (lowest size since the row became dirty) is in the ENT_CONTENT row.
  * While the volume is not paired (role none) every function here is a no-op.
  *
- * Local filesystem calls record through these in the same group. An inode with ENT_NEW (the peer has never been sent it) absorbs
+ * Local filesystem calls record through these in the same group. An inode with ENT_NEW that was not cut yet (the peer has never been sent it) absorbs
  * MODE, OWNER and TIMES touches: only ENT_NEW's grp is raised. Deleting a link whose row is `fresh` (made here since the last cut, never
  * cut) removes the row instead; when an inode is reaped all its inode, xattr and extent rows go.
  */

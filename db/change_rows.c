@@ -18,8 +18,10 @@ static uint64_t col_or_max(sqlite3_stmt *s, int col)
 
 int change_inode_put(struct db *db, uint64_t ino, enum entity what, uint64_t grp, uint64_t seen, uint64_t shrunk_to)
 {
-	sqlite3_stmt *s = db_stmt(db, "INSERT INTO change_inode(ino, what, grp, seen, shrunk_to) VALUES(?1,?2,?3,?4,?5)"
+	sqlite3_stmt *s = db_stmt(db, "INSERT INTO change_inode(ino, what, grp, seen, shrunk_to, shrunk_grp)"
+	                              " VALUES(?1, ?2, ?3, ?4, ?5, iif(?5 IS NULL, 0, ?3))"
 	                              " ON CONFLICT(ino, what) DO UPDATE SET grp = ?3,"
+	                              " shrunk_grp = iif(?5 IS NULL, shrunk_grp, ?3),"
 	                              " shrunk_to = min(ifnull(shrunk_to, ?5), ifnull(?5, shrunk_to))");
 
 	DB_BIND_INTS(s, 1, ino, what, grp, seen);
@@ -27,23 +29,24 @@ int change_inode_put(struct db *db, uint64_t ino, enum entity what, uint64_t grp
 	return db_run(db, s);
 }
 
-int change_inode_raise(struct db *db, uint64_t ino, enum entity what, uint64_t grp)
+int change_inode_raise(struct db *db, uint64_t ino, enum entity what, uint64_t after, uint64_t grp)
 {
-	int rc = DB_RUN(db, "UPDATE change_inode SET grp = ?3 WHERE ino = ?1 AND what = ?2", ino, what, grp);
+	int rc = DB_RUN(db, "UPDATE change_inode SET grp = ?3 WHERE ino = ?1 AND what = ?2 AND grp > ?4", ino, what, grp, after);
 
 	return rc ? rc : db_changes(db) > 0;
 }
 
 int change_inode_get(struct db *db, uint64_t ino, enum entity what, struct change_row *out)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT grp, seen, shrunk_to FROM change_inode WHERE ino = ?1 AND what = ?2");
+	sqlite3_stmt *s = db_stmt(db, "SELECT grp, seen, shrunk_to, shrunk_grp FROM change_inode WHERE ino = ?1 AND what = ?2");
 	int rc;
 
 	DB_BIND_INTS(s, 1, ino, what);
 	rc = db_step(db, s);
 	if (rc != 1)
 		return rc < 0 ? rc : -ENOENT;
-	*out = (struct change_row){ .grp = db_col_u64(s, 0), .seen = db_col_u64(s, 1), .shrunk_to = col_or_max(s, 2) };
+	*out = (struct change_row){ .grp = db_col_u64(s, 0), .seen = db_col_u64(s, 1), .shrunk_to = col_or_max(s, 2),
+	                             .shrunk_grp = db_col_u64(s, 3) };
 	db_done(s);
 	return 0;
 }
@@ -55,13 +58,14 @@ int change_inode_drop(struct db *db, uint64_t ino, enum entity what)
 
 int change_inodes(struct db *db, uint64_t after, uint64_t upto, change_inode_fn fn, void *ctx)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT ino, what, grp, seen, shrunk_to FROM change_inode WHERE grp > ?1 AND grp <= ?2"
+	sqlite3_stmt *s = db_stmt(db, "SELECT ino, what, grp, seen, shrunk_to, shrunk_grp FROM change_inode WHERE grp > ?1 AND grp <= ?2"
 	                              " ORDER BY ino, what");
 	int rc;
 
 	DB_BIND_INTS(s, 1, after, upto);
 	while ((rc = db_step(db, s)) == 1) {
-		struct change_row row = { .grp = db_col_u64(s, 2), .seen = db_col_u64(s, 3), .shrunk_to = col_or_max(s, 4) };
+		struct change_row row = { .grp = db_col_u64(s, 2), .seen = db_col_u64(s, 3), .shrunk_to = col_or_max(s, 4),
+		                          .shrunk_grp = db_col_u64(s, 5) };
 
 		rc = fn(ctx, db_col_u64(s, 0), (enum entity)db_col_u64(s, 1), &row);
 		if (rc != 0) {
@@ -309,6 +313,9 @@ int change_rows_purge(struct db *db, uint64_t upto)
 {
 	int rc = DB_RUN(db, "DELETE FROM change_inode WHERE grp <= ?1", upto);
 
+	/* A file changed again since: that it was cut is acknowledged all the same, as its ranges are. */
+	if (!rc)
+		rc = DB_RUN(db, "UPDATE change_inode SET shrunk_to = NULL, shrunk_grp = 0 WHERE shrunk_grp > 0 AND shrunk_grp <= ?1", upto);
 	if (!rc)
 		rc = DB_RUN(db, "DELETE FROM change_xattr WHERE grp <= ?1", upto);
 	if (!rc)

@@ -11,8 +11,8 @@
 
 /* shrunk_to UINT64_MAX: not shrunk; the lower one stays. */
 int change_inode_put(struct db *db, uint64_t ino, enum entity what, uint64_t grp, uint64_t seen, uint64_t shrunk_to);
-/* Raise grp of a row that exists: 1, or 0 if there is none. */
-int change_inode_raise(struct db *db, uint64_t ino, enum entity what, uint64_t grp);
+/* Raise grp of a row that exists with grp > after: 1, or 0 if there is none. */
+int change_inode_raise(struct db *db, uint64_t ino, enum entity what, uint64_t after, uint64_t grp);
 int change_inode_get(struct db *db, uint64_t ino, enum entity what, struct change_row *out);
 int change_inode_drop(struct db *db, uint64_t ino, enum entity what);
 

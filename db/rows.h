@@ -32,7 +32,8 @@ struct dentry {
 
 struct change_row {
 	uint64_t grp, seen;
-	uint64_t shrunk_to; /* ENT_CONTENT only; UINT64_MAX: never shrunk */
+	uint64_t shrunk_to; /* ENT_CONTENT only: lowest size since the row became dirty; UINT64_MAX: never shrunk */
+	uint64_t shrunk_grp; /* the group in which it shrank last; 0: never */
 	uint64_t child;     /* links only */
 };
 

@@ -54,6 +54,7 @@ static const char SCHEMA[] =
 	"CREATE INDEX old_extent_died ON old_extent(died);"
 
 	"CREATE TABLE change_inode(ino INTEGER, what INTEGER, grp INTEGER, seen INTEGER, shrunk_to INTEGER,"
+	" shrunk_grp INTEGER NOT NULL DEFAULT 0,"
 	" PRIMARY KEY(ino, what)) WITHOUT ROWID;"
 	"CREATE INDEX change_inode_grp ON change_inode(grp);"
 	"CREATE TABLE change_xattr(ino INTEGER, key TEXT, grp INTEGER, seen INTEGER, PRIMARY KEY(ino, key)) WITHOUT ROWID;"

@@ -26,6 +26,7 @@ struct outbox {
 	size_t n_xattrs, cap_xattrs;
 	struct out_range *ranges;  /* ascending by ino, off; inodes before their data, so ranges go last */
 	size_t n_ranges, cap_ranges;
+	uint64_t clip_off;         /* while gathering: ranges of the inode at hand end here */
 	struct conflict *conflicts;
 	size_t n_conflicts, cap_conflicts;
 
@@ -110,7 +111,8 @@ static int gather_inode(void *ctx, uint64_t ino, enum entity what, const struct 
 	case ENT_CONTENT:
 		r->fields |= REC_CONTENT;
 		r->seen_content = row->seen;
-		r->shrunk_to = row->shrunk_to;
+		if (row->shrunk_grp > g->o->begin.from)
+			r->shrunk_to = row->shrunk_to;
 		break;
 	case ENT_MODE:
 		r->fields |= REC_MODE;
@@ -191,6 +193,9 @@ static int gather_range(void *ctx, uint64_t ino, uint64_t off, uint64_t len_byte
 	struct outbox *o = ctx;
 
 	(void)grp;
+	if (off >= o->clip_off)
+		return 0;
+	len_bytes = MIN(len_bytes, o->clip_off - off);
 	PUSH(o, ranges) = (struct out_range){ .ino = ino, .off = off, .len_bytes = len_bytes };
 	return 0;
 }
@@ -225,9 +230,19 @@ static int gather_all(struct outbox *o)
 	if (rc == 0)
 		rc = conflict_changed(o->v, from, to, gather_conflict, o);
 	/* Ranges only of the inodes that are sent with content; both lists ascend by inode. */
-	for (size_t i = 0; rc == 0 && i < o->n_inodes; i++)
-		if ((o->inodes[i]->fields & REC_CONTENT) && S_ISREG(o->inodes[i]->mode))
-			rc = changes_ranges(o->v, o->inodes[i]->ino, from, to, gather_range, o);
+	for (size_t i = 0; rc == 0 && i < o->n_inodes; i++) {
+		const struct rec_inode *r = o->inodes[i];
+
+		if (!(r->fields & REC_CONTENT) || !S_ISREG(r->mode))
+			continue;
+		o->clip_off = MIN(r->shrunk_to, r->size_bytes);
+		rc = changes_ranges(o->v, r->ino, from, to, gather_range, o);
+		/* The receiver cuts the file first. All behind the cut goes with it: it may have had some of that from an earlier shipment. */
+		if (rc == 0 && o->clip_off < r->size_bytes) {
+			o->clip_off = UINT64_MAX;
+			rc = gather_range(o, r->ino, r->shrunk_to, r->size_bytes - r->shrunk_to, to);
+		}
+	}
 	return rc;
 }
 
