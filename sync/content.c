@@ -29,8 +29,10 @@ int content_open(struct content_case *c, struct volume *v, const struct shipment
 	c->base_ino = ino;
 	if (redirect) {
 		lin = *redirect;
-	} else if (lineage_get(v, false, ino, &lin) < 0 || lin.kind != 'b' || lin.grp <= seen) {
+	} else if (lineage_get(v, false, ino, &lin) < 0 || lin.kind == 'a' || lin.grp <= seen) {
 		lin.grp = 0;
+	} else {
+		c->apart = lin.kind == 'c';
 	}
 	if (lin.grp) {
 		c->base = (struct view){ .kind = VIEW_AT, .group = lin.grp };
@@ -286,6 +288,10 @@ int content_decide(struct content_case *c)
 		return rc;
 	c->verdict = RS_CONTENT_EQUAL;
 	if (rc == 1)
+		return 0;
+	c->verdict = RS_CONTENT_KEEP_BOTH;
+	c->rule = "both sides went on changing a file that was in conflict";
+	if (c->apart)
 		return 0;
 	rc = file_kind(c, &kind);
 	if (rc < 0)

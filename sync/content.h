@@ -29,6 +29,7 @@ struct content_case {
 	bool merged_whole;           /* `merged` is the result; else both sides' ranges are */
 	uint64_t merged_size;        /* of a merge by ranges */
 	bool append;                 /* their tail goes behind ours */
+	bool apart;                  /* an earlier version of theirs went to a copy already: this one does too, nothing is mixed */
 };
 
 /* redirect: the lineage note by which rec->ino lives on in `ino`, or NULL. Release with content_close also after an error. */

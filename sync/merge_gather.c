@@ -125,7 +125,7 @@ static void normalize_links(struct merger *m)
 		uint64_t src;
 
 		*n = (struct norm_link){ .link = l->link, .seen = l->seen, .name = l->name, .name_len = l->name_len,
-			                 .child = alias_inode(m, l->child, NULL),
+			                 .child = alias_inode(m, l->child, NULL), .raw_parent = l->parent,
 			                 .parent = l->parent ? alias_inode(m, l->parent, NULL) : 0 };
 		if (lineage_get(m->v, true, l->link, &lin) == 0) {
 			n->alias_of = l->link;
@@ -163,8 +163,11 @@ static void normalize_inodes(struct merger *m)
 		} else if ((r->fields & REC_CONTENT) && lineage_get(m->v, false, r->ino, &lin) == 0 && lin.kind == 'c' &&
 		           n->seen_bytes < lin.grp) {
 			struct inode in;
+			struct view seen = { .kind = VIEW_AT, .group = m->s->begin.seen };
 
-			if (tree_inode_get(m->v, lin.dst, &in) == 0 && in.nlink > 0) {
+			/* If it knows the copy, it went on writing to its own on purpose. */
+			if (tree_inode_get(m->v, lin.dst, &in) == 0 && in.nlink > 0 &&
+			    tree_inode_view(m->v, lin.dst, seen, &in) == -ENOENT) {
 				n->redirected_bytes = true;
 				n->lin = lin;
 				n->bytes_ino = lin.dst;

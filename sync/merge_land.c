@@ -72,6 +72,9 @@ static int decide(struct merger *m, struct norm_inode *n)
 		n->cc.name = "";
 	}
 	n->has_case = rc == 0;
+	log_debug("merge", "content of %#llx seen %llu: %d, verdict %d: %s (sizes %llu | %llu %llu)", (unsigned long long)n->bytes_ino,
+	          (unsigned long long)n->seen_bytes, rc, n->cc.verdict, n->cc.rule ? n->cc.rule : "",
+	          (unsigned long long)n->cc.base_size, (unsigned long long)n->cc.ours_size, (unsigned long long)n->cc.theirs_size);
 	return rc;
 }
 
@@ -228,13 +231,12 @@ struct plan {
 };
 
 /* The secondary has this link elsewhere than we do, until it has seen this group. */
-static int remember_theirs(struct merger *m, uint64_t link, const struct rs_link *in)
+static int remember_theirs(struct merger *m, uint64_t link, const struct norm_link *rec)
 {
-	struct dentry d = { .link = link, .parent = in->s.present ? in->s.parent : 0, .child = in->child,
-		            .born = group_number(m->v), .name_len = (uint8_t)in->s.name_len };
+	struct dentry d = { .link = link, .parent = rec->raw_parent, .child = rec->child, .born = group_number(m->v),
+		            .name_len = (uint8_t)rec->name_len };
 
-	if (in->s.present)
-		memcpy(d.name, in->s.name, in->s.name_len);
+	memcpy(d.name, rec->name, rec->name_len);
 	return peer_link_put(m->v, &d);
 }
 
@@ -252,7 +254,8 @@ static int plan_link(struct merger *m, struct plan *p, const struct rs_link_out 
 	if (map_get(&m->nl_by_link, out->id, &at))
 		rec = &m->nl[at - 1];
 	ours = map_get(&m->p_changed, out->id, NULL);
-	taken = rec && !ours && same_pos(&out->pos, &in->s) && out->child == in->child && !rec->alias_of;
+	taken = rec && !ours && same_pos(&out->pos, &in->s) && out->child == in->child && !rec->alias_of &&
+	        rec->parent == rec->raw_parent;
 	if (out->pos.present)
 		rc = ensure_inode(m, out->child);
 	if (rc < 0)
@@ -265,7 +268,7 @@ static int plan_link(struct merger *m, struct plan *p, const struct rs_link_out 
 	if (taken)
 		return changes_drop_link(m->v, out->id);
 	if (rec)
-		rc = remember_theirs(m, out->id, in);
+		rc = remember_theirs(m, out->id, rec);
 	if (rc < 0)
 		return rc;
 	if ((rec && (ours || !same_pos(&out->pos, &in->s))) || !same_pos(&out->pos, &in->p))
@@ -677,8 +680,8 @@ static int land_names(struct merger *m, struct rs_result *r, struct plan *p, str
 			               .kind = r->aliases[i].is_link ? 'l' : 'a' };
 
 		rc = lineage_put(m->v, &lin);
-		if (rc == 0 && r->aliases[i].is_link && map_get(&m->link_at, lin.src, &at))
-			rc = remember_theirs(m, lin.dst, &m->links[at - 1]);
+		if (rc == 0 && r->aliases[i].is_link && map_get(&m->nl_by_link, lin.src, &at))
+			rc = remember_theirs(m, lin.dst, &m->nl[at - 1]);
 	}
 	return rc ? rc : touch_aliases(m);
 }
