@@ -43,7 +43,8 @@ int usage_error(const struct command *c, const char *fmt, ...)
 
 static void print_command_help(const struct command *c)
 {
-	printf("usage: twinfs %s %s\n%s\n", c->name, c->args, c->summary ? c->summary : "not available in this version");
+	printf("usage: twinfs %s %s\n%s\n", c->name, c->args,
+	       c->summary ? c->summary : "not available in this version");
 	if (c->help)
 		printf("\n%s", c->help);
 }
@@ -67,8 +68,8 @@ int args_parse(const struct command *c, int argc, char **argv, const struct opti
 	int code, given = 0;
 
 	for (size_t i = 0; i < n_options; i++) {
-		table[i + 1] = (struct option){ options[i].name, options[i].value ? required_argument : no_argument, NULL,
-			                        options[i].letter ? options[i].letter : (int)(CODE_BASE + i) };
+		table[i + 1] = (struct option){ options[i].name, options[i].value ? required_argument : no_argument,
+		                                NULL, options[i].letter ? options[i].letter : (int)(CODE_BASE + i) };
 		if (options[i].letter)
 			letters[len++] = options[i].letter;
 		if (options[i].letter && options[i].value)
@@ -128,7 +129,7 @@ int parse_duration(const char *text, uint64_t *ms)
 	return -EINVAL;
 }
 
-/* ---- words for people ---------------------------------------------------------------------------------------------- */
+/* ---- words for people -------------------------------------------------------------------------- */
 
 void print_bytes(char out[32], uint64_t n)
 {

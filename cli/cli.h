@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * cli: what the files of the twinfs command share. One process, one thread (a mount forks before it makes any), one command.
+ * cli: what the files of the twinfs command share. One process, one thread (a mount forks before it makes any), one
+ * command.
  *
- * A command prints its result on stdout. When it fails it prints one line on stderr, "twinfs: what failed, on what, what to do", and nothing
- * else there. Exit codes: 0 success, 1 failure, 2 wrong usage; status has its own (STATUS_*).
+ * A command prints its result on stdout. When it fails it prints one line on stderr, "twinfs: what failed, on what,
+ * what to do", and nothing else there. Exit codes: 0 success, 1 failure, 2 wrong usage; status has its own (STATUS_*).
  */
 #ifndef TWINFS_CLI_CLI_H
 #define TWINFS_CLI_CLI_H
@@ -38,9 +39,9 @@ struct option_def {
 	const char **value;     /* takes a value; or NULL */
 	bool *flag;             /* takes none; or NULL */
 };
-/* Options into their places, the other arguments into pos (NULL where not given). Returns -1, or the exit code: --help was printed (0), or
- * wrong usage (2). Between min and max positional arguments. An option that is given twice: the last one counts, but values of
- * "options" are joined with commas (malloc'd; never freed: a command runs once). */
+/* Options into their places, the other arguments into pos (NULL where not given). Returns -1, or the exit code: --help
+ * was printed (0), or wrong usage (2). Between min and max positional arguments. An option that is given twice: the
+ * last one counts, but values of "options" are joined with commas (malloc'd; never freed: a command runs once). */
 int args_parse(const struct command *c, int argc, char **argv, const struct option_def *options, size_t n_options,
                const char **pos, int min, int max);
 /* "90", "90s", "10m", "2h", "1d", also with a fraction: milliseconds; -EINVAL. */
@@ -52,7 +53,7 @@ struct where {
 	char *store;      /* absolute */
 	char *mountpoint; /* or NULL */
 };
-/* WHERE is a store or the mountpoint of one. Does not touch a mount, which could be dead. -ENOENT, -EINVAL with a text. */
+/* WHERE is a store or the mountpoint of one. Does not touch a mount, which could be dead. -errno with a text. */
 int where_find(const char *arg, struct where *out, struct err *err);
 void where_release(struct where *w);
 /* Ask the store that `arg` names; takes over `request`. 0 and *reply (a new reference), or -errno with a text. */
@@ -77,6 +78,7 @@ int cmd_wait(const struct command *c, int argc, char **argv);       /* steer.c *
 int cmd_pause(const struct command *c, int argc, char **argv);
 int cmd_resume(const struct command *c, int argc, char **argv);
 int cmd_conflicts(const struct command *c, int argc, char **argv);  /* conflicts.c */
+int cmd_fsck(const struct command *c, int argc, char **argv);       /* fsck.c */
 int cmd_later(const struct command *c, int argc, char **argv);      /* later.c */
 
 #endif

@@ -77,12 +77,14 @@ static int list(const char *where, bool json)
 	}
 	json_array_foreach(all, i, c) {
 		print_conflict(c);
-		waiting += !json_is_true(json_object_get(c, "resolved")) && strcmp(text_of(c, "outcome"), "kept-both") == 0;
+		waiting += !json_is_true(json_object_get(c, "resolved")) &&
+		           strcmp(text_of(c, "outcome"), "kept-both") == 0;
 	}
 	if (json_array_size(all) == 0)
 		puts("no conflicts");
 	if (waiting > 0)
-		printf("\n%zu waiting for you: look at both versions, then\n  twinfs conflicts %s --resolve PATH --keep local|peer|both\n",
+		printf("\n%zu waiting for you: look at both versions, then\n  twinfs conflicts %s --resolve PATH "
+		       "--keep local|peer|both\n",
 		       waiting, where);
 	json_decref(reply);
 	return EXIT_OK;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Commands of the contract that this version does not have. They say so, after the checks that hold anyway, and change nothing. */
+/* Commands of the contract that this version does not have. They say so, after the checks that hold anyway, and change
+ * nothing. */
 #include "cli/cli.h"
 
 #include <errno.h>
@@ -7,11 +8,6 @@
 #include <string.h>
 
 #include "util/util.h"
-
-static bool wants_unmounted(const struct command *c)
-{
-	return strcmp(c->name, "fsck") == 0;
-}
 
 static bool wants_store(const struct command *c)
 {
@@ -22,7 +18,6 @@ int cmd_later(const struct command *c, int argc, char **argv)
 {
 	struct err err = ERR_INIT;
 	struct where w;
-	bool mounted;
 
 	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
 		printf("usage: twinfs %s %s\nnot available in this version\n", c->name, c->args);
@@ -31,13 +26,7 @@ int cmd_later(const struct command *c, int argc, char **argv)
 	if (argc > 1 && wants_store(c)) {
 		if (where_find(argv[1], &w, &err))
 			return fail(&err);
-		mounted = w.mountpoint != NULL;
 		where_release(&w);
-		if (mounted && wants_unmounted(c)) {
-			err_set(&err, -EBUSY, "%s is mounted; unmount it first (and: twinfs %s is not available in this version)",
-			        argv[1], c->name);
-			return fail(&err);
-		}
 	}
 	err_set(&err, -ENOSYS, "twinfs %s is not available in this version; see twinfs --help for what is", c->name);
 	return fail(&err);

@@ -3,6 +3,7 @@ bin_PROGRAMS += twinfs
 twinfs_SOURCES = \
 	cli/args.c cli/cli.h \
 	cli/conflicts.c \
+	cli/fsck.c \
 	cli/later.c \
 	cli/main.c \
 	cli/mount.c \

@@ -15,47 +15,66 @@
 
 static const struct command commands[] = {
 	{ "init", "STORE [--name NODE] [--size SIZE]", "make an empty store; print its node id",
-	  "  --name NODE   this node's name, 1 to 32 letters, digits, '.', '_' or '-' (default: the host's name);\n"
-	  "                it labels conflict copies\n"
-	  "  --size SIZE   the most that the store may hold, such as 500M or 20G (default: what the disk has)\n", cmd_init },
+	  "  --name NODE   this node's name, 1 to 32 letters, digits, '.', '_' or '-'\n"
+	  "                (default: the host's name); it labels conflict copies\n"
+	  "  --size SIZE   the most that the store may hold, such as 500M or 20G\n"
+	  "                (default: what the disk has)\n",
+	  cmd_init },
 	{ "invite", "STORE [--listen HOST:PORT]", "print a one-use token for the peer; this store becomes the primary",
-	  "  --listen HOST:PORT   where to listen for the peer, and where the peer finds this machine (default: port 7440\n"
-	  "                       on every address; the token then names this machine's first global address)\n\n"
-	  "The token is good for one peer and for 24 hours. Whoever has it can become the peer: hand it over as you would\n"
-	  "a password. A new token replaces one that was not used.\n", cmd_invite },
+	  "  --listen HOST:PORT   where to listen for the peer, and where the peer finds\n"
+	  "                       this machine (default: port 7440 on every address; the\n"
+	  "                       token then names this machine's first global address)\n\n"
+	  "The token is good for one peer and for 24 hours; a new one replaces one that\n"
+	  "was not used. Whoever has it can become the peer: hand it over as you would a\n"
+	  "password.\n",
+	  cmd_invite },
 	{ "join", "TOKEN STORE [--name NODE]", "make STORE as the secondary of the pair that the token is for",
 	  "  --name NODE   this node's name (default: the host's name)\n\n"
-	  "The primary must be mounted. When this fails nothing is left behind, and the token can be used again.\n", cmd_join },
+	  "The primary must be mounted. When this fails nothing is left behind, and the\n"
+	  "token can be used again.\n",
+	  cmd_join },
 	{ "mount", "STORE MOUNTPOINT [-f] [-o OPTIONS]", "mount a store; in the background unless -f",
 	  "  -f           stay in the foreground and log to stderr\n"
-	  "  -o OPTIONS   comma-separated: ro, allow_other, noexec, nosuid, nodev, noatime, sync, dirsync and their opposites;\n"
-	  "               sync=peer: fsync returns when the peer has it as well, while it is connected\n\n"
-	  "The mount is ready when the command returns. fusermount3 -u MOUNTPOINT, or SIGTERM, unmounts: what is pending is\n"
-	  "shipped first (for at most 10 seconds) and the peer is told. In the background the log is STORE/twinfs.log and syslog.\n",
+	  "  -o OPTIONS   comma-separated: ro, allow_other, noexec, nosuid, nodev, noatime,\n"
+	  "               sync, dirsync and their opposites; sync=peer: fsync returns when\n"
+	  "               the peer has it as well, while it is connected\n\n"
+	  "The mount is ready when the command returns. fusermount3 -u MOUNTPOINT, or\n"
+	  "SIGTERM, unmounts: what is pending is shipped first (for at most 10 seconds)\n"
+	  "and the peer is told. In the background the log is STORE/twinfs.log and syslog.\n",
 	  cmd_mount },
 	{ "status", "[WHERE] [--json] [--watch]", "how a mount or a store is; without WHERE every running mount",
 	  "  --json    for programs; see twinfs(1) for the keys\n"
 	  "  --watch   again every second, until interrupted\n\n"
-	  "Exit code: 0 all is well, 1 apart (paused, disconnected, resyncing …), 3 conflicts are waiting, 4 an error needs a\n"
-	  "person (or there is no such store), 2 wrong usage.\n", cmd_status },
+	  "Exit code: 0 all is well, 1 apart (paused, disconnected, resyncing, unmounted),\n"
+	  "3 conflicts are waiting, 4 an error needs a person (or there is no such store),\n"
+	  "2 wrong usage.\n",
+	  cmd_status },
 	{ "wait", "WHERE [--synced] [--timeout SECONDS]", "return when nothing is pending in either direction",
 	  "  --synced            the default, and all there is to wait for\n"
-	  "  --timeout SECONDS   fail when it takes longer (default: wait as long as it takes)\n", cmd_wait },
+	  "  --timeout SECONDS   fail when it takes longer (default: as long as it takes)\n",
+	  cmd_wait },
 	{ "pause", "WHERE [--for DURATION] [--reason TEXT]", "planned link-down without unmounting",
-	  "  --for DURATION   resume after this time: 90, 90s, 10m, 2h, 1d (default: when told to)\n"
+	  "  --for DURATION   resume after this time: 90, 90s, 10m, 2h, 1d\n"
+	  "                   (default: when told to)\n"
 	  "  --reason TEXT    shown on both sides\n\n"
-	  "Ships what is pending first, for at most 10 seconds. Both sides go on working. A pause outlives an unmount.\n", cmd_pause },
+	  "Ships what is pending first, for at most 10 seconds. Both sides go on working.\n"
+	  "A pause outlives an unmount.\n",
+	  cmd_pause },
 	{ "resume", "WHERE", "end a pause; both sides are merged", NULL, cmd_resume },
-	{ "conflicts", "WHERE [--json] | WHERE --resolve PATH --keep local|peer|both", "conflicts and how they were resolved",
-	  "  --json            for programs; see twinfs(1) for the keys\n"
-	  "  --resolve PATH    settle the conflict of this file (path in the volume, or below the mountpoint)\n"
-	  "  --keep WHICH      local: this side's version stays; peer: the other side's; both: both files stay\n", cmd_conflicts },
+	{ "conflicts", "WHERE [--json] | WHERE --resolve PATH --keep local|peer|both",
+	  "conflicts and how they were resolved",
+	  "  --json           for programs; see twinfs(1) for the keys\n"
+	  "  --resolve PATH   settle the conflict of this file (its path in the volume, or\n"
+	  "                   below the mountpoint)\n"
+	  "  --keep WHICH     local: this side's version stays; peer: the other side's;\n"
+	  "                   both: both files stay\n",
+	  cmd_conflicts },
+	{ "fsck", "STORE", "check a store that is not mounted: reads everything, repairs nothing", NULL, cmd_fsck },
 	{ "why", "PATH", NULL, NULL, cmd_later },
 	{ "policy", "WHERE [set PATTERN POLICY | unset PATTERN]", NULL, NULL, cmd_later },
 	{ "baseline", "WHERE ls|cat|restore PATH", NULL, NULL, cmd_later },
 	{ "verify", "WHERE [--repair]", NULL, NULL, cmd_later },
 	{ "scrub", "STORE", NULL, NULL, cmd_later },
-	{ "fsck", "STORE", NULL, NULL, cmd_later },
 	{ "resize", "STORE SIZE", NULL, NULL, cmd_later },
 	{ "promote", "WHERE", NULL, NULL, cmd_later },
 	{ "forget-peer", "WHERE", NULL, NULL, cmd_later },

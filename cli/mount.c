@@ -21,7 +21,8 @@ static int ready_wait(int fd, pid_t child, struct err *err)
 	ssize_t n;
 	int status;
 
-	while (len < sizeof(text) - 1 && ((n = read(fd, text + len, sizeof(text) - 1 - len)) > 0 || (n < 0 && errno == EINTR)))
+	while (len < sizeof(text) - 1 &&
+	       ((n = read(fd, text + len, sizeof(text) - 1 - len)) > 0 || (n < 0 && errno == EINTR)))
 		len += n > 0 ? (size_t)n : 0;
 	text[len] = '\0';
 	newline = strchr(text, '\n');
@@ -74,7 +75,8 @@ int cmd_mount(const struct command *c, int argc, char **argv)
 {
 	const char *pos[2], *options = NULL;
 	bool foreground = false;
-	const struct option_def defs[] = { { "options", 'o', &options, NULL }, { "foreground", 'f', NULL, &foreground } };
+	const struct option_def defs[] = { { "options", 'o', &options, NULL },
+		                           { "foreground", 'f', NULL, &foreground } };
 	struct node_options opt = { .ready_fd = -1 };
 	struct err err = ERR_INIT;
 	char *store, *mountpoint;

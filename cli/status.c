@@ -15,7 +15,7 @@
 
 #define BAR_COLUMNS 30
 
-/* ---- reading the object ---------------------------------------------------------------------------------------------- */
+/* ---- reading the object -------------------------------------------------------------------------- */
 
 static const char *text_of(const json_t *o, const char *key)
 {
@@ -48,7 +48,7 @@ static int exit_code(const json_t *s)
 	return is_paired(s) && !state_is(s, "connected") ? STATUS_APART : STATUS_WELL;
 }
 
-/* ---- for people -------------------------------------------------------------------------------------------------------- */
+/* ---- for people ------------------------------------------------------------------------------------ */
 
 static void print_line(const char *label, const char *text)
 {
@@ -72,7 +72,10 @@ static void print_head(const json_t *s)
 	if (peer && state_is(s, "connected"))
 		printf(" to %s", peer);
 	else if (peer && (state_is(s, "disconnected") || state_is(s, "connecting") || state_is(s, "resyncing")))
-		printf(state_is(s, "disconnected") ? " from %s" : state_is(s, "connecting") ? " to %s" : " with %s", peer);
+		printf(state_is(s, "disconnected") ? " from %s"
+		       : state_is(s, "connecting") ? " to %s"
+		                                   : " with %s",
+		       peer);
 	if (since_s > 0) {
 		localtime_r(&t, &tm);
 		strftime(when, sizeof(when), "%Y-%m-%d %H:%M:%S", &tm);
@@ -96,8 +99,8 @@ static void print_pending(const json_t *s)
 		return;
 	print_bytes(size, bytes);
 	print_duration(age, number_of(pending, "oldest_ms") / 1000);
-	snprintf(text, sizeof(text), "%llu change%s (%s) not yet at the peer, the oldest %s old", (unsigned long long)entries,
-	         entries == 1 ? "" : "s", size, age);
+	snprintf(text, sizeof(text), "%llu change%s (%s) not yet at the peer, the oldest %s old",
+	         (unsigned long long)entries, entries == 1 ? "" : "s", size, age);
 	print_line("pending", text);
 }
 
@@ -119,7 +122,8 @@ static void print_resync(const json_t *s)
 	print_bytes(rate, number_of(r, "bytes_per_s"));
 	if (eta_s >= 0)
 		print_duration(eta, (uint64_t)eta_s);
-	snprintf(text, sizeof(text), "[%s] %s of %s (%s), %s/s, %s left", bar, of, sum, text_of(r, "direction") ?: "?", rate, eta);
+	snprintf(text, sizeof(text), "[%s] %s of %s (%s), %s/s, %s left", bar, of, sum, text_of(r, "direction") ?: "?",
+	         rate, eta);
 	print_line("resync", text);
 }
 
@@ -169,7 +173,7 @@ static void print_people(const json_t *s)
 		print_line("last", text_of(peer, "last_error"));
 }
 
-/* ---- the command ------------------------------------------------------------------------------------------------------- */
+/* ---- the command ----------------------------------------------------------------------------------- */
 
 /* Ask each; what cannot be asked is reported on stderr and makes the exit code 4. */
 static int gather(const struct where *list, size_t n, json_t *out)

@@ -22,7 +22,8 @@ int cmd_wait(const struct command *c, int argc, char **argv)
 		return usage_error(c, "\"%.100s\" is no number of seconds", timeout);
 	if (timeout && timeout_ms == 0)
 		timeout_ms = 1; /* 0 asks whether it is so now; for the mount 0 is forever */
-	rc = where_ask(where, json_pack("{s:s, s:I}", "cmd", "wait", "timeout_ms", (json_int_t)timeout_ms), &reply, &err);
+	rc = where_ask(where, json_pack("{s:s, s:I}", "cmd", "wait", "timeout_ms", (json_int_t)timeout_ms), &reply,
+	               &err);
 	json_decref(reply);
 	return rc ? fail(&err) : EXIT_OK;
 }
@@ -39,8 +40,10 @@ int cmd_pause(const struct command *c, int argc, char **argv)
 	if (rc >= 0)
 		return rc;
 	if (how_long && (parse_duration(how_long, &for_ms) || for_ms == 0))
-		return usage_error(c, "\"%.100s\" is no duration; give seconds, or a number with s, m, h or d", how_long);
-	rc = where_ask(where, json_pack("{s:s, s:I, s:s*}", "cmd", "pause", "for_ms", (json_int_t)for_ms, "reason", reason),
+		return usage_error(c, "\"%.100s\" is no duration; give seconds, or a number with s, m, h or d",
+		                   how_long);
+	rc = where_ask(where,
+	               json_pack("{s:s, s:I, s:s*}", "cmd", "pause", "for_ms", (json_int_t)for_ms, "reason", reason),
 	               &reply, &err);
 	if (rc)
 		return fail(&err);
@@ -61,7 +64,8 @@ int cmd_resume(const struct command *c, int argc, char **argv)
 	if (rc >= 0)
 		return rc;
 	if (prefer) {
-		fputs("twinfs: resume --prefer is not available in this version; without it both sides are merged\n", stderr);
+		fputs("twinfs: resume --prefer is not available in this version; without it both sides are merged\n",
+		      stderr);
 		return EXIT_FAILED;
 	}
 	rc = where_ask(where, json_pack("{s:s}", "cmd", "resume"), &reply, &err);

@@ -36,10 +36,12 @@ int where_find(const char *arg, struct where *out, struct err *err)
 		return 0;
 	real = realpath(arg, NULL);
 	if (!real)
-		return err_set(err, -errno, "cannot use %s: %s; give a twinfs store or its mountpoint", arg, strerror(errno));
+		return err_set(err, -errno, "cannot use %s: %s; give a twinfs store or its mountpoint", arg,
+		               strerror(errno));
 	if (!store_is(real)) {
 		free(real);
-		return err_set(err, -EINVAL, "%s is neither a twinfs store nor the mountpoint of one that is mounted", arg);
+		return err_set(err, -EINVAL, "%s is neither a twinfs store nor the mountpoint of one that is mounted",
+		               arg);
 	}
 	out->store = real;
 	out->mountpoint = mounts_of_store(real);
@@ -65,7 +67,8 @@ int where_ask(const char *arg, json_t *request, json_t **reply, struct err *err)
 {
 	bool quiet = !isatty(STDERR_FILENO);
 	struct where w;
-	int rc = request ? where_find(arg, &w, err) : err_set(err, -EINVAL, "an argument is not UTF-8 text; write it otherwise");
+	int rc = request ? where_find(arg, &w, err)
+	                 : err_set(err, -EINVAL, "an argument is not UTF-8 text; write it otherwise");
 
 	if (!rc) {
 		rc = requests_ask(w.store, w.mountpoint, request, quiet ? NULL : progress_line, reply, err);

@@ -1,1 +1,2 @@
 # SPDX-License-Identifier: MIT
+dist_man1_MANS += man/twinfs.1

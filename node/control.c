@@ -54,7 +54,7 @@ static int socket_address(int dir_fd, struct sockaddr_un *addr)
 	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 }
 
-/* ---- lines --------------------------------------------------------------------------------------------------------- */
+/* ---- lines ------------------------------------------------------------------------------------- */
 
 static int send_all(int fd, const char *data, size_t len_bytes)
 {
@@ -85,14 +85,16 @@ static int send_json(int fd, const json_t *value)
 	return rc;
 }
 
-/* Take the first line off `in`, reading as needed. NULL with *rc: -EPIPE at the end, -EAGAIN after the socket's timeout, -EMSGSIZE, -EBADMSG. */
+/* Take the first line off `in`, reading as needed. NULL with *rc: -EPIPE at the end, -EAGAIN after the socket's
+ * timeout, -EMSGSIZE, -EBADMSG. */
 static json_t *receive_json(int fd, struct buf *in, int *rc)
 {
 	char *newline;
 	size_t searched = 0;
 	json_t *value;
 
-	while (!(newline = in->len_bytes > searched ? memchr(in->data + searched, '\n', in->len_bytes - searched) : NULL)) {
+	while (!(newline = in->len_bytes > searched ? memchr(in->data + searched, '\n', in->len_bytes - searched)
+	                                            : NULL)) {
 		char piece[16384];
 		ssize_t n = recv(fd, piece, sizeof(piece), 0);
 
@@ -120,7 +122,7 @@ json_t *control_ok(void)
 	return json_pack("{s:b}", "ok", 1);
 }
 
-/* ---- server -------------------------------------------------------------------------------------------------------- */
+/* ---- server ------------------------------------------------------------------------------------ */
 
 bool control_gone(struct control_client *client)
 {
@@ -250,8 +252,8 @@ static int listen_on(struct control *c, struct err *err)
 	umask(mask);
 	close(dir_fd);
 	if (rc)
-		return err_set(err, rc, "cannot make %s/%s: %s; check the store's permissions", c->store, CONTROL_SOCKET,
-		               strerror(-rc));
+		return err_set(err, rc, "cannot make %s/%s: %s; check the store's permissions", c->store,
+		               CONTROL_SOCKET, strerror(-rc));
 	return 0;
 }
 
@@ -304,7 +306,7 @@ void control_stop(struct control *c)
 	free(c);
 }
 
-/* ---- client -------------------------------------------------------------------------------------------------------- */
+/* ---- client ------------------------------------------------------------------------------------ */
 
 static int dial(const char *store, unsigned timeout_ms, struct err *err)
 {
@@ -362,7 +364,8 @@ int control_call(const char *store, const json_t *request, unsigned timeout_ms, 
 	else if (rc)
 		err_set(err, rc, "the mount of %s ended before it answered; try again", store);
 	else if (!json_is_true(json_object_get(line, "ok")))
-		rc = err_set(err, reply_code(line), "%s", json_string_value(json_object_get(line, "error")) ?: "it failed");
+		rc = err_set(err, reply_code(line), "%s",
+		             json_string_value(json_object_get(line, "error")) ?: "it failed");
 	buf_release(&in);
 	close(fd);
 	if (rc)

@@ -2,11 +2,13 @@
 /*
  * control: the socket STORE/control.sock (0600) over which commands talk to a running mount.
  *
- * Protocol: the client sends one JSON object in one line, {"cmd": WORD, ...}. The server answers with any number of lines
- * {"progress": TEXT} and one line {"ok": true, ...} or {"ok": false, "code": -ERRNO, "error": TEXT}, and hangs up.
+ * Protocol: the client sends one JSON object in one line, {"cmd": WORD, ...}. The server answers with any number of
+ * lines {"progress": TEXT} and one line {"ok": true, ...} or {"ok": false, "code": -ERRNO, "error": TEXT}, and
+ * hangs up.
  *
- * Server threads: one accepts; each client has a short-lived thread of its own, so that status is answered while others wait.
- * The socket's owner holds the store's lock: a socket file that is there at the start is a dead one and replaced.
+ * Server threads: one accepts; each client has a short-lived thread of its own, so that status is answered while
+ * others wait. The socket's owner holds the store's lock: a socket file that is there at the start is a dead one and
+ * replaced.
  */
 #ifndef TWINFS_NODE_CONTROL_H
 #define TWINFS_NODE_CONTROL_H
@@ -37,8 +39,9 @@ void control_say(struct control_client *client, const char *text);
 json_t *control_error(const struct err *err);
 json_t *control_ok(void);
 
-/* Client: ask the mount of this store. 0: *reply is the last line, "ok" true (a new reference). -ENOTCONN, without a text: nobody is
- * there. Other errors: what the server answered, or what went wrong. timeout_ms is for each line, 0: as long as it takes. progress may be NULL. */
+/* Client: ask the mount of this store. 0: *reply is the last line, "ok" true (a new reference). -ENOTCONN, without a
+ * text: nobody is there. Other errors: what the server answered, or what went wrong. timeout_ms is for each line, 0: as
+ * long as it takes. progress may be NULL. */
 int control_call(const char *store, const json_t *request, unsigned timeout_ms, void (*progress)(const char *text),
                  json_t **reply, struct err *err);
 

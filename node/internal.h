@@ -20,7 +20,8 @@ struct node {
 	struct front *front;
 	struct control *control;
 	const char *mountpoint;
-	/* Held for reading by whoever calls the link, for writing by whoever replaces it. Never taken in the link's own thread. */
+	/* Held for reading by whoever calls the link, for writing by whoever replaces it. Never taken in the link's own
+	 * thread. */
 	pthread_rwlock_t link_lock;
 	struct link *link;          /* NULL after the end of serving */
 	pthread_t keeper;

@@ -88,7 +88,8 @@ static void *logger_main(void *arg)
 	return NULL;
 }
 
-/* Only async-signal-safe calls. The handler is reset (SA_RESETHAND), so returning or raising again ends the process as it would have. */
+/* Only async-signal-safe calls. The handler is reset (SA_RESETHAND), so returning or raising again ends the process as
+ * it would have. */
 static void last_words(int sig)
 {
 	char buf[512];

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * logger: where the lines of a mount in the background go. Whatever is written to stderr (log lines, what libraries say, a failed
- * assertion) ends in STORE/twinfs.log with the time before it, and in syslog.
+ * logger: where the lines of a mount in the background go. Whatever is written to stderr (log lines, what libraries
+ * say, a failed assertion) ends in STORE/twinfs.log with the time before it, and in syslog.
  *
  * stderr becomes a pipe; one thread empties it. When the process dies of a signal, what is still in the pipe is
  * written out first. The file is bounded: above 1 MiB it becomes twinfs.log.1, replacing the older one.

@@ -23,7 +23,8 @@ static char *unescaped(const char *s)
 	char *out = xstrdup(s), *to = out;
 
 	while (*s) {
-		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' && s[3] >= '0' && s[3] <= '7') {
+		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' && s[3] >= '0' &&
+		    s[3] <= '7') {
 			*to++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + (s[3] - '0'));
 			s += 4;
 		} else {
@@ -120,7 +121,8 @@ static int detach_by_helper(const char *mountpoint)
 	pid_t pid;
 	int status;
 
-	if (posix_spawnp(&pid, argv[0], NULL, NULL, (char *const *)(uintptr_t)argv, environ) != 0 || waitpid(pid, &status, 0) < 0)
+	if (posix_spawnp(&pid, argv[0], NULL, NULL, (char *const *)(uintptr_t)argv, environ) != 0 ||
+	    waitpid(pid, &status, 0) < 0)
 		return -errno;
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EPERM;
 }
@@ -137,8 +139,8 @@ void mounts_detach_dead(const char *store)
 		if (umount2(list[i].mountpoint, MNT_DETACH) == 0 || detach_by_helper(list[i].mountpoint) == 0)
 			log_info("%s: detached the mount of a twinfs that has died", list[i].mountpoint);
 		else
-			log_warn("%s is the mount of a twinfs that has died; detach it: fusermount3 -uz %s", list[i].mountpoint,
-			         list[i].mountpoint);
+			log_warn("%s is the mount of a twinfs that has died; detach it: fusermount3 -uz %s",
+			         list[i].mountpoint, list[i].mountpoint);
 	}
 	mounts_free(list, n);
 }

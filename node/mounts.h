@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * mounts: which twinfs mounts this machine has, as the kernel tells it (/proc/self/mountinfo: type fuse.twinfs, source is the
- * store). There is no other registry, so none can be wrong. Nothing here touches a mount: a dead one can hang whoever does.
+ * mounts: which twinfs mounts this machine has, as the kernel tells it (/proc/self/mountinfo: type fuse.twinfs, source
+ * is the store). There is no other registry, so none can be wrong. Nothing here touches a mount: a dead one can hang
+ * whoever does.
  */
 #ifndef TWINFS_NODE_MOUNTS_H
 #define TWINFS_NODE_MOUNTS_H
@@ -19,12 +20,13 @@ void mounts_free(struct mount_entry *list, size_t n);
 char *mounts_store_at(const char *mountpoint);
 char *mounts_of_store(const char *store);
 
-/* Detach every mount of this store. For whoever holds the store's lock: then nobody can be behind them. Errors are logged. */
+/* Detach every mount of this store. For whoever holds the store's lock: then nobody can be behind them. Errors are
+ * logged. */
 void mounts_detach_dead(const char *store);
 
 /* Absolute, without ".", ".." and doubled slashes, by text alone; malloc'd. */
 char *path_absolute(const char *path);
-/* Absolute with the symbolic links of everything but the last part resolved; by text alone where that fails. malloc'd. */
+/* Absolute with the symbolic links of everything but the last part resolved; by text where that fails. malloc'd. */
 char *path_of_mountpoint(const char *path);
 
 #endif

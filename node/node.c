@@ -20,15 +20,16 @@
 #include "util/util.h"
 
 #define OPTION_SYNC_PEER "sync=peer"
-/* With -o sync=peer an fsync waits this long for the peer while it is connected; a peer that cannot keep up for longer is about to
- * be found dead or is not durable in any useful sense, and the program is told (EIO is what it must understand). */
+/* With -o sync=peer an fsync waits this long for the peer while it is connected; a peer that cannot keep up for longer
+ * is about to be found dead or is not durable in any useful sense, and the program is told (EIO is what it must
+ * understand). */
 #define FSYNC_PEER_MS 30000u
 /* Slices in which others wait for the link, so that a hung-up client or an unmount ends the waiting. */
 #define WAIT_SLICE_MS 250u
-/* A peer that said "paused" may have been resumed a moment ago, and nobody has told us yet: its word counts after this. */
+/* A peer that said "paused" may have been resumed a moment ago, and nobody told us yet: its word counts after this. */
 #define PEER_PAUSED_MS 10000u
 
-/* ---- pauses that survive a mount ------------------------------------------------------------------------------------- */
+/* ---- pauses that survive a mount ----------------------------------------------------------------- */
 
 /* The reason of a pause that still holds (malloc'd), or NULL. Clears one that has run out. */
 static char *pause_load(struct node *n)
@@ -58,9 +59,10 @@ static int pause_store(struct node *n, const char *reason, uint64_t until_ms)
 	return rc ? rc : volume_setting_set_now(n->volume, SETTING_PAUSED, reason);
 }
 
-/* ---- the link ---------------------------------------------------------------------------------------------------------- */
+/* ---- the link -------------------------------------------------------------------------------------- */
 
-static int on_pair(void *ctx, const char *body_json, const char *peer_fingerprint_hex, char **reply_json, struct err *err)
+static int on_pair(void *ctx, const char *body_json, const char *peer_fingerprint_hex, char **reply_json,
+                   struct err *err)
 {
 	struct node *n = ctx;
 	bool paired;
@@ -84,8 +86,14 @@ static int link_begin(struct node *n, struct err *err)
 	char *pin = volume_setting_get(n->volume, "peer.pin");
 	char *reason = pause_load(n);
 	struct link_options opt = {
-		.identity = n->identity, .listen = listen_on, .dial = dial, .peer_pin_hex = pin, .pair_fn = on_pair, .pair_ctx = n,
-		.start_paused = reason != NULL, .pause_reason = reason,
+		.identity = n->identity,
+		.listen = listen_on,
+		.dial = dial,
+		.peer_pin_hex = pin,
+		.pair_fn = on_pair,
+		.pair_ctx = n,
+		.start_paused = reason != NULL,
+		.pause_reason = reason,
 	};
 	int rc;
 
@@ -113,7 +121,7 @@ int node_relisten(struct node *n, struct err *err)
 		link_stop(n->link, "", 0);
 		rc = link_begin(n, err);
 		if (rc) {
-			/* Without a listener rather than without a link: the mount must go on, and say why it is alone. */
+			/* Without a listener rather than without a link: the mount must go on. */
 			struct link_options opt = { .identity = n->identity };
 
 			if (link_start(n->volume, &opt, &n->link, NULL))
@@ -175,7 +183,8 @@ static bool paused_here(struct node *n)
 int node_wait_synced(struct node *n, struct control_client *client, unsigned timeout_ms, struct err *err)
 {
 	const struct timespec slice = { .tv_nsec = WAIT_SLICE_MS * 1000000L };
-	uint64_t now_ms = clock_mono_ms(), end_ms = timeout_ms ? now_ms + timeout_ms : UINT64_MAX, say_ms = now_ms + 1000;
+	uint64_t now_ms = clock_mono_ms(), end_ms = timeout_ms ? now_ms + timeout_ms : UINT64_MAX,
+		 say_ms = now_ms + 1000;
 	uint64_t paused_end_ms = MIN(end_ms, now_ms + PEER_PAUSED_MS);
 	struct volume_info info;
 	int rc;
@@ -202,7 +211,8 @@ int node_wait_synced(struct node *n, struct control_client *client, unsigned tim
 		}
 	}
 	if (rc == -ETIMEDOUT)
-		err_prefix(err, "%s is not in step after %u.%03u s", n->mountpoint, timeout_ms / 1000, timeout_ms % 1000);
+		err_prefix(err, "%s is not in step after %u.%03u s", n->mountpoint, timeout_ms / 1000,
+		           timeout_ms % 1000);
 	else if (rc)
 		err_prefix(err, "%s cannot get in step", n->mountpoint);
 	return rc;
@@ -269,7 +279,7 @@ static int fsync_to_peer(void *ctx)
 	}
 }
 
-/* ---- the keeper -------------------------------------------------------------------------------------------------------- */
+/* ---- the keeper ------------------------------------------------------------------------------------ */
 
 static void keeper_signals(sigset_t *set)
 {
@@ -324,7 +334,8 @@ static void *keeper_main(void *arg)
 		if (sig > 0 && sig != SIGUSR1) {
 			log_info("%s: unmounting %s", strsignal(sig), n->mountpoint);
 			front_stop(n->front);
-			/* Once is enough: front_stop and the drain are bounded. A second signal must not end us half way. */
+			/* Once is enough: front_stop and the drain are bounded. A second signal must not end us half
+			 * way. */
 			while (!atomic_load(&n->leaving))
 				sigtimedwait(&set, NULL, &second);
 		}
@@ -332,7 +343,7 @@ static void *keeper_main(void *arg)
 	return NULL;
 }
 
-/* ---- life -------------------------------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------------ */
 
 static json_t *on_request(void *ctx, struct control_client *client, const json_t *request)
 {
@@ -449,7 +460,8 @@ static void block_signals(void)
 	sigaction(SIGPIPE, &ignore, NULL);
 }
 
-/* Who unmounted a moment ago may still be saying goodbye to its peer: wait for that. A store that is mounted is refused at once. */
+/* Who unmounted a moment ago may still be saying goodbye to its peer: wait for that. A store that is mounted is refused
+ * at once. */
 static int open_store(const char *store, struct volume **out, struct err *err)
 {
 	const struct timespec step = { .tv_nsec = 50000000 };
@@ -480,7 +492,8 @@ int node_run(const struct node_options *opt, struct err *err)
 	if (!rc)
 		rc = identity_load(opt->store, &n.identity, err);
 	if (!rc && opt->background) {
-		rc = logger_start(opt->store, err); /* not earlier: a directory that is no store of ours is not written to */
+		rc = logger_start(opt->store,
+		                  err); /* not earlier: a directory that is no store of ours is not written to */
 		logging = rc == 0;
 	}
 	if (rc)
@@ -493,7 +506,8 @@ int node_run(const struct node_options *opt, struct err *err)
 	if (n.volume) {
 		rc_close = volume_close(n.volume);
 		if (!rc && rc_close)
-			rc = err_set(err, rc_close, "the last commit of %s failed: %s", opt->store, strerror(-rc_close));
+			rc = err_set(err, rc_close, "the last commit of %s failed: %s", opt->store,
+			             strerror(-rc_close));
 	}
 	pthread_rwlock_destroy(&n.link_lock);
 	if (!rc)

@@ -22,7 +22,7 @@
 #define SECONDARY_SLOT 2
 #define FIRST_GENERATION 1
 
-/* ---- invite -------------------------------------------------------------------------------------------------------- */
+/* ---- invite ------------------------------------------------------------------------------------ */
 
 /* An address by which others may find this machine: the first global IPv4 one, else its name. */
 static void own_host(char out[ADDRESS_HOST_MAX_BYTES + 1])
@@ -87,7 +87,8 @@ int pair_invite(struct volume *v, const struct identity *id, const char *listen_
 	if (info.role != ROLE_NONE) {
 		char *peer = volume_setting_get(v, "peer.name");
 
-		rc = err_set(err, -EEXIST, "%s is paired with %s already; a store has one peer", volume_dir(v), peer ?: "another");
+		rc = err_set(err, -EEXIST, "%s is paired with %s already; a store has one peer", volume_dir(v),
+		             peer ?: "another");
 		free(peer);
 		return rc;
 	}
@@ -111,7 +112,7 @@ int pair_invite(struct volume *v, const struct identity *id, const char *listen_
 	return 0;
 }
 
-/* ---- the primary's answer ------------------------------------------------------------------------------------------ */
+/* ---- the primary's answer ---------------------------------------------------------------------- */
 
 struct pair_request {
 	const char *secret, *node_id, *node_name;
@@ -126,18 +127,22 @@ static int request_read(const json_t *body, struct pair_request *out, struct err
 	out->node_id = json_string_value(json_object_get(body, "node_id"));
 	out->node_name = json_string_value(json_object_get(body, "node_name"));
 	if (!out->secret || strlen(out->secret) != SECRET_HEX_BYTES)
-		return err_set(err, -EINVAL, "the pairing request has no secret; use the same twinfs version on both sides");
+		return err_set(err, -EINVAL,
+		               "the pairing request has no secret; use the same twinfs version on both sides");
 	if (out->probe)
 		return 0;
-	if (!out->node_id || strlen(out->node_id) != 32 || strspn(out->node_id, "0123456789abcdef") != 32 || !out->node_name)
-		return err_set(err, -EINVAL, "the pairing request names no node; use the same twinfs version on both sides");
+	if (!out->node_id || strlen(out->node_id) != 32 || strspn(out->node_id, "0123456789abcdef") != 32 ||
+	    !out->node_name)
+		return err_set(err, -EINVAL,
+		               "the pairing request names no node; use the same twinfs version on both sides");
 	return store_name_check(out->node_name, err);
 }
 
 static char *reply_make(const struct volume_info *info)
 {
-	json_t *reply = json_pack("{s:s, s:i, s:i, s:s, s:s}", "volume_id", info->volume_id, "generation", FIRST_GENERATION, "slot",
-	                          SECONDARY_SLOT, "node_id", info->node_id, "node_name", info->node_name);
+	json_t *reply =
+		json_pack("{s:s, s:i, s:i, s:s, s:s}", "volume_id", info->volume_id, "generation", FIRST_GENERATION,
+	                  "slot", SECONDARY_SLOT, "node_id", info->node_id, "node_name", info->node_name);
 	char *text = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
 
 	json_decref(reply);
@@ -229,7 +234,8 @@ int pair_accept(struct volume *v, const char *body_json, const char *fingerprint
 
 	*paired = false;
 	volume_info(v, &info);
-	rc = json_is_object(body) ? request_read(body, &r, err) : err_set(err, -EINVAL, "the pairing request is no JSON object");
+	rc = json_is_object(body) ? request_read(body, &r, err)
+	                          : err_set(err, -EINVAL, "the pairing request is no JSON object");
 	if (!rc)
 		rc = accept_parsed(v, &info, &r, fingerprint, paired, err);
 	if (!rc) {
@@ -241,7 +247,7 @@ int pair_accept(struct volume *v, const char *body_json, const char *fingerprint
 	return rc;
 }
 
-/* ---- join ---------------------------------------------------------------------------------------------------------- */
+/* ---- join -------------------------------------------------------------------------------------- */
 
 struct primary { /* what the primary says of itself */
 	char volume_id[37], node_id[33], node_name[33];
@@ -263,14 +269,16 @@ static int reply_read(const char *text, const char *address, struct primary *out
 	json_int_t generation = json_integer_value(json_object_get(reply, "generation"));
 	bool good = copy_text(reply, "volume_id", out->volume_id, sizeof(out->volume_id)) &&
 	            copy_text(reply, "node_id", out->node_id, sizeof(out->node_id)) &&
-	            copy_text(reply, "node_name", out->node_name, sizeof(out->node_name)) && slot > 1 && slot < 0x8000 &&
-	            generation > 0 && strlen(out->volume_id) == 36 && store_name_check(out->node_name, NULL) == 0;
+	            copy_text(reply, "node_name", out->node_name, sizeof(out->node_name)) && slot > 1 &&
+	            slot < 0x8000 && generation > 0 && strlen(out->volume_id) == 36 &&
+	            store_name_check(out->node_name, NULL) == 0;
 
 	json_decref(reply);
 	out->slot = (unsigned)slot;
 	out->generation = (uint64_t)generation;
-	return good ? 0 : err_set(err, -EPROTO, "the answer from %s makes no sense; use the same twinfs version on both sides",
-	                          address);
+	return good ? 0
+	            : err_set(err, -EPROTO,
+	                      "the answer from %s makes no sense; use the same twinfs version on both sides", address);
 }
 
 static int ask(const struct identity *id, const struct token *t, json_t *body, struct primary *out, struct err *err)
@@ -289,7 +297,7 @@ static int ask(const struct identity *id, const struct token *t, json_t *body, s
 	return rc;
 }
 
-/* The store's own identity does not exist yet when the primary is asked for the first time; any key will do for that. */
+/* The store's own identity does not exist yet when the primary is asked for the first time; any key will do. */
 static int probe(const struct token *t, struct primary *out, struct err *err)
 {
 	char *tmp = getenv("TMPDIR"), *dir = xasprintf("%s/twinfs-join-XXXXXX", tmp && *tmp ? tmp : "/tmp");
@@ -333,7 +341,8 @@ static bool reply_lost(int rc)
 	return rc == -ETIMEDOUT || rc == -ECONNRESET || rc == -EPIPE;
 }
 
-/* The second request and what follows; the store is open and unpaired. *keep: from here on the store must stay, whatever fails. */
+/* The second request and what follows; the store is open and unpaired. *keep: from here on the store must stay,
+ * whatever fails. */
 static int pair_volume(struct volume *v, const struct identity *id, const struct token *t, struct pair_joined *out,
                        bool *keep, struct err *err)
 {
@@ -358,7 +367,8 @@ static int pair_volume(struct volume *v, const struct identity *id, const struct
 	return rc;
 }
 
-/* Open, run pair_volume, close. check_volume: the primary's volume must be this one (it is asked with the store's own key). */
+/* Open, run pair_volume, close. check_volume: the primary's volume must be this one (it is asked with the store's own
+ * key). */
 static int pair_store(const char *store, const struct token *t, struct pair_joined *out, bool check_volume, bool *keep,
                       struct err *err)
 {
@@ -375,7 +385,8 @@ static int pair_store(const char *store, const struct token *t, struct pair_join
 	if (!rc && check_volume) {
 		rc = ask(id, t, json_pack("{s:s, s:b}", "secret", t->secret_hex, "probe", 1), &p, err);
 		if (!rc && strcmp(p.volume_id, info.volume_id) != 0)
-			rc = err_set(err, -EEXIST, "%s is the store of another volume; give an empty or a new directory", store);
+			rc = err_set(err, -EEXIST,
+			             "%s is the store of another volume; give an empty or a new directory", store);
 	}
 	if (!rc)
 		rc = pair_volume(v, id, t, out, keep, err);
@@ -404,7 +415,8 @@ static int check_paired(const char *store, const struct token *t, struct pair_jo
 		snprintf(out->peer_name, sizeof(out->peer_name), "%s", peer ?: "?");
 		snprintf(out->volume_id, sizeof(out->volume_id), "%s", info.volume_id);
 	} else if (info.role != ROLE_NONE) {
-		rc = err_set(err, -EEXIST, "%s is paired with %s already; give an empty or a new directory", store, peer ?: "another");
+		rc = err_set(err, -EEXIST, "%s is paired with %s already; give an empty or a new directory", store,
+		             peer ?: "another");
 	}
 	free(pin);
 	free(peer);
@@ -427,7 +439,8 @@ static int choose_name(const char *wanted, const struct primary *p, char out[NOD
 	return 0;
 }
 
-static int join_new(const struct token *t, const char *store, const char *name, struct pair_joined *out, struct err *err)
+static int join_new(const struct token *t, const char *store, const char *name, struct pair_joined *out,
+                    struct err *err)
 {
 	char own_name[NODE_NAME_MAX_BYTES + 1];
 	bool made_dir = false, keep = false;
@@ -437,8 +450,10 @@ static int join_new(const struct token *t, const char *store, const char *name, 
 	if (!rc)
 		rc = choose_name(name, &p, own_name, err);
 	if (!rc)
-		rc = store_make(&(struct store_spec){ .dir = store, .volume_id = p.volume_id, .name = own_name, .slot = p.slot },
-		                &made_dir, err);
+		rc = store_make(
+			&(struct store_spec){
+				.dir = store, .volume_id = p.volume_id, .name = own_name, .slot = p.slot },
+			&made_dir, err);
 	if (rc)
 		return rc;
 	rc = pair_store(store, t, out, false, &keep, err);

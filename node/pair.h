@@ -25,11 +25,12 @@
 
 #define INVITE_LIFE_MS (UINT64_C(24) * 3600 * 1000)
 
-/* A new invitation; an older open one is void. listen_on: HOST:PORT to listen on and to be found at, NULL for the default.
- * *token is malloc'd. -EEXIST if the store is paired. */
+/* A new invitation; an older open one is void. listen_on: HOST:PORT to listen on and to be found at, NULL for the
+ * default. *token is malloc'd. -EEXIST if the store is paired. */
 int pair_invite(struct volume *v, const struct identity *id, const char *listen_on, char **token, struct err *err);
 
-/* The primary's side of a pairing request; *reply is malloc'd JSON. *paired: the store has become half of a pair just now. */
+/* The primary's side of a pairing request; *reply is malloc'd JSON. *paired: the store has become half of a pair just
+ * now. */
 int pair_accept(struct volume *v, const char *body_json, const char *peer_fingerprint_hex, char **reply, bool *paired,
                 struct err *err);
 
@@ -37,8 +38,8 @@ struct pair_joined {
 	char volume_id[37], node_name[33], peer_name[33], peer_address[300];
 	bool already; /* the store was half of this pair before */
 };
-/* The secondary's side, whole. name NULL: the default. When it fails, `store` is as it was before, but for one case: if the reply to the
- * second request got lost, the new store stays, so that the same command can be given again. */
+/* The secondary's side, whole. name NULL: the default. When it fails, `store` is as it was before, but for one case: if
+ * the reply to the second request got lost, the new store stays, so that the same command can be given again. */
 int pair_join(const char *token_text, const char *store, const char *name, struct pair_joined *out, struct err *err);
 
 #endif

@@ -68,7 +68,8 @@ static int answer_resolve(struct request_ctx *x, json_t *reply, struct err *err)
 	(void)reply;
 	for (int i = 0; path && keep && i < (int)ARRAY_LEN(keeps); i++) {
 		if (strcmp(keep, keeps[i]) == 0)
-			return resolve_conflict(x->v, path, i, x->node ? front_notice : NULL, x->node ? x->node->front : NULL, err);
+			return resolve_conflict(x->v, path, i, x->node ? front_notice : NULL,
+			                        x->node ? x->node->front : NULL, err);
 	}
 	return err_set(err, -EINVAL, "resolve needs a path and one of local, peer, both to keep");
 }
@@ -154,8 +155,10 @@ json_t *requests_answer(struct volume *v, const char *mountpoint, struct node *n
 	json_t *reply = control_ok();
 
 	if (i < 0) {
-		rc = err_set(&err, -ENOSYS, "the mount of %s does not know this request; it runs another version of twinfs: mount it anew",
-		             volume_dir(v));
+		rc = err_set(
+			&err, -ENOSYS,
+			"the mount of %s does not know this request; it runs another version of twinfs: mount it anew",
+			volume_dir(v));
 	} else if (table[i].needs_mount && !node) {
 		rc = err_set(&err, -ENOTCONN, "%s is not mounted; mount it first (twinfs mount)", volume_dir(v));
 	} else {
@@ -169,7 +172,8 @@ json_t *requests_answer(struct volume *v, const char *mountpoint, struct node *n
 	return control_error(&err);
 }
 
-static int answer_unmounted(const char *dir, const char *mountpoint, const json_t *request, json_t **reply, struct err *err)
+static int answer_unmounted(const char *dir, const char *mountpoint, const json_t *request, json_t **reply,
+                            struct err *err)
 {
 	struct volume *v = NULL;
 	json_t *line;

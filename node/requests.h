@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * requests: what can be asked of a store, mounted or not. The same code answers over the control socket and, for a store that is not
- * mounted, in the command itself.
+ * requests: what can be asked of a store, mounted or not. The same code answers over the control socket and, for a
+ * store that is not mounted, in the command itself.
  *
  * Requests and the keys of their replies besides "ok":
  *	status     status: the object of `twinfs status --json`
@@ -26,8 +26,8 @@ struct volume;
 json_t *requests_answer(struct volume *v, const char *mountpoint, struct node *node, struct control_client *client,
                         const json_t *request);
 
-/* Ask the store's mount, or open the store if it has none. 0 with *reply, or -errno with a text. `dir` is the store's absolute path,
- * mountpoint where the kernel says it is mounted or NULL. -ENOTCONN: the request needs a mount. */
+/* Ask the store's mount, or open the store if it has none. 0 with *reply, or -errno with a text. `dir` is the store's
+ * absolute path, mountpoint where the kernel says it is mounted or NULL. -ENOTCONN: the request needs a mount. */
 int requests_ask(const char *dir, const char *mountpoint, const json_t *request, void (*progress)(const char *text),
                  json_t **reply, struct err *err);
 

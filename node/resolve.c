@@ -66,8 +66,8 @@ static int gather(struct volume *v, const char *path, struct touched *t)
 		struct conflict *c = &rows[i];
 		char *now = c->ino ? volume_path(v, c->ino) : NULL;
 
-		if (!c->resolved && (same_path(c->path, path) || same_path(now, path) || same_path(c->version[0].path, path) ||
-		                     same_path(c->version[1].path, path))) {
+		if (!c->resolved && (same_path(c->path, path) || same_path(now, path) ||
+		                     same_path(c->version[0].path, path) || same_path(c->version[1].path, path))) {
 			add_path(v, t, c->path);
 			add_path(v, t, now);
 			add_inode(t, c->ino);
@@ -83,7 +83,8 @@ static int gather(struct volume *v, const char *path, struct touched *t)
 	return rc;
 }
 
-int resolve_conflict(struct volume *v, const char *path, int keep, volume_notice_fn notice, void *notice_ctx, struct err *err)
+int resolve_conflict(struct volume *v, const char *path, int keep, volume_notice_fn notice, void *notice_ctx,
+                     struct err *err)
 {
 	struct touched t = { .list = NULL };
 	int rc = notice ? gather(v, path, &t) : 0;

@@ -126,9 +126,9 @@ static json_t *peer_object(struct volume *v, const struct volume_info *info, con
 	if (info->role != ROLE_NONE) {
 		const char *at = link && *link->peer_address ? link->peer_address : address;
 
-		peer = json_pack("{s:s, s:o, s:o, s:o}", "node", name && *name ? name : "?", "address", text_or_null(at),
-		                 "last_seen", time_or_null(link ? link->peer_last_seen_ms : 0), "last_error",
-		                 text_or_null(link ? link->last_error : NULL));
+		peer = json_pack("{s:s, s:o, s:o, s:o}", "node", name && *name ? name : "?", "address",
+		                 text_or_null(at), "last_seen", time_or_null(link ? link->peer_last_seen_ms : 0),
+		                 "last_error", text_or_null(link ? link->last_error : NULL));
 	}
 	free(name);
 	free(address);
@@ -147,15 +147,17 @@ static json_t *groups_object(const struct volume_info *info, const struct link_s
 	if (info->role == ROLE_NONE)
 		shipped = 0;
 	return json_pack("{s:o, s:o, s:o, s:o}", "committed", number(info->committed), "shipped",
-	                 number(MAX(shipped, info->acked)), "acked", number(info->acked), "peer_applied", number(info->applied));
+	                 number(MAX(shipped, info->acked)), "acked", number(info->acked), "peer_applied",
+	                 number(info->applied));
 }
 
 static json_t *pending_object(const struct volume_info *info)
 {
 	uint64_t now_ms = clock_real_ms(), oldest_ms = info->pending_oldest_ms;
 
-	return json_pack("{s:o, s:o, s:o}", "bytes", number(info->pending_bytes), "entries", number(info->pending_entries),
-	                 "oldest_ms", number(oldest_ms > 0 && oldest_ms < now_ms ? now_ms - oldest_ms : 0));
+	return json_pack("{s:o, s:o, s:o}", "bytes", number(info->pending_bytes), "entries",
+	                 number(info->pending_entries), "oldest_ms",
+	                 number(oldest_ms > 0 && oldest_ms < now_ms ? now_ms - oldest_ms : 0));
 }
 
 /* The baseline stands still while the peer is away: since the oldest change it does not have, or since it went. */
@@ -168,8 +170,8 @@ static json_t *baseline_object(const struct volume_info *info, const struct link
 		if (info->pending_oldest_ms > 0 && (since_ms == 0 || info->pending_oldest_ms < since_ms))
 			since_ms = info->pending_oldest_ms;
 	}
-	return json_pack("{s:o, s:o, s:o}", "group", number(info->acked), "frozen_since", time_or_null(since_ms), "bytes",
-	                 number(info->history_bytes));
+	return json_pack("{s:o, s:o, s:o}", "group", number(info->acked), "frozen_since", time_or_null(since_ms),
+	                 "bytes", number(info->history_bytes));
 }
 
 static json_t *resync_object(const struct link_status *link)
@@ -190,9 +192,12 @@ static json_t *resync_object(const struct link_status *link)
 		eta_s = 0;
 	else if (rate > 0)
 		eta_s = (json_int_t)((total - done + rate - 1) / rate);
-	return json_pack("{s:s, s:o, s:o, s:I, s:o}", "direction", e->sending == e->receiving ? "both" : e->sending ? "send" : "receive",
-	                 "bytes_done", number(done), "bytes_total", number(total), "eta_s", eta_s,
-	                 "bytes_per_s", number(rate));
+	return json_pack("{s:s, s:o, s:o, s:I, s:o}", "direction",
+	                 e->sending == e->receiving ? "both"
+	                 : e->sending               ? "send"
+	                                            : "receive",
+	                 "bytes_done", number(done), "bytes_total", number(total), "eta_s", eta_s, "bytes_per_s",
+	                 number(rate));
 }
 
 static json_t *never_run(void)
@@ -242,7 +247,7 @@ json_t *status_object(struct volume *v, const char *mountpoint, const struct lin
 	return o;
 }
 
-/* ---- conflicts ----------------------------------------------------------------------------------------------------- */
+/* ---- conflicts --------------------------------------------------------------------------------- */
 
 /* Names are bytes; JSON is UTF-8. What is no UTF-8 is shown with U+FFFD for each such byte. */
 static json_t *path_string(const char *path)
@@ -285,8 +290,8 @@ static json_t *versions_array(const struct conflict *c)
 		if (!*version->node)
 			continue;
 		json_array_append_new(list, json_pack("{s:s, s:o, s:o}", "node", version->node, "path",
-		                                      version->path ? path_string(version->path) : json_null(), "written",
-		                                      time_or_null(version->written_ms)));
+		                                      version->path ? path_string(version->path) : json_null(),
+		                                      "written", time_or_null(version->written_ms)));
 	}
 	return list;
 }
@@ -306,10 +311,11 @@ json_t *status_conflicts(struct volume *v, struct err *err)
 	for (size_t i = 0; i < n; i++) {
 		const struct conflict *c = &rows[i];
 
-		json_array_append_new(list, json_pack("{s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:b}", "id", number(c->id), "path",
-		                                      c->path ? path_string(c->path) : json_null(), "kind", c->kind, "outcome",
-		                                      c->outcome, "rule", c->rule ?: "", "when", time_or_null(c->when_ms),
-		                                      "versions", versions_array(c), "resolved", c->resolved));
+		json_array_append_new(list, json_pack("{s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:b}", "id", number(c->id),
+		                                      "path", c->path ? path_string(c->path) : json_null(), "kind",
+		                                      c->kind, "outcome", c->outcome, "rule", c->rule ?: "", "when",
+		                                      time_or_null(c->when_ms), "versions", versions_array(c),
+		                                      "resolved", c->resolved));
 		conflict_release(&rows[i]);
 	}
 	free(rows);

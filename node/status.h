@@ -11,7 +11,8 @@
 #include "core/volume.h"
 #include "sync/link.h"
 
-/* Settings in which a pause is kept across mounts: the reason (never empty), and wall-clock ms at which it ends, if it does. */
+/* Settings in which a pause is kept across mounts: the reason (never empty), and wall-clock ms at which it ends, if it
+ * does. */
 #define SETTING_PAUSED "paused"
 #define SETTING_PAUSED_UNTIL "paused.until_ms"
 

@@ -60,7 +60,8 @@ static int dir_prepare(const char *path, bool *made, struct err *err)
 		return err_set(err, -EEXIST, "%s is already a twinfs store; nothing was changed", path);
 	rc = check_empty(path);
 	if (rc == -ENOTEMPTY)
-		return err_set(err, rc, "%s is neither empty nor a twinfs store; give an empty or a new directory", path);
+		return err_set(err, rc, "%s is neither empty nor a twinfs store; give an empty or a new directory",
+		               path);
 	if (rc)
 		return err_set(err, rc, "cannot use %s as a store: %s", path, strerror(-rc));
 	return 0;
@@ -87,7 +88,8 @@ int store_make(const struct store_spec *spec, bool *made_dir, struct err *err)
 	if (rc)
 		return rc;
 	uuid_make(uuid);
-	rc = volume_format(spec->dir, spec->volume_id ? spec->volume_id : uuid, spec->name, spec->slot, spec->size_bytes, err);
+	rc = volume_format(spec->dir, spec->volume_id ? spec->volume_id : uuid, spec->name, spec->slot,
+	                   spec->size_bytes, err);
 	if (!rc)
 		rc = identity_create(spec->dir, err);
 	if (rc)
@@ -125,8 +127,8 @@ int store_name_check(const char *name, struct err *err)
 
 	if (len >= 1 && len <= NODE_NAME_MAX_BYTES && strspn(name, LEGAL) == len)
 		return 0;
-	return err_set(err, -EINVAL, "\"%.100s\" cannot be a node's name; use 1 to %d letters, digits, '.', '_' or '-'", name,
-	               NODE_NAME_MAX_BYTES);
+	return err_set(err, -EINVAL, "\"%.100s\" cannot be a node's name; use 1 to %d letters, digits, '.', '_' or '-'",
+	               name, NODE_NAME_MAX_BYTES);
 }
 
 void store_name_default(char out[NODE_NAME_MAX_BYTES + 1])

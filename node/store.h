@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * store: making a store's directory, all or nothing. What was there before is never touched; what was made here goes again when a
- * later step fails.
+ * store: making a store's directory, all or nothing. What was there before is never touched; what was made here goes
+ * again when a later step fails.
  */
 #ifndef TWINFS_NODE_STORE_H
 #define TWINFS_NODE_STORE_H
@@ -24,7 +24,8 @@ struct store_spec {
 
 /* Does the directory hold a store (whatever its state)? */
 bool store_is(const char *dir);
-/* The directory, its files and the node's identity. -EEXIST: a store already; -ENOTEMPTY: something else is in there. */
+/* The directory, its files and the node's identity. -EEXIST: a store already; -ENOTEMPTY: something else is in there.
+ */
 int store_make(const struct store_spec *spec, bool *made_dir, struct err *err);
 /* Undo store_make. */
 void store_unmake(const char *dir, bool made_dir);

@@ -103,6 +103,10 @@ ok "a new store has no conflicts" t_conflicts
 ok "there is no conflict to resolve" fails 1 'conflict' conflicts s --resolve /x --keep both
 ok "commands look through a symbolic link" sh -c "ln -s s link && '$twinfs' status link >/dev/null"
 
+t_fsck() { "$twinfs" fsck s >o && grep -q "^$dir/s: whole; " o; }
+ok "fsck finds a new store whole" t_fsck
+ok "fsck needs a store" fails 1 'neither a twinfs store nor' fsck full
+
 # ---- what needs a mount
 
 for c in wait pause resume; do
@@ -133,7 +137,7 @@ ok "and nothing in it is changed" unchanged broken fails 1 'broken' mount broken
 
 # ---- not there yet
 
-for c in policy baseline verify scrub fsck resize promote forget-peer events; do
+for c in policy baseline verify scrub resize promote forget-peer events; do
 	ok "$c is not pretended" unchanged s fails 1 'not available in this version' "$c" s
 	ok "$c needs a store all the same" fails 1 'neither a twinfs store nor' "$c" full
 done

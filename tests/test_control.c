@@ -180,7 +180,7 @@ START_TEST(a_store_with_a_long_path_has_a_socket_too)
 }
 END_TEST
 
-/* ---- several at once ----------------------------------------------------------------------------------------------------- */
+/* ---- several at once --------------------------------------------------------------------------------- */
 
 static char said[64];
 
@@ -240,7 +240,14 @@ START_TEST(a_client_that_hangs_up_ends_its_request)
 END_TEST
 
 static const char *const bad_requests[] = {
-	"\n", "[]\n", "17\n", "{\"cmd\":\"echo\"\n", "{\"cmd\":\"echo\",\"cmd\":\"block\"}\n", "\xff\xfe\x00\n", "{} {}\n", "GET / HTTP/1.1\n",
+	"\n",
+	"[]\n",
+	"17\n",
+	"{\"cmd\":\"echo\"\n",
+	"{\"cmd\":\"echo\",\"cmd\":\"block\"}\n",
+	"\xff\xfe\x00\n",
+	"{} {}\n",
+	"GET / HTTP/1.1\n",
 };
 
 START_TEST(a_bad_request_is_refused_in_one_line)
@@ -279,13 +286,13 @@ START_TEST(a_request_without_an_end_is_cut_off)
 }
 END_TEST
 
-/* ---- paths --------------------------------------------------------------------------------------------------------------- */
+/* ---- paths ------------------------------------------------------------------------------------------- */
 
 static const struct {
 	const char *in, *out;
 } paths[] = {
-	{ "/", "/" }, { "//", "/" }, { "/a//b/./c/", "/a/b/c" }, { "/a/../b", "/b" }, { "/../..", "/" }, { "/a/b/..", "/a" },
-	{ "/a/..", "/" }, { "/.hidden/..x", "/.hidden/..x" },
+	{ "/", "/" },      { "//", "/" },       { "/a//b/./c/", "/a/b/c" }, { "/a/../b", "/b" },
+	{ "/../..", "/" }, { "/a/b/..", "/a" }, { "/a/..", "/" },           { "/.hidden/..x", "/.hidden/..x" },
 };
 
 START_TEST(paths_are_made_absolute_by_text)
