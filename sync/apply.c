@@ -259,6 +259,46 @@ static uint32_t clean_fields(struct volume *v, const struct rec_inode *r)
 	return fields;
 }
 
+struct stray {
+	struct applier *a;
+	uint64_t ino;
+	char *key[256];
+	size_t n;
+};
+
+static int is_stray(void *ctx, const char *key, const void *value, size_t len_bytes)
+{
+	struct stray *k = ctx;
+	struct change_row row;
+
+	(void)value;
+	(void)len_bytes;
+	for (size_t i = 0; i < k->a->s->n_xattrs; i++)
+		if (k->a->s->xattrs[i].ino == k->ino && strcmp(k->a->s->xattrs[i].key, key) == 0)
+			return 0;
+	if (changes_get_xattr(k->a->v, k->ino, key, &row) < 0 && k->n < ARRAY_LEN(k->key))
+		k->key[k->n++] = xstrdup(key);
+	return 0;
+}
+
+/* An inode that came whole has just the attributes that came with it; what we have besides is from before. */
+static int drop_stray_xattrs(struct applier *a, uint64_t ino)
+{
+	struct stray *k = xcalloc(1, sizeof(*k));
+	int rc;
+
+	k->a = a;
+	k->ino = ino;
+	rc = tree_xattrs(a->v, ino, is_stray, k);
+	for (size_t i = 0; i < k->n; i++) {
+		if (rc == 0)
+			rc = tree_xattr_put(a->v, ino, k->key[i], NULL, 0, ORIGIN_PEER);
+		free(k->key[i]);
+	}
+	free(k);
+	return rc;
+}
+
 static int land_inodes(struct applier *a)
 {
 	struct shipment *s = a->s;
@@ -276,6 +316,8 @@ static int land_inodes(struct applier *a)
 			rc = land_content(a->v, s, r, r->ino);
 		if (rc == 0)
 			rc = land_attrs(a->v, r, r->ino, fields, ORIGIN_PEER);
+		if (rc == 0 && (r->fields & REC_NEW) && !S_ISLNK(r->mode))
+			rc = drop_stray_xattrs(a, r->ino);
 	}
 	for (size_t i = 0; rc == 0 && i < s->n_xattrs; i++) {
 		struct ship_xattr *x = &s->xattrs[i];

@@ -125,7 +125,7 @@ static void normalize_links(struct merger *m)
 		uint64_t src;
 
 		*n = (struct norm_link){ .link = l->link, .seen = l->seen, .name = l->name, .name_len = l->name_len,
-			                 .child = alias_inode(m, l->child, NULL), .raw_parent = l->parent,
+			                 .child = alias_inode(m, l->child, NULL), .raw_parent = l->parent, .raw_child = l->child,
 			                 .parent = l->parent ? alias_inode(m, l->parent, NULL) : 0 };
 		if (lineage_get(m->v, true, l->link, &lin) == 0) {
 			n->alias_of = l->link;
@@ -230,7 +230,7 @@ static int add_link(struct merger *m, uint64_t link)
 		return rc;
 	changed = rc == 0 && row.grp > seen;
 	if (rc == 0 && !l->child)
-		l->child = row.child;
+		l->child = alias_inode(m, row.child, NULL);
 	if (changed)
 		map_put(&m->p_changed, link, 1);
 	l->b = l->p;
@@ -243,8 +243,8 @@ static int add_link(struct merger *m, uint64_t link)
 		if (rc < 0 && rc != -ENOENT)
 			return rc;
 		l->b = rc == 0 ? pos_of(m, &d) : (struct rs_pos){ 0 };
-		if (rc == 0 && !l->child)
-			l->child = d.child;
+		if (rc == 0 && l->p.present == false && !rec)
+			l->child = alias_inode(m, d.child, NULL);
 	}
 	l->s = l->b;
 	if (rec)

@@ -233,7 +233,7 @@ struct plan {
 /* The secondary has this link elsewhere than we do, until it has seen this group. */
 static int remember_theirs(struct merger *m, uint64_t link, const struct norm_link *rec)
 {
-	struct dentry d = { .link = link, .parent = rec->raw_parent, .child = rec->child, .born = group_number(m->v),
+	struct dentry d = { .link = link, .parent = rec->raw_parent, .child = rec->raw_child, .born = group_number(m->v),
 		            .name_len = (uint8_t)rec->name_len };
 
 	memcpy(d.name, rec->name, rec->name_len);
@@ -278,11 +278,17 @@ static int plan_link(struct merger *m, struct plan *p, const struct rs_link_out 
 
 static int touch_link(struct merger *m, uint64_t link)
 {
-	uint64_t at;
+	uint64_t at, child = 0;
 	struct dentry d;
 	bool here = tree_link_get(m->v, link, &d) == 0;
 
-	return changes_touch_link(m->v, link, map_get(&m->link_at, link, &at) ? m->links[at - 1].child : 0, false, !here);
+	if (here)
+		child = d.child;
+	else if (map_get(&m->nl_by_link, link, &at))
+		child = m->nl[at - 1].raw_child;
+	else if (map_get(&m->link_at, link, &at))
+		child = m->links[at - 1].child;
+	return changes_touch_link(m->v, link, child, false, !here);
 }
 
 static int resend_link(struct merger *m, const struct norm_link *n)
@@ -303,7 +309,7 @@ static int touch_aliases(struct merger *m)
 
 	for (size_t i = 0; rc == 0 && i < m->n_nl; i++) {
 		if (m->nl[i].alias_of)
-			rc = changes_touch_link(m->v, m->nl[i].alias_of, m->nl[i].child, false, true);
+			rc = changes_touch_link(m->v, m->nl[i].alias_of, m->nl[i].raw_child, false, true);
 		else if (m->nl[i].missing)
 			rc = resend_link(m, &m->nl[i]);
 	}
@@ -562,6 +568,14 @@ static int land_xattr_case(struct merger *m, const struct rs_attr_out *o)
 	return rc ? rc : changes_touch_xattr(m->v, ino, key);
 }
 
+/* Will the secondary get this inode whole? Then what it sent itself goes with it. */
+static bool sent_whole(struct merger *m, uint64_t ino)
+{
+	struct change_row row;
+
+	return changes_get(m->v, ino, ENT_NEW, &row) == 0 && row.grp == group_number(m->v);
+}
+
 static int land_attributes(struct merger *m, const struct rs_result *r)
 {
 	struct inode in;
@@ -580,7 +594,8 @@ static int land_attributes(struct merger *m, const struct rs_result *r)
 			continue;
 		rc = land_xattr(m->v, x, ino);
 		if (rc == 0)
-			rc = alias ? changes_touch_xattr(m->v, ino, x->key) : changes_drop_xattr(m->v, ino, x->key);
+			rc = alias || sent_whole(m, ino) ? changes_touch_xattr(m->v, ino, x->key)
+			                                 : changes_drop_xattr(m->v, ino, x->key);
 	}
 	for (size_t i = 0; rc == 0 && i < r->n_attrs; i++) {
 		if (tree_inode_get(m->v, m->attrs[r->attrs[i].input].ino, &in) < 0)

@@ -14,7 +14,7 @@
 /* A link record of the secondary as it reads here, after lineage. */
 struct norm_link {
 	uint64_t link, child, parent, seen;
-	uint64_t raw_parent; /* as the secondary calls it */
+	uint64_t raw_parent, raw_child; /* as the secondary calls them */
 	uint64_t alias_of; /* the id in the shipment if it is another, else 0 */
 	const char *name;
 	uint16_t name_len;
