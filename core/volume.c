@@ -148,23 +148,29 @@ out:
 static int take_lock(struct volume *v, struct err *err)
 {
 	char *path = store_path(v->dir, "lock"), text[24] = "";
-	int rc = 0, e;
+	int e;
 
 	v->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	e = errno;
 	free(path);
 	if (v->lock_fd < 0)
 		return err_set(err, -e, "cannot open %s/lock: %s", v->dir, strerror(e));
-	if (flock(v->lock_fd, LOCK_EX | LOCK_NB) != 0) {
-		if (pread(v->lock_fd, text, sizeof(text) - 1, 0) < 0)
-			text[0] = '\0';
-		return err_set(err, -EBUSY, "%s is already mounted or in use by pid %ld", v->dir, strtol(text, NULL, 10));
-	}
-	/* The pid only informs; the lock is what counts, so a failure to write it is no reason to stop. */
-	rc = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
-	if (ftruncate(v->lock_fd, 0) != 0 || pwrite(v->lock_fd, text, (size_t)rc, 0) != rc)
+	if (flock(v->lock_fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	if (pread(v->lock_fd, text, sizeof(text) - 1, 0) < 0)
+		text[0] = '\0';
+	return err_set(err, -EBUSY, "%s is already mounted or in use by pid %ld", v->dir, strtol(text, NULL, 10));
+}
+
+/* The pid only informs; the lock is what counts, so a failure to write it is no reason to stop. Written once the store
+ * is known to be good: what is refused stays as it was. */
+static void tell_pid(struct volume *v)
+{
+	char text[24];
+	int n = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
+
+	if (ftruncate(v->lock_fd, 0) != 0 || pwrite(v->lock_fd, text, (size_t)n, 0) != n)
 		log_warn("cannot write the pid into %s/lock", v->dir);
-	return 0;
 }
 
 static int read_text(struct volume *v, const char *key, char *out, size_t cap_bytes)
@@ -306,6 +312,7 @@ int volume_open(const char *dir, const struct volume_options *opt, struct volume
 		volume_free(v);
 		return rc;
 	}
+	tell_pid(v);
 	v->became_open = false;
 	*out = v;
 	return 0;

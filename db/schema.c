@@ -138,7 +138,8 @@ static int judge_version(uint64_t app, uint64_t version, struct err *err)
 	if (app != SCHEMA_APPLICATION_ID || version == 0)
 		return err_set(err, -EINVAL, "twinfs.db is not a twinfs database");
 	if (version > SCHEMA_VERSION)
-		return err_set(err, -EPROTONOSUPPORT, "the store has format %u, this program knows up to %u; update twinfs",
+		return err_set(err, -EPROTONOSUPPORT,
+		               "the store has the newer format %u, this program knows up to %u; update twinfs",
 		               (unsigned)version, SCHEMA_VERSION);
 	return 0;
 }
