@@ -218,6 +218,19 @@ static void settle(struct applier *a)
 	} while (a->again);
 }
 
+/*
+ * Enter a blocked link into our own change set as it is here. What the primary removed and we keep is entered whole: the primary may have
+ * forgotten it by the time it hears of that.
+ */
+static int keep_blocked(struct applier *a, const struct ship_link *l)
+{
+	struct dentry d;
+	bool here = tree_link_get(a->v, l->link, &d) == 0;
+	int rc = changes_touch_link(a->v, l->link, l->child, false, !here);
+
+	return rc || !here || l->parent ? rc : changes_touch_whole(a->v, l->child);
+}
+
 static int land_accepted(struct applier *a, struct placement **list, size_t *n)
 {
 	struct shipment *s = a->s;
@@ -227,11 +240,10 @@ static int land_accepted(struct applier *a, struct placement **list, size_t *n)
 	*n = 0;
 	for (size_t i = 0; rc == 0 && i < s->n_links; i++) {
 		struct ship_link *l = &s->links[i];
-		struct dentry d;
 		const struct rec_inode *r;
 
 		if (a->state[i] == LINK_BLOCKED)
-			rc = changes_touch_link(a->v, l->link, l->child, false, tree_link_get(a->v, l->link, &d) < 0);
+			rc = keep_blocked(a, l);
 		if (a->state[i] != LINK_ACCEPTED)
 			continue;
 		r = shipment_inode(s, l->child);
@@ -313,7 +325,7 @@ static int land_inodes(struct applier *a)
 			continue; /* gone here, or all its links are blocked: the primary will hear of that */
 		fields = clean_fields(a->v, r);
 		if (fields & REC_CONTENT)
-			rc = land_content(a->v, s, r, r->ino);
+			rc = land_content(a->v, s, r, r->ino, ORIGIN_PEER);
 		if (rc == 0)
 			rc = land_attrs(a->v, r, r->ino, fields, ORIGIN_PEER);
 		if (rc == 0 && (r->fields & REC_NEW) && !S_ISLNK(r->mode))

@@ -455,14 +455,16 @@ int content_land_copy(struct content_case *c, uint64_t copy)
 
 int content_copy(struct volume *v, uint64_t from, struct view view, uint64_t size_bytes, uint64_t to, enum origin origin)
 {
-	uint8_t *piece = xmalloc(PIECE_BYTES);
+	uint8_t *piece = xmalloc(2 * (size_t)PIECE_BYTES), *have = piece + PIECE_BYTES;
 	int rc = 0;
 
 	for (uint64_t off = 0; rc == 0 && off < size_bytes; off += PIECE_BYTES) {
 		size_t n = (size_t)MIN(PIECE_BYTES, size_bytes - off);
 
 		rc = data_read(v, from, view, piece, n, off);
-		if (rc == 0 && !all_zero(piece, n))
+		if (rc == 0)
+			rc = data_read(v, to, view_now, have, n, off);
+		if (rc == 0 && memcmp(piece, have, n) != 0)
 			rc = data_write(v, to, piece, n, off, origin);
 	}
 	free(piece);

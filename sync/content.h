@@ -45,7 +45,7 @@ int content_land_merged(struct content_case *c);
 int content_land_copy(struct content_case *c, uint64_t copy);
 /* Our version stays; the secondary, which kept its own, must get all of it that differs: enter that into the change set. */
 int content_send_back(struct content_case *c);
-/* Copy the bytes of a file as they are (were) into another, empty one. */
+/* Give a file the bytes and size that another (or it itself) has (had): what is the same already is not written. */
 int content_copy(struct volume *v, uint64_t from, struct view view, uint64_t size_bytes, uint64_t to, enum origin origin);
 void content_close(struct content_case *c);
 

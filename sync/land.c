@@ -111,7 +111,7 @@ int land_attrs(struct volume *v, const struct rec_inode *r, uint64_t ino, uint32
 	return rc;
 }
 
-int land_content(struct volume *v, const struct shipment *s, const struct rec_inode *r, uint64_t ino)
+int land_content(struct volume *v, const struct shipment *s, const struct rec_inode *r, uint64_t ino, enum origin origin)
 {
 	struct inode *in;
 	uint64_t size;
@@ -126,11 +126,11 @@ int land_content(struct volume *v, const struct shipment *s, const struct rec_in
 		rc = -EBADMSG;
 	free(in);
 	if (rc == 0 && r->shrunk_to < size)
-		rc = data_truncate(v, ino, r->shrunk_to, ORIGIN_PEER);
+		rc = data_truncate(v, ino, r->shrunk_to, origin);
 	if (rc == 0 && s->stage)
-		rc = stage_adopt(s->stage, r->ino, ino, ORIGIN_PEER);
+		rc = stage_adopt(s->stage, r->ino, ino, origin);
 	if (rc == 0)
-		rc = data_truncate(v, ino, r->size_bytes, ORIGIN_PEER);
+		rc = data_truncate(v, ino, r->size_bytes, origin);
 	return rc;
 }
 

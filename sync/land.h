@@ -26,8 +26,9 @@ int land_reap(struct volume *v, const struct placement *list, size_t n);
 int land_new(struct volume *v, const struct rec_inode *r);
 /* Set the field groups REC_MODE, REC_OWNER, REC_TIMES named in `fields`. -EBADMSG if the type differs from what is here. */
 int land_attrs(struct volume *v, const struct rec_inode *r, uint64_t ino, uint32_t fields, enum origin origin);
-/* The record's content becomes ino's: cut to shrunk_to, staged bytes, size. */
-int land_content(struct volume *v, const struct shipment *s, const struct rec_inode *r, uint64_t ino);
+/* The record's content becomes ino's: cut to shrunk_to, staged bytes, size. origin: ORIGIN_PEER when the peer has these bytes in this very inode
+ * (then they are a base of its later changes), ORIGIN_LOCAL when it has them under another. */
+int land_content(struct volume *v, const struct shipment *s, const struct rec_inode *r, uint64_t ino, enum origin origin);
 int land_xattr(struct volume *v, const struct ship_xattr *x, uint64_t ino);
 /* Remember the peer's group (number and id) as applied; call right before volume_apply_commit(v, begin->to). */
 int land_applied(struct volume *v, const struct rec_ship_begin *begin);

@@ -110,7 +110,7 @@ int take_inode(struct volume *v, const struct shipment *s, const struct rec_inod
 	int rc = 0;
 
 	if (fields & REC_CONTENT)
-		rc = land_content(v, s, r, ino);
+		rc = land_content(v, s, r, ino, ORIGIN_PEER);
 	if (rc == 0)
 		rc = land_attrs(v, r, ino, fields, ORIGIN_PEER);
 	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(map); i++)

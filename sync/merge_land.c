@@ -162,25 +162,37 @@ static int touch_key(void *ctx, const char *key, const void *value, size_t len_b
 	return 0;
 }
 
+/* The secondary changed the bytes of a file as it knew it: that is what its changes go on top of. */
+static int revive_bytes(struct merger *m, uint64_t ino, uint64_t seen)
+{
+	struct view theirs = { .kind = VIEW_PEER, .group = seen };
+	struct inode *in = xmalloc(sizeof(*in));
+	int rc = tree_inode_view(m->v, ino, theirs, in);
+
+	if (rc == 0 && S_ISREG(in->mode))
+		rc = content_copy(m->v, ino, theirs, in->size_bytes, ino, ORIGIN_LOCAL);
+	free(in);
+	return rc == -ENOENT ? 0 : rc;
+}
+
 /*
- * Bring back what we deleted. If the secondary changed its bytes, as it knew it (its changes go on top); otherwise as it was last here. Either way
- * the secondary gets what we have of it, so that both are the same whatever it has.
+ * Bring back what we deleted, as it was last here. If the secondary changed its bytes, as it knew them. It gets what we have of it, so that both
+ * are the same whatever it has.
  */
 static int revive(struct merger *m, uint64_t ino)
 {
-	struct view view = { .kind = VIEW_PEER };
+	struct view last;
 	struct keys keys = { .n = 0 };
 	bool theirs = false;
 	uint64_t at;
-	int rc = -ENOENT;
+	int rc = tree_inode_last(m->v, ino, &last);
 
-	if (map_get(&m->ni_by_ino, ino, &at) && (m->ni[at - 1].rec->fields & REC_CONTENT)) {
-		view.group = m->ni[at - 1].seen_bytes;
-		rc = tree_inode_revive(m->v, ino, view);
-		theirs = rc == 0;
+	if (rc == 0)
+		rc = tree_inode_revive(m->v, ino, last);
+	if (rc == 0 && map_get(&m->ni_by_ino, ino, &at) && (m->ni[at - 1].rec->fields & REC_CONTENT)) {
+		theirs = true;
+		rc = revive_bytes(m, ino, m->ni[at - 1].seen_bytes);
 	}
-	if (rc == -ENOENT && tree_inode_last(m->v, ino, &view) == 0)
-		rc = tree_inode_revive(m->v, ino, view);
 	if (rc < 0)
 		return rc;
 	if (!theirs)
@@ -393,7 +405,7 @@ static int land_redirected(struct merger *m, struct norm_inode *n)
 	if (rc == 0 && n->rec->shrunk_to != UINT64_MAX)
 		rc = changes_touch_shrink(m->v, n->bytes_ino, n->rec->shrunk_to);
 	if (rc == 0)
-		rc = land_content(m->v, m->s, n->rec, n->bytes_ino);
+		rc = land_content(m->v, m->s, n->rec, n->bytes_ino, ORIGIN_LOCAL);
 	if (rc == 0)
 		rc = changes_touch_range(m->v, n->bytes_ino, 0, n->rec->size_bytes);
 	if (rc == 0)
@@ -522,8 +534,13 @@ static int land_free_attrs(struct merger *m, size_t i)
 	for (uint32_t f = REC_MODE; f <= REC_TIMES; f <<= 1)
 		if ((fields & f) && m->n_attrs && attr_conflicts(m, i, f, false))
 			fields &= ~f;
-	if (n->redirected_bytes || bytes_are_ours)
-		fields &= ~(uint32_t)REC_TIMES; /* they label bytes that went elsewhere */
+	if ((fields & REC_TIMES) && (n->redirected_bytes || bytes_are_ours)) {
+		int rc = changes_touch(m->v, n->ino, ENT_TIMES); /* theirs label bytes that went elsewhere: it gets ours */
+
+		if (rc < 0)
+			return rc;
+		fields &= ~(uint32_t)REC_TIMES;
+	}
 	if (n->aliased && (n->rec->fields & REC_NEW))
 		return 0;
 	if (n->aliased)
