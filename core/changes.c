@@ -94,7 +94,9 @@ int changes_touch_link(struct volume *v, uint64_t link, uint64_t child, bool cre
 		if (rc != 0)
 			return rc < 0 ? rc : 0;
 	}
-	return change_link_put(v->db, link, child, v->info.group_open, v->info.applied, created ? v->info.group_open : 0);
+	rc = change_link_put(v->db, link, child, v->info.group_open, v->info.applied, created ? v->info.group_open : 0);
+	/* What the peer did to bytes that were changed here was never taken: whoever deletes the file here did not see it. */
+	return rc || !dropped ? rc : change_link_blind(v->db, link, child);
 }
 
 int changes_touch_range(struct volume *v, uint64_t ino, uint64_t off, uint64_t len_bytes)

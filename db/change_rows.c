@@ -140,6 +140,13 @@ int change_link_put(struct db *db, uint64_t link, uint64_t child, uint64_t grp, 
 	              " ON CONFLICT(link) DO UPDATE SET grp = ?3, child = ?2", link, child, grp, seen, fresh);
 }
 
+int change_link_blind(struct db *db, uint64_t link, uint64_t child)
+{
+	return DB_RUN(db, "UPDATE change_dentry SET seen = min(seen,"
+	              " ifnull((SELECT min(seen) FROM change_inode WHERE ino = ?2 AND what <= 1), seen),"
+	              " ifnull((SELECT min(seen) FROM change_xattr WHERE ino = ?2), seen)) WHERE link = ?1", link, child);
+}
+
 int change_link_get(struct db *db, uint64_t link, struct change_row *out)
 {
 	sqlite3_stmt *s = db_stmt(db, "SELECT grp, seen, child FROM change_dentry WHERE link = ?1");

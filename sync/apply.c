@@ -231,6 +231,14 @@ static int keep_blocked(struct applier *a, const struct ship_link *l)
 	return rc || !here || l->parent ? rc : changes_touch_whole(a->v, l->child);
 }
 
+/* Removed there and moved here: it will stay, and the primary may have forgotten its bytes by then. */
+static int keep_moved(struct applier *a, const struct ship_link *l)
+{
+	struct dentry d;
+
+	return tree_link_get(a->v, l->link, &d) < 0 ? 0 : changes_touch_whole(a->v, d.child);
+}
+
 static int land_accepted(struct applier *a, struct placement **list, size_t *n)
 {
 	struct shipment *s = a->s;
@@ -244,6 +252,8 @@ static int land_accepted(struct applier *a, struct placement **list, size_t *n)
 
 		if (a->state[i] == LINK_BLOCKED)
 			rc = keep_blocked(a, l);
+		else if (a->state[i] == LINK_DIRTY && !l->parent)
+			rc = keep_moved(a, l);
 		if (a->state[i] != LINK_ACCEPTED)
 			continue;
 		r = shipment_inode(s, l->child);

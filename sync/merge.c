@@ -74,6 +74,14 @@ static bool inode_conflicts(struct volume *v, const struct rec_inode *r)
 	       ((r->fields & REC_TIMES) && p_changed_inode(v, r->ino, ENT_TIMES, rec_seen(r, REC_TIMES)));
 }
 
+static bool inode_known(struct volume *v, const struct shipment *s, uint64_t ino)
+{
+	const struct rec_inode *r = shipment_inode(s, ino);
+	struct inode in;
+
+	return (r && (r->fields & REC_NEW)) || (tree_inode_get(v, ino, &in) == 0 && (in.nlink > 0 || ino <= INO_HIDDEN));
+}
+
 static bool is_fast_forward(struct volume *v, const struct shipment *s)
 {
 	struct change_row row;
@@ -89,6 +97,8 @@ static bool is_fast_forward(struct volume *v, const struct shipment *s)
 			return false;
 		if (!l->parent && p_changed_content(v, l->child, l->seen))
 			return false;
+		if (l->parent && (!inode_known(v, s, l->child) || !inode_known(v, s, l->parent)))
+			return false; /* deleted here, kept there: there is something to bring back */
 	}
 	for (size_t i = 0; i < s->n_inodes; i++)
 		if (inode_conflicts(v, s->inodes[i]))

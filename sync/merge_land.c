@@ -590,7 +590,7 @@ static bool sent_whole(struct merger *m, uint64_t ino)
 {
 	struct change_row row;
 
-	return changes_get(m->v, ino, ENT_NEW, &row) == 0 && row.grp == group_number(m->v);
+	return changes_get(m->v, ino, ENT_NEW, &row) == 0 && row.grp > m->s->begin.seen;
 }
 
 static int land_attributes(struct merger *m, const struct rs_result *r)
@@ -710,6 +710,9 @@ static int land_names(struct merger *m, struct rs_result *r, struct plan *p, str
 	for (size_t i = 0; rc == 0 && i < r->n_aliases; i++) {
 		struct lineage lin = { .src = r->aliases[i].src, .dst = r->aliases[i].dst, .grp = group_number(m->v),
 			               .kind = r->aliases[i].is_link ? 'l' : 'a' };
+
+		if (r->aliases[i].is_link && map_get(&m->nl_by_link, lin.dst, &at) && m->nl[at - 1].parent == 0)
+			lin.kind = 'm'; /* it says at once that it has no room for ours */
 
 		rc = lineage_put(m->v, &lin);
 		if (rc == 0 && r->aliases[i].is_link && map_get(&m->nl_by_link, lin.src, &at))
