@@ -295,9 +295,8 @@ static int is_stray(void *ctx, const char *key, const void *value, size_t len_by
 
 	(void)value;
 	(void)len_bytes;
-	for (size_t i = 0; i < k->a->s->n_xattrs; i++)
-		if (k->a->s->xattrs[i].ino == k->ino && strcmp(k->a->s->xattrs[i].key, key) == 0)
-			return 0;
+	if (shipment_xattr(k->a->s, k->ino, key))
+		return 0;
 	if (changes_get_xattr(k->a->v, k->ino, key, &row) < 0 && k->n < ARRAY_LEN(k->key))
 		k->key[k->n++] = xstrdup(key);
 	return 0;

@@ -334,7 +334,7 @@ int content_send_back(struct content_case *c)
 
 	if (rc == 0)
 		rc = changes_touch(c->v, c->ino, ENT_CONTENT);
-	if (rc == 0 && shrunk < c->ours_size)
+	if (rc == 0 && shrunk != UINT64_MAX)
 		rc = changes_touch_shrink(c->v, c->ino, shrunk);
 	for (size_t i = 0; rc == 0 && i < ours.n; i++)
 		rc = changes_touch_range(c->v, c->ino, ours.r[i].off, ours.r[i].end - ours.r[i].off);

@@ -55,12 +55,19 @@ struct fused {
 static int find_apart(void *ctx, const struct lineage *l)
 {
 	struct fused *f = ctx;
+	struct inode in;
 	struct dentry d;
 	const struct ship_link *rec = shipment_link(f->m->s, l->dst);
 	struct view seen = { .kind = VIEW_AT, .group = f->m->s->begin.seen };
 
-	if (l->kind != 'l' || (rec && rec->parent == 0) || tree_link_view(f->m->v, l->dst, seen, &d) < 0)
+	if (rec && rec->parent == 0) {
+		/* It lacks ours, so they stay one; but not two files of which one was changed since they were equal. */
+		if (tree_link_get(f->m->v, l->dst, &d) < 0 || tree_inode_get(f->m->v, d.child, &in) < 0 || !S_ISREG(in.mode) ||
+		    in.cborn <= l->grp)
+			return 0;
+	} else if (l->kind != 'l' || tree_link_view(f->m->v, l->dst, seen, &d) < 0) {
 		return 0;
+	}
 	f->list = grow(f->list, f->n, &f->cap, sizeof(*f->list));
 	f->list[f->n++] = *l;
 	return 0;
@@ -78,9 +85,13 @@ static int find_inode_alias(void *ctx, const struct lineage *l)
 
 static int take_apart(struct merger *m, const struct lineage *link)
 {
+	struct view seen = { .kind = VIEW_AT, .group = m->s->begin.seen };
 	struct lineage ino = { 0 };
 	struct dentry ours, note;
-	int rc = tree_link_get(m->v, link->dst, &ours);
+	int rc = tree_link_view(m->v, link->dst, seen, &ours);
+
+	if (rc == -ENOENT)
+		rc = tree_link_get(m->v, link->dst, &ours);
 
 	if (rc == 0)
 		ino.dst = ours.child;
@@ -311,14 +322,6 @@ static struct norm_inode *record_of_inode(struct merger *m, uint64_t ino)
 	return map_get(&m->ni_by_ino, ino, &i) ? &m->ni[i - 1] : NULL;
 }
 
-static bool shipment_has_user_xattr(const struct merger *m, uint64_t ino)
-{
-	for (size_t i = 0; i < m->s->n_xattrs; i++)
-		if (m->s->xattrs[i].ino == ino && strncmp(m->s->xattrs[i].key, "user.", 5) == 0)
-			return true;
-	return false;
-}
-
 static void fill_presence(struct merger *m)
 {
 	for (size_t i = 0; i < m->n_links; i++) {
@@ -367,7 +370,7 @@ static int fill_inode(struct merger *m, struct rs_inode *n, const struct map *re
 		n->s_written_ms = (uint64_t)(rec->rec->mtime_ns / 1000000);
 		n->s_content = (rec->rec->fields & REC_CONTENT) && !rec->redirected_bytes && !rec->aliased;
 	}
-	if (n->in_s && (!n->in_b || shipment_has_user_xattr(m, n->ino)))
+	if (n->in_s && (!n->in_b || shipment_xattr(m->s, n->ino, NULL)))
 		n->s_content = true;
 	free(in);
 	return rc;
@@ -382,6 +385,10 @@ static void add_attr(struct merger *m, struct rs_attr attr, struct attr_case whi
 	}
 	m->attrs[m->n_attrs] = attr;
 	m->attr_cases[m->n_attrs++] = which;
+	if (which.is_xattr)
+		m->xattr_in_conflict[which.norm] = 1;
+	else
+		m->ni[which.norm].in_conflict |= which.field;
 }
 
 static void gather_attrs(struct merger *m, size_t i)
@@ -457,6 +464,7 @@ int merge_gather(struct merger *m)
 	struct map removal_seen = MAP_INIT;
 	int rc = take_all_apart(m);
 
+	m->xattr_in_conflict = xcalloc(m->s->n_xattrs + 1, 1);
 	normalize_links(m);
 	normalize_inodes(m);
 	if (rc == 0)
@@ -503,6 +511,7 @@ void merge_release(struct merger *m)
 	free(m->inodes);
 	free(m->attrs);
 	free(m->attr_cases);
+	free(m->xattr_in_conflict);
 	map_release(&m->nl_by_link);
 	map_release(&m->ni_by_ino);
 	map_release(&m->ni_by_bytes);

@@ -311,7 +311,14 @@ static int resend_link(struct merger *m, const struct norm_link *n)
 
 	if (rc == 0 && lineage_source(m->v, true, n->link, &lin.src) == 0)
 		rc = lineage_put(m->v, &lin);
-	return rc || tree_link_get(m->v, n->link, &d) < 0 ? rc : changes_touch_whole(m->v, d.child);
+	if (rc < 0 || tree_link_get(m->v, n->link, &d) < 0)
+		return rc;
+	/* The alias of the inode lasts as long as that of its link. */
+	lin.kind = 'a';
+	lin.dst = d.child;
+	if (lineage_source(m->v, false, d.child, &lin.src) == 0)
+		rc = lineage_put(m->v, &lin);
+	return rc ? rc : changes_touch_whole(m->v, d.child);
 }
 
 /* The secondary must be told of its own ids that it will not find here; and of files that it removed and that stay. */
@@ -488,12 +495,11 @@ static int land_bytes(struct merger *m, struct norm_inode *n)
 	if (n->aliased && (n->rec->fields & REC_NEW))
 		return 0; /* equal files that became one */
 	if (n->redirected_bytes || n->aliased) {
-		rc = land_bytes_elsewhere(m, n);
-		if (rc == -EAGAIN)
-			rc = extra_copy(m, n);
-		if (rc == 0 && n->redirected_bytes)
-			rc = resend_original(m, n);
-		return rc;
+		/* First, while the staged ranges are still there to be asked for. */
+		rc = n->redirected_bytes ? resend_original(m, n) : 0;
+		if (rc == 0)
+			rc = land_bytes_elsewhere(m, n);
+		return rc == -EAGAIN ? extra_copy(m, n) : rc;
 	}
 	if (!n->has_case) {
 		rc = take_inode(m->v, m->s, n->rec, n->ino, REC_CONTENT);
@@ -510,15 +516,6 @@ static int land_bytes(struct merger *m, struct norm_inode *n)
 	return 0;
 }
 
-static bool attr_conflicts(struct merger *m, size_t norm, uint32_t field, bool is_xattr)
-{
-	for (size_t i = 0; i < m->n_attrs; i++)
-		if (m->attr_cases[i].norm == norm && m->attr_cases[i].is_xattr == is_xattr &&
-		    (is_xattr || m->attr_cases[i].field == field))
-			return true;
-	return false;
-}
-
 static enum entity entity_of(uint32_t field)
 {
 	return field == REC_MODE ? ENT_MODE : field == REC_OWNER ? ENT_OWNER : ENT_TIMES;
@@ -531,9 +528,7 @@ static int land_free_attrs(struct merger *m, size_t i)
 	uint32_t fields = n->rec->fields & (REC_MODE | REC_OWNER | REC_TIMES);
 	bool bytes_are_ours = n->has_case && n->cc.verdict != RS_CONTENT_EQUAL;
 
-	for (uint32_t f = REC_MODE; f <= REC_TIMES; f <<= 1)
-		if ((fields & f) && m->n_attrs && attr_conflicts(m, i, f, false))
-			fields &= ~f;
+	fields &= ~n->in_conflict;
 	if ((fields & REC_TIMES) && (n->redirected_bytes || bytes_are_ours)) {
 		int rc = changes_touch(m->v, n->ino, ENT_TIMES); /* theirs label bytes that went elsewhere: it gets ours */
 
@@ -607,7 +602,7 @@ static int land_attributes(struct merger *m, const struct rs_result *r)
 		bool alias = lineage_get(m->v, false, x->ino, &lin) == 0 && lin.kind == 'a';
 		uint64_t ino = alias ? lin.dst : x->ino;
 
-		if (tree_inode_get(m->v, ino, &in) < 0 || attr_conflicts(m, i, 0, true))
+		if (tree_inode_get(m->v, ino, &in) < 0 || m->xattr_in_conflict[i])
 			continue;
 		rc = land_xattr(m->v, x, ino);
 		if (rc == 0)

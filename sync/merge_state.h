@@ -31,6 +31,7 @@ struct norm_inode {
 	bool aliased;              /* kind 'a' */
 	struct content_case cc;    /* when both changed the bytes */
 	bool has_case, open_case;
+	uint32_t in_conflict;      /* REC_MODE | REC_OWNER | REC_TIMES that both changed */
 };
 
 struct attr_case {             /* parallel to input.attrs */
@@ -69,6 +70,7 @@ struct merger {
 
 	struct rs_attr *attrs;
 	struct attr_case *attr_cases;
+	uint8_t *xattr_in_conflict; /* by index of the shipment's xattrs */
 	size_t n_attrs, cap_attrs;
 	void **arena;              /* what lives until the end: names */
 	size_t n_arena, cap_arena;

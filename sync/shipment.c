@@ -41,6 +41,7 @@ void shipment_free(struct shipment *s)
 	free(s->conflicts);
 	map_release(&s->by_ino);
 	map_release(&s->by_link);
+	map_release(&s->xattr_by_ino);
 	if (s->stage)
 		stage_free(s->stage);
 	free(s);
@@ -117,12 +118,16 @@ static int add_link(struct shipment *s, const struct rec_link *r, struct err *er
 static int add_xattr(struct shipment *s, const struct rec_xattr *r, struct err *err)
 {
 	struct ship_xattr *x;
+	uint64_t before;
 
 	if (!id_legal(s, r->ino))
 		return bad(err, "an attribute of an inode outside its space", r->ino);
 	s->xattrs = grow(s->xattrs, s->n_xattrs, &s->cap_xattrs, sizeof(*s->xattrs));
 	x = &s->xattrs[s->n_xattrs++];
 	*x = (struct ship_xattr){ .ino = r->ino, .seen = r->seen, .key = xstrdup(r->key), .value_len = r->value_len };
+	if (map_get(&s->xattr_by_ino, r->ino, &before))
+		x->next = before;
+	map_put(&s->xattr_by_ino, r->ino, s->n_xattrs);
 	if (!r->removed) {
 		x->value = xmalloc(r->value_len + 1);
 		memcpy(x->value, r->value, r->value_len);
@@ -197,6 +202,18 @@ struct ship_link *shipment_link(const struct shipment *s, uint64_t link)
 	uint64_t i;
 
 	return map_get(&s->by_link, link, &i) ? &s->links[i - 1] : NULL;
+}
+
+struct ship_xattr *shipment_xattr(const struct shipment *s, uint64_t ino, const char *key)
+{
+	uint64_t i;
+
+	if (!map_get(&s->xattr_by_ino, ino, &i))
+		return NULL;
+	for (; i; i = s->xattrs[i - 1].next)
+		if (key ? strcmp(s->xattrs[i - 1].key, key) == 0 : strncmp(s->xattrs[i - 1].key, "user.", 5) == 0)
+			return &s->xattrs[i - 1];
+	return NULL;
 }
 
 uint64_t rec_seen(const struct rec_inode *r, uint32_t field)

@@ -25,6 +25,7 @@ struct ship_xattr {
 	char *key;
 	uint8_t *value; /* NULL: removed */
 	uint32_t value_len;
+	size_t next;    /* index + 1 of another one of the same inode, 0: none */
 };
 
 struct shipment {
@@ -39,6 +40,7 @@ struct shipment {
 	struct conflict *conflicts;
 	size_t n_conflicts, cap_conflicts;
 	struct map by_ino, by_link;  /* id -> index + 1 */
+	struct map xattr_by_ino;     /* ino -> index + 1 of its last xattr record, chained by `next` */
 	struct stage *stage;         /* made with the first data */
 	struct volume *v;
 	unsigned own_slot;           /* our id space: [own_slot << 48, own_next) is handed out */
@@ -55,6 +57,8 @@ static inline bool shipment_is_empty(const struct shipment *s)
 {
 	return s->n_inodes + s->n_links + s->n_xattrs + s->n_conflicts == 0;
 }
+/* The inode's record for this key, or for any key (NULL) that begins with "user."; NULL: none. */
+struct ship_xattr *shipment_xattr(const struct shipment *s, uint64_t ino, const char *key);
 uint64_t rec_seen(const struct rec_inode *r, uint32_t field); /* of one REC_* field; REC_NEW's for all when it is new */
 
 #endif
