@@ -1,0 +1,941 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What two people see of each other through two engines. Most tests run twice: side _i does it, or has the first say.
+ * What the peer must not do and what breaks off is in test_engine_peer.c.
+ */
+#include "tests/pair_fixture.h"
+
+/* ---- what one side does arrives --------------------------------------------------------------------------------------- */
+
+static const char lines[] = "one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\nten\n";
+
+/* A file, a directory with a file in it, the same on both sides. */
+static void common(void)
+{
+	px_put(0, "f.txt", lines);
+	px_mkdir(0, "d");
+	px_put(0, "d/g", "inside\n");
+	px_meet();
+}
+
+START_TEST(a_new_file_has_the_same_inode_number_on_the_other_side)
+{
+	uint64_t ino = px_put(_i, "f", "hello\n");
+
+	px_meet();
+	px_expect("f", "hello\n");
+	ck_assert_uint_eq(px_at(!_i, "f"), ino);
+	ck_assert_uint_eq(ID_SLOT(ino), (unsigned)_i + 1);
+}
+END_TEST
+
+START_TEST(what_was_there_before_pairing_is_sent_too)
+{
+	struct err err = ERR_INIT;
+	struct volume_info info[2];
+
+	/* As init does it on one side only: there is a tree before there is a peer. */
+	for (int i = 0; i < 2; i++) {
+		engine_free(px[i].e);
+		px[i].e = NULL;
+		ck_assert_int_eq(volume_close(px[i].v), 0);
+		px[i].v = NULL;
+		px_shell("rm -rf '%s'/* '%s'/.[a-z]*", px[i].dir, px[i].dir);
+		ck_assert_int_eq(volume_format(px[i].dir, "00000000-0000-4000-8000-000000000001", i ? "birch" : "alder",
+		                               (unsigned)i + 1, 0, &err), 0);
+		px_open(i);
+		volume_info(px[i].v, &info[i]);
+	}
+	px_mkdir(0, "d");
+	px_put(0, "d/f", "old\n");
+	px_link(0, "d/f", "hard");
+	px_setxattr(0, "d/f", "user.k", "v");
+	ck_assert_int_eq(volume_commit(px[0].v), 0);
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(volume_pair(px[i].v, i ? ROLE_SECONDARY : ROLE_PRIMARY, 1, 2 - (unsigned)i, info[!i].node_id,
+		                             i ? "alder" : "birch", &err), 0);
+	px_meet();
+	px_expect("d/f", "old\n");
+	ck_assert_uint_eq(px_at(1, "hard"), px_at(1, "d/f"));
+	ck_assert_str_eq(px_xattr(1, "hard", "user.k"), "v");
+}
+END_TEST
+
+START_TEST(renames_and_removals_cross)
+{
+	uint64_t ino;
+
+	common();
+	px_put(0, "victim", "x");
+	px_put(0, "over", "y");
+	px_mkdir(0, "empty");
+	px_meet();
+	ino = px_at(_i, "f.txt");
+	px_rename(_i, "f.txt", "d/moved");
+	px_rename(_i, "over", "victim");
+	px_rmdir(_i, "empty");
+	px_unlink(_i, "d/g");
+	px_rename(_i, "d", "e");
+	px_meet();
+	px_expect("e/moved", lines);
+	px_expect("victim", "y");
+	ck_assert_uint_eq(px_at(!_i, "e/moved"), ino);
+	px_gone("f.txt");
+	px_gone("empty");
+	px_gone("over");
+	px_gone("d");
+	px_gone("e/g");
+	ck_assert_uint_eq(px_count(!_i, "e"), 1);
+}
+END_TEST
+
+START_TEST(two_names_exchanged_are_exchanged_on_the_other_side)
+{
+	uint64_t f, g;
+
+	common();
+	f = px_at(_i, "f.txt");
+	g = px_at(_i, "d/g");
+	ck_assert_int_eq(volume_rename(px[_i].v, INO_ROOT, "f.txt", px_at(_i, "d"), "g", RENAME_EXCHANGE), 0);
+	px_meet();
+	ck_assert_uint_eq(px_at(!_i, "d/g"), f);
+	ck_assert_uint_eq(px_at(!_i, "f.txt"), g);
+}
+END_TEST
+
+START_TEST(mode_owner_and_times_cross)
+{
+	struct attr a = { .mode = 04750, .uid = 12, .gid = 34, .mtime = { 1234567890, 987654321 }, .atime = { 42, 7 } };
+
+	common();
+	px_set(_i, "f.txt", SET_MODE, a);
+	px_set(_i, "d/g", SET_UID | SET_GID, a);
+	px_set(_i, "d", SET_MTIME | SET_ATIME, a);
+	px_meet();
+	ck_assert_uint_eq(px_stat(!_i, "f.txt").mode, S_IFREG | 04750);
+	ck_assert_uint_eq(px_stat(!_i, "d/g").uid, 12);
+	ck_assert_uint_eq(px_stat(!_i, "d/g").gid, 34);
+	ck_assert_int_eq(px_stat(!_i, "d").mtime.tv_sec, 1234567890);
+	ck_assert_int_eq(px_stat(!_i, "d").mtime.tv_nsec, 987654321);
+	ck_assert_int_eq(px_stat(!_i, "d").atime.tv_sec, 42);
+}
+END_TEST
+
+START_TEST(extended_attributes_cross_and_are_removed)
+{
+	common();
+	px_setxattr(_i, "f.txt", "user.a", "1");
+	px_setxattr(_i, "d", "user.b", "");
+	px_meet();
+	ck_assert_str_eq(px_xattr(!_i, "f.txt", "user.a"), "1");
+	ck_assert_str_eq(px_xattr(!_i, "d", "user.b"), "");
+	px_setxattr(!_i, "f.txt", "user.a", "2");
+	ck_assert_int_eq(volume_removexattr(px[!_i].v, px_at(!_i, "d"), "user.b"), 0);
+	px_meet();
+	ck_assert_str_eq(px_xattr(_i, "f.txt", "user.a"), "2");
+	ck_assert_ptr_null(px_xattr(_i, "d", "user.b"));
+}
+END_TEST
+
+START_TEST(symlinks_fifos_and_devices_cross)
+{
+	char target[64];
+	struct attr a;
+
+	px_make(_i, "link", S_IFLNK | 0777);
+	px_make(_i, "fifo", S_IFIFO | 0600);
+	px_make(_i, "sock", S_IFSOCK | 0600);
+	ck_assert_int_eq(volume_create(px[_i].v, INO_ROOT, "null", S_IFCHR | 0666, 0x103, NULL, &px_cred, &a), 0);
+	px_meet();
+	ck_assert_int_eq(volume_readlink(px[!_i].v, px_at(!_i, "link"), target, sizeof(target)), 6);
+	ck_assert_mem_eq(target, "target", 6);
+	ck_assert_uint_eq(px_stat(!_i, "fifo").mode, S_IFIFO | 0600);
+	ck_assert_uint_eq(px_stat(!_i, "sock").mode, S_IFSOCK | 0600);
+	ck_assert_uint_eq(px_stat(!_i, "null").mode, S_IFCHR | 0666);
+	ck_assert_uint_eq(px_stat(!_i, "null").rdev, 0x103);
+}
+END_TEST
+
+START_TEST(a_hard_link_crosses_as_one_file_with_two_names)
+{
+	common();
+	px_link(_i, "f.txt", "d/again");
+	px_meet();
+	ck_assert_uint_eq(px_at(!_i, "f.txt"), px_at(!_i, "d/again"));
+	ck_assert_uint_eq(px_stat(!_i, "f.txt").nlink, 2);
+	px_unlink(!_i, "f.txt");
+	px_meet();
+	px_expect("d/again", lines);
+	ck_assert_uint_eq(px_stat(_i, "d/again").nlink, 1);
+}
+END_TEST
+
+/* 40 KiB in which each byte is known by its place and nothing looks like text. */
+static void put_data(int i, const char *path)
+{
+	uint8_t *p = xmalloc(40960);
+	uint32_t x = 1;
+
+	for (size_t k = 0; k < 40960; k++) {
+		x = x * 1664525 + 1013904223;
+		p[k] = (uint8_t)(x >> 24);
+	}
+	memcpy(p, "\x00\x01\xfe\xff", 4);
+	px_make(i, path, S_IFREG | 0644);
+	px_write(i, path, p, 40960, 0);
+	free(p);
+}
+
+START_TEST(truncating_growing_and_punching_cross)
+{
+	struct attr a = { .size_bytes = 10000 };
+	const char *p;
+	size_t len;
+
+	put_data(_i, "cut.bin");
+	put_data(_i, "hole.bin");
+	px_meet();
+	px_set(_i, "cut.bin", SET_SIZE, a);
+	a.size_bytes = 20000;
+	px_set(_i, "cut.bin", SET_SIZE, a);
+	ck_assert_int_eq(volume_fallocate(px[_i].v, px_at(_i, "hole.bin"), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4000,
+	                                  20000), 0);
+	px_meet();
+	p = px_bytes(!_i, px_at(!_i, "cut.bin"), &len);
+	ck_assert_uint_eq(len, 20000);
+	ck_assert_uint_eq((uint8_t)p[2], 0xfe);
+	for (size_t k = 10000; k < len; k++)
+		ck_assert_int_eq(p[k], 0);
+	p = px_bytes(!_i, px_at(!_i, "hole.bin"), &len);
+	ck_assert_uint_eq(len, 40960);
+	for (size_t k = 4000; k < 24000; k++)
+		ck_assert_int_eq(p[k], 0);
+	ck_assert_int_ge(volume_seek(px[!_i].v, px_at(!_i, "hole.bin"), 4096, SEEK_DATA), 20480);
+}
+END_TEST
+
+START_TEST(a_cut_that_is_written_over_again_shows_nothing_old)
+{
+	struct attr a = { .size_bytes = 0 };
+	const char *p;
+	size_t len;
+
+	put_data(_i, "x.bin");
+	px_meet();
+	px_set(_i, "x.bin", SET_SIZE, a);
+	px_write(_i, "x.bin", "new", 3, 30000);
+	px_meet();
+	p = px_bytes(!_i, px_at(!_i, "x.bin"), &len);
+	ck_assert_uint_eq(len, 30003);
+	for (size_t k = 0; k < 30000; k++)
+		ck_assert_int_eq(p[k], 0);
+	ck_assert_mem_eq(p + 30000, "new", 3);
+}
+END_TEST
+
+START_TEST(a_file_made_and_deleted_between_two_shipments_is_never_seen)
+{
+	common();
+	px_down();
+	px_put(_i, "gone", "x");
+	px_unlink(_i, "gone");
+	px_mkdir(_i, "dir");
+	px_put(_i, "dir/f", "x");
+	px_unlink(_i, "dir/f");
+	px_rmdir(_i, "dir");
+	px_meet();
+	px_gone("gone");
+	px_gone("dir");
+}
+END_TEST
+
+START_TEST(a_file_unlinked_while_it_is_open_is_gone_on_the_other_side_only)
+{
+	uint64_t ino;
+	char buf[16];
+
+	common();
+	ino = px_at(!_i, "d/g");
+	volume_ref(px[!_i].v, ino);
+	px_unlink(_i, "d/g");
+	px_meet();
+	px_gone("d/g");
+	ck_assert_int_eq(volume_read(px[!_i].v, ino, buf, sizeof(buf), 0), 7);
+	volume_unref(px[!_i].v, ino, 1);
+	px_append(!_i, "f.txt", "so that there is something to acknowledge\n");
+	px_meet();
+	ck_assert_int_lt(volume_read(px[!_i].v, ino, buf, sizeof(buf), 0), 0);
+}
+END_TEST
+
+/* ---- both sides did something ------------------------------------------------------------------------------------------ */
+
+/* The connection is cut; both work on. */
+static void apart(void)
+{
+	common();
+	px_down();
+}
+
+static size_t open_conflicts(int i)
+{
+	struct volume_info info;
+
+	volume_info(px[i].v, &info);
+	return info.conflicts_open;
+}
+
+/* The only conflict row that is not settled; both sides have it. */
+static struct conflict the_conflict(int i)
+{
+	struct conflict *c, out = { 0 };
+	size_t n, found = 0;
+
+	ck_assert_int_eq(volume_conflicts(px[i].v, &c, &n), 0);
+	for (size_t k = 0; k < n; k++)
+		if (c[k].resolved || found++)
+			conflict_release(&c[k]);
+		else
+			out = c[k];
+	free(c);
+	ck_assert_msg(found == 1, "%zu conflicts", found);
+	return out;
+}
+
+static void no_conflicts(void)
+{
+	for (int i = 0; i < 2; i++)
+		ck_assert_uint_eq(open_conflicts(i), 0);
+}
+
+START_TEST(edits_of_different_files_are_both_there_without_a_note)
+{
+	apart();
+	px_put(0, "f.txt", "from alder\n");
+	px_put(1, "d/g", "from birch\n");
+	px_put(0, "p", "p\n");
+	px_put(1, "s", "s\n");
+	px_meet();
+	px_expect("f.txt", "from alder\n");
+	px_expect("d/g", "from birch\n");
+	px_expect("p", "p\n");
+	px_expect("s", "s\n");
+	no_conflicts();
+	ck_assert_uint_eq(px_count(0, ""), 4);
+}
+END_TEST
+
+START_TEST(text_edited_in_different_lines_has_both_edits)
+{
+	apart();
+	px_put(_i, "f.txt", "one\nTWO\nthree\nfour\nfive\nsix\nseven\neight\nnine\nten\n");
+	px_put(!_i, "f.txt", "one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nNINE\nten\neleven\n");
+	px_meet();
+	px_expect("f.txt", "one\nTWO\nthree\nfour\nfive\nsix\nseven\neight\nNINE\nten\neleven\n");
+	ck_assert_uint_eq(px_count(0, ""), 2);
+}
+END_TEST
+
+START_TEST(text_edited_in_the_same_line_is_kept_twice_and_the_note_names_both)
+{
+	struct conflict c;
+	const char *copy;
+	char path[300];
+
+	apart();
+	px_put(0, "f.txt", "one\nALDER\nthree\n");
+	px_put(1, "f.txt", "one\nBIRCH\nthree\n");
+	px_meet();
+	px_expect("f.txt", "one\nALDER\nthree\n");
+	copy = px_find(0, "", "f.conflict-birch-");
+	ck_assert_msg(*copy && strcmp(copy + strlen(copy) - 4, ".txt") == 0, "copy is '%s'", copy);
+	px_expect(copy, "one\nBIRCH\nthree\n");
+	for (int i = 0; i < 2; i++) {
+		c = the_conflict(i);
+		ck_assert_str_eq(c.kind, "content");
+		ck_assert_str_eq(c.outcome, "kept-both");
+		ck_assert_str_eq(c.path, "/f.txt");
+		ck_assert_str_eq(c.version[0].node, "alder");
+		ck_assert_str_eq(c.version[0].path, "/f.txt");
+		ck_assert_str_eq(c.version[1].node, "birch");
+		snprintf(path, sizeof(path), "/%s", px_find(i, "", "f.conflict-"));
+		ck_assert_str_eq(c.version[1].path, path);
+		ck_assert_uint_eq(c.version[1].ino, px_at(i, path + 1));
+		conflict_release(&c);
+	}
+}
+END_TEST
+
+START_TEST(a_log_that_both_appended_to_has_both_ends)
+{
+	px_put(0, "x.log", "start\n");
+	px_meet();
+	px_down();
+	px_append(0, "x.log", "alder 1\nalder 2\n");
+	px_append(1, "x.log", "birch 1\n");
+	px_meet();
+	px_expect("x.log", "start\nalder 1\nalder 2\nbirch 1\n");
+	ck_assert_uint_eq(px_count(0, ""), 1);
+}
+END_TEST
+
+START_TEST(data_changed_in_different_bytes_has_both_changes)
+{
+	const char *p;
+	size_t len;
+
+	put_data(0, "x.bin");
+	px_meet();
+	px_down();
+	px_write(_i, "x.bin", "\x01\x02\x03\x04", 4, 100);
+	px_write(!_i, "x.bin", "\x05\x06\x07\x08", 4, 200); /* the same block */
+	px_write(!_i, "x.bin", "\x09\x0a\x0b\x0c", 4, 40960);
+	px_meet();
+	p = px_bytes(0, px_at(0, "x.bin"), &len);
+	ck_assert_uint_eq(len, 40964);
+	ck_assert_mem_eq(p + 100, "\x01\x02\x03\x04", 4);
+	ck_assert_mem_eq(p + 200, "\x05\x06\x07\x08", 4);
+	ck_assert_mem_eq(p + 40960, "\x09\x0a\x0b\x0c", 4);
+	ck_assert_uint_eq(px_count(0, ""), 1);
+}
+END_TEST
+
+START_TEST(data_changed_in_the_same_bytes_is_kept_twice_and_never_mixed)
+{
+	const char *p;
+
+	put_data(0, "x.bin");
+	px_meet();
+	px_down();
+	px_write(0, "x.bin", "\x01\x01\x01\x01", 4, 100);
+	px_write(0, "x.bin", "\x01\x01\x01\x01", 4, 9000);
+	px_write(1, "x.bin", "\x02\x02\x02\x02", 4, 102);
+	px_write(1, "x.bin", "\x02\x02\x02\x02", 4, 20000);
+	px_meet();
+	p = px_bytes(1, px_at(1, "x.bin"), NULL);
+	ck_assert_mem_eq(p + 100, "\x01\x01\x01\x01", 4);
+	ck_assert_mem_eq(p + 9000, "\x01\x01\x01\x01", 4);
+	ck_assert_mem_ne(p + 20000, "\x02\x02\x02\x02", 4);
+	p = px_bytes(0, px_at(0, px_find(0, "", "x.conflict-birch")), NULL);
+	ck_assert_mem_eq(p + 102, "\x02\x02\x02\x02", 4);
+	ck_assert_mem_eq(p + 20000, "\x02\x02\x02\x02", 4);
+	ck_assert_mem_ne(p + 9000, "\x01\x01\x01\x01", 4);
+}
+END_TEST
+
+START_TEST(a_database_edited_on_both_sides_is_kept_twice_though_the_bytes_differ)
+{
+	char head[100] = "SQLite format 3\0\x10\x00\x01\x01\x00\x40\x20\x20";
+
+	put_data(0, "x.db");
+	px_write(0, "x.db", head, sizeof(head), 0);
+	px_meet();
+	px_down();
+	px_write(0, "x.db", "P", 1, 5000);
+	px_write(1, "x.db", "S", 1, 30000);
+	px_meet();
+	ck_assert_int_eq(px_bytes(1, px_at(1, "x.db"), NULL)[5000], 'P');
+	ck_assert_int_ne(px_bytes(1, px_at(1, "x.db"), NULL)[30000], 'S');
+	ck_assert_int_eq(px_bytes(0, px_at(0, px_find(0, "", "x.conflict-birch")), NULL)[30000], 'S');
+	ck_assert_uint_eq(open_conflicts(1), 1);
+}
+END_TEST
+
+START_TEST(equal_edits_are_no_conflict)
+{
+	apart();
+	px_put(0, "f.txt", "the same\n");
+	px_put(1, "f.txt", "the same\n");
+	px_meet();
+	px_expect("f.txt", "the same\n");
+	ck_assert_uint_eq(px_count(0, ""), 2);
+	no_conflicts();
+}
+END_TEST
+
+START_TEST(two_new_directories_of_one_name_become_one)
+{
+	px_mkdir(0, "n");
+	px_put(0, "n/p", "p\n");
+	px_mkdir(0, "n/deep");
+	px_put(0, "n/deep/p", "p\n");
+	px_mkdir(1, "n");
+	px_put(1, "n/s", "s\n");
+	px_mkdir(1, "n/deep");
+	px_put(1, "n/deep/s", "s\n");
+	px_meet();
+	ck_assert_uint_eq(px_count(0, ""), 1);
+	px_expect("n/p", "p\n");
+	px_expect("n/s", "s\n");
+	px_expect("n/deep/p", "p\n");
+	px_expect("n/deep/s", "s\n");
+	no_conflicts();
+	/* And it goes on being one. */
+	px_put(_i, "n/deep/later", "l\n");
+	px_unlink(!_i, "n/s");
+	px_meet();
+	px_expect("n/deep/later", "l\n");
+	px_gone("n/s");
+}
+END_TEST
+
+START_TEST(two_new_equal_files_become_one)
+{
+	px_put(0, "n.txt", "same\n");
+	px_put(1, "n.txt", "same\n");
+	px_meet();
+	px_expect("n.txt", "same\n");
+	ck_assert_uint_eq(px_count(0, ""), 1);
+	no_conflicts();
+	px_append(_i, "n.txt", "more\n");
+	px_meet();
+	px_expect("n.txt", "same\nmore\n");
+}
+END_TEST
+
+START_TEST(two_new_differing_files_of_one_name_are_both_there)
+{
+	px_put(0, "n.txt", "alder\n");
+	px_put(1, "n.txt", "birch\n");
+	px_meet();
+	px_expect("n.txt", "alder\n");
+	px_expect(px_find(0, "", "n.conflict-birch-"), "birch\n");
+	ck_assert_uint_eq(px_count(0, ""), 2);
+	ck_assert_uint_eq(open_conflicts(0), 1);
+}
+END_TEST
+
+START_TEST(a_file_and_a_directory_of_one_name_are_both_there)
+{
+	px_put(_i, "n", "file\n");
+	px_mkdir(!_i, "n");
+	px_put(!_i, "n/in", "in\n");
+	px_meet();
+	ck_assert_uint_eq(px_count(0, ""), 2);
+	ck_assert_uint_eq(px_stat(1, "n").mode & S_IFMT, _i == 0 ? S_IFREG : S_IFDIR);
+	if (_i == 0)
+		px_expect("n", "file\n");
+	else
+		px_expect("n/in", "in\n");
+}
+END_TEST
+
+START_TEST(what_one_deleted_and_the_other_changed_comes_back_changed)
+{
+	apart();
+	px_unlink(_i, "f.txt");
+	px_put(!_i, "f.txt", "changed\n");
+	px_meet();
+	px_expect("f.txt", "changed\n");
+}
+END_TEST
+
+START_TEST(what_one_deleted_and_the_other_only_chmodded_stays_deleted)
+{
+	apart();
+	px_unlink(_i, "f.txt");
+	px_set(!_i, "f.txt", SET_MODE, (struct attr){ .mode = 0600 });
+	px_meet();
+	px_gone("f.txt");
+}
+END_TEST
+
+START_TEST(what_both_deleted_is_gone_without_a_note)
+{
+	apart();
+	px_unlink(0, "f.txt");
+	px_unlink(1, "f.txt");
+	px_meet();
+	px_gone("f.txt");
+	no_conflicts();
+}
+END_TEST
+
+START_TEST(renamed_to_two_places_it_is_where_the_primary_put_it)
+{
+	uint64_t ino;
+
+	apart();
+	ino = px_at(0, "f.txt");
+	px_rename(0, "f.txt", "alder.txt");
+	px_rename(1, "f.txt", "d/birch.txt");
+	px_meet();
+	ck_assert_uint_eq(px_at(1, "alder.txt"), ino);
+	px_gone("d/birch.txt");
+	px_gone("f.txt");
+}
+END_TEST
+
+START_TEST(renamed_here_and_changed_there_is_both)
+{
+	apart();
+	px_rename(_i, "f.txt", "d/new.txt");
+	px_put(!_i, "f.txt", "changed\n");
+	px_meet();
+	px_expect("d/new.txt", "changed\n");
+	px_gone("f.txt");
+	ck_assert_uint_eq(px_count(0, ""), 1);
+}
+END_TEST
+
+START_TEST(renamed_here_and_deleted_there_stays_renamed)
+{
+	apart();
+	px_rename(_i, "f.txt", "kept.txt");
+	px_unlink(!_i, "f.txt");
+	px_meet();
+	px_expect("kept.txt", lines);
+	px_gone("f.txt");
+}
+END_TEST
+
+START_TEST(a_directory_removed_here_comes_back_for_a_file_made_in_it_there)
+{
+	apart();
+	px_unlink(_i, "d/g");
+	px_rmdir(_i, "d");
+	px_put(!_i, "d/new", "new\n");
+	px_meet();
+	px_expect("d/new", "new\n");
+	px_gone("d/g");
+}
+END_TEST
+
+START_TEST(directories_moved_into_each_other_make_no_loop)
+{
+	px_mkdir(0, "a");
+	px_mkdir(0, "b");
+	px_put(0, "a/1", "1\n");
+	px_put(0, "b/2", "2\n");
+	px_meet();
+	px_down();
+	px_rename(0, "a", "b/a");
+	px_rename(1, "b", "a/b");
+	px_meet();
+	px_expect("b/a/1", "1\n");
+	px_expect("b/2", "2\n");
+	ck_assert_uint_eq(px_count(1, ""), 1);
+}
+END_TEST
+
+START_TEST(two_files_renamed_to_one_name_are_both_there)
+{
+	px_put(0, "x", "x\n");
+	px_put(0, "y", "y\n");
+	px_meet();
+	px_down();
+	px_rename(0, "x", "z");
+	px_rename(1, "y", "z");
+	px_meet();
+	px_expect("z", "x\n");
+	px_expect(px_find(0, "", "z.conflict-birch"), "y\n");
+}
+END_TEST
+
+START_TEST(mode_changed_on_both_sides_is_the_primarys)
+{
+	apart();
+	px_set(0, "f.txt", SET_MODE, (struct attr){ .mode = 0600 });
+	px_set(1, "f.txt", SET_MODE, (struct attr){ .mode = 0660 });
+	px_set(0, "d", SET_UID, (struct attr){ .uid = 7 });
+	px_set(1, "d", SET_UID, (struct attr){ .uid = 8 });
+	px_meet();
+	ck_assert_uint_eq(px_stat(1, "f.txt").mode, S_IFREG | 0600);
+	ck_assert_uint_eq(px_stat(1, "d").uid, 7);
+}
+END_TEST
+
+START_TEST(mode_changed_here_and_owner_there_is_both)
+{
+	apart();
+	px_set(_i, "f.txt", SET_MODE, (struct attr){ .mode = 0600 });
+	px_set(!_i, "f.txt", SET_UID, (struct attr){ .uid = 8 });
+	px_meet();
+	ck_assert_uint_eq(px_stat(0, "f.txt").mode, S_IFREG | 0600);
+	ck_assert_uint_eq(px_stat(0, "f.txt").uid, 8);
+	no_conflicts();
+}
+END_TEST
+
+START_TEST(of_two_values_of_an_attribute_the_secondarys_is_kept_beside)
+{
+	apart();
+	px_setxattr(0, "f.txt", "user.k", "alder");
+	px_setxattr(1, "f.txt", "user.k", "birch");
+	px_setxattr(0, "f.txt", "user.p", "p");
+	px_setxattr(1, "f.txt", "user.s", "s");
+	px_meet();
+	for (int i = 0; i < 2; i++) {
+		ck_assert_str_eq(px_xattr(i, "f.txt", "user.k"), "alder");
+		ck_assert_str_eq(px_xattr(i, "f.txt", "user.twinfs.conflict.k"), "birch");
+		ck_assert_str_eq(px_xattr(i, "f.txt", "user.p"), "p");
+		ck_assert_str_eq(px_xattr(i, "f.txt", "user.s"), "s");
+	}
+}
+END_TEST
+
+START_TEST(each_removed_another_name_of_a_file_and_it_is_not_lost)
+{
+	common();
+	px_link(0, "f.txt", "second");
+	px_meet();
+	px_down();
+	px_unlink(0, "f.txt");
+	px_unlink(1, "second");
+	px_meet();
+	px_expect("second", lines); /* the primary's */
+	px_gone("f.txt");
+}
+END_TEST
+
+/* ---- settling ----------------------------------------------------------------------------------------------------------- */
+
+static void quarrel(void)
+{
+	apart();
+	px_put(0, "f.txt", "alder\n");
+	px_put(1, "f.txt", "birch\n");
+	px_meet();
+	ck_assert_uint_eq(open_conflicts(0), 1);
+	ck_assert_uint_eq(open_conflicts(1), 1);
+}
+
+START_TEST(a_conflict_settled_on_one_side_is_settled_on_the_other)
+{
+	struct err err = ERR_INIT;
+
+	quarrel();
+	ck_assert_msg(volume_conflict_resolve(px[_i].v, "/f.txt", 2, &err) == 0, "%s", err.text);
+	px_meet();
+	no_conflicts();
+	px_expect("f.txt", "alder\n");
+	ck_assert_uint_eq(px_count(0, ""), 3);
+}
+END_TEST
+
+START_TEST(the_version_that_was_chosen_is_in_place_and_the_other_gone_on_both_sides)
+{
+	struct err err = ERR_INIT;
+
+	quarrel();
+	ck_assert_msg(volume_conflict_resolve(px[_i].v, "/f.txt", 0, &err) == 0, "%s", err.text);
+	px_meet();
+	no_conflicts();
+	px_expect("f.txt", _i ? "birch\n" : "alder\n");
+	ck_assert_uint_eq(px_count(0, ""), 2);
+}
+END_TEST
+
+START_TEST(settled_differently_on_both_sides_the_two_are_one_again)
+{
+	struct err err = ERR_INIT;
+
+	quarrel();
+	px_down();
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(volume_conflict_resolve(px[i].v, "/f.txt", 0, &err), 0);
+	px_meet();
+}
+END_TEST
+
+/* The secondary's shipment is at the primary, which has decided; the outcome is not on its way yet. */
+static void quarrel_half(void)
+{
+	struct err err = ERR_INIT;
+
+	apart();
+	px_put(0, "f.txt", "alder\n");
+	px_put(1, "f.txt", "birch\n");
+	px_up();
+	for (int i = 0; i < 2; i++) {
+		px_talk(i);
+		ck_assert_uint_eq(px_next(i), FRAME_HELLO);
+		ck_assert_int_eq(px_deliver(i, &err), 0);
+	}
+	px_now_ms += 50;
+	px_talk(1);
+	ck_assert_uint_eq(px_next(1), FRAME_SHIP_BEGIN);
+	while (px_next(1))
+		ck_assert_msg(px_deliver(1, &err) == 0, "%s", err.text);
+	ck_assert_uint_eq(open_conflicts(0), 1);
+	ck_assert_uint_eq(open_conflicts(1), 0);
+}
+
+START_TEST(what_the_secondary_ships_on_before_it_hears_of_the_conflict_is_in_its_copy)
+{
+	quarrel_half();
+	px_append(1, "f.txt", "more\n");
+	px_now_ms += 50;
+	px_talk(1);
+	px_meet();
+	px_expect("f.txt", "alder\n");
+	px_expect(px_find(0, "", "f.conflict-birch"), "birch\nmore\n");
+}
+END_TEST
+
+START_TEST(what_the_secondary_wrote_on_when_it_hears_of_the_conflict_is_kept_too)
+{
+	struct px_list l;
+	unsigned whole = 0;
+
+	quarrel_half();
+	px_append(1, "f.txt", "more\n");
+	px_meet(); /* the outcome comes first */
+	px_expect("f.txt", "alder\n");
+	px_list(0, INO_ROOT, &l);
+	for (size_t k = 0; k < l.n; k++)
+		whole += strncmp(l.e[k].name, "f.conflict-birch", 16) == 0 &&
+		         strcmp(px_bytes(0, l.e[k].ino, NULL), "birch\nmore\n") == 0;
+	ck_assert_uint_eq(whole, 1);
+}
+END_TEST
+
+START_TEST(when_all_is_settled_nobody_sends_anything_for_an_hour)
+{
+	quarrel();
+	for (unsigned s = 0; s < 3600; s++) {
+		px_now_ms += 1000;
+		for (int i = 0; i < 2; i++) {
+			ck_assert_uint_eq(engine_deadline(px[i].e, px_now_ms), UINT64_MAX);
+			ck_assert_uint_eq(px_talk(i), 0);
+		}
+	}
+}
+END_TEST
+
+START_TEST(hurry_on_an_idle_pair_asks_the_peer_once_and_ends)
+{
+	common();
+	engine_hurry(px[_i].e);
+	ck_assert_str_ne(engine_unsettled(px[_i].e), "");
+	px_meet();
+	ck_assert_uint_eq(engine_deadline(px[_i].e, px_now_ms), UINT64_MAX);
+}
+END_TEST
+
+START_TEST(a_goodbye_is_shown_with_its_reason)
+{
+	struct engine_status st;
+
+	common();
+	engine_bye(px[_i].e, true, "unmounted");
+	px_round();
+	engine_status(px[!_i].e, &st);
+	ck_assert(st.peer_bye && st.peer_bye_planned);
+	ck_assert_str_eq(st.peer_bye_reason, "unmounted");
+}
+END_TEST
+
+START_TEST(what_fits_into_no_single_frame_arrives_whole)
+{
+	size_t size = 3u << 20;
+	uint8_t *data = xmalloc(size), *back = xmalloc(size);
+	uint32_t x = 7;
+
+	for (size_t k = 0; k < size; k++) {
+		x = x * 1664525 + 1013904223;
+		data[k] = (uint8_t)(x >> 24);
+	}
+	px_make(_i, "big.bin", S_IFREG | 0644);
+	px_write(_i, "big.bin", data, size, 12345);
+	if (!px_is_up)
+		px_up();
+	while (px_round())
+		;
+	ck_assert_int_eq(volume_read(px[!_i].v, px_at(!_i, "big.bin"), back, size, 12345), (int)size);
+	ck_assert_mem_eq(back, data, size);
+	free(data);
+	free(back);
+}
+END_TEST
+
+static TCase *group(Suite *s, const char *name)
+{
+	TCase *tc = tcase_create(name);
+
+	tcase_add_checked_fixture(tc, px_setup, px_teardown);
+	tcase_set_timeout(tc, 30);
+	suite_add_tcase(s, tc);
+	return tc;
+}
+
+/* In either role. */
+#define BOTH(tc, test) tcase_add_loop_test(tc, test, 0, 2)
+
+static void add_crossing(TCase *tc)
+{
+	BOTH(tc, a_new_file_has_the_same_inode_number_on_the_other_side);
+	tcase_add_test(tc, what_was_there_before_pairing_is_sent_too);
+	BOTH(tc, renames_and_removals_cross);
+	BOTH(tc, two_names_exchanged_are_exchanged_on_the_other_side);
+	BOTH(tc, mode_owner_and_times_cross);
+	BOTH(tc, extended_attributes_cross_and_are_removed);
+	BOTH(tc, symlinks_fifos_and_devices_cross);
+	BOTH(tc, a_hard_link_crosses_as_one_file_with_two_names);
+	BOTH(tc, truncating_growing_and_punching_cross);
+	BOTH(tc, a_cut_that_is_written_over_again_shows_nothing_old);
+	BOTH(tc, a_file_made_and_deleted_between_two_shipments_is_never_seen);
+	BOTH(tc, a_file_unlinked_while_it_is_open_is_gone_on_the_other_side_only);
+	BOTH(tc, what_fits_into_no_single_frame_arrives_whole);
+}
+
+static void add_contents(TCase *tc)
+{
+	tcase_add_test(tc, edits_of_different_files_are_both_there_without_a_note);
+	BOTH(tc, text_edited_in_different_lines_has_both_edits);
+	tcase_add_test(tc, text_edited_in_the_same_line_is_kept_twice_and_the_note_names_both);
+	tcase_add_test(tc, a_log_that_both_appended_to_has_both_ends);
+	BOTH(tc, data_changed_in_different_bytes_has_both_changes);
+	tcase_add_test(tc, data_changed_in_the_same_bytes_is_kept_twice_and_never_mixed);
+	tcase_add_test(tc, a_database_edited_on_both_sides_is_kept_twice_though_the_bytes_differ);
+	tcase_add_test(tc, equal_edits_are_no_conflict);
+	tcase_add_test(tc, what_the_secondary_ships_on_before_it_hears_of_the_conflict_is_in_its_copy);
+	tcase_add_test(tc, what_the_secondary_wrote_on_when_it_hears_of_the_conflict_is_kept_too);
+}
+
+static void add_names(TCase *tc)
+{
+	BOTH(tc, two_new_directories_of_one_name_become_one);
+	BOTH(tc, two_new_equal_files_become_one);
+	tcase_add_test(tc, two_new_differing_files_of_one_name_are_both_there);
+	BOTH(tc, a_file_and_a_directory_of_one_name_are_both_there);
+	BOTH(tc, what_one_deleted_and_the_other_changed_comes_back_changed);
+	BOTH(tc, what_one_deleted_and_the_other_only_chmodded_stays_deleted);
+	tcase_add_test(tc, what_both_deleted_is_gone_without_a_note);
+	tcase_add_test(tc, renamed_to_two_places_it_is_where_the_primary_put_it);
+	BOTH(tc, renamed_here_and_changed_there_is_both);
+	BOTH(tc, renamed_here_and_deleted_there_stays_renamed);
+	BOTH(tc, a_directory_removed_here_comes_back_for_a_file_made_in_it_there);
+	tcase_add_test(tc, directories_moved_into_each_other_make_no_loop);
+	tcase_add_test(tc, two_files_renamed_to_one_name_are_both_there);
+	tcase_add_test(tc, each_removed_another_name_of_a_file_and_it_is_not_lost);
+}
+
+static void add_attributes(TCase *tc)
+{
+	tcase_add_test(tc, mode_changed_on_both_sides_is_the_primarys);
+	BOTH(tc, mode_changed_here_and_owner_there_is_both);
+	tcase_add_test(tc, of_two_values_of_an_attribute_the_secondarys_is_kept_beside);
+}
+
+static void add_settling(TCase *tc)
+{
+	BOTH(tc, a_conflict_settled_on_one_side_is_settled_on_the_other);
+	BOTH(tc, the_version_that_was_chosen_is_in_place_and_the_other_gone_on_both_sides);
+	tcase_add_test(tc, settled_differently_on_both_sides_the_two_are_one_again);
+	tcase_add_test(tc, when_all_is_settled_nobody_sends_anything_for_an_hour);
+	BOTH(tc, hurry_on_an_idle_pair_asks_the_peer_once_and_ends);
+	BOTH(tc, a_goodbye_is_shown_with_its_reason);
+}
+
+int main(void)
+{
+	Suite *s = suite_create("engine");
+
+	add_crossing(group(s, "crossing"));
+	add_contents(group(s, "contents"));
+	add_names(group(s, "names"));
+	add_attributes(group(s, "attributes"));
+	add_settling(group(s, "settling"));
+	return tap_main(s);
+}
