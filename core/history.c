@@ -27,7 +27,7 @@ int tree_inode_view(struct volume *v, uint64_t ino, struct view view, struct ino
 	case VIEW_PEER:
 		return inode_row_peer(v->db, ino, view.group, out);
 	default:
-		return inode_row_get(v->db, ino, out);
+		return tree_inode_get(v, ino, out);
 	}
 }
 
@@ -46,8 +46,10 @@ int tree_link_view(struct volume *v, uint64_t link, struct view view, struct den
 int tree_inode_last(struct volume *v, uint64_t ino, struct view *view)
 {
 	uint64_t died;
-	int rc = inode_row_died(v->db, ino, &died);
+	int rc = tree_orphan_end(v, ino);
 
+	if (rc == 0)
+		rc = inode_row_died(v->db, ino, &died);
 	if (rc == 0)
 		*view = (struct view){ .kind = VIEW_AT, .group = died - 1 };
 	return rc;
@@ -137,8 +139,10 @@ int tree_inode_revive(struct volume *v, uint64_t ino, struct view view)
 	struct revival r = { .v = v, .ino = ino, .view = view };
 	uint64_t born;
 	enum origin origin;
-	int rc = inode_row_life(v->db, ino, &born, &origin);
+	int rc = tree_orphan_end(v, ino);
 
+	if (rc == 0)
+		rc = inode_row_life(v->db, ino, &born, &origin);
 	if (rc != -ENOENT)
 		return rc ? rc : -EEXIST;
 	if (view.kind == VIEW_NOW)

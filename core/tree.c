@@ -35,6 +35,8 @@ uint64_t id_new(struct volume *v)
 
 int tree_inode_get(struct volume *v, uint64_t ino, struct inode *out)
 {
+	if (v->peer_apply && volume_is_orphan(v, ino))
+		return -ENOENT;
 	return inode_row_get(v->db, ino, out);
 }
 
@@ -59,6 +61,11 @@ int tree_inode_put(struct volume *v, const struct inode *in)
 
 	row.born = v->info.group_open;
 	group_mark(v);
+	if (v->peer_apply) {
+		rc = tree_orphan_end(v, in->ino);
+		if (rc)
+			return rc;
+	}
 	rc = inode_row_update(v->db, &row, row.born);
 	if (rc == 0) {
 		rc = inode_row_life(v->db, in->ino, &born, &origin);
@@ -115,7 +122,8 @@ int tree_link_get(struct volume *v, uint64_t link, struct dentry *out)
 	return dentry_row_get(v->db, link, out);
 }
 
-/* A detached link's row has parent 0 and a name that says where it was, for the link counts: LINK/PARENT in hex ('/' is in no real name). */
+/* A detached link's row has parent 0 and a name that says where it was, for the link counts: LINK/PARENT in hex ('/' is
+ * in no real name). */
 static size_t detached_name(char *out, uint64_t link, uint64_t parent)
 {
 	return (size_t)snprintf(out, NAME_MAX_BYTES, "%016" PRIx64 "/%016" PRIx64, link, parent);
@@ -315,6 +323,28 @@ static int make_orphan(struct volume *v, uint64_t ino)
 	return rc ? rc : forget_changes(v, ino);
 }
 
+static int purge(struct volume *v, const struct inode *in)
+{
+	uint64_t ino = in->ino;
+	int rc = 0;
+
+	assert(!S_ISDIR(in->mode) || tree_is_empty_dir(v, ino) || db_failure(v->db, NULL));
+	if (in->born < v->info.group_open &&
+	    history_wanted(v, in->born, in->origin || in->corigin ? ORIGIN_PEER : ORIGIN_LOCAL))
+		rc = inode_row_archive(v->db, ino, v->info.group_open);
+	if (!rc)
+		rc = inode_row_delete(v->db, ino);
+	if (!rc)
+		rc = reap_xattrs(v, ino);
+	if (!rc && S_ISREG(in->mode))
+		rc = data_reap(v, ino);
+	if (!rc && volume_is_orphan(v, ino)) {
+		map_del(&v->orphans, ino);
+		rc = orphan_row_drop(v->db, ino);
+	}
+	return rc ? rc : forget_changes(v, ino);
+}
+
 int tree_reap(struct volume *v, uint64_t ino)
 {
 	struct inode in;
@@ -325,20 +355,20 @@ int tree_reap(struct volume *v, uint64_t ino)
 	if (rc)
 		return rc;
 	group_keep(v);
-	if (map_get(&v->refs, ino, NULL))
-		return make_orphan(v, ino);
-	assert(!S_ISDIR(in.mode) || tree_is_empty_dir(v, ino) || db_failure(v->db, NULL));
-	if (in.born < v->info.group_open && history_wanted(v, in.born, in.origin || in.corigin ? ORIGIN_PEER : ORIGIN_LOCAL))
-		rc = inode_row_archive(v->db, ino, v->info.group_open);
-	if (!rc)
-		rc = inode_row_delete(v->db, ino);
-	if (!rc)
-		rc = reap_xattrs(v, ino);
-	if (!rc && S_ISREG(in.mode))
-		rc = data_reap(v, ino);
-	if (!rc && volume_is_orphan(v, ino)) {
-		map_del(&v->orphans, ino);
-		rc = orphan_row_drop(v->db, ino);
-	}
-	return rc ? rc : forget_changes(v, ino);
+	return map_get(&v->refs, ino, NULL) ? make_orphan(v, ino) : purge(v, &in);
+}
+
+int tree_orphan_end(struct volume *v, uint64_t ino)
+{
+	struct inode in;
+	int rc;
+
+	if (!volume_is_orphan(v, ino))
+		return 0;
+	rc = inode_row_get(v->db, ino, &in);
+	if (rc)
+		return rc;
+	notice_inode(v, ino); /* the kernel knows it, so what comes instead is news to it */
+	group_keep(v);
+	return purge(v, &in);
 }

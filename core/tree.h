@@ -7,17 +7,17 @@
  *   The caller holds the volume's lock (volume_lock). Functions that change something want an open group
  *   (group_open, which is idempotent), and keep these invariants by themselves:
  *   - A version that is superseded or deleted is archived into old_* with died = the open group if someone may still
- *     need it: the pair is formed, and (born <= cut or origin == ORIGIN_PEER), and died > acked. A version born in the open group is
- *     changed in place.
+ *     need it: the pair is formed, and (born <= cut or origin == ORIGIN_PEER), and died > acked. A version born in the
+ * open group is changed in place.
  *   - born = the open group's number whenever a row is written; origin says who authored that version.
  *   - inode.nlink follows the dentries (directories: 2 + subdirectories).
- *   - An inode without links and without lookup count is purged (rows archived, blocks to history or free) at the end of
- *     the operation (tree_reap), unless the caller links it again before.
- *   - nlink, and ctime when a link, a name or an xattr of the inode changes, are updated in place: they make no version and
- *     no change row (each side's own). A directory's mtime is versioned and recorded (ENT_TIMES).
+ *   - An inode without links and without lookup count is purged (rows archived, blocks to history or free) at the end
+ * of the operation (tree_reap), unless the caller links it again before.
+ *   - nlink, and ctime when a link, a name or an xattr of the inode changes, are updated in place: they make no version
+ * and no change row (each side's own). A directory's mtime is versioned and recorded (ENT_TIMES).
  *   - They do not touch the change set: changes_* does, and the callers decide (local writes do, the peer's do not).
- *   - Peer-side callers get notices for free: tree_* and data_* add them to the volume's list while `v->peer_apply` is set
- *     (between volume_apply_begin and _commit).
+ *   - Peer-side callers get notices for free: tree_* and data_* add them to the volume's list while `v->peer_apply` is
+ * set (between volume_apply_begin and _commit).
  */
 #ifndef TWINFS_CORE_TREE_H
 #define TWINFS_CORE_TREE_H
@@ -40,10 +40,11 @@ int group_open(struct volume *v);
 uint64_t group_number(struct volume *v); /* of the open group; 0 if none */
 
 /*
- * Apply the peer's changes as one group of its own: takes the lock, commits the open group, opens a new one, sets peer_apply.
- * commit: stores `applied` in the same transaction (meta), commits, unlocks, then hands the notices out. abort: rolls everything
- * back (also in-memory state and block allocations of the group) and unlocks. n_applied: the peer's group number now applied.
- * If nothing was changed (no write since begin) commit only remembers `applied` for the next commit, making no group.
+ * Apply the peer's changes as one group of its own: takes the lock, commits the open group, opens a new one, sets
+ * peer_apply. commit: stores `applied` in the same transaction (meta), commits, unlocks, then hands the notices out.
+ * abort: rolls everything back (also in-memory state and block allocations of the group) and unlocks. n_applied: the
+ * peer's group number now applied. If nothing was changed (no write since begin) commit only remembers `applied` for
+ * the next commit, making no group.
  */
 int volume_apply_begin(struct volume *v);
 int volume_apply_commit(struct volume *v, uint64_t n_applied);
@@ -57,8 +58,8 @@ int setting_put(struct volume *v, const char *key, const char *value);
  * A *view* picks one version of each thing out of current and old rows:
  *   VIEW_NOW         the current one
  *   at group g       born <= g < died. What a shipment cut at g must send.
- *   peer's view at s the latest version with born <= s or origin == ORIGIN_PEER: what the peer had when it had seen our groups
- *                    up to s and nothing later, plus what it sent us itself. The base of a three-way merge.
+ *   peer's view at s the latest version with born <= s or origin == ORIGIN_PEER: what the peer had when it had seen our
+ * groups up to s and nothing later, plus what it sent us itself. The base of a three-way merge.
  */
 /* No group has a higher number. */
 #define GROUP_MAX ((uint64_t)INT64_MAX)
@@ -70,21 +71,23 @@ struct view {
 uint64_t id_new(struct volume *v); /* for inodes and links alike */
 uint64_t id_peek(struct volume *v); /* what id_new would return next: all ids of our slot below it were handed out */
 
-int tree_inode_get(struct volume *v, uint64_t ino, struct inode *out);           /* -ENOENT */
-/* Insert or replace; archives the old version. born is set by it; origin from in; cborn/corigin are taken from `in` as they are
- * (whoever changes size or data sets cborn = group_number). nlink of `in` is ignored: a new row
- * starts with 0, tree_link_put and tree_link_drop count (a directory has 0 while it has no link, then 2 + subdirectories). */
+/* -ENOENT. While the peer's changes are applied an orphan (unlinked here, still open) is as good as gone. */
+int tree_inode_get(struct volume *v, uint64_t ino, struct inode *out);
+/* Insert or replace; archives the old version. born is set by it; origin from in; cborn/corigin are taken from `in` as
+ * they are (whoever changes size or data sets cborn = group_number). nlink of `in` is ignored: a new row starts with 0,
+ * tree_link_put and tree_link_drop count (a directory has 0 while it has no link, then 2 + subdirectories). */
 int tree_inode_put(struct volume *v, const struct inode *in);
 
 int tree_lookup(struct volume *v, uint64_t parent, const char *name, size_t name_len, struct dentry *out); /* -ENOENT */
 int tree_link_get(struct volume *v, uint64_t link, struct dentry *out);          /* -ENOENT */
-/* Insert a link, or move it (same child). Adjusts nlink of child and of both parents. -EEXIST if the name is taken by another link. */
+/* Insert a link, or move it (same child). Adjusts nlink of child and of both parents. -EEXIST if the name is taken by
+ * another link. */
 int tree_link_put(struct volume *v, uint64_t link, uint64_t parent, const char *name, size_t name_len, uint64_t child,
                   enum origin origin);
 /* Take a link away. The child stays until tree_reap. */
 int tree_link_drop(struct volume *v, uint64_t link);
-/* Two steps for permuting many links at once: detach leaves the row but frees its name (internally: a unique placeholder name in
- * parent 0) and does not touch nlink; the later put or drop of the same link finishes it. */
+/* Two steps for permuting many links at once: detach leaves the row but frees its name (internally: a unique
+ * placeholder name in parent 0) and does not touch nlink; the later put or drop of the same link finishes it. */
 int tree_link_detach(struct volume *v, uint64_t link);
 
 /* fn returns 0 to go on; another value ends the walk and is returned. fn must not change the tree. */
@@ -94,20 +97,29 @@ int tree_children(struct volume *v, uint64_t dir, tree_dentry_fn fn, void *ctx);
 bool tree_is_empty_dir(struct volume *v, uint64_t dir);
 /* The directory's parent; root's is root; 0 if it has no link. */
 uint64_t tree_parent_of_dir(struct volume *v, uint64_t dir);
-/* Purge ino if it has no link and no lookup count (a directory: must be empty, asserted). Drops its rows of the change set too. */
+/* Purge ino if it has no link and no lookup count (a directory: must be empty, asserted). Drops its rows of the change
+ * set too. */
 int tree_reap(struct volume *v, uint64_t ino);
+/* If ino is an orphan: purge it though someone holds it, as it is about to be made again from history or from the peer
+ * (those who hold it then have the new one). tree_inode_put (of the peer's), tree_inode_last and tree_inode_revive do
+ * so themselves. */
+int tree_orphan_end(struct volume *v, uint64_t ino);
 
-ssize_t tree_xattr_get(struct volume *v, uint64_t ino, const char *key, void *buf, size_t cap_bytes); /* -ENODATA, -ERANGE */
+ssize_t tree_xattr_get(struct volume *v, uint64_t ino, const char *key, void *buf,
+		       size_t cap_bytes); /* -ENODATA, -ERANGE */
 /* The same in a view; -ENODATA where the view has no such key. */
-ssize_t tree_xattr_get_view(struct volume *v, uint64_t ino, const char *key, struct view view, void *buf, size_t cap_bytes);
+ssize_t tree_xattr_get_view(struct volume *v, uint64_t ino, const char *key, struct view view, void *buf,
+			    size_t cap_bytes);
 /* value NULL removes (-ENODATA if absent). */
-int tree_xattr_put(struct volume *v, uint64_t ino, const char *key, const void *value, size_t len_bytes, enum origin origin);
+int tree_xattr_put(struct volume *v, uint64_t ino, const char *key, const void *value, size_t len_bytes,
+		   enum origin origin);
 typedef int (*tree_xattr_fn)(void *ctx, const char *key, const void *value, size_t len_bytes);
 int tree_xattrs(struct volume *v, uint64_t ino, tree_xattr_fn fn, void *ctx);
 
-/* ---- the past ----------------------------------------------------------------------------------------------------- */
-/* -ENOENT: no such version (never was, not born yet, or already dropped from history). For VIEW_PEER size_bytes comes from the
- * latest version whose *content* qualifies (cborn <= s or corigin == peer). */
+/* ---- the past -----------------------------------------------------------------------------------------------------
+ */
+/* -ENOENT: no such version (never was, not born yet, or already dropped from history). For VIEW_PEER size_bytes comes
+ * from the latest version whose *content* qualifies (cborn <= s or corigin == peer). */
 int tree_inode_view(struct volume *v, uint64_t ino, struct view view, struct inode *out);
 int tree_link_view(struct volume *v, uint64_t link, struct view view, struct dentry *out);
 /* Links as the view has them: of a child; of a directory. In order of link id; only those within the history kept. */
@@ -115,8 +127,9 @@ int tree_links_of_view(struct volume *v, uint64_t ino, struct view view, tree_de
 int tree_children_view(struct volume *v, uint64_t dir, struct view view, tree_dentry_fn fn, void *ctx);
 /* The view in which a purged inode was last seen alive; -ENOENT: history has nothing of it. */
 int tree_inode_last(struct volume *v, uint64_t ino, struct view *view);
-/* Bring a purged inode back to the current tables from the view: row (nlink 0), xattrs and extents (old extents move back, no data is
- * copied). -EEXIST if it is alive, -ENOENT if the view has no such inode. The caller links it before tree_reap could see it. */
+/* Bring a purged inode back to the current tables from the view: row (nlink 0), xattrs and extents (old extents move
+ * back, no data is copied). -EEXIST if it is alive, -ENOENT if the view has no such inode. The caller links it before
+ * tree_reap could see it. */
 int tree_inode_revive(struct volume *v, uint64_t ino, struct view view);
 
 /* Drop history that nobody needs once the peer has applied our groups up to `acked`; frees blocks. Sets info.acked. */

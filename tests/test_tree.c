@@ -279,6 +279,32 @@ START_TEST(revive_brings_back_a_deleted_file_with_its_bytes)
 }
 END_TEST
 
+START_TEST(a_deleted_file_that_is_still_open_comes_back_like_any_other)
+{
+	struct inode in;
+	struct view last;
+	uint64_t f = fx_file(INO_ROOT, "f"), link = fx_link_id(INO_ROOT, "f"), g;
+
+	fx_write(f, "hello");
+	g = fx_cut();
+	volume_ref(fx, f);
+	ck_assert_int_eq(volume_unlink(fx, INO_ROOT, "f"), 0);
+	volume_commit(fx);
+	fx_write(f, "HELLO"); /* by who has it open: nothing to the peer */
+	ck_assert_int_eq(volume_apply_begin(fx), 0);
+	ck_assert_int_eq(tree_inode_get(fx, f, &in), -ENOENT);
+	ck_assert_int_eq(tree_inode_last(fx, f, &last), 0);
+	ck_assert_int_eq(tree_inode_revive(fx, f, peer(g)), 0);
+	ck_assert_int_eq(tree_inode_get(fx, f, &in), 0);
+	ck_assert_int_eq(tree_link_put(fx, link, INO_ROOT, "f", 1, f, ORIGIN_PEER), 0);
+	ck_assert_int_eq(volume_apply_commit(fx, 1), 0);
+	fx_expect(f, "hello");
+	volume_unref(fx, f, 1);
+	fx_expect(f, "hello");
+	ck_assert_uint_eq(fx_nlink(f), 1);
+}
+END_TEST
+
 START_TEST(the_baseline_keeps_bytes_until_it_is_acknowledged)
 {
 	struct volume_info info;
@@ -422,7 +448,8 @@ START_TEST(a_name_that_is_taken_is_refused)
 	ck_assert_int_eq(group_open(fx), 0);
 	ck_assert_int_eq(tree_link_put(fx, lg, INO_ROOT, "f", 1, g, ORIGIN_LOCAL), -EEXIST);
 	ck_assert_int_eq(tree_link_put(fx, lg, INO_ROOT, "h", 1, f, ORIGIN_LOCAL), -EINVAL);
-	ck_assert_int_eq(tree_link_put(fx, id_new(fx), INO_ROOT, HIDDEN_NAME, strlen(HIDDEN_NAME), f, ORIGIN_LOCAL), -EEXIST);
+	ck_assert_int_eq(tree_link_put(fx, id_new(fx), INO_ROOT, HIDDEN_NAME, strlen(HIDDEN_NAME), f, ORIGIN_LOCAL),
+			 -EEXIST);
 	volume_unlock(fx);
 }
 END_TEST
@@ -479,6 +506,7 @@ int main(void)
 	tcase_add_test(tc, xattrs_have_views_too);
 	tcase_add_test(tc, links_are_walked_in_a_view);
 	tcase_add_test(tc, revive_brings_back_a_deleted_file_with_its_bytes);
+	tcase_add_test(tc, a_deleted_file_that_is_still_open_comes_back_like_any_other);
 	tcase_add_test(tc, the_baseline_keeps_bytes_until_it_is_acknowledged);
 	tcase_add_test(tc, a_purge_spares_what_died_later);
 	tcase_add_test(tc, apply_abort_undoes_everything);
