@@ -11,7 +11,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* The cache of touched entities is emptied when it is this full: it saves time, and its memory has to end somewhere (4 MiB). */
+/* The cache of touched entities is emptied when it is this full: it saves time, and its memory has to end somewhere (4
+ * MiB). */
 #define TOUCHED_MAX 131072
 
 static uint64_t touched_key(uint64_t ino, enum entity what)
@@ -95,7 +96,8 @@ int changes_touch_link(struct volume *v, uint64_t link, uint64_t child, bool cre
 			return rc < 0 ? rc : 0;
 	}
 	rc = change_link_put(v->db, link, child, v->info.group_open, v->info.applied, created ? v->info.group_open : 0);
-	/* What the peer did to bytes that were changed here was never taken: whoever deletes the file here did not see it. */
+	/* What the peer did to bytes that were changed here was never taken: whoever deletes the file here did not see
+	 * it. */
 	return rc || !dropped ? rc : change_link_blind(v->db, link, child);
 }
 

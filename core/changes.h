@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * changes: the per-side change set: what this side changed and the peer has not acknowledged. Lock held, as core/tree.h.
+ * changes: the per-side change set: what this side changed and the peer has not acknowledged. Lock held, as
+ * core/tree.h.
  *
  * An *entity* is: one field group of an inode (ENT_*), one xattr key, one link. Each has a row (grp, seen):
  *   grp   the group in which it was changed last
  *   seen  the LOWEST group of the peer that was applied here when the entity was changed, since it was last clean
  *         (a row that exists keeps its seen; a new row takes `applied`).
- * Byte ranges belong to ENT_CONTENT of their inode: change_extent(ino, off, len, grp), in bytes, not overlapping, neighbours of one
- * group merged; `shrunk_to` (lowest size since the row became dirty) is in the ENT_CONTENT row.
- * While the volume is not paired (role none) every function here is a no-op.
+ * Byte ranges belong to ENT_CONTENT of their inode: change_extent(ino, off, len, grp), in bytes, not overlapping,
+ * neighbours of one group merged; `shrunk_to` (lowest size since the row became dirty) is in the ENT_CONTENT row. While
+ * the volume is not paired (role none) every function here is a no-op.
  *
- * Local filesystem calls record through these in the same group. An inode with ENT_NEW that was not cut yet (the peer has never been sent it) absorbs
- * MODE, OWNER and TIMES touches: only ENT_NEW's grp is raised. Deleting a link whose row is `fresh` (made here since the last cut, never
- * cut) removes the row instead; when an inode is reaped all its inode, xattr and extent rows go.
+ * Local filesystem calls record through these in the same group. An inode with ENT_NEW that was not cut yet (the peer
+ * has never been sent it) absorbs MODE, OWNER and TIMES touches: only ENT_NEW's grp is raised. Deleting a link whose
+ * row is `fresh` (made here since the last cut, never cut) removes the row instead; when an inode is reaped all its
+ * inode, xattr and extent rows go.
  */
 #ifndef TWINFS_CORE_CHANGES_H
 #define TWINFS_CORE_CHANGES_H
@@ -27,7 +29,8 @@ int changes_touch_xattr(struct volume *v, uint64_t ino, const char *key);
 int changes_touch_link(struct volume *v, uint64_t link, uint64_t child, bool created, bool dropped);
 /* A byte range was written (or punched); touches ENT_CONTENT too. */
 int changes_touch_range(struct volume *v, uint64_t ino, uint64_t off, uint64_t len_bytes);
-/* The size was lowered to size_bytes (ranges beyond are cut off); touches ENT_CONTENT. Growing by truncate: changes_touch(CONTENT). */
+/* The size was lowered to size_bytes (ranges beyond are cut off); touches ENT_CONTENT. Growing by truncate:
+ * changes_touch(CONTENT). */
 int changes_touch_shrink(struct volume *v, uint64_t ino, uint64_t size_bytes);
 /* Everything of the inode anew, as for a peer that does not have it: ENT_NEW, all xattrs, whole content. */
 int changes_touch_whole(struct volume *v, uint64_t ino);
@@ -40,7 +43,8 @@ int changes_get_link(struct volume *v, uint64_t link, struct change_row *out);
 int changes_drop(struct volume *v, uint64_t ino, enum entity what);
 int changes_drop_xattr(struct volume *v, uint64_t ino, const char *key);
 int changes_drop_link(struct volume *v, uint64_t link);
-/* Rows with after < grp <= upto, in order of (ino, what), (ino, key), link, (ino, off). fn: 0 goes on. fn must not change the tables. */
+/* Rows with after < grp <= upto, in order of (ino, what), (ino, key), link, (ino, off). fn: 0 goes on. fn must not
+ * change the tables. */
 typedef int (*changes_inode_fn)(void *ctx, uint64_t ino, enum entity what, const struct change_row *row);
 int changes_inodes(struct volume *v, uint64_t after, uint64_t upto, changes_inode_fn fn, void *ctx);
 typedef int (*changes_xattr_fn)(void *ctx, uint64_t ino, const char *key, const struct change_row *row);
@@ -54,10 +58,12 @@ int changes_ranges(struct volume *v, uint64_t ino, uint64_t after, uint64_t upto
 int changes_purge(struct volume *v, uint64_t upto);
 bool changes_any_after(struct volume *v, uint64_t after); /* is there a row with grp > after? cheap */
 
-/* ---- notes of the engine, kept in the same transactions ------------------------------------------------------------ */
+/* ---- notes of the engine, kept in the same transactions ------------------------------------------------------------
+ */
 
-/* Primary: where the secondary has a link, as of its last shipment, when that is not where we put it (parent 0: it has none); born is
- * the group of ours in which that was decided. Until it has seen that group its next shipment is measured against this. */
+/* Primary: where the secondary has a link, as of its last shipment, when that is not where we put it (parent 0: it has
+ * none); born is the group of ours in which that was decided. Until it has seen that group its next shipment is
+ * measured against this. */
 int peer_link_put(struct volume *v, const struct dentry *d);
 int peer_link_drop(struct volume *v, uint64_t link);
 int peer_link_get(struct volume *v, uint64_t link, struct dentry *out); /* -ENOENT */

@@ -150,7 +150,8 @@ static bool is_dir(struct volume *v, uint64_t ino)
 	return tree_inode_get(v, ino, &in) == 0 && S_ISDIR(in.mode);
 }
 
-/* Take the file away that holds a version nobody wants: the one name that the merge gave it. Directories stay: they hold other files. */
+/* Take the file away that holds a version nobody wants: the one name that the merge gave it. Directories stay: they
+ * hold other files. */
 static int remove_version(struct volume *v, uint64_t ino)
 {
 	struct dentry d;
@@ -167,10 +168,12 @@ static int keep_version(struct volume *v, const struct conflict *c, uint64_t wan
 	int rc = 0;
 
 	if (wanted == 0)
-		return err_set(err, -ENOENT, "%s: that version was not kept; use --keep both to leave the file as it is", c->path);
+		return err_set(err, -ENOENT,
+			       "%s: that version was not kept; use --keep both to leave the file as it is", c->path);
 	if (is_dir(v, wanted) || (other && is_dir(v, other)))
-		return err_set(err, -EISDIR, "%s: a directory is one of the versions; rename or remove it, then use --keep both",
-		               c->path);
+		return err_set(err, -EISDIR,
+			       "%s: a directory is one of the versions; rename or remove it, then use --keep both",
+			       c->path);
 	if (c->ino && c->ino != wanted && lowest_link(v, c->ino, &over) && lowest_link(v, wanted, &from))
 		rc = names_replace(v, &from, &over);
 	if (!rc && other && other != wanted && other != c->ino)
@@ -208,7 +211,8 @@ static int settle(struct volume *v, const struct conflict *c, int keep, struct e
 	if (keep == 2)
 		rc = strcmp(c->outcome, "merged") == 0 ? dismiss_merge(v, c) : 0;
 	else if (has_versions(c))
-		rc = keep_version(v, c, c->version[keep == 0 ? local : !local].ino, c->version[keep == 0 ? !local : local].ino, err);
+		rc = keep_version(v, c, c->version[keep == 0 ? local : !local].ino,
+				  c->version[keep == 0 ? !local : local].ino, err);
 	if (rc)
 		return rc;
 	group_mark(v);

@@ -167,7 +167,8 @@ static void group_undo(struct volume *v)
 int group_fault(struct volume *v, const char *why)
 {
 	if (!v->fault) {
-		v->fault = xasprintf("%s; changes since the last commit are lost; mount again when the cause is removed", why);
+		v->fault = xasprintf(
+			"%s; changes since the last commit are lost; mount again when the cause is removed", why);
 		v->info.read_only = true;
 		log_error("%s: read-only now: %s", v->dir, v->fault);
 	}
@@ -283,7 +284,8 @@ int volume_apply_commit(struct volume *v, uint64_t n_applied)
 	int rc;
 
 	assert(v->peer_apply);
-	/* A link left detached would be a name lost. Only the order of a caller's own calls can cause it, never the peer. */
+	/* A link left detached would be a name lost. Only the order of a caller's own calls can cause it, never the
+	 * peer. */
 	assert(tree_is_empty_dir(v, 0) || db_failure(v->db, NULL));
 	v->info.applied = MAX(v->info.applied, n_applied);
 	apply_ended(v);

@@ -100,8 +100,8 @@ static int header_check(int fd, const char *path, struct err *err)
 		               path);
 	if (h.version > IMAGE_VERSION || h.block_bytes != BLOCK_BYTES)
 		return err_set(err, -EPROTONOSUPPORT,
-		               "the image %s has format %u, this program knows up to %u; upgrade twinfs", path, h.version,
-		               IMAGE_VERSION);
+			       "the image %s has format %u, this program knows up to %u; upgrade twinfs", path,
+			       h.version, IMAGE_VERSION);
 	return 0;
 }
 

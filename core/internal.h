@@ -40,13 +40,13 @@ struct volume {
 
 	pthread_cond_t commit_done; /* a shared commit ended */
 	bool committing;            /* somebody flushes data without the lock and will then commit the open group */
-	bool group_kept;            /* the open group holds housekeeping that must be stored, but makes no group of its own */
+	bool group_kept; /* the open group holds housekeeping that must be stored, but makes no group of its own */
 	bool became_open;           /* dirty_fn is owed */
 	uint64_t group_opened_ms;   /* wall clock */
 	uint64_t saved_acked, saved_applied; /* as when the group was opened, for a rollback */
 	struct map orphans;         /* inodes without a link that are still referenced; table orphan */
 	struct map touched;         /* ino << 3 | entity: has a change row of the open group already; a bounded cache */
-	struct map noticed;         /* peer_apply: inodes that need no (other) notice: made in this group, or listed already */
+	struct map noticed; /* peer_apply: inodes that need no (other) notice: made in this group, or listed already */
 	bool pending_stale;         /* info.pending_* must be counted again */
 	uint64_t pending_counted_ms, pending_cost_ms;
 	bool conflicts_stale;
@@ -65,20 +65,25 @@ void group_keep(struct volume *v);
 int group_commit_locked(struct volume *v);
 /* Roll the open group back, become read-only; `why` for people. Returns -EIO. */
 int group_fault(struct volume *v, const char *why);
-/* volume_unlock, then a commit if the group has grown beyond opt.group_max_bytes. Local calls that write data end with it. */
+/* volume_unlock, then a commit if the group has grown beyond opt.group_max_bytes. Local calls that write data end with
+ * it. */
 void volume_leave(struct volume *v);
-/* -ENOSPC when the host is nearly out of space (the reserve is for commits and for the peer's changes). 0 while peer_apply. */
+/* -ENOSPC when the host is nearly out of space (the reserve is for commits and for the peer's changes). 0 while
+ * peer_apply. */
 int volume_room(struct volume *v);
 bool volume_is_orphan(const struct volume *v, uint64_t ino);
 
 /* tree.c and names.c, for local calls. */
 int tree_inode_insert(struct volume *v, const struct inode *in); /* as tree_inode_put, of an inode known to be new */
-int tree_touch_dir(struct volume *v, uint64_t dir, int64_t now_ns); /* mtime and ctime of a directory, recorded as a local change */
+int tree_touch_dir(struct volume *v, uint64_t dir,
+		   int64_t now_ns); /* mtime and ctime of a directory, recorded as a local change */
 int tree_set_ctime(struct volume *v, uint64_t ino, int64_t now_ns); /* in place, not recorded */
 void attr_fill(struct volume *v, const struct inode *in, struct attr *out);
 int attr_get(struct volume *v, uint64_t ino, struct attr *out); /* lock held */
-int names_unlink(struct volume *v, const struct dentry *d);   /* lock held, group open: a checked, recorded removal of a link */
-int names_replace(struct volume *v, const struct dentry *from, const struct dentry *over); /* rename `from` to the place of `over` */
+int names_unlink(struct volume *v,
+		 const struct dentry *d); /* lock held, group open: a checked, recorded removal of a link */
+int names_replace(struct volume *v, const struct dentry *from,
+		  const struct dentry *over);  /* rename `from` to the place of `over` */
 char *path_of(struct volume *v, uint64_t ino); /* volume_path, lock held */
 void changes_forget_inode_cache(struct volume *v, uint64_t ino);
 void notice_inode(struct volume *v, uint64_t ino); /* no-ops unless peer_apply */
@@ -87,9 +92,11 @@ void notice_delete(struct volume *v, uint64_t parent, uint64_t child, const char
 
 /* Called by volume.c on the data store (core/data_store.c); lock held except where said. */
 int data_store_format(const char *dir, struct err *err);
-int data_store_open(struct volume *v, struct err *err); /* opens the image, rebuilds the free map from extent + old_extent */
+int data_store_open(struct volume *v,
+		    struct err *err); /* opens the image, rebuilds the free map from extent + old_extent */
 void data_store_close(struct volume *v);
-int data_store_sync(struct volume *v);      /* fdatasync of the image if anything was written since; may be called WITHOUT the lock as well */
+int data_store_sync(struct volume *v); /* fdatasync of the image if anything was written since; may be called WITHOUT
+					  the lock as well */
 void data_store_committed(struct volume *v);    /* the group is durable: blocks it freed may be reused */
 void data_store_rolled_back(struct volume *v);  /* the group is undone: its new blocks are free, its frees are void */
 int data_reap(struct volume *v, uint64_t ino);  /* all extents of ino to history or free */

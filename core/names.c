@@ -140,7 +140,9 @@ static int check_kind(uint32_t mode, const char *target)
 static void fill_new(struct volume *v, struct inode *in, const struct inode *dir, uint32_t mode, uint32_t rdev,
                      const char *target, const struct cred *cred)
 {
-	*in = (struct inode){ .ino = id_new(v), .mode = mode, .uid = cred->uid, .gid = cred->gid, .shrunk_to = UINT64_MAX };
+	*in = (struct inode){
+		.ino = id_new(v), .mode = mode, .uid = cred->uid, .gid = cred->gid, .shrunk_to = UINT64_MAX
+	};
 	if (S_ISCHR(mode) || S_ISBLK(mode))
 		in->rdev = rdev;
 	if (dir->mode & S_ISGID) {
@@ -335,7 +337,8 @@ static int check_places(struct volume *v, const struct rename *r)
 	struct inode dir;
 	int rc;
 
-	if ((r->flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE)) || r->flags == (RENAME_NOREPLACE | RENAME_EXCHANGE))
+	if ((r->flags & ~(unsigned)(RENAME_NOREPLACE | RENAME_EXCHANGE)) ||
+	    r->flags == (RENAME_NOREPLACE | RENAME_EXCHANGE))
 		return -EINVAL;
 	rc = check_name(r->name);
 	if (!rc)
@@ -350,7 +353,8 @@ static int check_places(struct volume *v, const struct rename *r)
 		return -ENOENT;
 	if (is_dots(r->name) || is_dots(r->newname) || is_hidden_name(r->parent, r->name) ||
 	    is_hidden_name(r->newparent, r->newname))
-		return r->flags & RENAME_NOREPLACE && !is_dots(r->name) && !is_hidden_name(r->parent, r->name) ? -EEXIST : -EBUSY;
+		return r->flags & RENAME_NOREPLACE && !is_dots(r->name) && !is_hidden_name(r->parent, r->name) ? -EEXIST
+													       : -EBUSY;
 	/* Out of .twinfs is how a version set aside is taken back; nothing goes in. */
 	if (r->newparent == INO_HIDDEN || (r->parent == INO_HIDDEN && (r->flags & RENAME_EXCHANGE)))
 		return -EPERM;
@@ -391,7 +395,8 @@ static int check_kinds(struct volume *v, const struct rename *r)
 	return over_dir && !tree_is_empty_dir(v, r->over.child) ? -ENOTEMPTY : 0;
 }
 
-static int move_link(struct volume *v, const struct dentry *d, uint64_t parent, const char *name, size_t name_len, int64_t now)
+static int move_link(struct volume *v, const struct dentry *d, uint64_t parent, const char *name, size_t name_len,
+		     int64_t now)
 {
 	int rc = tree_link_put(v, d->link, parent, name, name_len, d->child, ORIGIN_LOCAL);
 
@@ -446,7 +451,9 @@ static int do_rename(struct volume *v, const struct rename *r)
 int volume_rename(struct volume *v, uint64_t parent, const char *name, uint64_t newparent, const char *newname,
                   unsigned flags)
 {
-	struct rename r = { .parent = parent, .newparent = newparent, .name = name, .newname = newname, .flags = flags };
+	struct rename r = {
+		.parent = parent, .newparent = newparent, .name = name, .newname = newname, .flags = flags
+	};
 	int rc;
 
 	volume_lock(v);
@@ -582,8 +589,8 @@ char *path_of(struct volume *v, uint64_t ino)
 		struct dentry d = { .parent = INO_ROOT, .name = HIDDEN_NAME };
 		char *longer;
 
-		if (strlen(path) > PATH_MAX_BYTES || (ino != INO_HIDDEN && tree_links_of(v, ino, first_link, &d) != 1) ||
-		    d.parent == 0) {
+		if (strlen(path) > PATH_MAX_BYTES ||
+		    (ino != INO_HIDDEN && tree_links_of(v, ino, first_link, &d) != 1) || d.parent == 0) {
 			free(path);
 			return NULL;
 		}

@@ -179,7 +179,7 @@ static int read_text(struct volume *v, const char *key, char *out, size_t cap_by
 	int rc = text && strlen(text) < cap_bytes ? 0 : -EUCLEAN;
 
 	if (!rc)
-		strcpy(out, text);
+		text_copy(out, cap_bytes, text);
 	free(text);
 	return rc;
 }
@@ -286,8 +286,10 @@ static int open_store(struct volume *v, struct err *err)
 		return rc;
 	rc = read_identity(v);
 	if (rc)
-		return err_set(err, -EUCLEAN, "the database of %s is damaged; restore it from a copy, or join again to fetch "
-		               "everything from the peer", v->dir);
+		return err_set(err, -EUCLEAN,
+			       "the database of %s is damaged; restore it from a copy, or join again to fetch "
+			       "everything from the peer",
+			       v->dir);
 	rc = data_store_open(v, err);
 	if (rc)
 		return rc;
@@ -335,7 +337,8 @@ void volume_crash(struct volume *v)
 
 /* ---- what it says of itself ---- */
 
-/* How much is pending is counted when asked for, but never for more than a fiftieth of the time. Zero is always exact. */
+/* How much is pending is counted when asked for, but never for more than a fiftieth of the time. Zero is always exact.
+ */
 static void count_pending(struct volume *v)
 {
 	struct change_totals t;
@@ -479,8 +482,8 @@ static int put_role(struct volume *v, enum role role, uint64_t generation)
 	return rc;
 }
 
-static int enter_pair(struct volume *v, enum role role, uint64_t generation, unsigned peer_slot, const char *peer_node_id,
-                      const char *peer_name)
+static int enter_pair(struct volume *v, enum role role, uint64_t generation, unsigned peer_slot,
+		      const char *peer_node_id, const char *peer_name)
 {
 	char slot[12];
 	int rc = group_open(v);

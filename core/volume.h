@@ -5,7 +5,8 @@
  * What it is
  *   The store directory holds `image` (block data, copy-on-write, 4 KiB blocks) and `twinfs.db` (SQLite; the only
  *   truth). A *group* is one atomic local commit: the open group is an open SQLite transaction; volume_commit()
- *   makes it durable (fdatasync of the image first, then COMMIT with synchronous=FULL). A crash leaves exactly the last committed group.
+ *   makes it durable (fdatasync of the image first, then COMMIT with synchronous=FULL). A crash leaves exactly the last
+ * committed group.
  *
  * Threads and locks
  *   Every volume_* function may be called from any thread; each takes the volume's one mutex itself. Functions of
@@ -58,13 +59,15 @@ struct volume_options {
 	uint64_t group_max_bytes; /* close the group after so many new bytes; 0 = 64 MiB */
 };
 
-/* Make the files of an empty store in the existing empty directory `dir` (image, twinfs.db). volume_id: 36 characters uuid.
- * node_name 1..32 of [A-Za-z0-9._-]. size_bytes 0 = no limit but the host's. slot 1 for init, the peer's word for join. */
+/* Make the files of an empty store in the existing empty directory `dir` (image, twinfs.db). volume_id: 36 characters
+ * uuid. node_name 1..32 of [A-Za-z0-9._-]. size_bytes 0 = no limit but the host's. slot 1 for init, the peer's word for
+ * join. */
 int volume_format(const char *dir, const char *volume_id, const char *node_name, unsigned slot, uint64_t size_bytes,
                   struct err *err);
 
-/* Open; takes an exclusive lock on the store (-EBUSY: "STORE is already mounted or in use by pid N"). Refuses what is not
- * a twinfs store (-EINVAL), is newer than this program (-EPROTONOSUPPORT) or damaged (-EUCLEAN). Purges orphans of the last run. */
+/* Open; takes an exclusive lock on the store (-EBUSY: "STORE is already mounted or in use by pid N"). Refuses what is
+ * not a twinfs store (-EINVAL), is newer than this program (-EPROTONOSUPPORT) or damaged (-EUCLEAN). Purges orphans of
+ * the last run. */
 int volume_open(const char *dir, const struct volume_options *opt, struct volume **out, struct err *err);
 
 /* Commits the open group and closes. Always frees; returns the commit's result. */
@@ -86,9 +89,10 @@ struct volume_info {
 	uint64_t committed;                /* last durable group; 0 before the first */
 	uint64_t group_open;               /* number of the open group, 0 if none is open */
 	uint64_t cut;                      /* groups up to here may have left this machine */
-	uint64_t acked;                    /* the peer has applied our groups up to here (in-stream acks): the baseline */
+	uint64_t acked; /* the peer has applied our groups up to here (in-stream acks): the baseline */
 	uint64_t applied;                  /* we have applied the peer's groups up to here */
-	uint64_t pending_entries, pending_bytes, pending_oldest_ms; /* unacknowledged change set; wall-clock ms of oldest, 0 = none */
+	uint64_t pending_entries, pending_bytes,
+		pending_oldest_ms;         /* unacknowledged change set; wall-clock ms of oldest, 0 = none */
 	uint64_t history_bytes;            /* image bytes held only for the baseline */
 	uint64_t used_bytes, size_bytes;
 	uint64_t conflicts_open, conflicts_merged;
@@ -103,17 +107,19 @@ char *volume_setting_get(struct volume *v, const char *key);
 int volume_setting_set(struct volume *v, const char *key, const char *value);
 int volume_setting_set_now(struct volume *v, const char *key, const char *value);
 
-/* Become half of a pair: records role, generation and slot of the peer; from now on changes are recorded. Everything that exists
- * is entered into the change set (the first shipment is the whole tree). -EEXIST if paired already. Commits. What it is told about
- * the peer is kept as the settings peer_slot, peer_node_id and peer_name. */
+/* Become half of a pair: records role, generation and slot of the peer; from now on changes are recorded. Everything
+ * that exists is entered into the change set (the first shipment is the whole tree). -EEXIST if paired already.
+ * Commits. What it is told about the peer is kept as the settings peer_slot, peer_node_id and peer_name. */
 int volume_pair(struct volume *v, enum role role, uint64_t generation, unsigned peer_slot, const char *peer_node_id,
                 const char *peer_name, struct err *err);
 /* Of a pair already: another role and generation (a switch, or promotion). Commits. */
 int volume_set_role(struct volume *v, enum role role, uint64_t generation);
 
-/* ---- callbacks; called without the volume's lock, from the thread that caused them; must not block for long ------- */
+/* ---- callbacks; called without the volume's lock, from the thread that caused them; must not block for long -------
+ */
 
-/* What the kernel may have cached wrongly after the peer's changes landed. Entry: parent + name; inode: attributes and data. */
+/* What the kernel may have cached wrongly after the peer's changes landed. Entry: parent + name; inode: attributes and
+ * data. */
 struct notice {
 	enum { NOTICE_ENTRY, NOTICE_INODE, NOTICE_DELETE } kind;
 	uint64_t parent, ino; /* ENTRY: parent,name. INODE: ino. DELETE: parent, ino (child), name */
@@ -142,18 +148,28 @@ struct cred {
 void volume_ref(struct volume *v, uint64_t ino);
 void volume_unref(struct volume *v, uint64_t ino, uint64_t n);
 
-/* name: NUL-terminated, any bytes but '/' and NUL, 1..255 bytes (-ENAMETOOLONG), "." and ".." work for lookup (".." of root is root). */
+/* name: NUL-terminated, any bytes but '/' and NUL, 1..255 bytes (-ENAMETOOLONG), "." and ".." work for lookup (".." of
+ * root is root). */
 int volume_lookup(struct volume *v, uint64_t parent, const char *name, struct attr *out);
 int volume_getattr(struct volume *v, uint64_t ino, struct attr *out);
 
 enum { /* volume_setattr `set` */
-	SET_MODE = 1, SET_UID = 2, SET_GID = 4, SET_SIZE = 8, SET_ATIME = 16, SET_MTIME = 32, SET_CTIME = 64,
-	SET_ATIME_NOW = 128, SET_MTIME_NOW = 256,
-	SET_KILL_SUIDGID = 512, /* with SIZE/UID/GID: clear suid, and sgid if group-executable, and security.capability */
+       SET_MODE = 1,
+       SET_UID = 2,
+       SET_GID = 4,
+       SET_SIZE = 8,
+       SET_ATIME = 16,
+       SET_MTIME = 32,
+       SET_CTIME = 64,
+       SET_ATIME_NOW = 128,
+       SET_MTIME_NOW = 256,
+       SET_KILL_SUIDGID =
+	       512, /* with SIZE/UID/GID: clear suid, and sgid if group-executable, and security.capability */
 };
 int volume_setattr(struct volume *v, uint64_t ino, unsigned set, const struct attr *in, struct attr *out);
 
-/* mode carries the type: S_IFREG, S_IFDIR, S_IFLNK (target given), S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK. -EEXIST, -ENOENT, -ENOTDIR, -ENOSPC … */
+/* mode carries the type: S_IFREG, S_IFDIR, S_IFLNK (target given), S_IFIFO, S_IFSOCK, S_IFCHR, S_IFBLK. -EEXIST,
+ * -ENOENT, -ENOTDIR, -ENOSPC … */
 int volume_create(struct volume *v, uint64_t parent, const char *name, uint32_t mode, uint32_t rdev, const char *target,
                   const struct cred *cred, struct attr *out);
 int volume_link(struct volume *v, uint64_t ino, uint64_t parent, const char *name, struct attr *out);
@@ -165,15 +181,19 @@ int volume_rename(struct volume *v, uint64_t parent, const char *name, uint64_t 
 /* Bytes of the target into buf (not NUL-terminated), or -EINVAL. buf: SYMLINK_MAX_BYTES. */
 ssize_t volume_readlink(struct volume *v, uint64_t ino, char *buf, size_t cap_bytes);
 
-/* Entries of dir with cookie > after (0 = from the start: "." and ".." come first with cookies 1 and 2), in a stable order, until fn
- * returns false. fn is called without the lock (the volume copies a batch first). attr is filled always. */
-typedef bool (*volume_dirent_fn)(void *ctx, const char *name, size_t name_len_bytes, uint64_t cookie, const struct attr *attr);
+/* Entries of dir with cookie > after (0 = from the start: "." and ".." come first with cookies 1 and 2), in a stable
+ * order, until fn returns false. fn is called without the lock (the volume copies a batch first). attr is filled
+ * always. */
+typedef bool (*volume_dirent_fn)(void *ctx, const char *name, size_t name_len_bytes, uint64_t cookie,
+				 const struct attr *attr);
 int volume_readdir(struct volume *v, uint64_t dir, uint64_t after, volume_dirent_fn fn, void *ctx);
 
-/* Short only at end of file. The checksum of every block is verified; mismatch: -EIO. Image I/O happens outside the lock. */
+/* Short only at end of file. The checksum of every block is verified; mismatch: -EIO. Image I/O happens outside the
+ * lock. */
 ssize_t volume_read(struct volume *v, uint64_t ino, void *buf, size_t len_bytes, uint64_t off);
 enum { WRITE_APPEND = 1, WRITE_KILL_SUIDGID = 2 };
-/* All or nothing: len_bytes or an error (-ENOSPC, -EFBIG …). With WRITE_APPEND off is ignored and *at gets where it went (may be NULL). */
+/* All or nothing: len_bytes or an error (-ENOSPC, -EFBIG …). With WRITE_APPEND off is ignored and *at gets where it
+ * went (may be NULL). */
 ssize_t volume_write(struct volume *v, uint64_t ino, const void *buf, size_t len_bytes, uint64_t off, unsigned flags,
                      uint64_t *at);
 /* mode as fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]; others -EOPNOTSUPP. */
@@ -188,8 +208,8 @@ int volume_removexattr(struct volume *v, uint64_t ino, const char *key);
 ssize_t volume_listxattr(struct volume *v, uint64_t ino, char *buf, size_t cap_bytes);
 int volume_statfs(struct volume *v, struct statvfs *out);
 
-/* Make all that was done before this call durable: closes and commits the open group if there is one. Data is flushed once before
- * the lock is taken, so that little is left under it. Several callers share one commit. */
+/* Make all that was done before this call durable: closes and commits the open group if there is one. Data is flushed
+ * once before the lock is taken, so that little is left under it. Several callers share one commit. */
 int volume_commit(struct volume *v);
 
 /* Why the volume is read-only, malloc'd text, or NULL. */
@@ -202,9 +222,11 @@ char *volume_path(struct volume *v, uint64_t ino);
 
 /* struct conflict: db/rows.h */
 void conflict_release(struct conflict *c);
-/* All rows in order of id; malloc'd array (conflict_release each, then free). Version paths are given as they are now, by inode. */
+/* All rows in order of id; malloc'd array (conflict_release each, then free). Version paths are given as they are now,
+ * by inode. */
 int volume_conflicts(struct volume *v, struct conflict **out, size_t *n);
-/* keep: 0 local, 1 peer, 2 both; seen from this node. An ordinary change that replicates. -ENOENT: no open conflict at that path. */
+/* keep: 0 local, 1 peer, 2 both; seen from this node. An ordinary change that replicates. -ENOENT: no open conflict at
+ * that path. */
 int volume_conflict_resolve(struct volume *v, const char *path, int keep, struct err *err);
 
 #endif

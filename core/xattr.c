@@ -33,7 +33,8 @@ static int copy_value(void *ctx, const char *key, const void *value, size_t len_
 	return 0;
 }
 
-ssize_t tree_xattr_get_view(struct volume *v, uint64_t ino, const char *key, struct view view, void *buf, size_t cap_bytes)
+ssize_t tree_xattr_get_view(struct volume *v, uint64_t ino, const char *key, struct view view, void *buf,
+			    size_t cap_bytes)
 {
 	struct copy c = { buf, cap_bytes, 0 };
 	int rc;
@@ -56,7 +57,8 @@ ssize_t tree_xattr_get(struct volume *v, uint64_t ino, const char *key, void *bu
 	return tree_xattr_get_view(v, ino, key, (struct view){ .kind = VIEW_NOW }, buf, cap_bytes);
 }
 
-int tree_xattr_put(struct volume *v, uint64_t ino, const char *key, const void *value, size_t len_bytes, enum origin origin)
+int tree_xattr_put(struct volume *v, uint64_t ino, const char *key, const void *value, size_t len_bytes,
+		   enum origin origin)
 {
 	uint64_t born;
 	enum origin old;

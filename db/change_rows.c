@@ -31,14 +31,16 @@ int change_inode_put(struct db *db, uint64_t ino, enum entity what, uint64_t grp
 
 int change_inode_raise(struct db *db, uint64_t ino, enum entity what, uint64_t after, uint64_t grp)
 {
-	int rc = DB_RUN(db, "UPDATE change_inode SET grp = ?3 WHERE ino = ?1 AND what = ?2 AND grp > ?4", ino, what, grp, after);
+	int rc = DB_RUN(db, "UPDATE change_inode SET grp = ?3 WHERE ino = ?1 AND what = ?2 AND grp > ?4", ino, what,
+			grp, after);
 
 	return rc ? rc : db_changes(db) > 0;
 }
 
 int change_inode_get(struct db *db, uint64_t ino, enum entity what, struct change_row *out)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT grp, seen, shrunk_to, shrunk_grp FROM change_inode WHERE ino = ?1 AND what = ?2");
+	sqlite3_stmt *s = db_stmt(
+		db, "SELECT grp, seen, shrunk_to, shrunk_grp FROM change_inode WHERE ino = ?1 AND what = ?2");
 	int rc;
 
 	DB_BIND_INTS(s, 1, ino, what);
@@ -58,14 +60,17 @@ int change_inode_drop(struct db *db, uint64_t ino, enum entity what)
 
 int change_inodes(struct db *db, uint64_t after, uint64_t upto, change_inode_fn fn, void *ctx)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT ino, what, grp, seen, shrunk_to, shrunk_grp FROM change_inode WHERE grp > ?1 AND grp <= ?2"
-	                              " ORDER BY ino, what");
+	sqlite3_stmt *s = db_stmt(
+		db, "SELECT ino, what, grp, seen, shrunk_to, shrunk_grp FROM change_inode WHERE grp > ?1 AND grp <= ?2"
+		    " ORDER BY ino, what");
 	int rc;
 
 	DB_BIND_INTS(s, 1, after, upto);
 	while ((rc = db_step(db, s)) == 1) {
-		struct change_row row = { .grp = db_col_u64(s, 2), .seen = db_col_u64(s, 3), .shrunk_to = col_or_max(s, 4),
-		                          .shrunk_grp = db_col_u64(s, 5) };
+		struct change_row row = { .grp = db_col_u64(s, 2),
+					  .seen = db_col_u64(s, 3),
+					  .shrunk_to = col_or_max(s, 4),
+					  .shrunk_grp = db_col_u64(s, 5) };
 
 		rc = fn(ctx, db_col_u64(s, 0), (enum entity)db_col_u64(s, 1), &row);
 		if (rc != 0) {
@@ -142,9 +147,11 @@ int change_link_put(struct db *db, uint64_t link, uint64_t child, uint64_t grp, 
 
 int change_link_blind(struct db *db, uint64_t link, uint64_t child)
 {
-	return DB_RUN(db, "UPDATE change_dentry SET seen = min(seen,"
-	              " ifnull((SELECT min(seen) FROM change_inode WHERE ino = ?2 AND what <= 1), seen),"
-	              " ifnull((SELECT min(seen) FROM change_xattr WHERE ino = ?2), seen)) WHERE link = ?1", link, child);
+	return DB_RUN(db,
+		      "UPDATE change_dentry SET seen = min(seen,"
+		      " ifnull((SELECT min(seen) FROM change_inode WHERE ino = ?2 AND what <= 1), seen),"
+		      " ifnull((SELECT min(seen) FROM change_xattr WHERE ino = ?2), seen)) WHERE link = ?1",
+		      link, child);
 }
 
 int change_link_get(struct db *db, uint64_t link, struct change_row *out)
@@ -200,7 +207,8 @@ struct range {
 	uint64_t off, end, grp;
 };
 
-/* The first range of ino with end >= from, ascending: 1, 0 none, or negative. Ranges do not overlap, so ends ascend with offsets. */
+/* The first range of ino with end >= from, ascending: 1, 0 none, or negative. Ranges do not overlap, so ends ascend
+ * with offsets. */
 static int first_reaching(struct db *db, uint64_t ino, uint64_t from, struct range *out)
 {
 	sqlite3_stmt *s = db_stmt(db, "SELECT off, len, grp FROM change_extent WHERE ino = ?1 AND off <= ?2"
@@ -279,7 +287,8 @@ int change_range_cut(struct db *db, uint64_t ino, uint64_t size_bytes)
 	int rc = DB_RUN(db, "DELETE FROM change_extent WHERE ino = ?1 AND off >= ?2", ino, size_bytes);
 
 	if (!rc)
-		rc = DB_RUN(db, "UPDATE change_extent SET len = ?2 - off WHERE ino = ?1 AND off + len > ?2", ino, size_bytes);
+		rc = DB_RUN(db, "UPDATE change_extent SET len = ?2 - off WHERE ino = ?1 AND off + len > ?2", ino,
+			    size_bytes);
 	return rc;
 }
 
@@ -290,8 +299,9 @@ int change_range_drop(struct db *db, uint64_t ino)
 
 int change_ranges(struct db *db, uint64_t ino, uint64_t after, uint64_t upto, change_range_fn fn, void *ctx)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT off, len, grp FROM change_extent WHERE ino = ?1 AND grp > ?2 AND grp <= ?3"
-	                              " ORDER BY off");
+	sqlite3_stmt *s = db_stmt(db,
+				  "SELECT off, len, grp FROM change_extent WHERE ino = ?1 AND grp > ?2 AND grp <= ?3"
+				  " ORDER BY off");
 	int rc;
 
 	DB_BIND_INTS(s, 1, ino, after, upto);
@@ -322,7 +332,10 @@ int change_rows_purge(struct db *db, uint64_t upto)
 
 	/* A file changed again since: that it was cut is acknowledged all the same, as its ranges are. */
 	if (!rc)
-		rc = DB_RUN(db, "UPDATE change_inode SET shrunk_to = NULL, shrunk_grp = 0 WHERE shrunk_grp > 0 AND shrunk_grp <= ?1", upto);
+		rc = DB_RUN(db,
+			    "UPDATE change_inode SET shrunk_to = NULL, shrunk_grp = 0 WHERE shrunk_grp > 0 AND "
+			    "shrunk_grp <= ?1",
+			    upto);
 	if (!rc)
 		rc = DB_RUN(db, "DELETE FROM change_xattr WHERE grp <= ?1", upto);
 	if (!rc)
@@ -336,9 +349,12 @@ int change_rows_purge(struct db *db, uint64_t upto)
 int change_rows_any_after(struct db *db, uint64_t after)
 {
 	uint64_t any = 0;
-	int rc = DB_GET(db, "SELECT EXISTS(SELECT 1 FROM change_inode WHERE grp > ?1) OR"
-	                " EXISTS(SELECT 1 FROM change_dentry WHERE grp > ?1) OR EXISTS(SELECT 1 FROM change_xattr WHERE grp > ?1)"
-	                " OR EXISTS(SELECT 1 FROM conflict WHERE grp > ?1)", &any, after);
+	int rc = DB_GET(db,
+			"SELECT EXISTS(SELECT 1 FROM change_inode WHERE grp > ?1) OR"
+			" EXISTS(SELECT 1 FROM change_dentry WHERE grp > ?1) OR EXISTS(SELECT 1 FROM change_xattr "
+			"WHERE grp > ?1)"
+			" OR EXISTS(SELECT 1 FROM conflict WHERE grp > ?1)",
+			&any, after);
 
 	return rc < 0 ? rc : any != 0;
 }
@@ -356,27 +372,37 @@ int change_rows_enter_all(struct db *db, uint64_t grp, bool primary, uint64_t fi
 	if (!rc)
 		rc = DB_RUN(db, SQL_CONTENT, grp, first_own);
 	if (!rc)
-		rc = DB_RUN(db, "INSERT OR REPLACE INTO change_extent(ino, off, len, grp) SELECT ino, 0, size, ?1 FROM inode"
-		            " WHERE ino >= ?2 AND nlink > 0 AND mode & 61440 = 32768 AND size > 0", grp, first_own);
+		rc = DB_RUN(
+			db,
+			"INSERT OR REPLACE INTO change_extent(ino, off, len, grp) SELECT ino, 0, size, ?1 FROM inode"
+			" WHERE ino >= ?2 AND nlink > 0 AND mode & 61440 = 32768 AND size > 0",
+			grp, first_own);
 	if (!rc)
-		rc = DB_RUN(db, "INSERT OR REPLACE INTO change_xattr(ino, key, grp, seen) SELECT x.ino, x.key, ?1, 0 FROM xattr x"
-		            " JOIN inode i ON i.ino = x.ino WHERE i.nlink > 0", grp);
+		rc = DB_RUN(db,
+			    "INSERT OR REPLACE INTO change_xattr(ino, key, grp, seen) SELECT x.ino, x.key, ?1, 0 FROM "
+			    "xattr x"
+			    " JOIN inode i ON i.ino = x.ino WHERE i.nlink > 0",
+			    grp);
 	if (!rc)
 		rc = DB_RUN(db, "INSERT OR REPLACE INTO change_dentry(link, child, grp, seen, fresh)"
 		            " SELECT link, child, ?1, 0, ?1 FROM dentry", grp);
 	if (!rc && primary)
-		rc = DB_RUN(db, "INSERT OR REPLACE INTO change_inode(ino, what, grp, seen, shrunk_to) SELECT ino, w, ?1, 0, NULL"
-		            " FROM inode, (SELECT 2 AS w UNION ALL SELECT 3 UNION ALL SELECT 4) WHERE ino < ?2", grp, first_own);
+		rc = DB_RUN(db,
+			    "INSERT OR REPLACE INTO change_inode(ino, what, grp, seen, shrunk_to) SELECT ino, w, ?1, "
+			    "0, NULL"
+			    " FROM inode, (SELECT 2 AS w UNION ALL SELECT 3 UNION ALL SELECT 4) WHERE ino < ?2",
+			    grp, first_own);
 	return rc;
 }
 
 int change_rows_totals(struct db *db, struct change_totals *out)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT max((SELECT count(*) FROM change_dentry),"
-	                              " (SELECT count(DISTINCT ino) FROM change_inode)) + (SELECT count(*) FROM change_xattr),"
-	                              " (SELECT ifnull(sum(len), 0) FROM change_extent),"
-	                              " (SELECT min(g) FROM (SELECT min(grp) AS g FROM change_inode UNION ALL"
-	                              " SELECT min(grp) FROM change_dentry UNION ALL SELECT min(grp) FROM change_xattr))");
+	sqlite3_stmt *s = db_stmt(
+		db, "SELECT max((SELECT count(*) FROM change_dentry),"
+		    " (SELECT count(DISTINCT ino) FROM change_inode)) + (SELECT count(*) FROM change_xattr),"
+		    " (SELECT ifnull(sum(len), 0) FROM change_extent),"
+		    " (SELECT min(g) FROM (SELECT min(grp) AS g FROM change_inode UNION ALL"
+		    " SELECT min(grp) FROM change_dentry UNION ALL SELECT min(grp) FROM change_xattr))");
 	int rc = db_step(db, s);
 
 	if (rc != 1)

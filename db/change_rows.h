@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * change_rows: the change set's tables change_inode, change_xattr, change_dentry, change_extent. Rules in core/changes.h; thread rule
- * and errors as db.h; -ENOENT where there is no such row. A put of a row that exists raises grp, keeps seen.
+ * change_rows: the change set's tables change_inode, change_xattr, change_dentry, change_extent. Rules in
+ * core/changes.h; thread rule and errors as db.h; -ENOENT where there is no such row. A put of a row that exists raises
+ * grp, keeps seen.
  */
 #ifndef TWINFS_DB_CHANGE_ROWS_H
 #define TWINFS_DB_CHANGE_ROWS_H
@@ -41,7 +42,8 @@ int change_rows_any_after(struct db *db, uint64_t after);  /* 1, 0 or negative *
 int change_rows_enter_all(struct db *db, uint64_t grp, bool primary, uint64_t first_own);
 
 struct change_totals {
-	uint64_t entries;     /* links or inodes, whichever is more (a new file is one of each), and xattrs; 0 only if there is no row */
+	uint64_t entries; /* links or inodes, whichever is more (a new file is one of each), and xattrs; 0 only if there
+			     is no row */
 	uint64_t range_bytes, oldest_grp; /* oldest_grp 0: no row */
 };
 int change_rows_totals(struct db *db, struct change_totals *out); /* reads the whole change set */

@@ -11,7 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Long enough that a checkpoint's fdatasync of the database is shared by many commits; short enough to take well under 100 ms. */
+/* Long enough that a checkpoint's fdatasync of the database is shared by many commits; short enough to take well under
+ * 100 ms. */
 #define CHECKPOINT_PAGES 4096
 
 struct cached {
@@ -61,7 +62,8 @@ static int latch(struct db *db, int sqlite_rc, const char *what)
 
 	if (db->failure == 0) {
 		db->failure = rc;
-		snprintf(db->failure_text, sizeof(db->failure_text), "database: %s (%s)", sqlite3_errmsg(db->sqlite), what);
+		snprintf(db->failure_text, sizeof(db->failure_text), "database: %s (%s)", sqlite3_errmsg(db->sqlite),
+			 what);
 		log_error("%s", db->failure_text);
 	}
 	return rc;
@@ -82,7 +84,8 @@ static int on_wal_commit(void *ctx, sqlite3 *sqlite, const char *name, int pages
 	return SQLITE_OK;
 }
 
-/* page_size must come before the first write, locking_mode before the first access in WAL mode (no shared memory file then). */
+/* page_size must come before the first write, locking_mode before the first access in WAL mode (no shared memory file
+ * then). */
 static int set_pragmas(struct db *db, unsigned flags)
 {
 	int rc = db_exec(db, "PRAGMA page_size = 4096; PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;"

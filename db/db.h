@@ -33,7 +33,8 @@ struct db;
 
 enum { DB_CREATE = 1, DB_FAST_UNSAFE = 2 /* synchronous=OFF */ };
 
-/* Open `path` with the pragmas of this store. Without DB_CREATE a missing file is -ENOENT. Does not look at the schema. */
+/* Open `path` with the pragmas of this store. Without DB_CREATE a missing file is -ENOENT. Does not look at the schema.
+ */
 int db_open(const char *path, unsigned flags, struct db **out, struct err *err);
 /* Rolls back an open transaction, checkpoints, closes. NULL is fine. */
 void db_close(struct db *db);
@@ -41,7 +42,8 @@ void db_close(struct db *db);
 void db_abandon(struct db *db);
 
 int db_begin(struct db *db);    /* BEGIN IMMEDIATE */
-int db_commit(struct db *db);   /* durable when it returns 0; then checkpoints if the WAL is long. On error: call db_rollback */
+int db_commit(
+	struct db *db); /* durable when it returns 0; then checkpoints if the WAL is long. On error: call db_rollback */
 void db_rollback(struct db *db);
 bool db_in_transaction(struct db *db);
 /* The latched error, 0 if none; *text (may be NULL) lives until the next begin or rollback. */
@@ -75,7 +77,8 @@ static inline uint64_t db_col_u64(sqlite3_stmt *s, int col)
 	return (uint64_t)sqlite3_column_int64(s, col);
 }
 
-/* Whole statements whose parameters are all integers (at least one; give a 0 to a statement that has none: it is ignored). */
+/* Whole statements whose parameters are all integers (at least one; give a 0 to a statement that has none: it is
+ * ignored). */
 int db_run_ints(struct db *db, const char *sql_literal, size_t n, const uint64_t *values);
 #define DB_RUN(db, sql, ...)                                                              \
 	db_run_ints((db), (sql), sizeof((const uint64_t[]){ __VA_ARGS__ }) / sizeof(uint64_t), \

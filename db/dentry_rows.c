@@ -54,7 +54,8 @@ int dentry_row_find(struct db *db, uint64_t parent, const char *name, size_t nam
 
 int dentry_row_insert(struct db *db, const struct dentry *d)
 {
-	sqlite3_stmt *s = db_stmt(db, "INSERT INTO dentry(link, parent, child, born, origin, name) VALUES(?1,?2,?3,?4,?5,?6)");
+	sqlite3_stmt *s = db_stmt(
+		db, "INSERT INTO dentry(link, parent, child, born, origin, name) VALUES(?1,?2,?3,?4,?5,?6)");
 
 	DB_BIND_INTS(s, 1, d->link, d->parent, d->child, d->born, d->origin);
 	db_bind_blob(s, 6, d->name, d->name_len);
@@ -63,9 +64,11 @@ int dentry_row_insert(struct db *db, const struct dentry *d)
 
 int dentry_row_move(struct db *db, const struct dentry *d, bool parent_changed)
 {
-	sqlite3_stmt *s = parent_changed
-	                      ? db_stmt(db, "UPDATE dentry SET born = ?2, origin = ?3, name = ?4, parent = ?5 WHERE link = ?1")
-	                      : db_stmt(db, "UPDATE dentry SET born = ?2, origin = ?3, name = ?4 WHERE link = ?1");
+	sqlite3_stmt *s =
+		parent_changed
+			? db_stmt(db,
+				  "UPDATE dentry SET born = ?2, origin = ?3, name = ?4, parent = ?5 WHERE link = ?1")
+			: db_stmt(db, "UPDATE dentry SET born = ?2, origin = ?3, name = ?4 WHERE link = ?1");
 
 	DB_BIND_INTS(s, 1, d->link, d->born, d->origin);
 	db_bind_blob(s, 4, d->name, d->name_len);
@@ -81,7 +84,8 @@ int dentry_row_delete(struct db *db, uint64_t link)
 
 int dentry_row_archive(struct db *db, uint64_t link, uint64_t died)
 {
-	return DB_RUN(db, "INSERT INTO old_dentry(" COLS ", died) SELECT " COLS ", ?2 FROM dentry WHERE link = ?1", link, died);
+	return DB_RUN(db, "INSERT INTO old_dentry(" COLS ", died) SELECT " COLS ", ?2 FROM dentry WHERE link = ?1",
+		      link, died);
 }
 
 int dentry_row_forget(struct db *db, uint64_t upto)
@@ -115,8 +119,9 @@ int dentry_rows_of_child(struct db *db, uint64_t child, dentry_row_fn fn, void *
 
 int dentry_rows_of_parent(struct db *db, uint64_t parent, uint64_t after, dentry_row_fn fn, void *ctx)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT " COLS " FROM dentry INDEXED BY dentry_parent WHERE parent = ?1 AND link > ?2"
-	                              " ORDER BY link");
+	sqlite3_stmt *s = db_stmt(db,
+				  "SELECT " COLS " FROM dentry INDEXED BY dentry_parent WHERE parent = ?1 AND link > ?2"
+				  " ORDER BY link");
 
 	DB_BIND_INTS(s, 1, parent, after);
 	return walk(db, s, fn, ctx);
@@ -139,7 +144,8 @@ bool dentry_rows_any(struct db *db, uint64_t parent)
 int dentry_row_at(struct db *db, uint64_t link, uint64_t group, struct dentry *out)
 {
 	sqlite3_stmt *s = db_stmt(db, "SELECT " COLS " FROM dentry WHERE link = ?1 AND born <= ?2 UNION ALL"
-	                              " SELECT " COLS " FROM old_dentry WHERE link = ?1 AND born <= ?2 AND died > ?2 LIMIT 1");
+				      " SELECT " COLS
+				      " FROM old_dentry WHERE link = ?1 AND born <= ?2 AND died > ?2 LIMIT 1");
 
 	DB_BIND_INTS(s, 1, link, group);
 	return get_one(db, s, out);
@@ -147,9 +153,10 @@ int dentry_row_at(struct db *db, uint64_t link, uint64_t group, struct dentry *o
 
 int dentry_row_peer(struct db *db, uint64_t link, uint64_t seen, struct dentry *out)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT " COLS ", died FROM (SELECT " COLS ", 0 AS died FROM dentry WHERE link = ?1"
-	                              " UNION ALL SELECT " COLS ", died FROM old_dentry WHERE link = ?1)"
-	                              " WHERE born <= ?2 OR origin = 1 ORDER BY born DESC LIMIT 1");
+	sqlite3_stmt *s = db_stmt(db,
+				  "SELECT " COLS ", died FROM (SELECT " COLS ", 0 AS died FROM dentry WHERE link = ?1"
+				  " UNION ALL SELECT " COLS ", died FROM old_dentry WHERE link = ?1)"
+				  " WHERE born <= ?2 OR origin = 1 ORDER BY born DESC LIMIT 1");
 	uint64_t died;
 	int rc;
 

@@ -6,7 +6,8 @@
 #include "db/db.h"
 #include "db/rows.h"
 
-typedef int (*dentry_row_fn)(void *ctx, const struct dentry *d); /* another value than 0 ends the walk and is returned */
+typedef int (*dentry_row_fn)(void *ctx,
+			     const struct dentry *d); /* another value than 0 ends the walk and is returned */
 
 int dentry_row_get(struct db *db, uint64_t link, struct dentry *out);
 int dentry_row_find(struct db *db, uint64_t parent, const char *name, size_t name_len, struct dentry *out);

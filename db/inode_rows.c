@@ -60,11 +60,13 @@ static void bind_target(sqlite3_stmt *s, int index, const struct inode *in)
 
 int inode_row_insert(struct db *db, const struct inode *in)
 {
-	sqlite3_stmt *s = db_stmt(db, "INSERT INTO inode(ino, mode, uid, gid, rdev, size, nlink, atime, mtime, ctime, born,"
-	                              " origin, cborn, corigin, target) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)");
+	sqlite3_stmt *s = db_stmt(
+		db, "INSERT INTO inode(ino, mode, uid, gid, rdev, size, nlink, atime, mtime, ctime, born,"
+		    " origin, cborn, corigin, target) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15)");
 
-	DB_BIND_INTS(s, 1, in->ino, in->mode, in->uid, in->gid, in->rdev, in->size_bytes, in->nlink, (uint64_t)in->atime_ns,
-	             (uint64_t)in->mtime_ns, (uint64_t)in->ctime_ns, in->born, in->origin, in->cborn, in->corigin);
+	DB_BIND_INTS(s, 1, in->ino, in->mode, in->uid, in->gid, in->rdev, in->size_bytes, in->nlink,
+		     (uint64_t)in->atime_ns, (uint64_t)in->mtime_ns, (uint64_t)in->ctime_ns, in->born, in->origin,
+		     in->cborn, in->corigin);
 	bind_target(s, 15, in);
 	return db_run(db, s);
 }
@@ -77,7 +79,8 @@ int inode_row_update(struct db *db, const struct inode *in, uint64_t only_born)
 	int rc;
 
 	DB_BIND_INTS(s, 1, in->ino, in->mode, in->uid, in->gid, in->rdev, in->size_bytes, (uint64_t)in->atime_ns,
-	             (uint64_t)in->mtime_ns, (uint64_t)in->ctime_ns, in->born, in->origin, in->cborn, in->corigin, only_born);
+		     (uint64_t)in->mtime_ns, (uint64_t)in->ctime_ns, in->born, in->origin, in->cborn, in->corigin,
+		     only_born);
 	bind_target(s, 15, in);
 	rc = db_run(db, s);
 	return rc ? rc : db_changes(db) > 0;
@@ -85,8 +88,8 @@ int inode_row_update(struct db *db, const struct inode *in, uint64_t only_born)
 
 int inode_row_touch(struct db *db, uint64_t ino, uint64_t born, int64_t time_ns)
 {
-	int rc = DB_RUN(db, "UPDATE inode SET mtime = ?3, ctime = ?3 WHERE ino = ?1 AND born = ?2 AND origin = 0", ino, born,
-	                (uint64_t)time_ns);
+	int rc = DB_RUN(db, "UPDATE inode SET mtime = ?3, ctime = ?3 WHERE ino = ?1 AND born = ?2 AND origin = 0", ino,
+			born, (uint64_t)time_ns);
 
 	return rc ? rc : db_changes(db) > 0;
 }
@@ -133,7 +136,8 @@ int inode_row_mode(struct db *db, uint64_t ino, uint32_t *mode)
 
 int inode_row_archive(struct db *db, uint64_t ino, uint64_t died)
 {
-	return DB_RUN(db, "INSERT INTO old_inode(" COLS ", died) SELECT " COLS ", ?2 FROM inode WHERE ino = ?1", ino, died);
+	return DB_RUN(db, "INSERT INTO old_inode(" COLS ", died) SELECT " COLS ", ?2 FROM inode WHERE ino = ?1", ino,
+		      died);
 }
 
 int inode_row_forget(struct db *db, uint64_t upto)
@@ -144,7 +148,8 @@ int inode_row_forget(struct db *db, uint64_t upto)
 int inode_row_at(struct db *db, uint64_t ino, uint64_t group, struct inode *out)
 {
 	sqlite3_stmt *s = db_stmt(db, "SELECT " COLS " FROM inode WHERE ino = ?1 AND born <= ?2 UNION ALL"
-	                              " SELECT " COLS " FROM old_inode WHERE ino = ?1 AND born <= ?2 AND died > ?2 LIMIT 1");
+				      " SELECT " COLS
+				      " FROM old_inode WHERE ino = ?1 AND born <= ?2 AND died > ?2 LIMIT 1");
 
 	DB_BIND_INTS(s, 1, ino, group);
 	return get_one(db, s, out);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* inode_rows: tables inode, old_inode and orphan. Thread rule and errors as db.h; -ENOENT where there is no such row. */
+/* inode_rows: tables inode, old_inode and orphan. Thread rule and errors as db.h; -ENOENT where there is no such row.
+ */
 #ifndef TWINFS_DB_INODE_ROWS_H
 #define TWINFS_DB_INODE_ROWS_H
 

@@ -19,8 +19,9 @@ int state_row_get(struct db *db, struct store_state *out)
 
 int state_row_put(struct db *db, const struct store_state *in)
 {
-	return DB_RUN(db, "INSERT OR REPLACE INTO state(one, committed, next_id, acked, applied) VALUES(1, ?1, ?2, ?3, ?4)",
-	              in->committed, in->next_id, in->acked, in->applied);
+	return DB_RUN(db,
+		      "INSERT OR REPLACE INTO state(one, committed, next_id, acked, applied) VALUES(1, ?1, ?2, ?3, ?4)",
+		      in->committed, in->next_id, in->acked, in->applied);
 }
 
 char *meta_row_get(struct db *db, const char *key)

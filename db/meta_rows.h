@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* meta_rows: tables meta (words that seldom change), state (the counters each commit writes), groups. Thread rule, errors: db.h. */
+/* meta_rows: tables meta (words that seldom change), state (the counters each commit writes), groups. Thread rule,
+ * errors: db.h. */
 #ifndef TWINFS_DB_META_ROWS_H
 #define TWINFS_DB_META_ROWS_H
 

@@ -7,7 +7,8 @@
 
 int peer_link_row_put(struct db *db, const struct dentry *d)
 {
-	sqlite3_stmt *s = db_stmt(db, "INSERT OR REPLACE INTO peer_link(link, parent, child, grp, name) VALUES(?1,?2,?3,?4,?5)");
+	sqlite3_stmt *s = db_stmt(
+		db, "INSERT OR REPLACE INTO peer_link(link, parent, child, grp, name) VALUES(?1,?2,?3,?4,?5)");
 
 	DB_BIND_INTS(s, 1, d->link, d->parent, d->child, d->born);
 	db_bind_blob(s, 5, d->name, d->name_len);
@@ -24,8 +25,12 @@ int peer_link_row_get(struct db *db, uint64_t link, struct dentry *out)
 	if (rc != 1)
 		return rc < 0 ? rc : -ENOENT;
 	n = sqlite3_column_bytes(s, 3);
-	*out = (struct dentry){ .link = link, .parent = db_col_u64(s, 0), .child = db_col_u64(s, 1), .born = db_col_u64(s, 2),
-	                        .origin = ORIGIN_PEER, .name_len = (uint8_t)(n < 0 || n > (int)NAME_MAX_BYTES ? 0 : n) };
+	*out = (struct dentry){ .link = link,
+				.parent = db_col_u64(s, 0),
+				.child = db_col_u64(s, 1),
+				.born = db_col_u64(s, 2),
+				.origin = ORIGIN_PEER,
+				.name_len = (uint8_t)(n < 0 || n > (int)NAME_MAX_BYTES ? 0 : n) };
 	if (out->name_len)
 		memcpy(out->name, sqlite3_column_blob(s, 3), out->name_len);
 	db_done(s);
@@ -52,7 +57,9 @@ int lineage_row_get(struct db *db, bool link, uint64_t src, struct lineage *out)
 	rc = db_step(db, s);
 	if (rc != 1)
 		return rc < 0 ? rc : -ENOENT;
-	*out = (struct lineage){ .src = src, .dst = db_col_u64(s, 0), .grp = db_col_u64(s, 1), .kind = (char)db_col_u64(s, 2) };
+	*out = (struct lineage){
+		.src = src, .dst = db_col_u64(s, 0), .grp = db_col_u64(s, 1), .kind = (char)db_col_u64(s, 2)
+	};
 	db_done(s);
 	return 0;
 }
@@ -88,7 +95,9 @@ int peer_link_row_drop(struct db *db, uint64_t link)
 
 int lineage_row_source(struct db *db, bool link, uint64_t dst, uint64_t *src)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT src FROM lineage WHERE is_link = ?1 AND dst = ?2 AND kind IN (97, 108, 109)"); /* 'a' 'l' 'm' */
+	sqlite3_stmt *s = db_stmt(
+		db,
+		"SELECT src FROM lineage WHERE is_link = ?1 AND dst = ?2 AND kind IN (97, 108, 109)"); /* 'a' 'l' 'm' */
 	int rc;
 
 	DB_BIND_INTS(s, 1, link, dst);
@@ -105,8 +114,9 @@ int lineage_row_purge(struct db *db, uint64_t upto)
 	return DB_RUN(db, "DELETE FROM lineage WHERE grp <= ?1", upto);
 }
 
-#define CONFLICT_COLS                                                                                              \
-	"id, kind, outcome, rule, path, ino, when_ms, node0, path0, ino0, written0_ms, node1, path1, ino1, written1_ms," \
+#define CONFLICT_COLS                                                                                        \
+	"id, kind, outcome, rule, path, ino, when_ms, node0, path0, ino0, written0_ms, node1, path1, ino1, " \
+	"written1_ms,"                                                                                       \
 	" resolved"
 
 int conflict_row_put(struct db *db, const struct conflict *c, uint64_t grp)
@@ -152,8 +162,12 @@ static int walk(struct db *db, sqlite3_stmt *s, conflict_row_fn fn, void *ctx)
 	int rc;
 
 	while ((rc = db_step(db, s)) == 1) {
-		struct conflict c = { .id = db_col_u64(s, 0), .rule = borrow_text(s, 3), .path = borrow_text(s, 4),
-		                      .ino = db_col_u64(s, 5), .when_ms = db_col_u64(s, 6), .resolved = db_col_u64(s, 15) != 0 };
+		struct conflict c = { .id = db_col_u64(s, 0),
+				      .rule = borrow_text(s, 3),
+				      .path = borrow_text(s, 4),
+				      .ino = db_col_u64(s, 5),
+				      .when_ms = db_col_u64(s, 6),
+				      .resolved = db_col_u64(s, 15) != 0 };
 
 		copy_text(c.kind, sizeof(c.kind), s, 1);
 		copy_text(c.outcome, sizeof(c.outcome), s, 2);
@@ -174,7 +188,8 @@ static int walk(struct db *db, sqlite3_stmt *s, conflict_row_fn fn, void *ctx)
 
 int conflict_rows(struct db *db, uint64_t after, uint64_t upto, conflict_row_fn fn, void *ctx)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT " CONFLICT_COLS " FROM conflict WHERE grp > ?1 AND grp <= ?2 ORDER BY id");
+	sqlite3_stmt *s = db_stmt(db,
+				  "SELECT " CONFLICT_COLS " FROM conflict WHERE grp > ?1 AND grp <= ?2 ORDER BY id");
 
 	DB_BIND_INTS(s, 1, after, upto);
 	return walk(db, s, fn, ctx);

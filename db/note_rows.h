@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* note_rows: tables peer_link, lineage, conflict. Rules in core/changes.h; thread rule and errors as db.h; -ENOENT: no such row. */
+/* note_rows: tables peer_link, lineage, conflict. Rules in core/changes.h; thread rule and errors as db.h; -ENOENT: no
+ * such row. */
 #ifndef TWINFS_DB_NOTE_ROWS_H
 #define TWINFS_DB_NOTE_ROWS_H
 

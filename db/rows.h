@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* rows: the store's rows as C structs, shared by db/ (which reads and writes them) and core/ (which gives them meaning). */
+/* rows: the store's rows as C structs, shared by db/ (which reads and writes them) and core/ (which gives them
+ * meaning). */
 #ifndef TWINFS_DB_ROWS_H
 #define TWINFS_DB_ROWS_H
 
@@ -14,7 +15,8 @@ enum origin { ORIGIN_LOCAL = 0, ORIGIN_PEER = 1 }; /* who authored a version */
 enum entity { ENT_NEW = 0, ENT_CONTENT = 1, ENT_MODE = 2, ENT_OWNER = 3, ENT_TIMES = 4 };
 
 struct inode {
-	uint64_t ino, size_bytes, shrunk_to; /* shrunk_to: always UINT64_MAX here; the lowest size is in the change row */
+	uint64_t ino, size_bytes,
+		shrunk_to; /* shrunk_to: always UINT64_MAX here; the lowest size is in the change row */
 	uint32_t mode, uid, gid, rdev, nlink;
 	int64_t atime_ns, mtime_ns, ctime_ns; /* since the epoch, saturated */
 	uint64_t born, cborn;                 /* group of this row's version; of the last change of size or data */
@@ -37,15 +39,18 @@ struct change_row {
 	uint64_t child;     /* links only */
 };
 
-/* Primary: what became of the secondary's entity: inode src lives on in dst since group grp (alias or conflict copy). */
+/* Primary: what became of the secondary's entity: inode src lives on in dst since group grp (alias or conflict copy).
+ */
 struct lineage {
 	uint64_t src, dst, grp;
-	char kind;  /* 'l' link alias, 'm' link alias whose dst the secondary is known to lack, 'a' inode alias, 'c' conflict copy of src's bytes, 'b' dst holds src's bytes as a base only */
+	char kind; /* 'l' link alias, 'm' link alias whose dst the secondary is known to lack, 'a' inode alias, 'c'
+		      conflict copy of src's bytes, 'b' dst holds src's bytes as a base only */
 };
 
 struct conflict {
 	uint64_t id;
-	char kind[12], outcome[12]; /* words of docs: content name move delete attribute xattr / kept-both merged primary secondary restored */
+	char kind[12], outcome[12]; /* words of docs: content name move delete attribute xattr / kept-both merged
+				       primary secondary restored */
 	char *rule, *path;          /* text; path as it was then, "/a/b" */
 	uint64_t ino;               /* the file at path, 0 if none */
 	uint64_t when_ms;

@@ -8,9 +8,9 @@
 #include <string.h>
 
 /*
- * Columns that every version has: born (group of this version), origin (0 this side, 1 the peer). old_* holds superseded
- * versions with died (group that superseded it): a version lived for born <= g < died.
- * Extents count in blocks of 4 KiB, change_extent in bytes. NULL in shrunk_to: never shrunk.
+ * Columns that every version has: born (group of this version), origin (0 this side, 1 the peer). old_* holds
+ * superseded versions with died (group that superseded it): a version lived for born <= g < died. Extents count in
+ * blocks of 4 KiB, change_extent in bytes. NULL in shrunk_to: never shrunk.
  */
 static const char SCHEMA[] =
 	"CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
@@ -19,7 +19,8 @@ static const char SCHEMA[] =
 	" applied INTEGER);"
 	"CREATE TABLE groups(n INTEGER PRIMARY KEY, id INTEGER NOT NULL, at_ms INTEGER NOT NULL);"
 
-	"CREATE TABLE inode(ino INTEGER PRIMARY KEY, mode INTEGER, uid INTEGER, gid INTEGER, rdev INTEGER, size INTEGER,"
+	"CREATE TABLE inode(ino INTEGER PRIMARY KEY, mode INTEGER, uid INTEGER, gid INTEGER, rdev INTEGER, size "
+	"INTEGER,"
 	" nlink INTEGER, atime INTEGER, mtime INTEGER, ctime INTEGER, target BLOB, born INTEGER, origin INTEGER,"
 	" cborn INTEGER, corigin INTEGER);"
 	"CREATE TABLE old_inode(ino INTEGER, mode INTEGER, uid INTEGER, gid INTEGER, rdev INTEGER, size INTEGER,"
@@ -46,9 +47,11 @@ static const char SCHEMA[] =
 	" PRIMARY KEY(ino, key, died)) WITHOUT ROWID;"
 	"CREATE INDEX old_xattr_died ON old_xattr(died);"
 
-	"CREATE TABLE extent(ino INTEGER, off INTEGER, len INTEGER, phys INTEGER, born INTEGER, origin INTEGER, sums BLOB,"
+	"CREATE TABLE extent(ino INTEGER, off INTEGER, len INTEGER, phys INTEGER, born INTEGER, origin INTEGER, sums "
+	"BLOB,"
 	" PRIMARY KEY(ino, off)) WITHOUT ROWID;"
-	/* born before died in the key as in the row: SQLite 3.40's quick_check complains of NULLs if their orders differ */
+	/* born before died in the key as in the row: SQLite 3.40's quick_check complains of NULLs if their orders
+	   differ */
 	"CREATE TABLE old_extent(ino INTEGER, off INTEGER, len INTEGER, phys INTEGER, born INTEGER, origin INTEGER,"
 	" sums BLOB, died INTEGER, PRIMARY KEY(ino, off, born, died)) WITHOUT ROWID;"
 	"CREATE INDEX old_extent_died ON old_extent(died);"
@@ -57,7 +60,8 @@ static const char SCHEMA[] =
 	" shrunk_grp INTEGER NOT NULL DEFAULT 0,"
 	" PRIMARY KEY(ino, what)) WITHOUT ROWID;"
 	"CREATE INDEX change_inode_grp ON change_inode(grp);"
-	"CREATE TABLE change_xattr(ino INTEGER, key TEXT, grp INTEGER, seen INTEGER, PRIMARY KEY(ino, key)) WITHOUT ROWID;"
+	"CREATE TABLE change_xattr(ino INTEGER, key TEXT, grp INTEGER, seen INTEGER, PRIMARY KEY(ino, key)) WITHOUT "
+	"ROWID;"
 	"CREATE INDEX change_xattr_grp ON change_xattr(grp);"
 	/* fresh: group in which the link was made here, 0 if it was there before */
 	"CREATE TABLE change_dentry(link INTEGER PRIMARY KEY, child INTEGER, grp INTEGER, seen INTEGER, fresh INTEGER);"
@@ -70,7 +74,8 @@ static const char SCHEMA[] =
 	"CREATE TABLE lineage(is_link INTEGER, src INTEGER, dst INTEGER, grp INTEGER, kind INTEGER,"
 	" PRIMARY KEY(is_link, src)) WITHOUT ROWID;"
 	"CREATE TABLE conflict(id INTEGER PRIMARY KEY, grp INTEGER, kind TEXT, outcome TEXT, rule TEXT, path TEXT,"
-	" ino INTEGER, when_ms INTEGER, node0 TEXT, path0 TEXT, ino0 INTEGER, written0_ms INTEGER, node1 TEXT, path1 TEXT,"
+	" ino INTEGER, when_ms INTEGER, node0 TEXT, path0 TEXT, ino0 INTEGER, written0_ms INTEGER, node1 TEXT, path1 "
+	"TEXT,"
 	" ino1 INTEGER, written1_ms INTEGER, resolved INTEGER);"
 	"CREATE INDEX conflict_grp ON conflict(grp);";
 
@@ -105,13 +110,14 @@ static int migrate(struct db *db, uint64_t from, struct err *err)
 		rc = db_commit(db);
 	if (rc) {
 		db_rollback(db);
-		return err_set(err, rc, "cannot migrate the store from format %u to %u; nothing was changed", (unsigned)from,
-		               SCHEMA_VERSION);
+		return err_set(err, rc, "cannot migrate the store from format %u to %u; nothing was changed",
+			       (unsigned)from, SCHEMA_VERSION);
 	}
 	return 0;
 }
 
-/* A scan of everything is worth its time (0.1 s) only while the file is small; a damaged page is reported when it is met. */
+/* A scan of everything is worth its time (0.1 s) only while the file is small; a damaged page is reported when it is
+ * met. */
 #define QUICK_CHECK_MAX_PAGES 16384
 
 #define DAMAGED \

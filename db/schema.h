@@ -13,9 +13,11 @@
 
 /* Make all tables in an empty database, within the caller's transaction. */
 int schema_create(struct db *db);
-/* Look at the file's header alone, before SQLite changes anything of a database that is not ours. Errors as schema_check. */
+/* Look at the file's header alone, before SQLite changes anything of a database that is not ours. Errors as
+ * schema_check. */
 int schema_probe(const char *path, struct err *err);
-/* -EINVAL: not a twinfs store; -EPROTONOSUPPORT: newer; -EUCLEAN: damaged. Migrates an older one. No transaction open. */
+/* -EINVAL: not a twinfs store; -EPROTONOSUPPORT: newer; -EUCLEAN: damaged. Migrates an older one. No transaction open.
+ */
 int schema_check(struct db *db, struct err *err);
 
 #endif

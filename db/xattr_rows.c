@@ -51,7 +51,8 @@ int xattr_row_life(struct db *db, uint64_t ino, const char *key, uint64_t *born,
 int xattr_row_put(struct db *db, uint64_t ino, const char *key, const void *value, size_t len_bytes, uint64_t born,
                   enum origin origin)
 {
-	sqlite3_stmt *s = db_stmt(db, "INSERT OR REPLACE INTO xattr(ino, born, origin, key, value) VALUES(?1,?2,?3,?4,?5)");
+	sqlite3_stmt *s = db_stmt(db,
+				  "INSERT OR REPLACE INTO xattr(ino, born, origin, key, value) VALUES(?1,?2,?3,?4,?5)");
 
 	DB_BIND_INTS(s, 1, ino, born, origin);
 	db_bind_text(s, 4, key);
@@ -70,8 +71,9 @@ int xattr_row_delete(struct db *db, uint64_t ino, const char *key)
 
 int xattr_row_archive(struct db *db, uint64_t ino, const char *key, uint64_t died)
 {
-	sqlite3_stmt *s = db_stmt(db, "INSERT INTO old_xattr(ino, key, value, born, origin, died)"
-	                              " SELECT ino, key, value, born, origin, ?2 FROM xattr WHERE ino = ?1 AND key = ?3");
+	sqlite3_stmt *s = db_stmt(db,
+				  "INSERT INTO old_xattr(ino, key, value, born, origin, died)"
+				  " SELECT ino, key, value, born, origin, ?2 FROM xattr WHERE ino = ?1 AND key = ?3");
 
 	DB_BIND_INTS(s, 1, ino, died);
 	db_bind_text(s, 3, key);
@@ -80,8 +82,11 @@ int xattr_row_archive(struct db *db, uint64_t ino, const char *key, uint64_t die
 
 int xattr_rows_archive(struct db *db, uint64_t ino, uint64_t cut, uint64_t died)
 {
-	return DB_RUN(db, "INSERT INTO old_xattr(ino, key, value, born, origin, died) SELECT ino, key, value, born, origin, ?2"
-	              " FROM xattr WHERE ino = ?1 AND born < ?2 AND (born <= ?3 OR origin = 1)", ino, died, cut);
+	return DB_RUN(
+		db,
+		"INSERT INTO old_xattr(ino, key, value, born, origin, died) SELECT ino, key, value, born, origin, ?2"
+		" FROM xattr WHERE ino = ?1 AND born < ?2 AND (born <= ?3 OR origin = 1)",
+		ino, died, cut);
 }
 
 int xattr_rows_delete(struct db *db, uint64_t ino)
@@ -91,7 +96,8 @@ int xattr_rows_delete(struct db *db, uint64_t ino)
 
 int xattr_rows_list_bytes(struct db *db, uint64_t ino, uint64_t *bytes)
 {
-	int rc = DB_GET(db, "SELECT ifnull(sum(length(CAST(key AS BLOB)) + 1), 0) FROM xattr WHERE ino = ?1", bytes, ino);
+	int rc = DB_GET(db, "SELECT ifnull(sum(length(CAST(key AS BLOB)) + 1), 0) FROM xattr WHERE ino = ?1", bytes,
+			ino);
 
 	return rc == 1 ? 0 : rc < 0 ? rc : -EIO;
 }
@@ -125,9 +131,10 @@ int xattr_rows(struct db *db, uint64_t ino, xattr_row_fn fn, void *ctx)
 
 int xattr_row_at(struct db *db, uint64_t ino, const char *key, uint64_t group, xattr_row_fn fn, void *ctx)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT key, value FROM xattr WHERE ino = ?1 AND key = ?3 AND born <= ?2 UNION ALL"
-	                              " SELECT key, value FROM old_xattr WHERE ino = ?1 AND key = ?3 AND born <= ?2"
-	                              " AND died > ?2 LIMIT 1");
+	sqlite3_stmt *s = db_stmt(db,
+				  "SELECT key, value FROM xattr WHERE ino = ?1 AND key = ?3 AND born <= ?2 UNION ALL"
+				  " SELECT key, value FROM old_xattr WHERE ino = ?1 AND key = ?3 AND born <= ?2"
+				  " AND died > ?2 LIMIT 1");
 
 	DB_BIND_INTS(s, 1, ino, group);
 	db_bind_text(s, 3, key);
@@ -136,9 +143,10 @@ int xattr_row_at(struct db *db, uint64_t ino, const char *key, uint64_t group, x
 
 int xattr_row_peer(struct db *db, uint64_t ino, const char *key, uint64_t seen, xattr_row_fn fn, void *ctx)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT key, value, died FROM (SELECT key, value, born, origin, 0 AS died FROM xattr"
-	                              " WHERE ino = ?1 AND key = ?3 UNION ALL SELECT key, value, born, origin, died FROM old_xattr"
-	                              " WHERE ino = ?1 AND key = ?3) WHERE born <= ?2 OR origin = 1 ORDER BY born DESC LIMIT 1");
+	sqlite3_stmt *s = db_stmt(
+		db, "SELECT key, value, died FROM (SELECT key, value, born, origin, 0 AS died FROM xattr"
+		    " WHERE ino = ?1 AND key = ?3 UNION ALL SELECT key, value, born, origin, died FROM old_xattr"
+		    " WHERE ino = ?1 AND key = ?3) WHERE born <= ?2 OR origin = 1 ORDER BY born DESC LIMIT 1");
 	uint64_t died;
 	int rc;
 

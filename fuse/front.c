@@ -114,8 +114,8 @@ static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
 	if (patch_init && count >= 2 && iov[1].iov_len >= offsetof(struct fuse_init_out, max_background))
 		((struct fuse_init_out *)iov[1].iov_base)->flags |= FUSE_HANDLE_KILLPRIV_V2;
 	n = writev(fd, iov, count);
-	/* What a notification may well meet (a name that is no longer a directory's, one that is busy), and the end of a
-	 * mount. libfuse would complain on stderr of everything but ENOENT. */
+	/* What a notification may well meet (a name that is no longer a directory's, one that is busy), and the end of
+	 * a mount. libfuse would complain on stderr of everything but ENOENT. */
 	if (n < 0 && (errno == ENOTDIR || errno == ENOTEMPTY || errno == EBUSY || errno == ENODEV))
 		errno = ENOENT;
 	return n;

@@ -3,15 +3,14 @@
  * front: a volume mounted through libfuse3's low-level API. Kernel requests become volume calls; the volume's notices
  * become kernel invalidations.
  *
- * Caches: the kernel keeps names, attributes, data and listings for an hour unless told otherwise; every change that did
- * not come through this mount must be told with front_notice(). The page cache is write-through.
- * Threads: front_run() blocks in a loop with `threads` workers until the filesystem is unmounted (by anyone) or
- * front_stop(). fsync is done by a thread of its own, which answers all that wait with one commit.
- * front_notice() may be called from any thread at any time: it copies the notices into a bounded queue that one notifier
- * thread empties, never from inside a request handler and never under a lock. When the queue is full, the notices are
- * folded into "invalidate everything the kernel knows" rather than lost.
- * Threads are made by front_run() alone, so that a process may fork between front_mount() and front_run().
- * Errors: volume errors (-errno) go to the kernel as they are.
+ * Caches: the kernel keeps names, attributes, data and listings for an hour unless told otherwise; every change that
+ * did not come through this mount must be told with front_notice(). The page cache is write-through. Threads:
+ * front_run() blocks in a loop with `threads` workers until the filesystem is unmounted (by anyone) or front_stop().
+ * fsync is done by a thread of its own, which answers all that wait with one commit. front_notice() may be called from
+ * any thread at any time: it copies the notices into a bounded queue that one notifier thread empties, never from
+ * inside a request handler and never under a lock. When the queue is full, the notices are folded into "invalidate
+ * everything the kernel knows" rather than lost. Threads are made by front_run() alone, so that a process may fork
+ * between front_mount() and front_run(). Errors: volume errors (-errno) go to the kernel as they are.
  */
 #ifndef TWINFS_FUSE_FRONT_H
 #define TWINFS_FUSE_FRONT_H

@@ -91,10 +91,11 @@ int mount_options_parse(const char *options, struct mount_options *out, struct e
 			word[len] = '\0';
 		}
 		if (len > 0 && (len >= sizeof(word) || !word_apply(word, out)))
-			return err_set(err, -EINVAL,
-			               "unknown mount option \"%.*s\"; known are ro, allow_other, nosuid, nodev, noexec, "
-			               "noatime, sync and their opposites",
-			               (int)MIN(len, (size_t)200), options);
+			return err_set(
+				err, -EINVAL,
+				"unknown mount option \"%.*s\"; known are ro, allow_other, nosuid, nodev, noexec, "
+				"noatime, sync and their opposites",
+				(int)MIN(len, (size_t)200), options);
 		options += len + (options[len] == ',');
 	}
 	options_text(out);

@@ -3,9 +3,9 @@
  * The notifier: a bounded queue of notices and the one thread that tells them to the kernel.
  *
  * A notice is queued after the change is in the volume, so telling it at any later time is right, and two equal notices
- * that wait are one. What the kernel answers with ENOENT it does not know *yet*, perhaps: a reply with the old attributes
- * may be on its way, and would then be believed for an hour. So such a notice is told again as long as the kernel holds
- * names of the inode.
+ * that wait are one. What the kernel answers with ENOENT it does not know *yet*, perhaps: a reply with the old
+ * attributes may be on its way, and would then be believed for an hour. So such a notice is told again as long as the
+ * kernel holds names of the inode.
  */
 #include "fuse/internal.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The syncer: a thread that answers fsync. A commit takes milliseconds, and with -o sync=peer a round trip; were it done
- * by the workers, two fsyncs would stop all reading and writing. All requests that wait when a commit begins are answered
- * by it.
+ * The syncer: a thread that answers fsync. A commit takes milliseconds, and with -o sync=peer a round trip; were it
+ * done by the workers, two fsyncs would stop all reading and writing. All requests that wait when a commit begins are
+ * answered by it.
  */
 #include "fuse/internal.h"
 

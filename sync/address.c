@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "sync/address.h"
 
+#include "util/util.h"
+
 #include <errno.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -22,8 +24,9 @@ static bool host_ok(const char *host, size_t len, bool v6)
 static bool port_ok(const char *port)
 {
 	size_t len = strlen(port);
+	unsigned long n = strtoul(port, NULL, 10);
 
-	return len >= 1 && len <= 5 && strspn(port, "0123456789") == len && atoi(port) >= 1 && atoi(port) <= 65535;
+	return len >= 1 && len <= 5 && strspn(port, "0123456789") == len && n >= 1 && n <= 65535;
 }
 
 int address_parse(const char *text, struct address *out, struct err *err)
@@ -47,10 +50,11 @@ int address_parse(const char *text, struct address *out, struct err *err)
 		goto bad;
 	memcpy(out->host, host, len);
 	out->host[len] = '\0';
-	strcpy(out->port, port);
+	text_copy(out->port, sizeof(out->port), port);
 	return 0;
 bad:
-	return err_set(err, -EINVAL, "\"%.300s\" is not an address; write HOST:PORT, and an IPv6 address as [ADDRESS]:PORT", text);
+	return err_set(err, -EINVAL,
+		       "\"%.300s\" is not an address; write HOST:PORT, and an IPv6 address as [ADDRESS]:PORT", text);
 }
 
 void address_format(const struct address *a, char out[ADDRESS_MAX_BYTES + 1])

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * address: "HOST:PORT" as people write it. HOST is a name, an IPv4 address, or an IPv6 address in brackets; PORT is 1..65535.
- * Pure; any thread.
+ * address: "HOST:PORT" as people write it. HOST is a name, an IPv4 address, or an IPv6 address in brackets; PORT
+ * is 1..65535. Pure; any thread.
  */
 #ifndef TWINFS_SYNC_ADDRESS_H
 #define TWINFS_SYNC_ADDRESS_H

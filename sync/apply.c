@@ -16,13 +16,14 @@
 struct applier {
 	struct volume *v;
 	struct shipment *s;
-	uint8_t *state;       /* of links[i] */
-	struct map dir_link;  /* directory inode -> index + 1 of the accepted record that places it */
+	uint8_t *state;      /* of links[i] */
+	struct map dir_link; /* directory inode -> index + 1 of the accepted record that places it */
 	bool again;
 };
 enum { LINK_ACCEPTED, LINK_DIRTY, LINK_BLOCKED };
 
-/* What the tree will say of a link once all accepted records have landed. parent 0: gone. -ENOENT: never heard of it. */
+/* What the tree will say of a link once all accepted records have landed. parent 0: gone. -ENOENT: never heard of it.
+ */
 struct pos {
 	uint64_t parent, child;
 	const char *name;
@@ -219,8 +220,8 @@ static void settle(struct applier *a)
 }
 
 /*
- * Enter a blocked link into our own change set as it is here. What the primary removed and we keep is entered whole: the primary may have
- * forgotten it by the time it hears of that.
+ * Enter a blocked link into our own change set as it is here. What the primary removed and we keep is entered whole:
+ * the primary may have forgotten it by the time it hears of that.
  */
 static int keep_blocked(struct applier *a, const struct ship_link *l)
 {
@@ -259,8 +260,12 @@ static int land_accepted(struct applier *a, struct placement **list, size_t *n)
 		r = shipment_inode(s, l->child);
 		if (l->parent && r && (r->fields & REC_NEW))
 			rc = land_new(a->v, r);
-		(*list)[(*n)++] = (struct placement){ .link = l->link, .child = l->child, .parent = l->parent, .name = l->name,
-			                              .name_len = l->name_len, .origin = ORIGIN_PEER };
+		(*list)[(*n)++] = (struct placement){ .link = l->link,
+						      .child = l->child,
+						      .parent = l->parent,
+						      .name = l->name,
+						      .name_len = l->name_len,
+						      .origin = ORIGIN_PEER };
 	}
 	return rc ? rc : land_links(a->v, *list, *n);
 }
@@ -268,8 +273,12 @@ static int land_accepted(struct applier *a, struct placement **list, size_t *n)
 /* What of the record is not locally changed. */
 static uint32_t clean_fields(struct volume *v, const struct rec_inode *r)
 {
-	static const struct { uint32_t field; enum entity what; } map[] = {
-		{ REC_CONTENT, ENT_CONTENT }, { REC_MODE, ENT_MODE }, { REC_OWNER, ENT_OWNER }, { REC_TIMES, ENT_TIMES } };
+	static const struct {
+		uint32_t field;
+		enum entity what;
+	} map[] = {
+		{ REC_CONTENT, ENT_CONTENT }, { REC_MODE, ENT_MODE }, { REC_OWNER, ENT_OWNER }, { REC_TIMES, ENT_TIMES }
+	};
 	struct change_row row;
 	uint32_t fields = r->fields;
 
@@ -393,10 +402,14 @@ int apply_shipment(struct volume *v, struct shipment *s, struct err *err)
 			volume_apply_abort(v);
 	}
 	if (rc == -EBADMSG || rc == -EEXIST || rc == -ENOTDIR)
-		return err_set(err, -EBADMSG, "the peer's shipment up to its group %llu makes no valid tree here: refused; nothing was changed",
-		               (unsigned long long)s->begin.to);
+		return err_set(err, -EBADMSG,
+			       "the peer's shipment up to its group %llu makes no valid tree here: refused; nothing "
+			       "was changed",
+			       (unsigned long long)s->begin.to);
 	if (rc < 0)
-		return err_set(err, rc, "cannot apply the peer's changes in %s: %s; nothing was changed, they will be sent again",
-		               volume_dir(v), strerror(-rc));
+		return err_set(
+			err, rc,
+			"cannot apply the peer's changes in %s: %s; nothing was changed, they will be sent again",
+			volume_dir(v), strerror(-rc));
 	return 0;
 }

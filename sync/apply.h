@@ -2,10 +2,11 @@
 /*
  * apply: the primary's shipment at the secondary.
  *
- * What this side has changed and the primary cannot have known is left alone: the primary will see it and decide. A link that
- * cannot go where the primary has it because of such a change (its name is taken by a local file, its directory was removed here, a directory to be
- * removed is not empty here, a move would close a loop) is left alone too, and is entered into our own change set as it is here,
- * with `seen` from before this shipment: so the primary learns of it, sees that it conflicts, decides, and sends the outcome.
+ * What this side has changed and the primary cannot have known is left alone: the primary will see it and decide. A
+ * link that cannot go where the primary has it because of such a change (its name is taken by a local file, its
+ * directory was removed here, a directory to be removed is not empty here, a move would close a loop) is left alone
+ * too, and is entered into our own change set as it is here, with `seen` from before this shipment: so the primary
+ * learns of it, sees that it conflicts, decides, and sends the outcome.
  */
 #ifndef TWINFS_SYNC_APPLY_H
 #define TWINFS_SYNC_APPLY_H

@@ -76,7 +76,8 @@ static void event(struct channel *c)
 	c->opt.event(c->opt.event_ctx);
 }
 
-/* ---- queues --------------------------------------------------------------------------------------------------------------- */
+/* ---- queues
+ * --------------------------------------------------------------------------------------------------------------- */
 
 /* Under lock. */
 static void order_drop(struct channel *c, uint64_t id, int code, const char *text, unsigned wait_ms)
@@ -177,7 +178,8 @@ void channel_receive(struct channel *c, uint64_t id, struct buf *into)
 	pthread_mutex_unlock(&c->lock);
 }
 
-/* ---- the connection (I/O thread) ------------------------------------------------------------------------------------------- */
+/* ---- the connection (I/O thread)
+ * ------------------------------------------------------------------------------------------- */
 
 static void went_up(struct channel *c, const char *address)
 {
@@ -228,14 +230,14 @@ static void went_down(struct channel *c, int code, long status, const char *text
 	pthread_mutex_lock(&c->lock);
 	if (c->st.up && c->drop_id == c->st.id) {
 		code = c->drop_code;
-		strcpy(copy, c->drop_text);
+		text_copy(copy, sizeof(copy), c->drop_text);
 	}
 	c->drop_id = 0;
 	c->st.up = false;
 	c->st.failures++;
 	c->st.code = code;
 	c->st.status = status;
-	strcpy(c->st.text, copy);
+	text_copy(c->st.text, sizeof(c->st.text), copy);
 	pthread_mutex_unlock(&c->lock);
 	schedule_retry(c, code, status);
 	log_debug("link", "no connection: %s", copy);
@@ -260,7 +262,8 @@ static int on_stream(void *ctx, struct conn *conn, const char *fingerprint_hex, 
 		err_set(err, -EACCES, "this node is not paired with any other");
 		status = 403;
 	} else if (strcmp(c->pin_hex, fingerprint_hex)) {
-		err_set(err, -EACCES, "this node is paired, but not with the one that knocks; join it again with a new token");
+		err_set(err, -EACCES,
+			"this node is paired, but not with the one that knocks; join it again with a new token");
 		status = 403;
 	} else if (c->shut) {
 		err_set(err, -EAGAIN, "%s", c->refusal);
@@ -319,7 +322,8 @@ static int on_pair(void *ctx, const char *body, const char *fingerprint_hex, cha
 	return rc;
 }
 
-/* ---- the I/O thread --------------------------------------------------------------------------------------------------------- */
+/* ---- the I/O thread
+ * --------------------------------------------------------------------------------------------------------- */
 
 static void on_dialled(void *ctx)
 {
@@ -345,7 +349,7 @@ static void maybe_dial(struct channel *c, uint64_t now_ms)
 		c->retry_ms = RETRY_FIRST_MS;
 	}
 	may = c->opt.dial && c->pin_hex[0] && !c->shut && !c->st.up && !c->dial && now_ms >= c->retry_at_ms;
-	strcpy(pin, c->pin_hex);
+	text_copy(pin, sizeof(pin), c->pin_hex);
 	pthread_mutex_unlock(&c->lock);
 	if (!may)
 		return;
@@ -388,7 +392,8 @@ static bool obey(struct channel *c)
 	return !stop;
 }
 
-/* Heartbeats out, silence noticed. Called after the sockets were read: so a pause of this thread is not taken for the peer's. */
+/* Heartbeats out, silence noticed. Called after the sockets were read: so a pause of this thread is not taken for the
+ * peer's. */
 static void keep_alive(struct channel *c, uint64_t now_ms)
 {
 	bool dead, kick;
@@ -473,7 +478,8 @@ static void *io_main(void *arg)
 	return NULL;
 }
 
-/* ---- from other threads ------------------------------------------------------------------------------------------------------ */
+/* ---- from other threads
+ * ------------------------------------------------------------------------------------------------------ */
 
 static int start_thread(struct channel *c, struct err *err)
 {
@@ -490,15 +496,16 @@ static int start_thread(struct channel *c, struct err *err)
 
 int channel_open(const struct channel_options *opt, struct channel **out, struct err *err)
 {
-	static const struct listen_ops ops = { .wire = { .take = on_take, .give = on_give }, .stream = on_stream, .pair = on_pair,
-		.closed = on_closed };
+	static const struct listen_ops ops = {
+		.wire = { .take = on_take, .give = on_give }, .stream = on_stream, .pair = on_pair, .closed = on_closed
+	};
 	struct channel *c = xcalloc(1, sizeof(*c));
 	struct address at;
 	int rc = 0;
 
 	c->opt = *opt;
 	c->shut = opt->closed;
-	strcpy(c->refusal, "no reason given");
+	text_copy(c->refusal, sizeof(c->refusal), "no reason given");
 	c->retry_ms = RETRY_FIRST_MS;
 	snprintf(c->pin_hex, sizeof(c->pin_hex), "%s", opt->pin_hex ? opt->pin_hex : "");
 	pthread_mutex_init(&c->lock, NULL);

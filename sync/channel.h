@@ -1,20 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * channel: the bytes to and from the peer. One I/O thread that listens, dials, accepts, heartbeats and dials again. It knows frames only so
- * far that it makes heartbeats; what travels is the link's business. Separate from the link's thread, so that a long commit there
- * never looks like a dead peer to the other side.
+ * channel: the bytes to and from the peer. One I/O thread that listens, dials, accepts, heartbeats and dials again. It
+ * knows frames only so far that it makes heartbeats; what travels is the link's business. Separate from the link's
+ * thread, so that a long commit there never looks like a dead peer to the other side.
  *
- * At most one connection at a time, with a number. A newer one from the peer replaces the one there is (it has been restarted, or lost
- * the old one without our knowing); if both sides dial at the same moment, the dial of the smaller fingerprint wins.
+ * At most one connection at a time, with a number. A newer one from the peer replaces the one there is (it has been
+ * restarted, or lost the old one without our knowing); if both sides dial at the same moment, the dial of the smaller
+ * fingerprint wins.
  *
- *   no connection ──dialled or accepted──► up(id) ──lost, silent 3 s, dropped──► no connection ──0.2 s doubling to 5 s──► dial again …
- *                                                                                (30 s when a person must act)
+ *   no connection ──dialled or accepted──► up(id) ──lost, silent 3 s, dropped──► no connection ──0.2 s doubling to 5
+ * s──► dial again … (30 s when a person must act)
  *
- * Bounds: out holds what the link put there (it looks at `unsent`), in at most CHANNEL_IN_MAX_BYTES: the peer that sends more than its
- * credit is dropped.
+ * Bounds: out holds what the link put there (it looks at `unsent`), in at most CHANNEL_IN_MAX_BYTES: the peer that
+ * sends more than its credit is dropped.
  *
- * Threads: channel_* from any thread. One lock, a leaf: never held while anything blocks or calls back. The event callback comes from the
- * I/O thread without it, must not block, and may call channel_* functions but channel_close.
+ * Threads: channel_* from any thread. One lock, a leaf: never held while anything blocks or calls back. The event
+ * callback comes from the I/O thread without it, must not block, and may call channel_* functions but channel_close.
  */
 #ifndef TWINFS_SYNC_CHANNEL_H
 #define TWINFS_SYNC_CHANNEL_H
@@ -40,7 +41,8 @@ struct channel_options {
 	const char *pin_hex;             /* NULL: unpaired, no stream */
 	bool closed;                     /* start as after channel_shut */
 	/* as link_pair_fn */
-	int (*pair)(void *ctx, const char *body_json, const char *peer_fingerprint_hex, char **reply_json, struct err *err);
+	int (*pair)(void *ctx, const char *body_json, const char *peer_fingerprint_hex, char **reply_json,
+		    struct err *err);
 	void *pair_ctx;
 	/* the state changed, bytes came, or `unsent` fell below CHANNEL_LOW_BYTES or to 0 */
 	void (*event)(void *ctx);
@@ -78,8 +80,8 @@ void channel_state(struct channel *c, struct channel_state *out);
 void channel_send(struct channel *c, uint64_t id, const uint8_t *data, size_t len_bytes);
 /* What came on connection `id` since the last call, appended to `into`. */
 void channel_receive(struct channel *c, uint64_t id, struct buf *into);
-/* End connection `id` in wait_ms at the latest (a goodbye is on its way). However it ends, code and text are what its failure will be; those of
- * an earlier call stay. */
+/* End connection `id` in wait_ms at the latest (a goodbye is on its way). However it ends, code and text are what its
+ * failure will be; those of an earlier call stay. */
 void channel_drop(struct channel *c, uint64_t id, int code, const char *text, unsigned wait_ms);
 
 #endif

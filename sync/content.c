@@ -11,13 +11,14 @@
 #include "core/merge3.h"
 #include "util/util.h"
 
-/* Pieces in which versions are compared and copied: large enough for the image, small enough to be nothing beside its cache. */
+/* Pieces in which versions are compared and copied: large enough for the image, small enough to be nothing beside its
+ * cache. */
 #define PIECE_BYTES (1u << 20)
 
 static const struct view view_now = { .kind = VIEW_NOW };
 
-int content_open(struct content_case *c, struct volume *v, const struct shipment *s, const struct rec_inode *rec, uint64_t ino,
-                 uint64_t seen, const struct lineage *redirect, const char *name)
+int content_open(struct content_case *c, struct volume *v, const struct shipment *s, const struct rec_inode *rec,
+		 uint64_t ino, uint64_t seen, const struct lineage *redirect, const char *name)
 {
 	struct inode in;
 	struct lineage lin;
@@ -100,7 +101,8 @@ static int same_bytes(const struct content_case *c)
 	return rc;
 }
 
-/* ---- text ---------------------------------------------------------------------------------------------------------- */
+/* ---- text ----------------------------------------------------------------------------------------------------------
+ */
 
 static int decide_text(struct content_case *c)
 {
@@ -133,7 +135,8 @@ static int decide_text(struct content_case *c)
 	return rc;
 }
 
-/* ---- ranges --------------------------------------------------------------------------------------------------------- */
+/* ---- ranges ---------------------------------------------------------------------------------------------------------
+ */
 
 struct range {
 	uint64_t off, end;
@@ -306,18 +309,15 @@ int content_decide(struct content_case *c)
 			return 0;
 		}
 		return decide_text(c);
-	case CONTENT_TEXT:
-		return decide_text(c);
-	case CONTENT_DATA:
-		return decide_ranges(c);
-	case CONTENT_STRUCTURED:
-		c->rule = "both sides changed a file whose parts depend on each other";
-		return 0;
+	case CONTENT_TEXT: return decide_text(c);
+	case CONTENT_DATA: return decide_ranges(c);
+	case CONTENT_STRUCTURED: c->rule = "both sides changed a file whose parts depend on each other"; return 0;
 	}
 	return 0;
 }
 
-/* ---- carrying out ---------------------------------------------------------------------------------------------------- */
+/* ---- carrying out
+ * ---------------------------------------------------------------------------------------------------- */
 
 static int touch_again(void *ctx, uint64_t off, uint64_t len_bytes)
 {
@@ -453,7 +453,8 @@ int content_land_copy(struct content_case *c, uint64_t copy)
 	return rc ? rc : data_truncate(c->v, copy, c->theirs_size, ORIGIN_LOCAL);
 }
 
-int content_copy(struct volume *v, uint64_t from, struct view view, uint64_t size_bytes, uint64_t to, enum origin origin)
+int content_copy(struct volume *v, uint64_t from, struct view view, uint64_t size_bytes, uint64_t to,
+		 enum origin origin)
 {
 	uint8_t *piece = xmalloc(2 * (size_t)PIECE_BYTES), *have = piece + PIECE_BYTES;
 	int rc = 0;
@@ -475,8 +476,8 @@ bool content_same_file(struct volume *v, const struct shipment *s, uint64_t ino_
 {
 	struct inode *in = xmalloc(sizeof(*in));
 	struct content_case c;
-	bool same = tree_inode_get(v, ino_p, in) == 0 && in->mode == rec->mode && in->uid == rec->uid && in->gid == rec->gid &&
-	            in->rdev == rec->rdev;
+	bool same = tree_inode_get(v, ino_p, in) == 0 && in->mode == rec->mode && in->uid == rec->uid &&
+		    in->gid == rec->gid && in->rdev == rec->rdev;
 
 	if (same && S_ISLNK(in->mode))
 		same = in->target_len == rec->target_len && memcmp(in->target, rec->target, rec->target_len) == 0;

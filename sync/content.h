@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * content: one file whose bytes both sides changed. Composes the secondary's whole version (base as it knew it, cut, and its shipped
- * bytes on top), decides by the kind of file, and carries the decision out. Between volume_apply_begin and _commit.
+ * content: one file whose bytes both sides changed. Composes the secondary's whole version (base as it knew it, cut,
+ * and its shipped bytes on top), decides by the kind of file, and carries the decision out. Between volume_apply_begin
+ * and _commit.
  *
  * The base is what the secondary had before: VIEW_PEER at the record's `seen`, or what a lineage note of kind 'b' says.
  */
@@ -22,19 +23,20 @@ struct content_case {
 	uint64_t base_ino;
 	uint64_t base_size;
 	uint64_t ours_size, theirs_size;
-	const char *name;            /* for the kind of file; borrowed */
+	const char *name; /* for the kind of file; borrowed */
 	enum rs_content verdict;
-	const char *rule;            /* a few static words: how it was decided */
-	struct buf merged;           /* a merged text, whole */
-	bool merged_whole;           /* `merged` is the result; else both sides' ranges are */
-	uint64_t merged_size;        /* of a merge by ranges */
-	bool append;                 /* their tail goes behind ours */
-	bool apart;                  /* an earlier version of theirs went to a copy already: this one does too, nothing is mixed */
+	const char *rule;     /* a few static words: how it was decided */
+	struct buf merged;    /* a merged text, whole */
+	bool merged_whole;    /* `merged` is the result; else both sides' ranges are */
+	uint64_t merged_size; /* of a merge by ranges */
+	bool append;          /* their tail goes behind ours */
+	bool apart; /* an earlier version of theirs went to a copy already: this one does too, nothing is mixed */
 };
 
-/* redirect: the lineage note by which rec->ino lives on in `ino`, or NULL. Release with content_close also after an error. */
-int content_open(struct content_case *c, struct volume *v, const struct shipment *s, const struct rec_inode *rec, uint64_t ino,
-                 uint64_t seen, const struct lineage *redirect, const char *name);
+/* redirect: the lineage note by which rec->ino lives on in `ino`, or NULL. Release with content_close also after an
+ * error. */
+int content_open(struct content_case *c, struct volume *v, const struct shipment *s, const struct rec_inode *rec,
+		 uint64_t ino, uint64_t seen, const struct lineage *redirect, const char *name);
 /* Bytes of the secondary's version; zeros beyond its end. */
 int content_theirs(const struct content_case *c, void *buf, size_t len_bytes, uint64_t off);
 /* Fills verdict, rule and what carrying out needs. Changes nothing. */
@@ -43,10 +45,12 @@ int content_decide(struct content_case *c);
 int content_land_merged(struct content_case *c);
 /* Write the secondary's whole version into the new, empty file `copy`. */
 int content_land_copy(struct content_case *c, uint64_t copy);
-/* Our version stays; the secondary, which kept its own, must get all of it that differs: enter that into the change set. */
+/* Our version stays; the secondary, which kept its own, must get all of it that differs: enter that into the change
+ * set. */
 int content_send_back(struct content_case *c);
 /* Give a file the bytes and size that another (or it itself) has (had): what is the same already is not written. */
-int content_copy(struct volume *v, uint64_t from, struct view view, uint64_t size_bytes, uint64_t to, enum origin origin);
+int content_copy(struct volume *v, uint64_t from, struct view view, uint64_t size_bytes, uint64_t to,
+		 enum origin origin);
 void content_close(struct content_case *c);
 
 /* Are two inodes the same file: type, mode, owner, and bytes (the secondary's record new, ours new)? */

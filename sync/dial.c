@@ -53,7 +53,8 @@ static void curl_started(void)
 	pthread_once(&once, curl_start);
 }
 
-/* ---- what both kinds of request share ---------------------------------------------------------------------------------- */
+/* ---- what both kinds of request share
+ * ---------------------------------------------------------------------------------- */
 
 static int on_socket(void *ctx, curl_socket_t fd, curlsocktype purpose)
 {
@@ -71,8 +72,8 @@ static void set_blob(CURL *e, CURLoption option, const char *pem)
 	curl_easy_setopt(e, option, &blob);
 }
 
-static int set_common(CURL *e, const struct identity *id, const struct address *to, const char *pin_hex, const char *path,
-                      struct err *err)
+static int set_common(CURL *e, const struct identity *id, const struct address *to, const char *pin_hex,
+		      const char *path, struct err *err)
 {
 	char at[ADDRESS_MAX_BYTES + 1], pin[60];
 	char *url;
@@ -117,8 +118,11 @@ static int explain(CURLcode rc, const char *at, const char *detail, char *text, 
 		snprintf(text, cap, "%s does not answer (%s); is the peer up, and the port open?", at, detail);
 		return -ETIMEDOUT;
 	case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
-		snprintf(text, cap, "who answers at %s has another key than the paired peer; wrong address, or the peer's store was "
-			 "replaced: then forget-peer and join again", at);
+		snprintf(text, cap,
+			 "who answers at %s has another key than the paired peer; wrong address, or the peer's store "
+			 "was "
+			 "replaced: then forget-peer and join again",
+			 at);
 		return -EACCES;
 	case CURLE_SSL_CONNECT_ERROR:
 	case CURLE_PEER_FAILED_VERIFICATION:
@@ -147,7 +151,8 @@ static void first_line(const struct buf *b, char out[256])
 	out[n] = '\0';
 }
 
-/* ---- the stream --------------------------------------------------------------------------------------------------------- */
+/* ---- the stream
+ * --------------------------------------------------------------------------------------------------------- */
 
 static void go_down(struct dial *d, int code)
 {
@@ -209,8 +214,8 @@ static void set_stream(struct dial *d)
 	curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
 }
 
-int dial_open(const struct identity *id, const struct address *to, const char *pin_hex, const struct wire_ops *ops, void *ctx,
-              struct dial **out, struct err *err)
+int dial_open(const struct identity *id, const struct address *to, const char *pin_hex, const struct wire_ops *ops,
+	      void *ctx, struct dial **out, struct err *err)
 {
 	struct dial *d;
 	int rc;
@@ -275,7 +280,8 @@ static void finished(struct dial *d, CURLcode rc)
 
 	if (d->status && d->status != 200) {
 		first_line(&d->refusal, line);
-		snprintf(d->text, sizeof(d->text), "%s", *line ? line : "the peer refused the connection without a reason");
+		snprintf(d->text, sizeof(d->text), "%s",
+			 *line ? line : "the peer refused the connection without a reason");
 		go_down(d, d->status == 403 ? -EACCES : -EPROTO);
 	} else if (rc == CURLE_OK) {
 		snprintf(d->text, sizeof(d->text), "the peer at %s closed the connection", d->address);
@@ -326,7 +332,8 @@ int dial_reason(const struct dial *d, long *status, const char **text)
 	return d->code;
 }
 
-/* ---- one request --------------------------------------------------------------------------------------------------------- */
+/* ---- one request
+ * --------------------------------------------------------------------------------------------------------- */
 
 static int request_result(CURLcode rc, long status, const char *at, const char *detail, struct buf *body, char **reply,
                           struct err *err)
@@ -335,7 +342,8 @@ static int request_result(CURLcode rc, long status, const char *at, const char *
 	int code;
 
 	if (rc == CURLE_SSL_PINNEDPUBKEYNOTMATCH)
-		return err_set(err, -EACCES, "who answers at %s is not the node that made the token; check the address", at);
+		return err_set(err, -EACCES, "who answers at %s is not the node that made the token; check the address",
+			       at);
 	if (rc != CURLE_OK) {
 		code = explain(rc, at, detail, text, sizeof(text));
 		return err_set(err, code, "%s", text);
@@ -365,8 +373,8 @@ static CURLcode perform_without_sigpipe(CURL *e)
 	return rc;
 }
 
-int dial_request(const struct identity *id, const struct address *to, const char *pin_hex, const char *body, char **reply,
-		 struct err *err)
+int dial_request(const struct identity *id, const struct address *to, const char *pin_hex, const char *body,
+		 char **reply, struct err *err)
 {
 	char at[ADDRESS_MAX_BYTES + 1], detail[CURL_ERROR_SIZE] = "";
 	struct curl_slist *headers = NULL;

@@ -33,20 +33,20 @@ struct engine {
 	uint64_t peer_committed;
 
 	/* The rest belongs to the driving thread; `lock` guards only `shown`. */
-	int phase;                 /* ENGINE_* */
-	struct buf control;        /* HELLO and BYE, ready to be pulled */
-	struct outbox *outbox;     /* being sent, or NULL */
-	struct shipment *inbox;    /* arriving, or NULL */
-	uint64_t sent;             /* our groups up to here were cut for this connection */
+	int phase;                         /* ENGINE_* */
+	struct buf control;                /* HELLO and BYE, ready to be pulled */
+	struct outbox *outbox;             /* being sent, or NULL */
+	struct shipment *inbox;            /* arriving, or NULL */
+	uint64_t sent;                     /* our groups up to here were cut for this connection */
 	uint64_t unacked[SHIPMENTS_AHEAD]; /* `to` of shipments that ask for an acknowledgement and have none yet */
 	unsigned n_unacked;
-	uint64_t last_to;          /* of the last shipment with records or after an apply: what we want acknowledged */
+	uint64_t last_to; /* of the last shipment with records or after an apply: what we want acknowledged */
 	bool ack_owed, probe_wanted, probe_out, probe_reply_owed, hurry;
 	uint64_t dirty_since_ms, last_cut_ms; /* dirty_since_ms 0: nothing known to be pending */
 	uint64_t backlog_to, backlog_peer_to; /* resyncing until these are through */
 	uint64_t since_ms;
 	uint64_t probes_answered;
-	uint8_t *scratch;          /* for decompressed DATA */
+	uint8_t *scratch; /* for decompressed DATA */
 
 	pthread_mutex_t lock;
 	struct engine_status shown;
@@ -75,7 +75,8 @@ void engine_free(struct engine *e)
 	free(e);
 }
 
-/* ---- what is pending ------------------------------------------------------------------------------------------------- */
+/* ---- what is pending
+ * ------------------------------------------------------------------------------------------------- */
 
 struct pending {
 	struct volume_ids ids;
@@ -121,7 +122,8 @@ static void show(struct engine *e, const struct pending *p)
 	pthread_mutex_lock(&e->lock);
 	e->shown.phase = e->phase;
 	e->shown.settled = settled(e, p);
-	e->shown.resyncing = e->phase == ENGINE_STREAM && (p->ids.acked < e->backlog_to || p->ids.applied < e->backlog_peer_to);
+	e->shown.resyncing = e->phase == ENGINE_STREAM &&
+			     (p->ids.acked < e->backlog_to || p->ids.applied < e->backlog_peer_to);
 	e->shown.shipped = e->sent;
 	e->shown.peer_committed = e->peer_committed;
 	e->shown.sending = e->outbox && !outbox_is_empty(e->outbox);
@@ -150,7 +152,8 @@ void engine_status(struct engine *e, struct engine_status *out)
 	pthread_mutex_unlock(&e->lock);
 }
 
-/* ---- up and down -------------------------------------------------------------------------------------------------------- */
+/* ---- up and down
+ * -------------------------------------------------------------------------------------------------------- */
 
 static void send_hello(struct engine *e)
 {
@@ -158,9 +161,13 @@ static void send_hello(struct engine *e)
 	struct volume_info info;
 
 	volume_info(e->v, &info);
-	f.hello = (struct rec_hello){ .version = PROTOCOL_VERSION, .slot = (uint16_t)info.slot, .role = (uint8_t)info.role,
-		                      .generation = info.generation, .committed = info.committed, .applied = info.applied,
-		                      .applied_id = land_applied_id(e->v) };
+	f.hello = (struct rec_hello){ .version = PROTOCOL_VERSION,
+				      .slot = (uint16_t)info.slot,
+				      .role = (uint8_t)info.role,
+				      .generation = info.generation,
+				      .committed = info.committed,
+				      .applied = info.applied,
+				      .applied_id = land_applied_id(e->v) };
 	snprintf(f.hello.volume_id, sizeof(f.hello.volume_id), "%s", info.volume_id);
 	snprintf(f.hello.node_id, sizeof(f.hello.node_id), "%s", info.node_id);
 	snprintf(f.hello.node_name, sizeof(f.hello.node_name), "%s", info.node_name);
@@ -199,28 +206,36 @@ void engine_down(struct engine *e)
 	look_and_show(e);
 }
 
-/* ---- HELLO ----------------------------------------------------------------------------------------------------------------- */
+/* ---- HELLO
+ * ----------------------------------------------------------------------------------------------------------------- */
 
 static int check_identity(const struct rec_hello *h, const struct volume_info *info, struct err *err)
 {
 	if (h->version != PROTOCOL_VERSION)
-		return err_set(err, -EPERM, "node %s speaks protocol %u, this one %u: bring both to the same version of twinfs",
-		               h->node_name, h->version, PROTOCOL_VERSION);
+		return err_set(err, -EPERM,
+			       "node %s speaks protocol %u, this one %u: bring both to the same version of twinfs",
+			       h->node_name, h->version, PROTOCOL_VERSION);
 	if (strcmp(h->volume_id, info->volume_id) != 0)
-		return err_set(err, -EPERM, "node %s holds another volume (%s, not %s): join it with a token of this volume",
-		               h->node_name, h->volume_id, info->volume_id);
+		return err_set(err, -EPERM,
+			       "node %s holds another volume (%s, not %s): join it with a token of this volume",
+			       h->node_name, h->volume_id, info->volume_id);
 	if (strcmp(h->node_id, info->node_id) == 0)
-		return err_set(err, -EPERM, "node %s is a copy of this very store: only one of them may be mounted", h->node_name);
+		return err_set(err, -EPERM, "node %s is a copy of this very store: only one of them may be mounted",
+			       h->node_name);
 	if (h->generation != info->generation)
-		return err_set(err, -ESTALE, "node %s is of generation %llu of the pair, this store of %llu: join again with a new token",
-		               h->node_name, (unsigned long long)h->generation, (unsigned long long)info->generation);
+		return err_set(
+			err, -ESTALE,
+			"node %s is of generation %llu of the pair, this store of %llu: join again with a new token",
+			h->node_name, (unsigned long long)h->generation, (unsigned long long)info->generation);
 	if (!((h->role == ROLE_PRIMARY && info->role == ROLE_SECONDARY) ||
 	      (h->role == ROLE_SECONDARY && info->role == ROLE_PRIMARY)))
-		return err_set(err, -EPERM, "node %s has the same role as this one: one must be primary, one secondary", h->node_name);
+		return err_set(err, -EPERM, "node %s has the same role as this one: one must be primary, one secondary",
+			       h->node_name);
 	return 0;
 }
 
-/* What the peer has applied of ours must be a group that we have, under the same random id; or one of us is an old copy. */
+/* What the peer has applied of ours must be a group that we have, under the same random id; or one of us is an old
+ * copy. */
 static int check_history(struct engine *e, const struct rec_hello *h, const struct volume_info *info, struct err *err)
 {
 	uint64_t id = 0;
@@ -228,19 +243,22 @@ static int check_history(struct engine *e, const struct rec_hello *h, const stru
 
 	if (h->applied > info->committed)
 		return err_set(err, -ESTALE,
-		               "this store is older than what node %s has of it (group %llu here, %llu there), as after restoring a copy: "
-		               "put the newest copy back, or join again", h->node_name, (unsigned long long)info->committed,
-		               (unsigned long long)h->applied);
+			       "this store is older than what node %s has of it (group %llu here, %llu there), as "
+			       "after restoring a copy: "
+			       "put the newest copy back, or join again",
+			       h->node_name, (unsigned long long)info->committed, (unsigned long long)h->applied);
 	if (h->committed < info->applied)
 		return err_set(err, -ESTALE,
-		               "the store of node %s is older than what this one has of it (group %llu there, %llu here), as after restoring a "
-		               "copy: put the newest copy back there, or join again", h->node_name,
-		               (unsigned long long)h->committed, (unsigned long long)info->applied);
+			       "the store of node %s is older than what this one has of it (group %llu there, %llu "
+			       "here), as after restoring a "
+			       "copy: put the newest copy back there, or join again",
+			       h->node_name, (unsigned long long)h->committed, (unsigned long long)info->applied);
 	if (h->applied < info->acked)
 		return err_set(err, -ESTALE,
-		               "the store of node %s has forgotten changes that it had acknowledged (group %llu, then %llu), as after restoring a "
-		               "copy: put the newest copy back there, or join again", h->node_name,
-		               (unsigned long long)info->acked, (unsigned long long)h->applied);
+			       "the store of node %s has forgotten changes that it had acknowledged (group %llu, then "
+			       "%llu), as after restoring a "
+			       "copy: put the newest copy back there, or join again",
+			       h->node_name, (unsigned long long)info->acked, (unsigned long long)h->applied);
 	if (h->applied) {
 		volume_lock(e->v);
 		rc = group_id(e->v, h->applied, &id);
@@ -248,8 +266,9 @@ static int check_history(struct engine *e, const struct rec_hello *h, const stru
 	}
 	if (rc == 0 && h->applied && h->applied_id && id != h->applied_id)
 		return err_set(err, -ESTALE,
-		               "this store was put back from a copy and written on: its group %llu is not the one that node %s has; join again",
-		               (unsigned long long)h->applied, h->node_name);
+			       "this store was put back from a copy and written on: its group %llu is not the one that "
+			       "node %s has; join again",
+			       (unsigned long long)h->applied, h->node_name);
 	return 0;
 }
 
@@ -279,7 +298,8 @@ static int on_hello(struct engine *e, const struct rec_hello *h, uint64_t now_ms
 	return 0;
 }
 
-/* ---- receiving ------------------------------------------------------------------------------------------------------------- */
+/* ---- receiving
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static void acknowledged(struct engine *e, uint64_t upto)
 {
@@ -299,13 +319,20 @@ static int on_ship_begin(struct engine *e, const struct rec_ship_begin *b, struc
 	if (e->inbox)
 		return err_set(err, -EBADMSG, "the peer began a shipment inside another: dropping the connection");
 	if (b->from != p.ids.applied || b->to < b->from)
-		return err_set(err, -EBADMSG, "the peer shipped groups %llu to %llu, but %llu is what is applied here: dropping the connection",
-		               (unsigned long long)b->from, (unsigned long long)b->to, (unsigned long long)p.ids.applied);
+		return err_set(err, -EBADMSG,
+			       "the peer shipped groups %llu to %llu, but %llu is what is applied here: dropping the "
+			       "connection",
+			       (unsigned long long)b->from, (unsigned long long)b->to,
+			       (unsigned long long)p.ids.applied);
 	if (b->seen > p.ids.committed || b->seen < p.ids.acked)
-		return err_set(err, -EBADMSG, "the peer claims to have seen group %llu of %llu here (%llu acknowledged): dropping the connection",
-		               (unsigned long long)b->seen, (unsigned long long)p.ids.committed, (unsigned long long)p.ids.acked);
+		return err_set(err, -EBADMSG,
+			       "the peer claims to have seen group %llu of %llu here (%llu acknowledged): dropping the "
+			       "connection",
+			       (unsigned long long)b->seen, (unsigned long long)p.ids.committed,
+			       (unsigned long long)p.ids.acked);
 	if (b->entries > SHIPMENT_MAX_ENTRIES)
-		return err_set(err, -EBADMSG, "the peer announces %llu entries in one shipment: refused", (unsigned long long)b->entries);
+		return err_set(err, -EBADMSG, "the peer announces %llu entries in one shipment: refused",
+			       (unsigned long long)b->entries);
 	e->inbox = shipment_new(e->v, b);
 	return 0;
 }
@@ -318,12 +345,14 @@ static int on_ship_end(struct engine *e, const struct rec_ship_end *end, uint64_
 	int rc;
 
 	if (!s || end->to != s->begin.to || end->frames != s->frames)
-		return err_set(err, -EBADMSG, "the peer ended a shipment that is not the one it began: dropping the connection");
+		return err_set(err, -EBADMSG,
+			       "the peer ended a shipment that is not the one it began: dropping the connection");
 	volume_lock(e->v);
 	volume_ids(e->v, &ids);
 	volume_unlock(e->v);
 	before = ids.acked;
-	rc = ids.role == ROLE_PRIMARY ? merge_shipment(e->v, s, &e->names, clock_real_ms(), err) : apply_shipment(e->v, s, err);
+	rc = ids.role == ROLE_PRIMARY ? merge_shipment(e->v, s, &e->names, clock_real_ms(), err)
+				      : apply_shipment(e->v, s, err);
 	if (rc == 0) {
 		volume_lock(e->v);
 		volume_ids(e->v, &ids);
@@ -342,9 +371,10 @@ static int on_ship_end(struct engine *e, const struct rec_ship_end *end, uint64_
 		}
 		if (!e->dirty_since_ms)
 			e->dirty_since_ms = now_ms;
-		log_debug("engine", "%s: applied (%llu, %llu] seen %llu: %zu inodes %zu links; acked %llu -> %llu", e->names.self,
-		          (unsigned long long)s->begin.from, (unsigned long long)s->begin.to, (unsigned long long)s->begin.seen,
-		          s->n_inodes, s->n_links, (unsigned long long)before, (unsigned long long)ids.acked);
+		log_debug("engine", "%s: applied (%llu, %llu] seen %llu: %zu inodes %zu links; acked %llu -> %llu",
+			  e->names.self, (unsigned long long)s->begin.from, (unsigned long long)s->begin.to,
+			  (unsigned long long)s->begin.seen, s->n_inodes, s->n_links, (unsigned long long)before,
+			  (unsigned long long)ids.acked);
 	}
 	shipment_free(s);
 	e->inbox = NULL;
@@ -407,7 +437,8 @@ int engine_receive(struct engine *e, const uint8_t *frame, size_t len_bytes, uin
 	return rc;
 }
 
-/* ---- sending ---------------------------------------------------------------------------------------------------------------- */
+/* ---- sending
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 /* Is there anything that a shipment should be cut for? */
 static bool wanted(const struct engine *e, const struct pending *p)
@@ -440,7 +471,8 @@ static int cut(struct engine *e, uint64_t now_ms, struct err *err)
 	outbox_set_flags(e->outbox, flags);
 	if (flags & SHIP_WANTS_ACK) {
 		if (e->n_unacked == SHIPMENTS_AHEAD)
-			e->n_unacked--; /* an acknowledgement went in spite of the limit; the later number covers the earlier */
+			e->n_unacked--; /* an acknowledgement went in spite of the limit; the later number covers the
+					   earlier */
 		e->unacked[e->n_unacked++] = e->sent;
 	}
 	e->ack_owed = e->probe_wanted = e->probe_reply_owed = e->hurry = false;

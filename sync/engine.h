@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * engine: one side of the replication. Turns groups into shipments, applies the peer's shipments, keeps seen and acks right.
- * It knows the volume but no socket, no thread and no clock: whoever drives it hands it whole frames and the time, and pulls frames out.
+ * engine: one side of the replication. Turns groups into shipments, applies the peer's shipments, keeps seen and acks
+ * right. It knows the volume but no socket, no thread and no clock: whoever drives it hands it whole frames and the
+ * time, and pulls frames out.
  *
- * Driving: everything from one thread (the link's), without the volume's lock. engine_status may be called from any thread.
+ * Driving: everything from one thread (the link's), without the volume's lock. engine_status may be called from any
+ * thread.
  *
  *      engine_up ──► HELLO out, HELLO in ──► shipments both ways ──► engine_down (any time; nothing is lost)
  *
@@ -11,10 +13,12 @@
  *
  * Rules (docs/protocol.md has the reasons; asserted where they are cheap):
  *  - A shipment is cut from durable groups only, and covers all of (sent, committed]; `seen` is `applied` at the cut.
- *  - The peer's shipment is applied whole, as one group, with `applied` in the same transaction; half of one is dropped on engine_down.
- *  - Change rows are forgotten only by `seen` of the peer's shipments, after the records of that shipment were looked at (primary)
- *    or before them (secondary: the outcome in that shipment replaces what was acknowledged).
- *  - The secondary skips what it has changed itself and the primary cannot have known; the primary resolves (sync/resolver.h).
+ *  - The peer's shipment is applied whole, as one group, with `applied` in the same transaction; half of one is dropped
+ * on engine_down.
+ *  - Change rows are forgotten only by `seen` of the peer's shipments, after the records of that shipment were looked
+ * at (primary) or before them (secondary: the outcome in that shipment replaces what was acknowledged).
+ *  - The secondary skips what it has changed itself and the primary cannot have known; the primary resolves
+ * (sync/resolver.h).
  *  - An empty shipment is never answered unless it asks (wants_ack): so traffic stops when nobody writes.
  */
 #ifndef TWINFS_SYNC_ENGINE_H
@@ -31,12 +35,13 @@ void engine_free(struct engine *e);
 void engine_up(struct engine *e, uint64_t now_ms);
 void engine_down(struct engine *e);
 
-/* One whole frame as it came (with its length and sum). -errno with a text: the connection must be dropped; the volume is as before the
- * shipment. -EPERM / -ESTALE: no use in trying again soon (wrong volume, both primary, rolled back store …): a person must act. */
+/* One whole frame as it came (with its length and sum). -errno with a text: the connection must be dropped; the volume
+ * is as before the shipment. -EPERM / -ESTALE: no use in trying again soon (wrong volume, both primary, rolled back
+ * store …): a person must act. */
 int engine_receive(struct engine *e, const uint8_t *frame, size_t len_bytes, uint64_t now_ms, struct err *err);
 
-/* Append whole frames to `out` until about want_bytes are there; returns bytes appended, 0 if there is nothing to send now, -errno
- * when the local store failed (drop the connection, show the error). */
+/* Append whole frames to `out` until about want_bytes are there; returns bytes appended, 0 if there is nothing to send
+ * now, -errno when the local store failed (drop the connection, show the error). */
 ssize_t engine_pull(struct engine *e, struct buf *out, size_t want_bytes, struct err *err);
 
 /* Cuts a shipment when it is time. Call when engine_deadline is reached, after a dirty callback, and after receive. */
@@ -56,16 +61,16 @@ void engine_hurry(struct engine *e);
 struct engine_status {
 	enum { ENGINE_DOWN, ENGINE_HELLO, ENGINE_STREAM } phase;
 	bool settled;
-	bool resyncing;            /* the backlog that was there when the connection came up is not through yet */
-	bool peer_bye;             /* the peer said goodbye on this connection */
+	bool resyncing; /* the backlog that was there when the connection came up is not through yet */
+	bool peer_bye;  /* the peer said goodbye on this connection */
 	bool peer_bye_planned;
 	char peer_bye_reason[256];
 	char peer_node[33];
-	uint64_t shipped;          /* our groups up to here were cut and queued on this connection */
-	uint64_t peer_committed;   /* the peer's last known group */
-	bool sending, receiving;   /* a shipment with data is in transit */
+	uint64_t shipped;        /* our groups up to here were cut and queued on this connection */
+	uint64_t peer_committed; /* the peer's last known group */
+	bool sending, receiving; /* a shipment with data is in transit */
 	uint64_t send_done_bytes, send_total_bytes, recv_done_bytes, recv_total_bytes; /* of the current shipments */
-	uint64_t since_ms;         /* when the present backlog began to move */
+	uint64_t since_ms; /* when the present backlog began to move */
 };
 void engine_status(struct engine *e, struct engine_status *out);
 

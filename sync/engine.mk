@@ -13,10 +13,12 @@ sync_libsync_a_SOURCES += \
 # Two engines on two stores in one process, no sockets.
 ENGINE_TEST_LIBS = sync/libsync.a core/libcore.a db/libdb.a util/libutil.a $(SQLITE_LIBS) $(XXHASH_LIBS) $(ZSTD_LIBS) \
 	$(MAGIC_LIBS)
-check_PROGRAMS += tests/test_engine tests/sim/sim
-TESTS += tests/test_engine tests/sim/sim
+check_PROGRAMS += tests/test_engine tests/test_engine_peer tests/sim/sim
+TESTS += tests/test_engine tests/test_engine_peer tests/sim/sim
 tests_test_engine_SOURCES = tests/test_engine.c tests/pair_fixture.h
 tests_test_engine_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
+tests_test_engine_peer_SOURCES = tests/test_engine_peer.c tests/pair_fixture.h
+tests_test_engine_peer_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 
 # 2,000 random histories; a failing one is named by its seed. `make soak`: as many as TWINFS_SOAK_S seconds hold.
 tests_sim_sim_SOURCES = tests/sim/inspect.c tests/sim/main.c tests/sim/ops.c tests/sim/sim.h

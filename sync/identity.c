@@ -58,7 +58,9 @@ int fingerprint_of_cert(X509 *cert, char hex[FINGERPRINT_HEX_BYTES + 1])
 
 int fingerprint_check(const char *hex)
 {
-	return hex && strlen(hex) == FINGERPRINT_HEX_BYTES && strspn(hex, "0123456789abcdef") == FINGERPRINT_HEX_BYTES ? 0 : -EINVAL;
+	return hex && strlen(hex) == FINGERPRINT_HEX_BYTES && strspn(hex, "0123456789abcdef") == FINGERPRINT_HEX_BYTES
+		       ? 0
+		       : -EINVAL;
 }
 
 int fingerprint_to_curl_pin(const char *hex, char out[60])
@@ -73,7 +75,8 @@ int fingerprint_to_curl_pin(const char *hex, char out[60])
 	return 0;
 }
 
-/* ---- making --------------------------------------------------------------------------------------------------------- */
+/* ---- making ---------------------------------------------------------------------------------------------------------
+ */
 
 static X509 *self_sign(EVP_PKEY *key)
 {
@@ -119,8 +122,10 @@ static int write_new(const char *dir, const char *name, mode_t mode, const char 
 	int rc = 0;
 
 	if (fd < 0) {
-		rc = err_set(err, -errno, errno == EEXIST ? "%s is there already; the identity of a node is never replaced" :
-			     "cannot make %s: %m", path);
+		rc = err_set(err, -errno,
+			     errno == EEXIST ? "%s is there already; the identity of a node is never replaced"
+					     : "cannot make %s: %m",
+			     path);
 		free(path);
 		return rc;
 	}
@@ -178,7 +183,8 @@ out:
 	return rc;
 }
 
-/* ---- loading -------------------------------------------------------------------------------------------------------- */
+/* ---- loading --------------------------------------------------------------------------------------------------------
+ */
 
 static int read_pem(const char *path, bool is_secret, char **out, struct err *err)
 {
@@ -189,8 +195,13 @@ static int read_pem(const char *path, bool is_secret, char **out, struct err *er
 	int rc = 0;
 
 	if (fd < 0)
-		return err_set(err, -errno, errno == ENOENT ? "%s is missing; without it this store has no identity: restore it from a copy, or "
-			       "make a new store and join again" : "cannot open %s: %m", path);
+		return err_set(
+			err, -errno,
+			errno == ENOENT
+				? "%s is missing; without it this store has no identity: restore it from a copy, or "
+				  "make a new store and join again"
+				: "cannot open %s: %m",
+			path);
 	text = xmalloc(PEM_MAX_BYTES + 1);
 	n = read(fd, text, PEM_MAX_BYTES);
 	if (n < 0)
@@ -247,7 +258,8 @@ int identity_load(const char *dir, struct identity **out, struct err *err)
 	if (!rc)
 		rc = parse_cert(id, cert_path, err);
 	if (!rc && X509_check_private_key(id->cert, id->key) != 1) {
-		rc = err_set(err, -EUCLEAN, "%s does not belong to %s; restore both from one copy", cert_path, key_path);
+		rc = err_set(err, -EUCLEAN, "%s does not belong to %s; restore both from one copy", cert_path,
+			     key_path);
 		ERR_clear_error();
 	}
 	if (!rc && fingerprint_of_cert(id->cert, id->fingerprint_hex))

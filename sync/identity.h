@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * identity: the key pair by which the peer knows this node: `node.key` (EC P-256, PKCS 8 PEM, mode 0600) and `node.crt` (a self-signed
- * certificate around the public key, which TLS wants) in the store.
+ * identity: the key pair by which the peer knows this node: `node.key` (EC P-256, PKCS 8 PEM, mode 0600) and `node.crt`
+ * (a self-signed certificate around the public key, which TLS wants) in the store.
  *
- * The fingerprint is the SHA-256 of the public key (SubjectPublicKeyInfo, DER). Peers pin it and nothing else: names, dates and
- * issuers in certificates mean nothing here.
+ * The fingerprint is the SHA-256 of the public key (SubjectPublicKeyInfo, DER). Peers pin it and nothing else: names,
+ * dates and issuers in certificates mean nothing here.
  *
  * Immutable once loaded: any thread may use it. The key is in memory in the clear, and wiped by identity_free.
  */

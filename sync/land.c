@@ -111,7 +111,8 @@ int land_attrs(struct volume *v, const struct rec_inode *r, uint64_t ino, uint32
 	return rc;
 }
 
-int land_content(struct volume *v, const struct shipment *s, const struct rec_inode *r, uint64_t ino, enum origin origin)
+int land_content(struct volume *v, const struct shipment *s, const struct rec_inode *r, uint64_t ino,
+		 enum origin origin)
 {
 	struct inode *in;
 	uint64_t size;

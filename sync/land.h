@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * land: putting decided changes into the volume; what secondary (apply.c) and primary (merge.c) share. Nothing here decides anything.
- * All between volume_apply_begin and volume_apply_commit, so the lock is held and a group is open.
+ * land: putting decided changes into the volume; what secondary (apply.c) and primary (merge.c) share. Nothing here
+ * decides anything. All between volume_apply_begin and volume_apply_commit, so the lock is held and a group is open.
  */
 #ifndef TWINFS_SYNC_LAND_H
 #define TWINFS_SYNC_LAND_H
@@ -18,17 +18,20 @@ struct placement {
 	enum origin origin;
 };
 
-/* Put all links in their places at once (any permutation, exchange or shift of names works). Children that lost a link are not reaped. */
+/* Put all links in their places at once (any permutation, exchange or shift of names works). Children that lost a link
+ * are not reaped. */
 int land_links(struct volume *v, const struct placement *list, size_t n);
 /* Reap the children of all placements that are gone; directories are empty by then. */
 int land_reap(struct volume *v, const struct placement *list, size_t n);
 /* Create the inode of a REC_NEW record; does nothing if it is there. */
 int land_new(struct volume *v, const struct rec_inode *r);
-/* Set the field groups REC_MODE, REC_OWNER, REC_TIMES named in `fields`. -EBADMSG if the type differs from what is here. */
+/* Set the field groups REC_MODE, REC_OWNER, REC_TIMES named in `fields`. -EBADMSG if the type differs from what is
+ * here. */
 int land_attrs(struct volume *v, const struct rec_inode *r, uint64_t ino, uint32_t fields, enum origin origin);
-/* The record's content becomes ino's: cut to shrunk_to, staged bytes, size. origin: ORIGIN_PEER when the peer has these bytes in this very inode
- * (then they are a base of its later changes), ORIGIN_LOCAL when it has them under another. */
-int land_content(struct volume *v, const struct shipment *s, const struct rec_inode *r, uint64_t ino, enum origin origin);
+/* The record's content becomes ino's: cut to shrunk_to, staged bytes, size. origin: ORIGIN_PEER when the peer has these
+ * bytes in this very inode (then they are a base of its later changes), ORIGIN_LOCAL when it has them under another. */
+int land_content(struct volume *v, const struct shipment *s, const struct rec_inode *r, uint64_t ino,
+		 enum origin origin);
 int land_xattr(struct volume *v, const struct ship_xattr *x, uint64_t ino);
 /* Remember the peer's group (number and id) as applied; call right before volume_apply_commit(v, begin->to). */
 int land_applied(struct volume *v, const struct rec_ship_begin *begin);

@@ -16,13 +16,15 @@
 
 const char *link_state_word(enum link_state s)
 {
-	static const char *const words[] = { "unpaired", "connecting", "resyncing", "connected", "paused", "disconnected" };
+	static const char *const words[] = { "unpaired",  "connecting", "resyncing",
+					     "connected", "paused",     "disconnected" };
 
 	assert((size_t)s < ARRAY_LEN(words));
 	return words[s];
 }
 
-/* ---- the state that people see ------------------------------------------------------------------------------------------------ */
+/* ---- the state that people see
+ * ------------------------------------------------------------------------------------------------ */
 
 static enum link_state state_of(const struct link *l, const struct engine_status *es, uint64_t now_ms)
 {
@@ -47,10 +49,12 @@ static void say_why(const struct link *l, struct link_status *st)
 	switch (st->state) {
 	case LINK_PAUSED:
 		if (l->mode != MODE_RUN) {
-			snprintf(st->why, sizeof(st->why), "paused here%s%s", l->pause_reason[0] ? ": " : "", l->pause_reason);
+			snprintf(st->why, sizeof(st->why), "paused here%s%s", l->pause_reason[0] ? ": " : "",
+				 l->pause_reason);
 			snprintf(st->action, sizeof(st->action), "twinfs resume, when the reason is gone");
 		} else {
-			snprintf(st->why, sizeof(st->why), "paused by %s%s%s", peer, l->peer_reason[0] ? ": " : "", l->peer_reason);
+			snprintf(st->why, sizeof(st->why), "paused by %s%s%s", peer, l->peer_reason[0] ? ": " : "",
+				 l->peer_reason);
 		}
 		break;
 	case LINK_DISCONNECTED:
@@ -59,9 +63,11 @@ static void say_why(const struct link *l, struct link_status *st)
 		else if (l->last_error[0])
 			snprintf(st->why, sizeof(st->why), "%s", l->last_error);
 		else
-			snprintf(st->why, sizeof(st->why), l->dials ? "%s does not answer" : "%s has not connected yet", peer);
+			snprintf(st->why, sizeof(st->why), l->dials ? "%s does not answer" : "%s has not connected yet",
+				 peer);
 		if (l->needs_person)
-			snprintf(st->action, sizeof(st->action), "settle what is said above; until then it is tried again every 30 s");
+			snprintf(st->action, sizeof(st->action),
+				 "settle what is said above; until then it is tried again every 30 s");
 		break;
 	case LINK_CONNECTING:
 		if (!l->dials)
@@ -103,7 +109,8 @@ bool link_is_settled(const struct link *l)
 	return l->unsettled && !*l->unsettled;
 }
 
-/* ---- from other threads --------------------------------------------------------------------------------------------------------- */
+/* ---- from other threads
+ * --------------------------------------------------------------------------------------------------------- */
 
 static void cond_init(pthread_cond_t *c)
 {
@@ -141,8 +148,15 @@ static void link_free(struct link *l)
 int link_start(struct volume *v, const struct link_options *opt, struct link **out, struct err *err)
 {
 	struct link *l = xcalloc(1, sizeof(*l));
-	struct channel_options co = { .identity = opt->identity, .listen = opt->listen, .dial = opt->dial, .pin_hex = opt->peer_pin_hex,
-		.closed = opt->start_paused, .pair = opt->pair_fn, .pair_ctx = opt->pair_ctx, .event = link_on_event, .event_ctx = l };
+	struct channel_options co = { .identity = opt->identity,
+				      .listen = opt->listen,
+				      .dial = opt->dial,
+				      .pin_hex = opt->peer_pin_hex,
+				      .closed = opt->start_paused,
+				      .pair = opt->pair_fn,
+				      .pair_ctx = opt->pair_ctx,
+				      .event = link_on_event,
+				      .event_ctx = l };
 	int rc;
 
 	l->v = v;
@@ -224,9 +238,13 @@ int link_pause(struct link *l, const char *reason, unsigned timeout_ms, struct e
 	rc = l->drain_result;
 	pthread_mutex_unlock(&l->lock);
 	if (rc == -ETIMEDOUT)
-		return err_set(err, rc, "paused, but not everything reached the peer in %u ms; the rest goes when the link is resumed", timeout_ms);
+		return err_set(
+			err, rc,
+			"paused, but not everything reached the peer in %u ms; the rest goes when the link is resumed",
+			timeout_ms);
 	if (rc)
-		return err_set(err, rc, "paused; there was no connection, so what the peer lacks goes when the link is resumed");
+		return err_set(err, rc,
+			       "paused; there was no connection, so what the peer lacks goes when the link is resumed");
 	return 0;
 }
 
@@ -252,7 +270,8 @@ static int not_synced(struct link *l, struct err *err)
 	if (st->state == LINK_CONNECTED || st->state == LINK_RESYNCING)
 		return err_set(err, -ETIMEDOUT, "not synced in time: %s, waiting for: %s", link_state_word(st->state),
 			       l->unsettled && *l->unsettled ? l->unsettled : "changes on their way");
-	return err_set(err, -ETIMEDOUT, "not synced in time: %s%s%s", link_state_word(st->state), st->why[0] ? ": " : "", st->why);
+	return err_set(err, -ETIMEDOUT, "not synced in time: %s%s%s", link_state_word(st->state),
+		       st->why[0] ? ": " : "", st->why);
 }
 
 int link_wait_synced(struct link *l, unsigned timeout_ms, struct err *err)

@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * link: the connection to the peer, kept up. One thread that owns an engine, a transport (dial.h or listen.h) and the clock.
+ * link: the connection to the peer, kept up. One thread that owns an engine, a transport (dial.h or listen.h) and the
+ * clock.
  *
  * Shown states: unpaired, connecting, resyncing, connected, paused (planned, by either side), disconnected (unplanned).
  *
  *   unpaired ──pair──► connecting ──HELLO both ways──► resyncing ──backlog through──► connected
- *   connected/resyncing ──error, silence 3 s──► disconnected ──retry (0.2 s doubling to 5 s)──► connecting … (shown as disconnected while retrying)
- *   any ──link_pause / peer's planned BYE──► paused ──link_resume / peer is back──► connecting
+ *   connected/resyncing ──error, silence 3 s──► disconnected ──retry (0.2 s doubling to 5 s)──► connecting … (shown as
+ * disconnected while retrying) any ──link_pause / peer's planned BYE──► paused ──link_resume / peer is back──►
+ * connecting
  *
- * Link-level frames (HEARTBEAT, CREDIT) are handled here; all others go to the engine. Credit: at most CREDIT_BYTES of unconfirmed
- * bytes per direction, below the HTTP/2 windows (libcurl 7.88 spins on an exhausted window).
+ * Link-level frames (HEARTBEAT, CREDIT) are handled here; all others go to the engine. Credit: at most CREDIT_BYTES of
+ * unconfirmed bytes per direction, below the HTTP/2 windows (libcurl 7.88 spins on an exhausted window).
  *
- * Threads: functions below may be called from any thread; they post to the link's thread and, where said, wait for it. No volume lock is
- * held by the link's thread while it does network I/O.
+ * Threads: functions below may be called from any thread; they post to the link's thread and, where said, wait for it.
+ * No volume lock is held by the link's thread while it does network I/O.
  */
 #ifndef TWINFS_SYNC_LINK_H
 #define TWINFS_SYNC_LINK_H
@@ -25,9 +27,10 @@ struct link;
 enum link_state { LINK_UNPAIRED, LINK_CONNECTING, LINK_RESYNCING, LINK_CONNECTED, LINK_PAUSED, LINK_DISCONNECTED };
 const char *link_state_word(enum link_state s); /* the words of the status contract */
 
-/* A pairing request that carried the right secret; called from the link's thread without locks. Fills the reply's JSON text (malloc'd) or
- * refuses with a text. The link itself has checked nothing but that the body is small. */
-typedef int (*link_pair_fn)(void *ctx, const char *body_json, const char *peer_fingerprint_hex, char **reply_json, struct err *err);
+/* A pairing request that carried the right secret; called from the link's thread without locks. Fills the reply's JSON
+ * text (malloc'd) or refuses with a text. The link itself has checked nothing but that the body is small. */
+typedef int (*link_pair_fn)(void *ctx, const char *body_json, const char *peer_fingerprint_hex, char **reply_json,
+			    struct err *err);
 
 struct link_options {
 	const struct identity *identity; /* borrowed, must outlive the link */
@@ -43,16 +46,19 @@ struct link_options {
 	void *changed_ctx;
 };
 
-/* Starts the thread. -EADDRINUSE … with a text when listening fails at once. The volume's dirty callback is taken by the link. */
+/* Starts the thread. -EADDRINUSE … with a text when listening fails at once. The volume's dirty callback is taken by
+ * the link. */
 int link_start(struct volume *v, const struct link_options *opt, struct link **out, struct err *err);
 /* After pairing while running (the listening side): the peer's pin is known now. */
 void link_set_peer(struct link *l, const char *peer_pin_hex);
 
-/* Planned link-down: drain (ship what is pending, wait for the acks, at most timeout_ms), BYE, then stay down until resumed. 0 when drained,
- * -ETIMEDOUT when gone down without being drained (nothing is lost; the rest goes later), -ENOTCONN if there was no connection. */
+/* Planned link-down: drain (ship what is pending, wait for the acks, at most timeout_ms), BYE, then stay down until
+ * resumed. 0 when drained, -ETIMEDOUT when gone down without being drained (nothing is lost; the rest goes later),
+ * -ENOTCONN if there was no connection. */
 int link_pause(struct link *l, const char *reason, unsigned timeout_ms, struct err *err);
 int link_resume(struct link *l);
-/* Wait until connected and settled. 0, -ETIMEDOUT with a text saying what is being waited for, -ECONNABORTED when paused. timeout 0: forever. */
+/* Wait until connected and settled. 0, -ETIMEDOUT with a text saying what is being waited for, -ECONNABORTED when
+ * paused. timeout 0: forever. */
 int link_wait_synced(struct link *l, unsigned timeout_ms, struct err *err);
 /* Planned goodbye like pause (drain up to timeout_ms), then end the thread and free. */
 void link_stop(struct link *l, const char *reason, unsigned timeout_ms);
@@ -70,7 +76,8 @@ struct link_status {
 };
 void link_status(struct link *l, struct link_status *out);
 
-/* One request to a primary's /v1/pair before there is a link (the join command). reply malloc'd. -ECONNREFUSED, -EACCES … with a text. */
+/* One request to a primary's /v1/pair before there is a link (the join command). reply malloc'd. -ECONNREFUSED, -EACCES
+ * … with a text. */
 int link_pair_request(const struct identity *id, const char *host_port, const char *peer_pin_hex, const char *body_json,
                       char **reply_json, struct err *err);
 

@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * link_private: what link.c (the functions that others call, the state that people see) and link_thread.c (the link's thread) share.
+ * link_private: what link.c (the functions that others call, the state that people see) and link_thread.c (the link's
+ * thread) share.
  *
- * The link's thread moves frames between the engine and the channel, commits while apart, and says what state all this is in. The
- * sockets are the channel's (one more thread, see channel.h): however long the engine takes here, the peer hears our heartbeats.
+ * The link's thread moves frames between the engine and the channel, commits while apart, and says what state all this
+ * is in. The sockets are the channel's (one more thread, see channel.h): however long the engine takes here, the peer
+ * hears our heartbeats.
  *
  * mode: what people want.
  *
  *   RUN ──pause──► DRAIN ──settled, or time is up──► LEAVE ──peer closed, or 1 s──► DOWN ──resume──► RUN
  *                    └────────────── no connection ─────────────────────────────────►┘
  *
- * Lock: link.lock, held for moments, never while calling the engine, the volume or who listens for changes; the channel's lock may be
- * taken under it. Fields without a word about it are the link thread's own.
+ * Lock: link.lock, held for moments, never while calling the engine, the volume or who listens for changes; the
+ * channel's lock may be taken under it. Fields without a word about it are the link thread's own.
  */
 #ifndef TWINFS_SYNC_LINK_PRIVATE_H
 #define TWINFS_SYNC_LINK_PRIVATE_H

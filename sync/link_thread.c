@@ -15,7 +15,8 @@
 /* How long we wait for the peer to close after our goodbye. */
 #define LEAVE_MS 1000u
 
-/* ---- waking the thread ------------------------------------------------------------------------------------------------------ */
+/* ---- waking the thread
+ * ------------------------------------------------------------------------------------------------------ */
 
 void link_on_event(void *ctx)
 {
@@ -37,7 +38,8 @@ void link_on_dirty(void *ctx)
 	pthread_mutex_unlock(&l->lock);
 }
 
-/* ---- the connection --------------------------------------------------------------------------------------------------------- */
+/* ---- the connection
+ * --------------------------------------------------------------------------------------------------------- */
 
 static void send_frame(struct link *l, const struct frame *f)
 {
@@ -87,7 +89,8 @@ static void went_down(struct link *l)
 	engine_down(l->engine);
 	buf_release(&l->in);
 	buf_release(&l->out);
-	l->commit_at_ms = clock_mono_ms() + l->commit_interval_ms; /* a group may be open, of which only the engine knew */
+	l->commit_at_ms = clock_mono_ms() +
+			  l->commit_interval_ms; /* a group may be open, of which only the engine knew */
 }
 
 static void note_failure(struct link *l, const struct channel_state *s)
@@ -116,14 +119,16 @@ static void follow(struct link *l, const struct channel_state *s)
 		came_up(l, s);
 }
 
-/* ---- frames in -------------------------------------------------------------------------------------------------------------- */
+/* ---- frames in
+ * -------------------------------------------------------------------------------------------------------------- */
 
 static int on_credit(struct link *l, const struct frame *f, struct err *err)
 {
 	struct channel_state s;
 
 	channel_state(l->channel, &s);
-	if (f->credit.received_bytes < l->confirmed_bytes || (s.id == l->id && f->credit.received_bytes > s.queued_bytes))
+	if (f->credit.received_bytes < l->confirmed_bytes ||
+	    (s.id == l->id && f->credit.received_bytes > s.queued_bytes))
 		return err_set(err, -EBADMSG, "the peer confirms bytes that it was never sent");
 	l->confirmed_bytes = f->credit.received_bytes;
 	return 0;
@@ -135,7 +140,8 @@ static void on_bye(struct link *l, const struct frame *f)
 
 	l->peer_paused = f->bye.planned;
 	snprintf(l->peer_reason, sizeof(l->peer_reason), "%s", f->bye.reason);
-	snprintf(text, sizeof(text), f->bye.planned ? "the peer paused the link: %s" : "the peer gave up the connection: %s",
+	snprintf(text, sizeof(text),
+		 f->bye.planned ? "the peer paused the link: %s" : "the peer gave up the connection: %s",
 		 f->bye.reason);
 	l->closing = true; /* what else comes or would go is of no interest now */
 	channel_drop(l->channel, l->id, -ECONNRESET, text, 0);
@@ -205,7 +211,8 @@ static bool feed(struct link *l, bool *fed)
 	return more;
 }
 
-/* ---- frames out ------------------------------------------------------------------------------------------------------------- */
+/* ---- frames out
+ * ------------------------------------------------------------------------------------------------------------- */
 
 /* How much may be pulled from the engine now. */
 static size_t room(struct link *l)
@@ -238,7 +245,8 @@ static void pull(struct link *l)
 	}
 }
 
-/* ---- one turn --------------------------------------------------------------------------------------------------------------- */
+/* ---- one turn
+ * --------------------------------------------------------------------------------------------------------------- */
 
 /* What a turn of the thread starts with: everything others have said since the last one. */
 struct orders {
@@ -304,7 +312,8 @@ static void note_stream(struct link *l, const struct engine_status *es)
 	snprintf(l->peer_name, sizeof(l->peer_name), "%s", es->peer_node);
 }
 
-/* ---- the thread --------------------------------------------------------------------------------------------------------------- */
+/* ---- the thread
+ * --------------------------------------------------------------------------------------------------------------- */
 
 /* Under lock. */
 static struct orders take_orders(struct link *l)

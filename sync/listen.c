@@ -89,7 +89,8 @@ static void fail(struct conn *c, int code, const char *why)
 	snprintf(c->why, sizeof(c->why), "%s", why);
 }
 
-/* ---- HTTP/2 ------------------------------------------------------------------------------------------------------------- */
+/* ---- HTTP/2
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static ssize_t read_stream(nghttp2_session *h2, int32_t id, uint8_t *out, size_t cap, uint32_t *flags,
 			   nghttp2_data_source *src, void *ctx)
@@ -116,7 +117,10 @@ static ssize_t read_reply(nghttp2_session *h2, int32_t id, uint8_t *out, size_t 
 	return (ssize_t)n;
 }
 
-#define HEADER(k, v) { (uint8_t *)(uintptr_t)(k), (uint8_t *)(uintptr_t)(v), strlen(k), strlen(v), NGHTTP2_NV_FLAG_NONE }
+#define HEADER(k, v)                                                                                             \
+	{                                                                                                        \
+		(uint8_t *)(uintptr_t)(k), (uint8_t *)(uintptr_t)(v), strlen(k), strlen(v), NGHTTP2_NV_FLAG_NONE \
+	}
 
 static void answer(struct conn *c, int status, const char *type, const char *text)
 {
@@ -170,7 +174,11 @@ static void do_pair(struct conn *c)
 	}
 	rc = c->listen->ops.pair(c->listen->ctx, (const char *)c->body.data, c->fingerprint_hex, &reply, &err);
 	if (rc)
-		refuse(c, rc == -EACCES || rc == -ESTALE || rc == -EPERM ? 403 : rc == -EBUSY ? 409 : rc == -EAGAIN ? 429 : 400,
+		refuse(c,
+		       rc == -EACCES || rc == -ESTALE || rc == -EPERM ? 403
+		       : rc == -EBUSY                                 ? 409
+		       : rc == -EAGAIN                                ? 429
+								      : 400,
 		       err_text(&err));
 	else
 		answer(c, 200, "application/json", reply);
@@ -195,8 +203,8 @@ static bool is(const uint8_t *p, size_t len, const char *text)
 	return len == strlen(text) && !memcmp(p, text, len);
 }
 
-static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint8_t *name, size_t name_len, const uint8_t *value,
-                     size_t value_len, uint8_t flags, void *ctx)
+static int on_header(nghttp2_session *h2, const nghttp2_frame *frame, const uint8_t *name, size_t name_len,
+		     const uint8_t *value, size_t value_len, uint8_t flags, void *ctx)
 {
 	struct conn *c = ctx;
 
@@ -217,7 +225,8 @@ static int on_frame(nghttp2_session *h2, const nghttp2_frame *frame, void *ctx)
 	bool last = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
 
 	(void)h2;
-	if (frame->hd.stream_id != c->stream_id || (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA))
+	if (frame->hd.stream_id != c->stream_id ||
+	    (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA))
 		return 0;
 	if (c->state == CONN_STREAM && last)
 		fail(c, -ECONNRESET, "the peer closed the connection");
@@ -279,7 +288,8 @@ static int h2_start(struct conn *c)
 	return 0;
 }
 
-/* ---- TLS ---------------------------------------------------------------------------------------------------------------- */
+/* ---- TLS
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 /* false: nothing more to do at present (want_write says for what it waits) or the connection failed. */
 static bool ssl_went_on(struct conn *c, int rc)
@@ -382,7 +392,8 @@ static void write_some(struct conn *c)
 			return;
 		buf_consume(&c->pending, (size_t)n);
 	}
-	if (!c->doomed && c->state == CONN_ANSWER && c->reply_sent == c->reply.len_bytes && !nghttp2_session_want_write(c->h2)) {
+	if (!c->doomed && c->state == CONN_ANSWER && c->reply_sent == c->reply.len_bytes &&
+	    !nghttp2_session_want_write(c->h2)) {
 		c->state = CONN_LINGER;
 		c->deadline_ms = clock_mono_ms() + LINGER_MS;
 		SSL_shutdown(c->ssl);
@@ -390,7 +401,8 @@ static void write_some(struct conn *c)
 	}
 }
 
-/* ---- connections --------------------------------------------------------------------------------------------------------- */
+/* ---- connections
+ * --------------------------------------------------------------------------------------------------------- */
 
 static void conn_free(struct conn *c)
 {
@@ -413,7 +425,7 @@ static void describe(const struct sockaddr *sa, socklen_t len, char out[ADDRESS_
 	struct address a;
 
 	if (getnameinfo(sa, len, a.host, sizeof(a.host), a.port, sizeof(a.port), NI_NUMERICHOST | NI_NUMERICSERV))
-		strcpy(out, "unknown");
+		text_copy(out, ADDRESS_MAX_BYTES + 1, "unknown");
 	else
 		address_format(&a, out);
 }
@@ -565,7 +577,8 @@ void listen_drop(struct conn *c)
 	c->code = 0; /* no callback */
 }
 
-/* ---- opening ------------------------------------------------------------------------------------------------------------- */
+/* ---- opening
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static int take_any_cert(X509_STORE_CTX *store, void *ctx)
 {
@@ -573,12 +586,12 @@ static int take_any_cert(X509_STORE_CTX *store, void *ctx)
 	return 1; /* TLS proves that the client has the key; whose key it is, is decided by fingerprint */
 }
 
-static int select_h2(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in, unsigned in_len,
-		     void *ctx)
+static int select_h2(SSL *ssl, const unsigned char **out, unsigned char *out_len, const unsigned char *in,
+		     unsigned in_len, void *ctx)
 {
 	(void)ssl, (void)ctx;
-	if (SSL_select_next_proto((unsigned char **)(uintptr_t)out, out_len, (const unsigned char *)"\x02h2", 3, in, in_len) ==
-	    OPENSSL_NPN_NEGOTIATED)
+	if (SSL_select_next_proto((unsigned char **)(uintptr_t)out, out_len, (const unsigned char *)"\x02h2", 3, in,
+				  in_len) == OPENSSL_NPN_NEGOTIATED)
 		return SSL_TLSEXT_ERR_OK;
 	return SSL_TLSEXT_ERR_ALERT_FATAL;
 }
@@ -586,8 +599,9 @@ static int select_h2(SSL *ssl, const unsigned char **out, unsigned char *out_len
 static int tls_start(struct listen *l, const struct identity *id, struct err *err)
 {
 	l->tls = SSL_CTX_new(TLS_server_method());
-	if (!l->tls || !SSL_CTX_set_min_proto_version(l->tls, TLS1_3_VERSION) || !SSL_CTX_use_certificate(l->tls, identity_cert(id)) ||
-	    !SSL_CTX_use_PrivateKey(l->tls, identity_key(id)) || !SSL_CTX_set_num_tickets(l->tls, 0))
+	if (!l->tls || !SSL_CTX_set_min_proto_version(l->tls, TLS1_3_VERSION) ||
+	    !SSL_CTX_use_certificate(l->tls, identity_cert(id)) || !SSL_CTX_use_PrivateKey(l->tls, identity_key(id)) ||
+	    !SSL_CTX_set_num_tickets(l->tls, 0))
 		return err_set(err, -EIO, "cannot start TLS: OpenSSL: %s", ssl_reason());
 	SSL_CTX_set_session_cache_mode(l->tls, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_mode(l->tls, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
@@ -652,8 +666,8 @@ static int bind_all(struct listen *l, const struct address *at, struct err *err)
 		       last == -EADDRINUSE ? "; another program or mount has that port" : "");
 }
 
-int listen_open(const struct identity *id, const struct address *at, const struct listen_ops *ops, void *ctx, struct listen **out,
-                struct err *err)
+int listen_open(const struct identity *id, const struct address *at, const struct listen_ops *ops, void *ctx,
+		struct listen **out, struct err *err)
 {
 	struct listen *l = xcalloc(1, sizeof(*l));
 	int rc;

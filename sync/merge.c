@@ -12,7 +12,8 @@
 #include "sync/merge_state.h"
 #include "util/util.h"
 
-/* ---- fast-forward --------------------------------------------------------------------------------------------------- */
+/* ---- fast-forward ---------------------------------------------------------------------------------------------------
+ */
 
 static int stop_at_first(void *ctx, uint64_t link, const struct change_row *row)
 {
@@ -79,7 +80,8 @@ static bool inode_known(struct volume *v, const struct shipment *s, uint64_t ino
 	const struct rec_inode *r = shipment_inode(s, ino);
 	struct inode in;
 
-	return (r && (r->fields & REC_NEW)) || (tree_inode_get(v, ino, &in) == 0 && (in.nlink > 0 || ino <= INO_HIDDEN));
+	return (r && (r->fields & REC_NEW)) ||
+	       (tree_inode_get(v, ino, &in) == 0 && (in.nlink > 0 || ino <= INO_HIDDEN));
 }
 
 static bool is_fast_forward(struct volume *v, const struct shipment *s)
@@ -93,7 +95,8 @@ static bool is_fast_forward(struct volume *v, const struct shipment *s)
 
 		if (changes_get_link(v, l->link, &row) == 0 && row.grp > l->seen)
 			return false;
-		if (has_lineage(v, true, l->link) || has_lineage(v, false, l->child) || has_lineage(v, false, l->parent))
+		if (has_lineage(v, true, l->link) || has_lineage(v, false, l->child) ||
+		    has_lineage(v, false, l->parent))
 			return false;
 		if (!l->parent && p_changed_content(v, l->child, l->seen))
 			return false;
@@ -115,8 +118,12 @@ static bool is_fast_forward(struct volume *v, const struct shipment *s)
 
 int take_inode(struct volume *v, const struct shipment *s, const struct rec_inode *r, uint64_t ino, uint32_t fields)
 {
-	static const struct { uint32_t field; enum entity what; } map[] = {
-		{ REC_CONTENT, ENT_CONTENT }, { REC_MODE, ENT_MODE }, { REC_OWNER, ENT_OWNER }, { REC_TIMES, ENT_TIMES } };
+	static const struct {
+		uint32_t field;
+		enum entity what;
+	} map[] = {
+		{ REC_CONTENT, ENT_CONTENT }, { REC_MODE, ENT_MODE }, { REC_OWNER, ENT_OWNER }, { REC_TIMES, ENT_TIMES }
+	};
 	int rc = 0;
 
 	if (fields & REC_CONTENT)
@@ -141,8 +148,12 @@ static int fast_forward(struct volume *v, struct shipment *s)
 	for (size_t i = 0; rc == 0 && i < s->n_links; i++) {
 		const struct ship_link *l = &s->links[i];
 
-		list[i] = (struct placement){ .link = l->link, .child = l->child, .parent = l->parent, .name = l->name,
-			                      .name_len = l->name_len, .origin = ORIGIN_PEER };
+		list[i] = (struct placement){ .link = l->link,
+					      .child = l->child,
+					      .parent = l->parent,
+					      .name = l->name,
+					      .name_len = l->name_len,
+					      .origin = ORIGIN_PEER };
 		rc = changes_drop_link(v, l->link);
 	}
 	if (rc == 0)
@@ -166,7 +177,8 @@ static int fast_forward(struct volume *v, struct shipment *s)
 	return rc;
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------------- */
+/* ---- the whole
+ * ------------------------------------------------------------------------------------------------------- */
 
 static int merge_locked(struct volume *v, struct shipment *s, const struct merge_names *names, uint64_t now_ms)
 {
@@ -190,7 +202,8 @@ static int merge_locked(struct volume *v, struct shipment *s, const struct merge
 	return rc == 0 && s->begin.to > s->begin.from ? land_applied(v, &s->begin) : rc;
 }
 
-int merge_shipment(struct volume *v, struct shipment *s, const struct merge_names *names, uint64_t now_ms, struct err *err)
+int merge_shipment(struct volume *v, struct shipment *s, const struct merge_names *names, uint64_t now_ms,
+		   struct err *err)
 {
 	struct volume_ids ids;
 	int rc = s->stage ? stage_sync(s->stage) : 0;
@@ -210,10 +223,14 @@ int merge_shipment(struct volume *v, struct shipment *s, const struct merge_name
 			volume_apply_abort(v);
 	}
 	if (rc == -EBADMSG || rc == -EEXIST || rc == -ENOTDIR || rc == -EUCLEAN)
-		return err_set(err, -EBADMSG, "the peer's shipment up to its group %llu makes no valid tree here: refused; nothing was changed",
-		               (unsigned long long)s->begin.to);
+		return err_set(err, -EBADMSG,
+			       "the peer's shipment up to its group %llu makes no valid tree here: refused; nothing "
+			       "was changed",
+			       (unsigned long long)s->begin.to);
 	if (rc < 0)
-		return err_set(err, rc, "cannot merge the peer's changes in %s: %s; nothing was changed, they will be sent again",
-		               volume_dir(v), strerror(-rc));
+		return err_set(
+			err, rc,
+			"cannot merge the peer's changes in %s: %s; nothing was changed, they will be sent again",
+			volume_dir(v), strerror(-rc));
 	return 0;
 }

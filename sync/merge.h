@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * merge: the secondary's shipment at the primary. Here, and only here, conflicts are resolved: each exactly once, inside the
- * transaction that applies the shipment; the outcome goes back as changes of ours.
+ * merge: the secondary's shipment at the primary. Here, and only here, conflicts are resolved: each exactly once,
+ * inside the transaction that applies the shipment; the outcome goes back as changes of ours.
  *
- * Conflict: we changed the entity in a group later than the record's `seen`. If nothing of the shipment conflicts and we changed
- * no name that the secondary does not know of, it is taken as it is (fast-forward). Otherwise the three states are gathered (what both
- * changed, and the directories above), resolve() decides about names and attributes, content_decide() about bytes.
+ * Conflict: we changed the entity in a group later than the record's `seen`. If nothing of the shipment conflicts and
+ * we changed no name that the secondary does not know of, it is taken as it is (fast-forward). Otherwise the three
+ * states are gathered (what both changed, and the directories above), resolve() decides about names and attributes,
+ * content_decide() about bytes.
  */
 #ifndef TWINFS_SYNC_MERGE_H
 #define TWINFS_SYNC_MERGE_H
@@ -17,6 +18,7 @@ struct merge_names {
 };
 
 /* Takes the lock; one group. 0, or -errno and nothing was changed. */
-int merge_shipment(struct volume *v, struct shipment *s, const struct merge_names *names, uint64_t now_ms, struct err *err);
+int merge_shipment(struct volume *v, struct shipment *s, const struct merge_names *names, uint64_t now_ms,
+		   struct err *err);
 
 #endif

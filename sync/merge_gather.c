@@ -25,9 +25,11 @@ static char *keep_name(struct merger *m, const char *name, size_t len)
 	return copy;
 }
 
-/* ---- lineage: what the secondary calls by ids of its own ---------------------------------------------------------------- */
+/* ---- lineage: what the secondary calls by ids of its own
+ * ---------------------------------------------------------------- */
 
-/* An inode that was fused into another one lives on there; two steps at most happen (an alias of an alias is recorded as one). */
+/* An inode that was fused into another one lives on there; two steps at most happen (an alias of an alias is recorded
+ * as one). */
 static uint64_t alias_inode(struct merger *m, uint64_t ino, struct lineage *lin)
 {
 	struct lineage l;
@@ -43,8 +45,9 @@ static uint64_t alias_inode(struct merger *m, uint64_t ino, struct lineage *lin)
 }
 
 /*
- * A link of ours swallowed one of the secondary's as an alias, but meanwhile the secondary moved its own away and took ours as well: it has both.
- * Then they are two again. It has ours if it has seen the group in which ours was made and does not say, now or before ('m'), that it lacks it.
+ * A link of ours swallowed one of the secondary's as an alias, but meanwhile the secondary moved its own away and took
+ * ours as well: it has both. Then they are two again. It has ours if it has seen the group in which ours was made and
+ * does not say, now or before ('m'), that it lacks it.
  */
 struct fused {
 	struct merger *m;
@@ -62,8 +65,8 @@ static int find_apart(void *ctx, const struct lineage *l)
 
 	if (rec && rec->parent == 0) {
 		/* It lacks ours, so they stay one; but not two files of which one was changed since they were equal. */
-		if (tree_link_get(f->m->v, l->dst, &d) < 0 || tree_inode_get(f->m->v, d.child, &in) < 0 || !S_ISREG(in.mode) ||
-		    in.cborn <= l->grp)
+		if (tree_link_get(f->m->v, l->dst, &d) < 0 || tree_inode_get(f->m->v, d.child, &in) < 0 ||
+		    !S_ISREG(in.mode) || in.cborn <= l->grp)
 			return 0;
 	} else if (l->kind != 'l' || tree_link_view(f->m->v, l->dst, seen, &d) < 0) {
 		return 0;
@@ -135,9 +138,14 @@ static void normalize_links(struct merger *m)
 		struct lineage lin;
 		uint64_t src;
 
-		*n = (struct norm_link){ .link = l->link, .seen = l->seen, .name = l->name, .name_len = l->name_len,
-			                 .child = alias_inode(m, l->child, NULL), .raw_parent = l->parent, .raw_child = l->child,
-			                 .parent = l->parent ? alias_inode(m, l->parent, NULL) : 0 };
+		*n = (struct norm_link){ .link = l->link,
+					 .seen = l->seen,
+					 .name = l->name,
+					 .name_len = l->name_len,
+					 .child = alias_inode(m, l->child, NULL),
+					 .raw_parent = l->parent,
+					 .raw_child = l->child,
+					 .parent = l->parent ? alias_inode(m, l->parent, NULL) : 0 };
 		if (lineage_get(m->v, true, l->link, &lin) == 0) {
 			n->alias_of = l->link;
 			n->link = lin.dst;
@@ -171,8 +179,8 @@ static void normalize_inodes(struct merger *m)
 			n->aliased = true;
 			n->lin = lin;
 			n->seen_bytes = MAX(n->seen_bytes, lin.grp);
-		} else if ((r->fields & REC_CONTENT) && lineage_get(m->v, false, r->ino, &lin) == 0 && lin.kind == 'c' &&
-		           n->seen_bytes < lin.grp) {
+		} else if ((r->fields & REC_CONTENT) && lineage_get(m->v, false, r->ino, &lin) == 0 &&
+			   lin.kind == 'c' && n->seen_bytes < lin.grp) {
 			struct inode in;
 			struct view seen = { .kind = VIEW_AT, .group = m->s->begin.seen };
 
@@ -192,7 +200,8 @@ static void normalize_inodes(struct merger *m)
 	}
 }
 
-/* ---- the three states ----------------------------------------------------------------------------------------------- */
+/* ---- the three states -----------------------------------------------------------------------------------------------
+ */
 
 static struct norm_link *record_of(struct merger *m, uint64_t link)
 {
@@ -203,8 +212,10 @@ static struct norm_link *record_of(struct merger *m, uint64_t link)
 
 static struct rs_pos pos_of(struct merger *m, const struct dentry *d)
 {
-	return (struct rs_pos){ .present = true, .parent = alias_inode(m, d->parent, NULL), .name_len = d->name_len,
-		                .name = keep_name(m, d->name, d->name_len) };
+	return (struct rs_pos){ .present = true,
+				.parent = alias_inode(m, d->parent, NULL),
+				.name_len = d->name_len,
+				.name = keep_name(m, d->name, d->name_len) };
 }
 
 static int add_link(struct merger *m, uint64_t link)
@@ -259,8 +270,9 @@ static int add_link(struct merger *m, uint64_t link)
 	}
 	l->s = l->b;
 	if (rec)
-		l->s = (struct rs_pos){ .present = rec->parent != 0, .parent = rec->parent, .name = rec->name,
-			                .name_len = rec->name_len };
+		l->s = (struct rs_pos){
+			.present = rec->parent != 0, .parent = rec->parent, .name = rec->name, .name_len = rec->name_len
+		};
 	return 0;
 }
 
@@ -275,7 +287,8 @@ static int add_links_of(struct merger *m, uint64_t ino)
 	uint64_t link;
 	int rc = tree_links_of(m->v, ino, link_id, m);
 
-	for (bool more = map_get(&m->gone_link, ino, &link); rc == 0 && more; more = map_get(&m->gone_next, link, &link))
+	for (bool more = map_get(&m->gone_link, ino, &link); rc == 0 && more;
+	     more = map_get(&m->gone_next, link, &link))
 		rc = add_link(m, link);
 	return rc;
 }
@@ -403,16 +416,19 @@ static void gather_attrs(struct merger *m, size_t i)
 
 		a.field = RS_MODE;
 		a.equal = in->mode == r->mode;
-		if ((r->fields & REC_MODE) && p_changed_inode(m->v, n->ino, ENT_MODE, MAX(floor, rec_seen(r, REC_MODE))))
+		if ((r->fields & REC_MODE) &&
+		    p_changed_inode(m->v, n->ino, ENT_MODE, MAX(floor, rec_seen(r, REC_MODE))))
 			add_attr(m, a, (struct attr_case){ .norm = i, .field = REC_MODE });
 		a.field = RS_OWNER;
 		a.equal = in->uid == r->uid && in->gid == r->gid;
-		if ((r->fields & REC_OWNER) && p_changed_inode(m->v, n->ino, ENT_OWNER, MAX(floor, rec_seen(r, REC_OWNER))))
+		if ((r->fields & REC_OWNER) &&
+		    p_changed_inode(m->v, n->ino, ENT_OWNER, MAX(floor, rec_seen(r, REC_OWNER))))
 			add_attr(m, a, (struct attr_case){ .norm = i, .field = REC_OWNER });
 		a.field = RS_TIMES;
 		a.equal = in->mtime_ns == r->mtime_ns && in->atime_ns == r->atime_ns;
 		a.p_later = in->mtime_ns >= r->mtime_ns;
-		if ((r->fields & REC_TIMES) && p_changed_inode(m->v, n->ino, ENT_TIMES, MAX(floor, rec_seen(r, REC_TIMES))))
+		if ((r->fields & REC_TIMES) &&
+		    p_changed_inode(m->v, n->ino, ENT_TIMES, MAX(floor, rec_seen(r, REC_TIMES))))
 			add_attr(m, a, (struct attr_case){ .norm = i, .field = REC_TIMES });
 	}
 	free(in);
@@ -430,11 +446,14 @@ static void gather_xattr(struct merger *m, size_t i)
 		return;
 	value = xmalloc(XATTR_VALUE_MAX_BYTES);
 	n = tree_xattr_get(m->v, ino, x->key, value, XATTR_VALUE_MAX_BYTES);
-	add_attr(m, (struct rs_attr){ .ino = ino, .field = RS_XATTR, .key = x->key,
-	                              .equal = n == -ENODATA ? !x->value
-	                                                     : x->value && (size_t)n == x->value_len &&
-	                                                               memcmp(value, x->value, x->value_len) == 0 },
-	         (struct attr_case){ .norm = i, .is_xattr = true });
+	add_attr(m,
+		 (struct rs_attr){ .ino = ino,
+				   .field = RS_XATTR,
+				   .key = x->key,
+				   .equal = n == -ENODATA ? !x->value
+							  : x->value && (size_t)n == x->value_len &&
+								    memcmp(value, x->value, x->value_len) == 0 },
+		 (struct attr_case){ .norm = i, .is_xattr = true });
 	free(value);
 }
 

@@ -14,7 +14,7 @@
 static bool same_pos(const struct rs_pos *a, const struct rs_pos *b)
 {
 	return a->present == b->present && (!a->present || (a->parent == b->parent && a->name_len == b->name_len &&
-	                                                    memcmp(a->name, b->name, a->name_len) == 0));
+							    memcmp(a->name, b->name, a->name_len) == 0));
 }
 
 static struct rs_inode *input_inode(struct merger *m, uint64_t ino)
@@ -31,7 +31,8 @@ static struct norm_inode *bytes_record(struct merger *m, uint64_t ino)
 	return ino && map_get(&m->ni_by_bytes, ino, &at) ? &m->ni[at - 1] : NULL;
 }
 
-/* ---- what the resolver asks -------------------------------------------------------------------------------------------- */
+/* ---- what the resolver asks
+ * -------------------------------------------------------------------------------------------- */
 
 static bool op_same_file(void *ctx, uint64_t ino_p, uint64_t ino_s)
 {
@@ -65,16 +66,17 @@ static int decide(struct merger *m, struct norm_inode *n)
 	tree_links_of(m->v, n->bytes_ino, name_of, &d);
 	n->open_case = true;
 	rc = content_open(&n->cc, m->v, m->s, n->rec, n->bytes_ino, n->seen_bytes,
-	                  n->aliased || n->redirected_bytes ? &n->lin : NULL, "");
+			  n->aliased || n->redirected_bytes ? &n->lin : NULL, "");
 	if (rc == 0) {
 		n->cc.name = d.name;
 		rc = content_decide(&n->cc);
 		n->cc.name = "";
 	}
 	n->has_case = rc == 0;
-	log_debug("merge", "content of %#llx seen %llu: %d, verdict %d: %s (sizes %llu | %llu %llu)", (unsigned long long)n->bytes_ino,
-	          (unsigned long long)n->seen_bytes, rc, n->cc.verdict, n->cc.rule ? n->cc.rule : "",
-	          (unsigned long long)n->cc.base_size, (unsigned long long)n->cc.ours_size, (unsigned long long)n->cc.theirs_size);
+	log_debug("merge", "content of %#llx seen %llu: %d, verdict %d: %s (sizes %llu | %llu %llu)",
+		  (unsigned long long)n->bytes_ino, (unsigned long long)n->seen_bytes, rc, n->cc.verdict,
+		  n->cc.rule ? n->cc.rule : "", (unsigned long long)n->cc.base_size,
+		  (unsigned long long)n->cc.ours_size, (unsigned long long)n->cc.theirs_size);
 	return rc;
 }
 
@@ -90,7 +92,8 @@ static enum rs_content op_content(void *ctx, uint64_t ino)
 	return n->cc.verdict;
 }
 
-/* ---- inodes ------------------------------------------------------------------------------------------------------------- */
+/* ---- inodes
+ * ------------------------------------------------------------------------------------------------------------- */
 
 /* A directory of which not even history is left: made anew, so that what is in it has a place. */
 static int make_dir(struct merger *m, uint64_t ino)
@@ -176,8 +179,8 @@ static int revive_bytes(struct merger *m, uint64_t ino, uint64_t seen)
 }
 
 /*
- * Bring back what we deleted, as it was last here. If the secondary changed its bytes, as it knew them. It gets what we have of it, so that both
- * are the same whatever it has.
+ * Bring back what we deleted, as it was last here. If the secondary changed its bytes, as it knew them. It gets what we
+ * have of it, so that both are the same whatever it has.
  */
 static int revive(struct merger *m, uint64_t ino)
 {
@@ -227,13 +230,15 @@ static int ensure_inode(struct merger *m, uint64_t ino)
 	if (rc == -ENOENT && n && S_ISDIR(n->type))
 		rc = make_dir(m, ino);
 	if (rc == -ENOENT) {
-		log_error("merge: the history of inode %#llx is gone, it cannot be brought back", (unsigned long long)ino);
+		log_error("merge: the history of inode %#llx is gone, it cannot be brought back",
+			  (unsigned long long)ino);
 		return -EIO;
 	}
 	return rc;
 }
 
-/* ---- links -------------------------------------------------------------------------------------------------------------- */
+/* ---- links
+ * -------------------------------------------------------------------------------------------------------------- */
 
 struct plan {
 	struct placement *list;
@@ -245,8 +250,11 @@ struct plan {
 /* The secondary has this link elsewhere than we do, until it has seen this group. */
 static int remember_theirs(struct merger *m, uint64_t link, const struct norm_link *rec)
 {
-	struct dentry d = { .link = link, .parent = rec->raw_parent, .child = rec->raw_child, .born = group_number(m->v),
-		            .name_len = (uint8_t)rec->name_len };
+	struct dentry d = { .link = link,
+			    .parent = rec->raw_parent,
+			    .child = rec->raw_child,
+			    .born = group_number(m->v),
+			    .name_len = (uint8_t)rec->name_len };
 
 	memcpy(d.name, rec->name, rec->name_len);
 	return peer_link_put(m->v, &d);
@@ -267,16 +275,18 @@ static int plan_link(struct merger *m, struct plan *p, const struct rs_link_out 
 		rec = &m->nl[at - 1];
 	ours = map_get(&m->p_changed, out->id, NULL);
 	taken = rec && !ours && same_pos(&out->pos, &in->s) && out->child == in->child && !rec->alias_of &&
-	        rec->parent == rec->raw_parent;
+		rec->parent == rec->raw_parent;
 	if (out->pos.present)
 		rc = ensure_inode(m, out->child);
 	if (rc < 0)
 		return rc;
 	if (!same_pos(&out->pos, &in->p) || out->child != in->child)
-		p->list[p->n++] = (struct placement){ .link = out->id, .child = in->child,
-			                              .parent = out->pos.present ? out->pos.parent : 0,
-			                              .name = out->pos.name, .name_len = out->pos.name_len,
-			                              .origin = taken ? ORIGIN_PEER : ORIGIN_LOCAL };
+		p->list[p->n++] = (struct placement){ .link = out->id,
+						      .child = in->child,
+						      .parent = out->pos.present ? out->pos.parent : 0,
+						      .name = out->pos.name,
+						      .name_len = out->pos.name_len,
+						      .origin = taken ? ORIGIN_PEER : ORIGIN_LOCAL };
 	if (taken)
 		return changes_drop_link(m->v, out->id);
 	if (rec)
@@ -353,7 +363,8 @@ static int send_what_it_lacks(struct merger *m, const struct rs_result *r)
 	return rc;
 }
 
-/* ---- copies ------------------------------------------------------------------------------------------------------------- */
+/* ---- copies
+ * ------------------------------------------------------------------------------------------------------------- */
 
 struct made_copy {
 	uint64_t of, ino, link;
@@ -381,8 +392,12 @@ static int make_copy(struct merger *m, const struct rs_copy *c, struct made_copy
 	}
 	if (rc == 0)
 		rc = content_land_copy(&n->cc, made->ino);
-	*place = (struct placement){ .link = made->link, .child = made->ino, .parent = c->parent, .name = c->name,
-		                     .name_len = c->name_len, .origin = ORIGIN_LOCAL };
+	*place = (struct placement){ .link = made->link,
+				     .child = made->ino,
+				     .parent = c->parent,
+				     .name = c->name,
+				     .name_len = c->name_len,
+				     .origin = ORIGIN_LOCAL };
 	free(in);
 	return rc;
 }
@@ -398,9 +413,11 @@ static int record_copy(struct merger *m, const struct made_copy *c)
 	return rc ? rc : lineage_put(m->v, &lin);
 }
 
-/* ---- contents and attributes ---------------------------------------------------------------------------------------------- */
+/* ---- contents and attributes
+ * ---------------------------------------------------------------------------------------------- */
 
-/* The bytes of a record whose file the secondary calls by another id than we do: it has them elsewhere, so all goes back as ours. */
+/* The bytes of a record whose file the secondary calls by another id than we do: it has them elsewhere, so all goes
+ * back as ours. */
 static int land_redirected(struct merger *m, struct norm_inode *n)
 {
 	struct content_case c;
@@ -432,8 +449,9 @@ static int land_redirected(struct merger *m, struct norm_inode *n)
 /* Redirected bytes: ours (the copy) may have been changed here too. */
 static int land_bytes_elsewhere(struct merger *m, struct norm_inode *n)
 {
-	struct lineage lin = { .src = n->rec->ino, .dst = n->bytes_ino, .grp = group_number(m->v),
-		               .kind = n->aliased ? 'a' : 'c' };
+	struct lineage lin = {
+		.src = n->rec->ino, .dst = n->bytes_ino, .grp = group_number(m->v), .kind = n->aliased ? 'a' : 'c'
+	};
 	int rc;
 
 	if (p_changed_content(m->v, n->bytes_ino, n->seen_bytes)) {
@@ -475,7 +493,7 @@ static int extra_copy(struct merger *m, struct norm_inode *n)
 		return 0;
 	do {
 		c.name_len = (uint16_t)conflict_name(d.name, d.name_len, m->names->peer,
-		                                     (uint64_t)(n->rec->mtime_ns / 1000000), tries++, name);
+						     (uint64_t)(n->rec->mtime_ns / 1000000), tries++, name);
 	} while (tree_lookup(m->v, d.parent, name, c.name_len, &(struct dentry){ 0 }) == 0);
 	c.parent = d.parent;
 	c.name = name;
@@ -506,12 +524,9 @@ static int land_bytes(struct merger *m, struct norm_inode *n)
 		return rc;
 	}
 	switch (n->cc.verdict) {
-	case RS_CONTENT_EQUAL:
-		return lineage_put(m->v, &lin);
-	case RS_CONTENT_MERGED:
-		return content_land_merged(&n->cc);
-	case RS_CONTENT_KEEP_BOTH:
-		return content_send_back(&n->cc);
+	case RS_CONTENT_EQUAL: return lineage_put(m->v, &lin);
+	case RS_CONTENT_MERGED: return content_land_merged(&n->cc);
+	case RS_CONTENT_KEEP_BOTH: return content_send_back(&n->cc);
 	}
 	return 0;
 }
@@ -530,7 +545,8 @@ static int land_free_attrs(struct merger *m, size_t i)
 
 	fields &= ~n->in_conflict;
 	if ((fields & REC_TIMES) && (n->redirected_bytes || bytes_are_ours)) {
-		int rc = changes_touch(m->v, n->ino, ENT_TIMES); /* theirs label bytes that went elsewhere: it gets ours */
+		int rc = changes_touch(m->v, n->ino,
+				       ENT_TIMES); /* theirs label bytes that went elsewhere: it gets ours */
 
 		if (rc < 0)
 			return rc;
@@ -547,7 +563,7 @@ static int land_free_attrs(struct merger *m, size_t i)
 					return rc;
 			}
 	return n->aliased ? land_attrs(m->v, n->rec, n->ino, fields, ORIGIN_LOCAL)
-	                  : take_inode(m->v, m->s, n->rec, n->ino, fields);
+			  : take_inode(m->v, m->s, n->rec, n->ino, fields);
 }
 
 static int land_attr_case(struct merger *m, const struct rs_attr_out *o)
@@ -607,18 +623,19 @@ static int land_attributes(struct merger *m, const struct rs_result *r)
 		rc = land_xattr(m->v, x, ino);
 		if (rc == 0)
 			rc = alias || sent_whole(m, ino) ? changes_touch_xattr(m->v, ino, x->key)
-			                                 : changes_drop_xattr(m->v, ino, x->key);
+							 : changes_drop_xattr(m->v, ino, x->key);
 	}
 	for (size_t i = 0; rc == 0 && i < r->n_attrs; i++) {
 		if (tree_inode_get(m->v, m->attrs[r->attrs[i].input].ino, &in) < 0)
 			continue;
 		rc = m->attr_cases[r->attrs[i].input].is_xattr ? land_xattr_case(m, &r->attrs[i])
-		                                               : land_attr_case(m, &r->attrs[i]);
+							       : land_attr_case(m, &r->attrs[i]);
 	}
 	return rc;
 }
 
-/* ---- notes ---------------------------------------------------------------------------------------------------------------- */
+/* ---- notes
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 static int last_of(void *ctx, const struct dentry *d)
 {
@@ -655,7 +672,8 @@ char *merge_path(struct volume *v, uint64_t ino)
 	return path;
 }
 
-static void fill_version(struct merger *m, struct conflict_version *ver, const char *node, uint64_t ino, uint64_t written_ms)
+static void fill_version(struct merger *m, struct conflict_version *ver, const char *node, uint64_t ino,
+			 uint64_t written_ms)
 {
 	snprintf(ver->node, sizeof(ver->node), "%s", node);
 	ver->ino = ino;
@@ -676,18 +694,22 @@ static int put_note(struct merger *m, const struct rs_note *n, const struct made
 			theirs = copies[i].ino;
 	snprintf(c.kind, sizeof(c.kind), "%s", n->kind);
 	snprintf(c.outcome, sizeof(c.outcome), "%s", n->outcome);
-	c.rule = xstrdup(rec && rec->has_case && rec->cc.rule && strcmp(n->kind, "content") == 0 ? rec->cc.rule : n->rule);
+	c.rule = xstrdup(rec && rec->has_case && rec->cc.rule && strcmp(n->kind, "content") == 0 ? rec->cc.rule
+												 : n->rule);
 	c.path = merge_path(m->v, n->ino);
 	c.resolved = strcmp(n->outcome, "kept-both") != 0;
 	fill_version(m, &c.version[0], m->names->self, n->ino, in ? in->p_written_ms : m->now_ms);
 	fill_version(m, &c.version[1], m->names->peer, theirs,
-	             other ? other->s_written_ms : in ? in->s_written_ms : m->now_ms);
+		     other ? other->s_written_ms
+		     : in  ? in->s_written_ms
+			   : m->now_ms);
 	rc = conflict_put(m->v, &c, false);
 	conflict_release(&c);
 	return rc;
 }
 
-/* ---- all of it --------------------------------------------------------------------------------------------------------------- */
+/* ---- all of it
+ * --------------------------------------------------------------------------------------------------------------- */
 
 static int land_names(struct merger *m, struct rs_result *r, struct plan *p, struct made_copy *copies)
 {
@@ -703,8 +725,10 @@ static int land_names(struct merger *m, struct rs_result *r, struct plan *p, str
 	for (size_t i = 0; rc == 0 && i < p->n_touch; i++)
 		rc = touch_link(m, p->touch[i]);
 	for (size_t i = 0; rc == 0 && i < r->n_aliases; i++) {
-		struct lineage lin = { .src = r->aliases[i].src, .dst = r->aliases[i].dst, .grp = group_number(m->v),
-			               .kind = r->aliases[i].is_link ? 'l' : 'a' };
+		struct lineage lin = { .src = r->aliases[i].src,
+				       .dst = r->aliases[i].dst,
+				       .grp = group_number(m->v),
+				       .kind = r->aliases[i].is_link ? 'l' : 'a' };
 
 		if (r->aliases[i].is_link && map_get(&m->nl_by_link, lin.dst, &at) && m->nl[at - 1].parent == 0)
 			lin.kind = 'm'; /* it says at once that it has no room for ours */
@@ -732,7 +756,7 @@ static void drop_aliased_records(struct merger *m, const struct rs_result *r)
 int merge_land(struct merger *m, struct rs_result *r)
 {
 	struct plan p = { .list = xcalloc(r->n_links + r->n_copies + 1, sizeof(*p.list)),
-		          .touch = xcalloc(r->n_links + 1, sizeof(*p.touch)) };
+			  .touch = xcalloc(r->n_links + 1, sizeof(*p.touch)) };
 	struct made_copy *copies = xcalloc(r->n_copies + 1, sizeof(*copies));
 	struct inode in;
 	int rc = land_names(m, r, &p, copies);
@@ -760,13 +784,15 @@ int merge_land(struct merger *m, struct rs_result *r)
 static void show_pos(const char *which, const struct rs_pos *p)
 {
 	if (p->present)
-		log_debug("merge", "    %s: in %#llx as %.*s", which, (unsigned long long)p->parent, (int)p->name_len, p->name);
+		log_debug("merge", "    %s: in %#llx as %.*s", which, (unsigned long long)p->parent, (int)p->name_len,
+			  p->name);
 }
 
 static void show_input(const struct merger *m)
 {
 	for (size_t i = 0; i < m->n_links && log_debug_on("merge"); i++) {
-		log_debug("merge", "link %#llx -> %#llx", (unsigned long long)m->links[i].id, (unsigned long long)m->links[i].child);
+		log_debug("merge", "link %#llx -> %#llx", (unsigned long long)m->links[i].id,
+			  (unsigned long long)m->links[i].child);
 		show_pos("b", &m->links[i].b);
 		show_pos("p", &m->links[i].p);
 		show_pos("s", &m->links[i].s);
@@ -780,18 +806,27 @@ int merge_three_way(struct volume *v, struct shipment *s, const struct merge_nam
 	int rc = merge_gather(&m);
 
 	log_debug("merge", "shipment (%llu, %llu] seen %llu: %zu inodes, %zu links", (unsigned long long)s->begin.from,
-	          (unsigned long long)s->begin.to, (unsigned long long)s->begin.seen, s->n_inodes, s->n_links);
+		  (unsigned long long)s->begin.to, (unsigned long long)s->begin.seen, s->n_inodes, s->n_links);
 	for (size_t i = 0; i < s->n_links; i++)
-		log_debug("merge", "record: link %llx child %llx in %llx as %s seen %llu", (unsigned long long)s->links[i].link,
-		          (unsigned long long)s->links[i].child, (unsigned long long)s->links[i].parent, s->links[i].name,
-		          (unsigned long long)s->links[i].seen);
+		log_debug("merge", "record: link %llx child %llx in %llx as %s seen %llu",
+			  (unsigned long long)s->links[i].link, (unsigned long long)s->links[i].child,
+			  (unsigned long long)s->links[i].parent, s->links[i].name,
+			  (unsigned long long)s->links[i].seen);
 
 	if (rc == 0) {
-		struct rs_input in = { .links = m.links, .n_links = m.n_links, .inodes = m.inodes, .n_inodes = m.n_inodes,
-			               .attrs = m.attrs, .n_attrs = m.n_attrs, .node_p = names->self, .node_s = names->peer,
-			               .root = INO_ROOT,
-			               .ops = { .ctx = &m, .same_file = op_same_file, .content = op_content,
-			                        .name_taken = op_name_taken } };
+		struct rs_input in = { .links = m.links,
+				       .n_links = m.n_links,
+				       .inodes = m.inodes,
+				       .n_inodes = m.n_inodes,
+				       .attrs = m.attrs,
+				       .n_attrs = m.n_attrs,
+				       .node_p = names->self,
+				       .node_s = names->peer,
+				       .root = INO_ROOT,
+				       .ops = { .ctx = &m,
+						.same_file = op_same_file,
+						.content = op_content,
+						.name_taken = op_name_taken } };
 
 		rc = resolve(&in, &r);
 		if (rc < 0)
@@ -799,8 +834,8 @@ int merge_three_way(struct volume *v, struct shipment *s, const struct merge_nam
 		log_debug("merge", "resolve of %zu links, %zu inodes: %d", m.n_links, m.n_inodes, rc);
 		for (size_t i = 0; rc == 0 && i < r.n_links; i++)
 			log_debug("merge", "link %llx -> child %llx in %llx as %.*s", (unsigned long long)r.links[i].id,
-			          (unsigned long long)r.links[i].child, (unsigned long long)r.links[i].pos.parent,
-			          (int)r.links[i].pos.name_len, r.links[i].pos.name ? r.links[i].pos.name : "");
+				  (unsigned long long)r.links[i].child, (unsigned long long)r.links[i].pos.parent,
+				  (int)r.links[i].pos.name_len, r.links[i].pos.name ? r.links[i].pos.name : "");
 	}
 	if (rc == 0) {
 		/* The resolver sorted our arrays: find things in them again. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * merge_state: the three-way path of merge.c, private to it. Gathers the resolver's input from the volume (merge_gather.c) and carries out
- * what it decided (merge_land.c). The lock is held throughout.
+ * merge_state: the three-way path of merge.c, private to it. Gathers the resolver's input from the volume
+ * (merge_gather.c) and carries out what it decided (merge_land.c). The lock is held throughout.
  */
 #ifndef TWINFS_SYNC_MERGE_STATE_H
 #define TWINFS_SYNC_MERGE_STATE_H
@@ -15,27 +15,27 @@
 struct norm_link {
 	uint64_t link, child, parent, seen;
 	uint64_t raw_parent, raw_child; /* as the secondary calls them */
-	uint64_t alias_of; /* the id in the shipment if it is another, else 0 */
+	uint64_t alias_of;              /* the id in the shipment if it is another, else 0 */
 	const char *name;
 	uint16_t name_len;
-	bool missing;      /* the secondary lacks our link, but has an alias of it: send it again, decide nothing */
+	bool missing; /* the secondary lacks our link, but has an alias of it: send it again, decide nothing */
 };
 /* An inode record likewise. target == rec->ino unless redirected. */
 struct norm_inode {
 	const struct rec_inode *rec;
-	uint64_t ino;              /* attributes go here */
-	uint64_t bytes_ino;        /* content and times go here */
-	uint64_t seen_bytes;       /* effective for bytes_ino */
-	struct lineage lin;        /* of the redirection, if any */
-	bool redirected_bytes;     /* kind 'c': the bytes belong to the conflict copy */
-	bool aliased;              /* kind 'a' */
-	struct content_case cc;    /* when both changed the bytes */
+	uint64_t ino;           /* attributes go here */
+	uint64_t bytes_ino;     /* content and times go here */
+	uint64_t seen_bytes;    /* effective for bytes_ino */
+	struct lineage lin;     /* of the redirection, if any */
+	bool redirected_bytes;  /* kind 'c': the bytes belong to the conflict copy */
+	bool aliased;           /* kind 'a' */
+	struct content_case cc; /* when both changed the bytes */
 	bool has_case, open_case;
-	uint32_t in_conflict;      /* REC_MODE | REC_OWNER | REC_TIMES that both changed */
+	uint32_t in_conflict; /* REC_MODE | REC_OWNER | REC_TIMES that both changed */
 };
 
-struct attr_case {             /* parallel to input.attrs */
-	size_t norm;               /* index of the inode record, or of the xattr when is_xattr */
+struct attr_case {   /* parallel to input.attrs */
+	size_t norm; /* index of the inode record, or of the xattr when is_xattr */
 	bool is_xattr;
 	uint32_t field;
 };
@@ -48,31 +48,32 @@ struct merger {
 
 	struct norm_link *nl;
 	size_t n_nl;
-	struct map nl_by_link;     /* link -> index + 1 */
+	struct map nl_by_link; /* link -> index + 1 */
 	struct norm_inode *ni;
 	size_t n_ni;
-	struct map ni_by_ino;      /* attribute inode -> index + 1 */
-	struct map ni_by_bytes;    /* content inode -> index + 1 */
-	struct map gone_link;      /* inode dead here -> a link of it that our change set says is gone (chained through gone_next) */
+	struct map ni_by_ino;   /* attribute inode -> index + 1 */
+	struct map ni_by_bytes; /* content inode -> index + 1 */
+	struct map gone_link;   /* inode dead here -> a link of it that our change set says is gone (chained through
+				   gone_next) */
 	struct map gone_next;
 
-	struct lineage *apart;     /* aliases that the secondary turned out to have apart: src is made anew from dst */
+	struct lineage *apart; /* aliases that the secondary turned out to have apart: src is made anew from dst */
 	size_t n_apart, cap_apart;
 
 	struct rs_link *links;
 	size_t n_links, cap_links;
-	struct map link_at;        /* link -> index + 1 */
+	struct map link_at; /* link -> index + 1 */
 	struct rs_inode *inodes;
 	size_t n_inodes, cap_inodes;
 	struct map inode_at;
-	struct map parents;        /* inodes that are a parent somewhere */
-	struct map p_changed;      /* link -> 1: changed by us, unknown to the secondary */
+	struct map parents;   /* inodes that are a parent somewhere */
+	struct map p_changed; /* link -> 1: changed by us, unknown to the secondary */
 
 	struct rs_attr *attrs;
 	struct attr_case *attr_cases;
 	uint8_t *xattr_in_conflict; /* by index of the shipment's xattrs */
 	size_t n_attrs, cap_attrs;
-	void **arena;              /* what lives until the end: names */
+	void **arena; /* what lives until the end: names */
 	size_t n_arena, cap_arena;
 };
 

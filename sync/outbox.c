@@ -22,23 +22,34 @@ struct outbox {
 	size_t n_inodes, cap_inodes;
 	struct rec_link **links;
 	size_t n_links, cap_links;
-	struct rec_xattr *xattrs;  /* value malloc'd */
+	struct rec_xattr *xattrs; /* value malloc'd */
 	size_t n_xattrs, cap_xattrs;
-	struct out_range *ranges;  /* ascending by ino, off; inodes before their data, so ranges go last */
+	struct out_range *ranges; /* ascending by ino, off; inodes before their data, so ranges go last */
 	size_t n_ranges, cap_ranges;
-	uint64_t clip_off;         /* while gathering: ranges of the inode at hand end here */
+	uint64_t clip_off; /* while gathering: ranges of the inode at hand end here */
 	struct conflict *conflicts;
 	size_t n_conflicts, cap_conflicts;
 
 	/* Position while pulling: phases in this order. */
-	enum { PULL_BEGIN, PULL_INODES, PULL_LINKS, PULL_XATTRS, PULL_CONFLICTS, PULL_RANGES, PULL_END, PULL_DONE } phase;
+	enum {
+		PULL_BEGIN,
+		PULL_INODES,
+		PULL_LINKS,
+		PULL_XATTRS,
+		PULL_CONFLICTS,
+		PULL_RANGES,
+		PULL_END,
+		PULL_DONE
+	} phase;
 	size_t at;
 	uint64_t range_done; /* bytes of ranges[at] that are out */
 	uint64_t frames, sent_bytes;
-	uint8_t *chunk;      /* DATA_MAX_BYTES */
+	uint8_t *chunk; /* DATA_MAX_BYTES */
 };
 
-#define PUSH(o, what) (*((o)->what = grow((o)->what, (o)->n_##what, &(o)->cap_##what, sizeof(*(o)->what)), &(o)->what[(o)->n_##what++]))
+#define PUSH(o, what)                                                                        \
+	(*((o)->what = grow((o)->what, (o)->n_##what, &(o)->cap_##what, sizeof(*(o)->what)), \
+	   &(o)->what[(o)->n_##what++]))
 
 static void *grow(void *array, size_t n, size_t *cap, size_t size_bytes)
 {
@@ -48,13 +59,14 @@ static void *grow(void *array, size_t n, size_t *cap, size_t size_bytes)
 	return xrealloc(array, *cap * size_bytes);
 }
 
-/* ---- the cut ------------------------------------------------------------------------------------------------------- */
+/* ---- the cut -------------------------------------------------------------------------------------------------------
+ */
 
 struct gather {
 	struct outbox *o;
 	struct rec_inode cur; /* the inode whose field groups are being collected; cur.ino 0: none */
 	struct inode ino;
-	bool skip;            /* cur has no link any more: nothing of it is sent */
+	bool skip; /* cur has no link any more: nothing of it is sent */
 	uint64_t seen_new;
 };
 
@@ -237,7 +249,8 @@ static int gather_all(struct outbox *o)
 			continue;
 		o->clip_off = MIN(r->shrunk_to, r->size_bytes);
 		rc = changes_ranges(o->v, r->ino, from, to, gather_range, o);
-		/* The receiver cuts the file first. All behind the cut goes with it: it may have had some of that from an earlier shipment. */
+		/* The receiver cuts the file first. All behind the cut goes with it: it may have had some of that from
+		 * an earlier shipment. */
 		if (rc == 0 && o->clip_off < r->size_bytes) {
 			o->clip_off = UINT64_MAX;
 			rc = gather_range(o, r->ino, r->shrunk_to, r->size_bytes - r->shrunk_to, to);
@@ -338,7 +351,8 @@ uint64_t outbox_sent_bytes(const struct outbox *o)
 	return o->sent_bytes;
 }
 
-/* ---- pulling ------------------------------------------------------------------------------------------------------- */
+/* ---- pulling -------------------------------------------------------------------------------------------------------
+ */
 
 static int emit(struct outbox *o, struct buf *to, const struct frame *f)
 {
@@ -376,9 +390,10 @@ static int pull_range(struct outbox *o, struct buf *to, struct err *err)
 	volume_unlock(o->v);
 	if (rc < 0)
 		return err_set(err, rc, "cannot read inode %#llx at %llu to send it: %s; run `twinfs scrub`",
-		               (unsigned long long)r->ino, (unsigned long long)off, strerror(-rc));
-	f.data = (struct rec_data){ .ino = r->ino, .off = off, .len_bytes = len,
-		                    .data = f.type == FRAME_DATA ? o->chunk : NULL };
+			       (unsigned long long)r->ino, (unsigned long long)off, strerror(-rc));
+	f.data = (struct rec_data){
+		.ino = r->ino, .off = off, .len_bytes = len, .data = f.type == FRAME_DATA ? o->chunk : NULL
+	};
 	o->range_done += len;
 	o->sent_bytes += len;
 	if (o->range_done == r->len_bytes) {
@@ -390,9 +405,11 @@ static int pull_range(struct outbox *o, struct buf *to, struct err *err)
 
 static int pull_one(struct outbox *o, struct buf *to, struct err *err)
 {
-	const size_t counts[] = { [PULL_INODES] = o->n_inodes,       [PULL_LINKS] = o->n_links,
-		                  [PULL_XATTRS] = o->n_xattrs,       [PULL_CONFLICTS] = o->n_conflicts,
-		                  [PULL_RANGES] = o->n_ranges };
+	const size_t counts[] = { [PULL_INODES] = o->n_inodes,
+				  [PULL_LINKS] = o->n_links,
+				  [PULL_XATTRS] = o->n_xattrs,
+				  [PULL_CONFLICTS] = o->n_conflicts,
+				  [PULL_RANGES] = o->n_ranges };
 	struct frame f;
 
 	if (o->phase >= PULL_INODES && o->phase <= PULL_RANGES && o->at == counts[o->phase]) {
@@ -407,7 +424,8 @@ static int pull_one(struct outbox *o, struct buf *to, struct err *err)
 		return frame_encode(to, &f);
 	case PULL_INODES:
 		f.type = FRAME_INODE;
-		memcpy(&f.inode, o->inodes[o->at], offsetof(struct rec_inode, target) + o->inodes[o->at]->target_len + 1);
+		memcpy(&f.inode, o->inodes[o->at],
+		       offsetof(struct rec_inode, target) + o->inodes[o->at]->target_len + 1);
 		o->at++;
 		return emit(o, to, &f);
 	case PULL_LINKS:
@@ -423,14 +441,12 @@ static int pull_one(struct outbox *o, struct buf *to, struct err *err)
 		f.type = FRAME_CONFLICT;
 		f.conflict.c = o->conflicts[o->at++];
 		return emit(o, to, &f);
-	case PULL_RANGES:
-		return pull_range(o, to, err);
+	case PULL_RANGES: return pull_range(o, to, err);
 	case PULL_END:
 		f = (struct frame){ .type = FRAME_SHIP_END, .end = { .to = o->begin.to, .frames = o->frames } };
 		o->phase = PULL_DONE;
 		return frame_encode(to, &f);
-	case PULL_DONE:
-		break;
+	case PULL_DONE: break;
 	}
 	return 0;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * outbox: one shipment of ours, from the cut until its last frame is pulled. The metadata is a snapshot taken at the cut; the bytes are read
- * while they are sent, as of the group of the cut (VIEW_AT), which history keeps until it is acknowledged.
- * Owned by the engine; one thread.
+ * outbox: one shipment of ours, from the cut until its last frame is pulled. The metadata is a snapshot taken at the
+ * cut; the bytes are read while they are sent, as of the group of the cut (VIEW_AT), which history keeps until it is
+ * acknowledged. Owned by the engine; one thread.
  */
 #ifndef TWINFS_SYNC_OUTBOX_H
 #define TWINFS_SYNC_OUTBOX_H
@@ -13,8 +13,8 @@
 struct outbox;
 
 /*
- * Take everything changed in groups (from, committed]. The volume's open group is committed by it. The result may be empty (no records): an
- * acknowledgement. *out is NULL on error.
+ * Take everything changed in groups (from, committed]. The volume's open group is committed by it. The result may be
+ * empty (no records): an acknowledgement. *out is NULL on error.
  */
 int outbox_cut(struct volume *v, uint64_t from, struct outbox **out, struct err *err);
 void outbox_free(struct outbox *o);
@@ -23,7 +23,8 @@ const struct rec_ship_begin *outbox_begin(const struct outbox *o);
 /* Flags of the header, before the first pull. */
 void outbox_set_flags(struct outbox *o, uint8_t flags);
 bool outbox_is_empty(const struct outbox *o);
-/* Append whole frames until about want_bytes are there. 1: the last frame (SHIP_END) is out; 0: more to come; -errno: reading failed. */
+/* Append whole frames until about want_bytes are there. 1: the last frame (SHIP_END) is out; 0: more to come; -errno:
+ * reading failed. */
 int outbox_pull(struct outbox *o, struct buf *to, size_t want_bytes, struct err *err);
 uint64_t outbox_sent_bytes(const struct outbox *o);
 

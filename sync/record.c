@@ -12,10 +12,20 @@ static const struct {
 	enum frame_type type;
 	const char *word;
 } words[] = {
-	{ FRAME_HELLO, "HELLO" }, { FRAME_HEARTBEAT, "HEARTBEAT" }, { FRAME_BYE, "BYE" }, { FRAME_CREDIT, "CREDIT" },
-	{ FRAME_SHIP_BEGIN, "SHIP_BEGIN" }, { FRAME_SHIP_END, "SHIP_END" }, { FRAME_INODE, "INODE" }, { FRAME_LINK, "LINK" },
-	{ FRAME_XATTR, "XATTR" }, { FRAME_DATA, "DATA" }, { FRAME_HOLE, "HOLE" }, { FRAME_CONFLICT, "CONFLICT" },
-	{ FRAME_LINEAGE, "LINEAGE" }, { FRAME_SKIP, "SKIP" },
+	{ FRAME_HELLO, "HELLO" },
+	{ FRAME_HEARTBEAT, "HEARTBEAT" },
+	{ FRAME_BYE, "BYE" },
+	{ FRAME_CREDIT, "CREDIT" },
+	{ FRAME_SHIP_BEGIN, "SHIP_BEGIN" },
+	{ FRAME_SHIP_END, "SHIP_END" },
+	{ FRAME_INODE, "INODE" },
+	{ FRAME_LINK, "LINK" },
+	{ FRAME_XATTR, "XATTR" },
+	{ FRAME_DATA, "DATA" },
+	{ FRAME_HOLE, "HOLE" },
+	{ FRAME_CONFLICT, "CONFLICT" },
+	{ FRAME_LINEAGE, "LINEAGE" },
+	{ FRAME_SKIP, "SKIP" },
 };
 
 const char *frame_type_word(enum frame_type type)
@@ -94,8 +104,8 @@ static const char *judge_inode(const struct rec_inode *r)
 		return "inode number is 0";
 	if (r->fields == 0 || (r->fields & ~all))
 		return "fields are unknown";
-	if (type != S_IFREG && type != S_IFDIR && type != S_IFLNK && type != S_IFIFO && type != S_IFSOCK && type != S_IFCHR &&
-	    type != S_IFBLK)
+	if (type != S_IFREG && type != S_IFDIR && type != S_IFLNK && type != S_IFIFO && type != S_IFSOCK &&
+	    type != S_IFCHR && type != S_IFBLK)
 		return "mode has no file type";
 	if (r->mode & ~(uint32_t)(S_IFMT | 07777))
 		return "mode has unknown bits";

@@ -2,11 +2,14 @@
 /*
  * record: what travels between two engines. A stream of frames; each frame is one message or one record of a shipment.
  *
- * Frame: u32 len_bytes (of what follows, little-endian as all numbers), u8 type, payload, u32 sum: low half of XXH3_64 over type and
- * payload. A frame longer than FRAME_MAX_BYTES, with a wrong sum, an unknown type, trailing bytes or a field outside its bounds is refused
- * (-EBADMSG, with a text naming frame and field); the caller then drops the connection. Nothing here keeps state or does I/O.
+ * Frame: u32 len_bytes (of what follows, little-endian as all numbers), u8 type, payload, u32 sum: low half of XXH3_64
+ * over type and payload. A frame longer than FRAME_MAX_BYTES, with a wrong sum, an unknown type, trailing bytes or a
+ * field outside its bounds is refused
+ * (-EBADMSG, with a text naming frame and field); the caller then drops the connection. Nothing here keeps state or
+ * does I/O.
  *
- * A shipment is: SHIP_BEGIN, any number of INODE, LINK, XATTR, DATA, HOLE, CONFLICT, LINEAGE, SKIP records in any order, SHIP_END.
+ * A shipment is: SHIP_BEGIN, any number of INODE, LINK, XATTR, DATA, HOLE, CONFLICT, LINEAGE, SKIP records in any
+ * order, SHIP_END.
  */
 #ifndef TWINFS_SYNC_RECORD_H
 #define TWINFS_SYNC_RECORD_H
@@ -15,7 +18,8 @@
 #include "util/buf.h"
 
 #define PROTOCOL_VERSION 1
-/* A DATA record carries at most 256 KiB: large enough to cost nothing per byte, small enough to keep both sides' buffers small. */
+/* A DATA record carries at most 256 KiB: large enough to cost nothing per byte, small enough to keep both sides'
+ * buffers small. */
 #define DATA_MAX_BYTES (256u << 10)
 /* An xattr value (64 KiB) and a DATA piece both fit; nothing legal is longer. */
 #define FRAME_MAX_BYTES (DATA_MAX_BYTES + (4u << 10))
@@ -41,7 +45,8 @@ struct rec_bye {
 	char reason[256];
 };
 struct rec_credit {
-	uint64_t received_bytes; /* payload bytes of this connection that the sender of the credit has taken in, in all */
+	uint64_t received_bytes; /* payload bytes of this connection that the sender of the credit has taken in, in all
+				  */
 };
 struct rec_ship_begin {
 	uint64_t from, to, to_id, seen; /* groups (from, to] of mine; seen: yours that I had applied at the cut */
@@ -82,7 +87,8 @@ struct rec_xattr {
 };
 struct rec_data { /* also HOLE: data NULL */
 	uint64_t ino, off, len_bytes;
-	const uint8_t *data;  /* points into the frame when decoded; DATA may travel zstd-compressed, decode gives it plain (into `scratch`) */
+	const uint8_t *data; /* points into the frame when decoded; DATA may travel zstd-compressed, decode gives it
+				plain (into `scratch`) */
 };
 struct rec_conflict {
 	struct conflict c; /* decoded: strings malloc'd, conflict_release by the receiver */
@@ -115,21 +121,22 @@ struct frame {
 	};
 };
 
-/* Append one encoded frame. The frame must be legal (asserted: our own data). -EMSGSIZE / -ENOMEM from the buffer, which is then as before.
- * Texts for people (reason, rule, path) are cut to their bound, control characters in a reason become blanks.
- * DATA whose bytes compress well (zstd level 1, gain of at least 1/8) goes compressed. */
+/* Append one encoded frame. The frame must be legal (asserted: our own data). -EMSGSIZE / -ENOMEM from the buffer,
+ * which is then as before. Texts for people (reason, rule, path) are cut to their bound, control characters in a reason
+ * become blanks. DATA whose bytes compress well (zstd level 1, gain of at least 1/8) goes compressed. */
 int frame_encode(struct buf *out, const struct frame *f);
 
 /*
- * Decode the first frame of data[0..len). Returns the bytes it takes, 0 if it is not complete yet, or -EBADMSG. `scratch` (DATA_MAX_BYTES)
- * receives decompressed data. Checked here: lengths, sums, enums, names (1..255 bytes, no '/', no NUL, not "." or ".."), sizes and ranges
- * (<= FILE_MAX_BYTES, no overflow), strings terminated, link/ino/parent not 0, xattr keys, node names. Not checked here: what needs
- * the volume (inode spaces, existence). A HELLO of a later protocol version decodes to its version alone: whoever reads it must look at
- * `version` first.
+ * Decode the first frame of data[0..len). Returns the bytes it takes, 0 if it is not complete yet, or -EBADMSG.
+ * `scratch` (DATA_MAX_BYTES) receives decompressed data. Checked here: lengths, sums, enums, names (1..255 bytes, no
+ * '/', no NUL, not "." or ".."), sizes and ranges
+ * (<= FILE_MAX_BYTES, no overflow), strings terminated, link/ino/parent not 0, xattr keys, node names. Not checked
+ * here: what needs the volume (inode spaces, existence). A HELLO of a later protocol version decodes to its version
+ * alone: whoever reads it must look at `version` first.
  */
 ssize_t frame_decode(const uint8_t *data, size_t len, struct frame *f, uint8_t *scratch, struct err *err);
-/* Length and type of the first frame of data[0..len), without looking inside: for whoever passes whole frames on. Returns and checks as
- * frame_decode does for length and type; the sum is not looked at. */
+/* Length and type of the first frame of data[0..len), without looking inside: for whoever passes whole frames on.
+ * Returns and checks as frame_decode does for length and type; the sum is not looked at. */
 ssize_t frame_peek(const uint8_t *data, size_t len, enum frame_type *type, struct err *err);
 /* "INODE", "DATA" …; NULL if there is no such type. For messages. */
 const char *frame_type_word(enum frame_type type);

@@ -277,13 +277,14 @@ ssize_t frame_peek(const uint8_t *data, size_t len, enum frame_type *type, struc
 		return 0;
 	body = load_u32(data);
 	if (body < BODY_MIN_BYTES || body > FRAME_MAX_BYTES - LEN_BYTES)
-		return err_set(err, -EBADMSG, "the peer sent a frame of %u bytes, which none can have; the stream is damaged",
-			       body);
+		return err_set(err, -EBADMSG,
+			       "the peer sent a frame of %u bytes, which none can have; the stream is damaged", body);
 	if (len < LEN_BYTES + 1)
 		return 0;
 	*type = (enum frame_type)data[LEN_BYTES];
 	if (!frame_type_word(*type))
-		return err_set(err, -EBADMSG, "the peer sent a frame of unknown type %u; is its program newer?", data[LEN_BYTES]);
+		return err_set(err, -EBADMSG, "the peer sent a frame of unknown type %u; is its program newer?",
+			       data[LEN_BYTES]);
 	return len < LEN_BYTES + body ? 0 : (ssize_t)(LEN_BYTES + body);
 }
 

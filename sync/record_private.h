@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* record_private: what the three parts of the codec share: record.c (what is legal), record_encode.c, record_decode.c. */
+/* record_private: what the three parts of the codec share: record.c (what is legal), record_encode.c, record_decode.c.
+ */
 #ifndef TWINFS_SYNC_RECORD_PRIVATE_H
 #define TWINFS_SYNC_RECORD_PRIVATE_H
 

@@ -56,7 +56,8 @@ static void *grow(void *array, size_t n, size_t *cap, size_t size_bytes)
 	return xrealloc(array, *cap * size_bytes);
 }
 
-/* Slots are given out by the primary, counting up from 1. An id of our own slot must be one that we have handed out. 1 and 2 are everybody's. */
+/* Slots are given out by the primary, counting up from 1. An id of our own slot must be one that we have handed out. 1
+ * and 2 are everybody's. */
 static bool id_legal(const struct shipment *s, uint64_t id)
 {
 	unsigned slot = ID_SLOT(id);
@@ -68,8 +69,9 @@ static bool id_legal(const struct shipment *s, uint64_t id)
 
 static int bad(struct err *err, const char *what, uint64_t id)
 {
-	return err_set(err, -EBADMSG, "the peer sent %s (id %#llx): refused; check that both nodes run the same version",
-	               what, (unsigned long long)id);
+	return err_set(err, -EBADMSG,
+		       "the peer sent %s (id %#llx): refused; check that both nodes run the same version", what,
+		       (unsigned long long)id);
 }
 
 static int add_inode(struct shipment *s, const struct rec_inode *r, struct err *err)
@@ -108,8 +110,11 @@ static int add_link(struct shipment *s, const struct rec_link *r, struct err *er
 		return bad(err, "a link twice in one shipment", r->link);
 	s->links = grow(s->links, s->n_links, &s->cap_links, sizeof(*s->links));
 	l = &s->links[s->n_links++];
-	*l = (struct ship_link){ .link = r->link, .child = r->child, .seen = r->seen, .parent = r->parent,
-		                 .name_len = r->parent ? r->name_len : 0 };
+	*l = (struct ship_link){ .link = r->link,
+				 .child = r->child,
+				 .seen = r->seen,
+				 .parent = r->parent,
+				 .name_len = r->parent ? r->name_len : 0 };
 	l->name = xstrndup(r->name, l->name_len);
 	map_put(&s->by_link, r->link, s->n_links);
 	return 0;
@@ -148,11 +153,12 @@ static int add_bytes(struct shipment *s, const struct rec_data *r, bool hole, st
 	if (!s->stage)
 		s->stage = stage_new(s->v);
 	rc = hole ? stage_put_hole(s->stage, r->ino, r->off, r->len_bytes)
-	          : stage_put(s->stage, r->ino, r->off, r->data, r->len_bytes);
+		  : stage_put(s->stage, r->ino, r->off, r->data, r->len_bytes);
 	s->data_bytes += hole ? 0 : r->len_bytes;
 	if (rc < 0)
-		return err_set(err, rc, "cannot store the peer's data in %s: %s; make room there, it will be sent again",
-		               volume_dir(s->v), strerror(-rc));
+		return err_set(err, rc,
+			       "cannot store the peer's data in %s: %s; make room there, it will be sent again",
+			       volume_dir(s->v), strerror(-rc));
 	return 0;
 }
 
@@ -161,31 +167,24 @@ int shipment_add(struct shipment *s, struct frame *f, struct err *err)
 	if (++s->frames > SHIPMENT_MAX_ENTRIES + s->begin.data_bytes)
 		return bad(err, "a shipment without end", s->begin.to);
 	switch (f->type) {
-	case FRAME_INODE:
-		return add_inode(s, &f->inode, err);
-	case FRAME_LINK:
-		return add_link(s, &f->link, err);
-	case FRAME_XATTR:
-		return add_xattr(s, &f->xattr, err);
-	case FRAME_DATA:
-		return add_bytes(s, &f->data, false, err);
-	case FRAME_HOLE:
-		return add_bytes(s, &f->data, true, err);
+	case FRAME_INODE: return add_inode(s, &f->inode, err);
+	case FRAME_LINK: return add_link(s, &f->link, err);
+	case FRAME_XATTR: return add_xattr(s, &f->xattr, err);
+	case FRAME_DATA: return add_bytes(s, &f->data, false, err);
+	case FRAME_HOLE: return add_bytes(s, &f->data, true, err);
 	case FRAME_CONFLICT:
 		s->conflicts = grow(s->conflicts, s->n_conflicts, &s->cap_conflicts, sizeof(*s->conflicts));
 		s->conflicts[s->n_conflicts++] = f->conflict.c;
 		memset(&f->conflict.c, 0, sizeof(f->conflict.c)); /* ownership taken */
 		return 0;
 	case FRAME_LINEAGE:
-	case FRAME_SKIP:
-		return 0; /* of a later version; nothing here depends on them */
+	case FRAME_SKIP: return 0; /* of a later version; nothing here depends on them */
 	case FRAME_HELLO:
 	case FRAME_HEARTBEAT:
 	case FRAME_BYE:
 	case FRAME_CREDIT:
 	case FRAME_SHIP_BEGIN:
-	case FRAME_SHIP_END:
-		break;
+	case FRAME_SHIP_END: break;
 	}
 	return bad(err, "a frame that does not belong into a shipment", f->type);
 }
@@ -221,13 +220,9 @@ uint64_t rec_seen(const struct rec_inode *r, uint32_t field)
 	if (r->fields & REC_NEW)
 		return r->seen_content;
 	switch (field) {
-	case REC_MODE:
-		return r->seen_mode;
-	case REC_OWNER:
-		return r->seen_owner;
-	case REC_TIMES:
-		return r->seen_times;
-	default:
-		return r->seen_content;
+	case REC_MODE: return r->seen_mode;
+	case REC_OWNER: return r->seen_owner;
+	case REC_TIMES: return r->seen_times;
+	default: return r->seen_content;
 	}
 }

@@ -25,13 +25,13 @@ struct ship_xattr {
 	char *key;
 	uint8_t *value; /* NULL: removed */
 	uint32_t value_len;
-	size_t next;    /* index + 1 of another one of the same inode, 0: none */
+	size_t next; /* index + 1 of another one of the same inode, 0: none */
 };
 
 struct shipment {
 	struct rec_ship_begin begin;
 	uint64_t frames, data_bytes;
-	struct rec_inode **inodes;   /* each malloc'd, cut off behind its target */
+	struct rec_inode **inodes; /* each malloc'd, cut off behind its target */
 	size_t n_inodes, cap_inodes;
 	struct ship_link *links;
 	size_t n_links, cap_links;
@@ -39,17 +39,18 @@ struct shipment {
 	size_t n_xattrs, cap_xattrs;
 	struct conflict *conflicts;
 	size_t n_conflicts, cap_conflicts;
-	struct map by_ino, by_link;  /* id -> index + 1 */
-	struct map xattr_by_ino;     /* ino -> index + 1 of its last xattr record, chained by `next` */
-	struct stage *stage;         /* made with the first data */
+	struct map by_ino, by_link; /* id -> index + 1 */
+	struct map xattr_by_ino;    /* ino -> index + 1 of its last xattr record, chained by `next` */
+	struct stage *stage;        /* made with the first data */
 	struct volume *v;
-	unsigned own_slot;           /* our id space: [own_slot << 48, own_next) is handed out */
+	unsigned own_slot; /* our id space: [own_slot << 48, own_next) is handed out */
 	uint64_t own_next;
 };
 
 struct shipment *shipment_new(struct volume *v, const struct rec_ship_begin *begin);
 void shipment_free(struct shipment *s);
-/* Take in one record frame. -EBADMSG for a record that breaks a rule (inode outside its spaces, twice the same, …), -ENOSPC, -EIO from staging. */
+/* Take in one record frame. -EBADMSG for a record that breaks a rule (inode outside its spaces, twice the same, …),
+ * -ENOSPC, -EIO from staging. */
 int shipment_add(struct shipment *s, struct frame *f, struct err *err);
 struct rec_inode *shipment_inode(const struct shipment *s, uint64_t ino); /* NULL: none */
 struct ship_link *shipment_link(const struct shipment *s, uint64_t link);

@@ -24,7 +24,8 @@ static void base64url_encode(const uint8_t *in, size_t n, char *out)
 {
 	for (size_t i = 0; i < n; i += 3) {
 		size_t left = MIN(n - i, 3u);
-		uint32_t v = (uint32_t)in[i] << 16 | (left > 1 ? (uint32_t)in[i + 1] << 8 : 0) | (left > 2 ? in[i + 2] : 0);
+		uint32_t v = (uint32_t)in[i] << 16 | (left > 1 ? (uint32_t)in[i + 1] << 8 : 0) |
+			     (left > 2 ? in[i + 2] : 0);
 
 		for (size_t k = 0; k <= left; k++)
 			*out++ = digits[v >> (18 - 6 * k) & 63];
@@ -74,7 +75,7 @@ int token_make(const char *host_port, const char *fingerprint_hex, struct token 
 	if (fingerprint_check(fingerprint_hex))
 		return err_set(err, -EINVAL, "\"%.80s\" is not a fingerprint", fingerprint_hex);
 	address_format(&a, out->address);
-	strcpy(out->fingerprint_hex, fingerprint_hex);
+	text_copy(out->fingerprint_hex, sizeof(out->fingerprint_hex), fingerprint_hex);
 	random_bytes(secret, sizeof(secret));
 	hex_encode(secret, sizeof(secret), out->secret_hex);
 	return 0;
@@ -91,7 +92,7 @@ char *token_format(const struct token *t)
 	memcpy(raw + at, t->address, len);
 	checksum(raw, at + len, raw + at + len);
 	text = xmalloc(sizeof(PREFIX) + (at + len + SUM_BYTES) * 4 / 3 + 4);
-	strcpy(text, PREFIX);
+	text_copy(text, sizeof(PREFIX), PREFIX);
 	base64url_encode(raw, at + len + SUM_BYTES, text + strlen(PREFIX));
 	return text;
 }
@@ -110,7 +111,8 @@ int token_parse(const char *text, struct token *out, struct err *err)
 		size_t p = strlen(PREFIX_ANY);
 
 		if (!strncmp(text, PREFIX_ANY, p) && text[p] >= '2' && text[p] <= '9')
-			return err_set(err, -EPROTONOSUPPORT, "the token was made by a newer twinfs; install that version here too");
+			return err_set(err, -EPROTONOSUPPORT,
+				       "the token was made by a newer twinfs; install that version here too");
 		goto garbled;
 	}
 	text += strlen(PREFIX);
@@ -132,10 +134,12 @@ int token_parse(const char *text, struct token *out, struct err *err)
 	if (strlen(out->address) == n && !address_parse(out->address, &a, NULL))
 		return 0;
 garbled:
-	return err_set(err, -EINVAL, "the token is garbled: copy the whole line that twinfs invite printed, or make a new one");
+	return err_set(err, -EINVAL,
+		       "the token is garbled: copy the whole line that twinfs invite printed, or make a new one");
 }
 
-/* ---- invite ----------------------------------------------------------------------------------------------------------- */
+/* ---- invite
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static void hash_secret(const char *secret_hex, char out[65])
 {
@@ -161,16 +165,21 @@ int invite_try(struct invite *i, const char *secret_hex, struct err *err)
 	char sum[65];
 
 	if (!i->secret_sha256_hex[0])
-		return err_set(err, -ESTALE, "no invitation is open here: the token was used or withdrawn; make a new one with twinfs invite");
+		return err_set(err, -ESTALE,
+			       "no invitation is open here: the token was used or withdrawn; make a new one with "
+			       "twinfs invite");
 	hash_secret(secret_hex, sum);
 	if (!CRYPTO_memcmp(sum, i->secret_sha256_hex, sizeof(sum)))
 		return 0;
 	if (i->tries_left > 1) {
 		i->tries_left--;
-		return err_set(err, -EACCES, "the token is not the one given out last; use that one, or make a new one with twinfs invite");
+		return err_set(
+			err, -EACCES,
+			"the token is not the one given out last; use that one, or make a new one with twinfs invite");
 	}
 	invite_close(i);
-	return err_set(err, -EACCES, "too many wrong tokens: the invitation is closed; make a new one with twinfs invite");
+	return err_set(err, -EACCES,
+		       "too many wrong tokens: the invitation is closed; make a new one with twinfs invite");
 }
 
 char *invite_format(const struct invite *i)
@@ -184,8 +193,9 @@ void invite_parse(const char *text, struct invite *out)
 	unsigned tries;
 
 	invite_close(out);
-	if (!text || sscanf(text, "%64[0-9a-f] %u", sum, &tries) != 2 || strlen(sum) != 64 || tries == 0 || tries > INVITE_TRIES)
+	if (!text || sscanf(text, "%64[0-9a-f] %u", sum, &tries) != 2 || strlen(sum) != 64 || tries == 0 ||
+	    tries > INVITE_TRIES)
 		return;
-	strcpy(out->secret_sha256_hex, sum);
+	text_copy(out->secret_sha256_hex, sizeof(out->secret_sha256_hex), sum);
 	out->tries_left = tries;
 }

@@ -2,12 +2,12 @@
 /*
  * token: how two nodes meet. `twinfs invite` prints a token; `twinfs join TOKEN` gives it back to the primary as proof.
  *
- * Text: "twinfs1_" and base64url (letters, digits, - and _; no blanks) of: 32 bytes fingerprint of the primary, 16 bytes secret, the address as
- * text, 4 bytes checksum (of SHA-256) against typing errors. The digit is the token's version.
- * Whoever has the token can become the peer, once: hand it over as you would a password.
+ * Text: "twinfs1_" and base64url (letters, digits, - and _; no blanks) of: 32 bytes fingerprint of the primary, 16
+ * bytes secret, the address as text, 4 bytes checksum (of SHA-256) against typing errors. The digit is the token's
+ * version. Whoever has the token can become the peer, once: hand it over as you would a password.
  *
- * invite: what the primary remembers of a token it gave out: a hash of the secret and how many tries are left. Kept by the caller as a text
- * (a setting of the volume). One thread at a time.
+ * invite: what the primary remembers of a token it gave out: a hash of the secret and how many tries are left. Kept by
+ * the caller as a text (a setting of the volume). One thread at a time.
  */
 #ifndef TWINFS_SYNC_TOKEN_H
 #define TWINFS_SYNC_TOKEN_H
@@ -19,7 +19,8 @@
 
 #define SECRET_BYTES 16u
 #define SECRET_HEX_BYTES (2 * SECRET_BYTES)
-/* 128 bits cannot be guessed; the bound is there to make noise visible: after so many wrong ones the invitation is closed. */
+/* 128 bits cannot be guessed; the bound is there to make noise visible: after so many wrong ones the invitation is
+ * closed. */
 #define INVITE_TRIES 20u
 
 struct token {
@@ -40,8 +41,9 @@ struct invite {
 };
 void invite_open(struct invite *i, const struct token *t);
 void invite_close(struct invite *i);
-/* 0: the secret is right (the caller pairs, then closes and stores the invite). -EACCES: wrong, a try is used up (store the invite).
- * -ESTALE: no invitation is open: it was used or closed. The comparison takes the same time whatever the secret. */
+/* 0: the secret is right (the caller pairs, then closes and stores the invite). -EACCES: wrong, a try is used up (store
+ * the invite). -ESTALE: no invitation is open: it was used or closed. The comparison takes the same time whatever the
+ * secret. */
 int invite_try(struct invite *i, const char *secret_hex, struct err *err);
 char *invite_format(const struct invite *i); /* malloc'd, for a setting */
 /* NULL or "" is a closed one; so is text that cannot be understood. */

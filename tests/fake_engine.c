@@ -77,7 +77,8 @@ static void take_data(struct engine *e, const struct rec_data *d)
 {
 	if (e->v->receive_ms)
 		usleep(e->v->receive_ms * 1000);
-	if (d->off != e->v->received || d->data[0] != pattern(d->off / PIECE_BYTES) || d->data[d->len_bytes - 1] != d->data[0])
+	if (d->off != e->v->received || d->data[0] != pattern(d->off / PIECE_BYTES) ||
+	    d->data[d->len_bytes - 1] != d->data[0])
 		e->v->wrong++;
 	e->v->received = d->off + d->len_bytes;
 	e->to_ack = e->v->received;
@@ -125,7 +126,9 @@ static void put_data(struct engine *e, struct buf *out)
 	memset(bytes, 0, 64);
 	for (size_t i = 0; i < sizeof(bytes); i += 4)
 		memcpy(bytes + i, &(uint32_t){ (uint32_t)(i * 2654435761u) ^ (uint32_t)(at * 40503u) }, 4);
-	f.data = (struct rec_data){ .ino = 1, .off = at, .len_bytes = MIN(e->v->to_send - at, sizeof(bytes)), .data = bytes };
+	f.data = (struct rec_data){
+		.ino = 1, .off = at, .len_bytes = MIN(e->v->to_send - at, sizeof(bytes)), .data = bytes
+	};
 	bytes[0] = bytes[f.data.len_bytes - 1] = pattern(at / PIECE_BYTES);
 	put(out, &f);
 	e->v->sent = at + f.data.len_bytes;
@@ -139,8 +142,12 @@ ssize_t engine_pull(struct engine *e, struct buf *out, size_t want_bytes, struct
 	if (e->hello_due) {
 		struct frame f = { .type = FRAME_HELLO };
 
-		f.hello = (struct rec_hello){ .version = PROTOCOL_VERSION, .volume_id = "01234567-89ab-cdef-0123-456789abcdef",
-			.node_id = "00112233445566778899aabbccddeeff", .node_name = "peer", .slot = 1, .role = ROLE_PRIMARY };
+		f.hello = (struct rec_hello){ .version = PROTOCOL_VERSION,
+					      .volume_id = "01234567-89ab-cdef-0123-456789abcdef",
+					      .node_id = "00112233445566778899aabbccddeeff",
+					      .node_name = "peer",
+					      .slot = 1,
+					      .role = ROLE_PRIMARY };
 		put(out, &f);
 		e->hello_due = false;
 	}

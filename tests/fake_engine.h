@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fake_engine: engine.h and the two volume functions that the link uses, without a volume: for tests of the link. A `struct volume` here is
- * a script: what the engine has to send, and how it behaves. It sends `to_send` bytes as DATA frames with a pattern and checks the
- * pattern of those that come; it acknowledges what it has received by SKIP frames.
+ * fake_engine: engine.h and the two volume functions that the link uses, without a volume: for tests of the link. A
+ * `struct volume` here is a script: what the engine has to send, and how it behaves. It sends `to_send` bytes as DATA
+ * frames with a pattern and checks the pattern of those that come; it acknowledges what it has received by SKIP frames.
  */
 #ifndef TWINFS_TESTS_FAKE_ENGINE_H
 #define TWINFS_TESTS_FAKE_ENGINE_H

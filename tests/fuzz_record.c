@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * libFuzzer entry of the frame decoder (make fuzz). An input is taken twice: as bytes off the wire, and as the body of a frame whose length and
- * sum are right, so that what is behind the sum is reached too. What decodes must encode again.
+ * libFuzzer entry of the frame decoder (make fuzz). An input is taken twice: as bytes off the wire, and as the body of
+ * a frame whose length and sum are right, so that what is behind the sum is reached too. What decodes must encode
+ * again.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * pair_fixture: two paired stores in a temporary directory, an engine on each, and a network that is two buffers. The test
- * decides what is delivered when; time is a number. Side 0 is the primary "alder", side 1 the secondary "birch".
+ * pair_fixture: two paired stores in a temporary directory, an engine on each, and a network that is two buffers. The
+ * test decides what is delivered when; time is a number. Side 0 is the primary "alder", side 1 the secondary "birch".
  */
 #ifndef TWINFS_TESTS_PAIR_FIXTURE_H
 #define TWINFS_TESTS_PAIR_FIXTURE_H
@@ -38,7 +38,8 @@ static uint64_t px_now_ms;
 static bool px_is_up;
 static const struct cred px_cred = { 1000, 1000 };
 
-/* ---- stores --------------------------------------------------------------------------------------------------------- */
+/* ---- stores ---------------------------------------------------------------------------------------------------------
+ */
 
 static inline void __attribute__((format(printf, 1, 2))) px_shell(const char *fmt, ...)
 {
@@ -74,15 +75,17 @@ static inline void px_setup(void)
 	for (int i = 0; i < 2; i++) {
 		snprintf(px[i].dir, sizeof(px[i].dir), "%s/%s", px_base, names[i]);
 		ck_assert_int_eq(mkdir(px[i].dir, 0700), 0);
-		ck_assert_msg(volume_format(px[i].dir, "00000000-0000-4000-8000-000000000001", names[i], (unsigned)i + 1, 0,
-		                            &err) == 0, "format: %s", err.text);
+		ck_assert_msg(volume_format(px[i].dir, "00000000-0000-4000-8000-000000000001", names[i],
+					    (unsigned)i + 1, 0, &err) == 0,
+			      "format: %s", err.text);
 		px_open(i);
 		volume_info(px[i].v, &info[i]);
 		buf_init(&px[i].out, 64u << 20);
 	}
 	for (int i = 0; i < 2; i++)
-		ck_assert_msg(volume_pair(px[i].v, i ? ROLE_SECONDARY : ROLE_PRIMARY, 1, 2 - (unsigned)i, info[!i].node_id,
-		                          names[!i], &err) == 0, "pair: %s", err.text);
+		ck_assert_msg(volume_pair(px[i].v, i ? ROLE_SECONDARY : ROLE_PRIMARY, 1, 2 - (unsigned)i,
+					  info[!i].node_id, names[!i], &err) == 0,
+			      "pair: %s", err.text);
 }
 
 static inline void px_teardown(void)
@@ -96,7 +99,8 @@ static inline void px_teardown(void)
 	px_shell("rm -rf '%s'", px_base);
 }
 
-/* ---- the network ---------------------------------------------------------------------------------------------------- */
+/* ---- the network ----------------------------------------------------------------------------------------------------
+ */
 
 static inline void px_up(void)
 {
@@ -174,7 +178,8 @@ static inline bool px_round(void)
 	return any;
 }
 
-/* ---- looking -------------------------------------------------------------------------------------------------------- */
+/* ---- looking --------------------------------------------------------------------------------------------------------
+ */
 
 struct px_list {
 	struct { char name[NAME_MAX_BYTES + 1]; uint64_t ino; } e[64];
@@ -234,7 +239,8 @@ static inline void px_dump_file(int i, uint64_t ino, const struct attr *a, struc
 
 		for (size_t k = 0; k < len; k++)
 			hash = (hash ^ (uint8_t)p[k]) * UINT64_C(1099511628211);
-		buf_printf(to, " size %llu #%016llx '%.40s'", (unsigned long long)a->size_bytes, (unsigned long long)hash, p);
+		buf_printf(to, " size %llu #%016llx '%.40s'", (unsigned long long)a->size_bytes,
+			   (unsigned long long)hash, p);
 	}
 	if (S_ISLNK(a->mode)) {
 		n = volume_readlink(px[i].v, ino, target, sizeof(target));
@@ -257,8 +263,9 @@ static inline void px_dump_dir(int i, uint64_t dir, const char *path, struct buf
 		struct attr a;
 
 		ck_assert_int_eq(volume_getattr(px[i].v, l->e[k].ino, &a), 0);
-		buf_printf(to, "%s ino %#llx mode %o own %u:%u rdev %u nlink %u mtime %lld.%09ld", sub, (unsigned long long)a.ino,
-		           a.mode, a.uid, a.gid, a.rdev, a.nlink, (long long)a.mtime.tv_sec, a.mtime.tv_nsec);
+		buf_printf(to, "%s ino %#llx mode %o own %u:%u rdev %u nlink %u mtime %lld.%09ld", sub,
+			   (unsigned long long)a.ino, a.mode, a.uid, a.gid, a.rdev, a.nlink, (long long)a.mtime.tv_sec,
+			   a.mtime.tv_nsec);
 		px_dump_file(i, a.ino, &a, to);
 		if (S_ISDIR(a.mode))
 			px_dump_dir(i, a.ino, sub, to);
@@ -283,11 +290,12 @@ static inline char *px_dump(int i)
 	px_dump_dir(i, INO_HIDDEN, "/" HIDDEN_NAME, &to);
 	ck_assert_int_eq(volume_conflicts(px[i].v, &c, &n), 0);
 	for (size_t k = 0; k < n; k++) {
-		buf_printf(&to, "conflict %#llx %s %s ino %#llx '%s'%s", (unsigned long long)c[k].id, c[k].kind, c[k].outcome,
-		           (unsigned long long)c[k].ino, c[k].path, c[k].resolved ? " resolved" : "");
+		buf_printf(&to, "conflict %#llx %s %s ino %#llx '%s'%s", (unsigned long long)c[k].id, c[k].kind,
+			   c[k].outcome, (unsigned long long)c[k].ino, c[k].path, c[k].resolved ? " resolved" : "");
 		for (int s = 0; s < 2; s++)
-			buf_printf(&to, " %s:%s ino %#llx", c[k].version[s].node, c[k].version[s].path ? c[k].version[s].path : "-",
-			           (unsigned long long)c[k].version[s].ino);
+			buf_printf(&to, " %s:%s ino %#llx", c[k].version[s].node,
+				   c[k].version[s].path ? c[k].version[s].path : "-",
+				   (unsigned long long)c[k].version[s].ino);
 		buf_printf(&to, "\n");
 		conflict_release(&c[k]);
 	}
@@ -310,7 +318,8 @@ static inline void px_same(void)
 		volume_info(px[i].v, &info);
 		ck_assert_msg(info.pending_entries == 0, "side %d: %llu entries pending", i,
 		              (unsigned long long)info.pending_entries);
-		ck_assert_msg(info.history_bytes == 0, "side %d: %llu bytes of history", i, (unsigned long long)info.history_bytes);
+		ck_assert_msg(info.history_bytes == 0, "side %d: %llu bytes of history", i,
+			      (unsigned long long)info.history_bytes);
 	}
 }
 
@@ -328,7 +337,8 @@ static inline void px_meet(void)
 	px_same();
 }
 
-/* ---- doing ---------------------------------------------------------------------------------------------------------- */
+/* ---- doing ----------------------------------------------------------------------------------------------------------
+ */
 
 /* The inode at "a/b/c"; 0: there is none. */
 static inline uint64_t px_at(int i, const char *path)
@@ -394,7 +404,8 @@ static inline uint64_t px_put(int i, const char *path, const char *text)
 
 static inline void px_append(int i, const char *path, const char *text)
 {
-	ck_assert_int_eq(volume_write(px[i].v, px_at(i, path), text, strlen(text), 0, WRITE_APPEND, NULL), (int)strlen(text));
+	ck_assert_int_eq(volume_write(px[i].v, px_at(i, path), text, strlen(text), 0, WRITE_APPEND, NULL),
+			 (int)strlen(text));
 }
 
 static inline void px_mkdir(int i, const char *path)

@@ -160,7 +160,8 @@ static int add_range(void *ctx, uint64_t ino, uint64_t off, uint64_t len_bytes, 
 	size_t n = strlen(r->text);
 
 	(void)ino;
-	snprintf(r->text + n, sizeof(r->text) - n, "%u-%u@%u ", (unsigned)off, (unsigned)(off + len_bytes), (unsigned)grp);
+	snprintf(r->text + n, sizeof(r->text) - n, "%u-%u@%u ", (unsigned)off, (unsigned)(off + len_bytes),
+		 (unsigned)grp);
 	return 0;
 }
 

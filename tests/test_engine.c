@@ -5,7 +5,8 @@
  */
 #include "tests/pair_fixture.h"
 
-/* ---- what one side does arrives --------------------------------------------------------------------------------------- */
+/* ---- what one side does arrives
+ * --------------------------------------------------------------------------------------- */
 
 static const char lines[] = "one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\nten\n";
 
@@ -52,8 +53,9 @@ START_TEST(what_was_there_before_pairing_is_sent_too)
 	px_setxattr(0, "d/f", "user.k", "v");
 	ck_assert_int_eq(volume_commit(px[0].v), 0);
 	for (int i = 0; i < 2; i++)
-		ck_assert_int_eq(volume_pair(px[i].v, i ? ROLE_SECONDARY : ROLE_PRIMARY, 1, 2 - (unsigned)i, info[!i].node_id,
-		                             i ? "alder" : "birch", &err), 0);
+		ck_assert_int_eq(volume_pair(px[i].v, i ? ROLE_SECONDARY : ROLE_PRIMARY, 1, 2 - (unsigned)i,
+					     info[!i].node_id, i ? "alder" : "birch", &err),
+				 0);
 	px_meet();
 	px_expect("d/f", "old\n");
 	ck_assert_uint_eq(px_at(1, "hard"), px_at(1, "d/f"));
@@ -198,8 +200,9 @@ START_TEST(truncating_growing_and_punching_cross)
 	px_set(_i, "cut.bin", SET_SIZE, a);
 	a.size_bytes = 20000;
 	px_set(_i, "cut.bin", SET_SIZE, a);
-	ck_assert_int_eq(volume_fallocate(px[_i].v, px_at(_i, "hole.bin"), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 4000,
-	                                  20000), 0);
+	ck_assert_int_eq(volume_fallocate(px[_i].v, px_at(_i, "hole.bin"), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+					  4000, 20000),
+			 0);
 	px_meet();
 	p = px_bytes(!_i, px_at(!_i, "cut.bin"), &len);
 	ck_assert_uint_eq(len, 20000);
@@ -268,7 +271,8 @@ START_TEST(a_file_unlinked_while_it_is_open_is_gone_on_the_other_side_only)
 }
 END_TEST
 
-/* ---- both sides did something ------------------------------------------------------------------------------------------ */
+/* ---- both sides did something
+ * ------------------------------------------------------------------------------------------ */
 
 /* The connection is cut; both work on. */
 static void apart(void)
@@ -688,7 +692,8 @@ START_TEST(each_removed_another_name_of_a_file_and_it_is_not_lost)
 }
 END_TEST
 
-/* ---- settling ----------------------------------------------------------------------------------------------------------- */
+/* ---- settling
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static void quarrel(void)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Two links over loopback, each with a fake engine; between them, where a test wants it, a relay that can be told to misbehave. */
+/* Two links over loopback, each with a fake engine; between them, where a test wants it, a relay that can be told to
+ * misbehave. */
 #include "tests/tap.h"
 
 #include "sync/channel.h"
@@ -88,12 +89,16 @@ static void start(struct link **out, struct volume *v, struct link_options opt)
 
 static void start_a(void)
 {
-	start(&a, &va, (struct link_options){ .identity = ids[0], .listen = a_at, .peer_pin_hex = pin(1), .commit_interval_ms = 20 });
+	start(&a, &va,
+	      (struct link_options){
+		      .identity = ids[0], .listen = a_at, .peer_pin_hex = pin(1), .commit_interval_ms = 20 });
 }
 
 static void start_b_to(const char *at)
 {
-	start(&b, &vb, (struct link_options){ .identity = ids[1], .dial = at, .peer_pin_hex = pin(0), .commit_interval_ms = 20 });
+	start(&b, &vb,
+	      (struct link_options){
+		      .identity = ids[1], .dial = at, .peer_pin_hex = pin(0), .commit_interval_ms = 20 });
 }
 
 static struct link_status status(struct link *l)
@@ -120,7 +125,8 @@ static void wait_connected(void)
 	wait_until(status(a).state == LINK_CONNECTED && status(b).state == LINK_CONNECTED);
 }
 
-/* ---- a relay between dialler and listener ------------------------------------------------------------------------------------ */
+/* ---- a relay between dialler and listener
+ * ------------------------------------------------------------------------------------ */
 
 enum relay_mode { RELAY_PASS, RELAY_FREEZE, RELAY_CLOSE, RELAY_RESET, RELAY_FLIP };
 
@@ -136,7 +142,9 @@ static struct relay {
 
 static int dial_port(unsigned port)
 {
-	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port) };
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+				  .sin_port = htons((uint16_t)port) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa))) {
@@ -246,7 +254,9 @@ static void relay_stop(void)
 	close(relay.listener);
 }
 
-/* ---- data ----------------------------------------------------------------------------------------------------------------------- */
+/* ---- data
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static uint64_t soak_bytes(void)
 {
@@ -299,7 +309,8 @@ START_TEST(many_small_writes_arrive_each_soon)
 }
 END_TEST
 
-/* The receiver takes 40 ms a frame of 64 KiB: the sender may be ahead by the credit, but not by more, and both idle meanwhile. */
+/* The receiver takes 40 ms a frame of 64 KiB: the sender may be ahead by the credit, but not by more, and both idle
+ * meanwhile. */
 START_TEST(a_slow_receiver_holds_the_sender_back_without_spinning)
 {
 	struct rusage before, after;
@@ -317,8 +328,8 @@ START_TEST(a_slow_receiver_holds_the_sender_back_without_spinning)
 		usleep(100000);
 	}
 	getrusage(RUSAGE_SELF, &after);
-	cpu_ms = (uint64_t)(after.ru_utime.tv_sec - before.ru_utime.tv_sec) * 1000 + (uint64_t)after.ru_utime.tv_usec / 1000 -
-		 (uint64_t)before.ru_utime.tv_usec / 1000;
+	cpu_ms = (uint64_t)(after.ru_utime.tv_sec - before.ru_utime.tv_sec) * 1000 +
+		 (uint64_t)after.ru_utime.tv_usec / 1000 - (uint64_t)before.ru_utime.tv_usec / 1000;
 	ck_assert_uint_lt(ahead, CREDIT_BYTES + 3 * MIB);
 	ck_assert_uint_lt(cpu_ms, 1000);
 	/* 4 MiB of it take the receiver more than two seconds: heartbeats kept the connection up */
@@ -361,7 +372,8 @@ START_TEST(an_idle_link_stays_up_and_costs_nothing)
 }
 END_TEST
 
-/* ---- losing the peer -------------------------------------------------------------------------------------------------------------- */
+/* ---- losing the peer
+ * ---------------------------------------------------------------------------------------------------- */
 
 static void lose(enum relay_mode mode, uint64_t within_ms)
 {
@@ -473,8 +485,10 @@ START_TEST(two_sides_that_both_dial_end_with_one_connection)
 	char b_at[32];
 
 	snprintf(b_at, sizeof(b_at), "127.0.0.1:%u", free_port());
-	start(&a, &va, (struct link_options){ .identity = ids[0], .listen = a_at, .dial = b_at, .peer_pin_hex = pin(1) });
-	start(&b, &vb, (struct link_options){ .identity = ids[1], .listen = b_at, .dial = a_at, .peer_pin_hex = pin(0) });
+	start(&a, &va,
+	      (struct link_options){ .identity = ids[0], .listen = a_at, .dial = b_at, .peer_pin_hex = pin(1) });
+	start(&b, &vb,
+	      (struct link_options){ .identity = ids[1], .listen = b_at, .dial = a_at, .peer_pin_hex = pin(0) });
 	wait_connected();
 	usleep(1500000);
 	wait_connected();
@@ -487,7 +501,9 @@ START_TEST(two_sides_that_both_dial_end_with_one_connection)
 }
 END_TEST
 
-/* ---- refusals ---------------------------------------------------------------------------------------------------------------------- */
+/* ---- refusals
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 START_TEST(a_listener_with_another_key_is_refused_by_the_dialler)
 {
@@ -573,7 +589,9 @@ START_TEST(strangers_that_only_knock_do_not_keep_the_peer_out)
 }
 END_TEST
 
-/* ---- pause ------------------------------------------------------------------------------------------------------------------------- */
+/* ---- pause
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 START_TEST(a_pause_drains_and_tells_the_peer_and_resume_goes_on)
 {
@@ -645,8 +663,12 @@ END_TEST
 
 START_TEST(a_link_that_starts_paused_connects_when_resumed)
 {
-	start(&a, &va, (struct link_options){ .identity = ids[0], .listen = a_at, .peer_pin_hex = pin(1), .start_paused = true,
-		.pause_reason = "since yesterday" });
+	start(&a, &va,
+	      (struct link_options){ .identity = ids[0],
+				     .listen = a_at,
+				     .peer_pin_hex = pin(1),
+				     .start_paused = true,
+				     .pause_reason = "since yesterday" });
 	start_b_to(a_at);
 	wait_until(status(b).state == LINK_PAUSED);
 	ck_assert_str_eq(status(b).why, "paused by the peer: since yesterday");
@@ -683,7 +705,9 @@ START_TEST(waiting_for_an_absent_peer_ends_in_time_and_says_for_what)
 }
 END_TEST
 
-/* ---- pairing ------------------------------------------------------------------------------------------------------------------------ */
+/* ---- pairing
+ * ----------------------------------------------------------------------------------------------------
+ */
 
 static struct invite open_invite;
 static char paired_with[FINGERPRINT_HEX_BYTES + 1];
@@ -707,7 +731,8 @@ static void start_unpaired(struct token *t)
 {
 	ck_assert_int_eq(token_make(a_at, pin(0), t, NULL), 0);
 	invite_open(&open_invite, t);
-	start(&a, &va, (struct link_options){ .identity = ids[0], .listen = a_at, .pair_fn = pair, .commit_interval_ms = 20 });
+	start(&a, &va,
+	      (struct link_options){ .identity = ids[0], .listen = a_at, .pair_fn = pair, .commit_interval_ms = 20 });
 	ck_assert_int_eq(status(a).state, LINK_UNPAIRED);
 }
 
@@ -720,7 +745,8 @@ START_TEST(a_token_pairs_once_and_then_the_link_comes_up)
 	start_unpaired(&t);
 	fake_write(&va, 1);
 	wait_until(va.commits >= 1);
-	ck_assert_msg(link_pair_request(ids[1], t.address, t.fingerprint_hex, t.secret_hex, &reply, &err) == 0, "%s", err.text);
+	ck_assert_msg(link_pair_request(ids[1], t.address, t.fingerprint_hex, t.secret_hex, &reply, &err) == 0, "%s",
+		      err.text);
 	ck_assert_str_eq(reply, "{\"slot\":2}\n");
 	free(reply);
 	ck_assert_str_eq(paired_with, pin(1));

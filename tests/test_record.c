@@ -18,9 +18,17 @@ static struct frame hello(void)
 {
 	struct frame f = { .type = FRAME_HELLO };
 
-	f.hello = (struct rec_hello){ .version = PROTOCOL_VERSION, .volume_id = "01234567-89ab-cdef-0123-456789abcdef",
-		.node_id = "00112233445566778899aabbccddeeff", .node_name = "left.host-1", .slot = 2, .role = ROLE_SECONDARY,
-		.generation = 3, .committed = 4, .applied = 5, .applied_id = 6, .committed_id = UINT64_MAX };
+	f.hello = (struct rec_hello){ .version = PROTOCOL_VERSION,
+				      .volume_id = "01234567-89ab-cdef-0123-456789abcdef",
+				      .node_id = "00112233445566778899aabbccddeeff",
+				      .node_name = "left.host-1",
+				      .slot = 2,
+				      .role = ROLE_SECONDARY,
+				      .generation = 3,
+				      .committed = 4,
+				      .applied = 5,
+				      .applied_id = 6,
+				      .committed_id = UINT64_MAX };
 	return f;
 }
 
@@ -57,7 +65,9 @@ static struct frame data(size_t len_bytes)
 {
 	struct frame f = { .type = FRAME_DATA };
 
-	f.data = (struct rec_data){ .ino = 1, .off = FILE_MAX_BYTES - len_bytes, .len_bytes = len_bytes, .data = bytes };
+	f.data = (struct rec_data){
+		.ino = 1, .off = FILE_MAX_BYTES - len_bytes, .len_bytes = len_bytes, .data = bytes
+	};
 	return f;
 }
 
@@ -541,7 +551,8 @@ START_TEST(peek_tells_length_and_type_without_the_payload)
 }
 END_TEST
 
-/* Random bytes, and random damage to legal frames with the sum made right: each is refused or decodes to something legal. */
+/* Random bytes, and random damage to legal frames with the sum made right: each is refused or decodes to something
+ * legal. */
 START_TEST(random_bytes_never_crash_the_decoder)
 {
 	struct frame in[SAMPLES], f;

@@ -2,6 +2,7 @@
 #include "util/util.h"
 
 #include <ctype.h>
+#include <assert.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -42,6 +43,14 @@ char *xstrdup(const char *s)
 char *xstrndup(const char *s, size_t n_bytes)
 {
 	return or_abort(strndup(s, n_bytes));
+}
+
+void text_copy(char *out, size_t cap_bytes, const char *text)
+{
+	size_t len = strlen(text);
+
+	assert(len < cap_bytes);
+	memcpy(out, text, len + 1);
 }
 
 char *xasprintf(const char *fmt, ...)

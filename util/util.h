@@ -20,12 +20,15 @@ void *xcalloc(size_t n, size_t size_bytes);
 void *xrealloc(void *p, size_t n_bytes);
 char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n_bytes);
+/* Copy a text that is known to fit (asserted) into a fixed array of cap_bytes. */
+void text_copy(char *out, size_t cap_bytes, const char *text);
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 uint64_t clock_mono_ms(void);
 uint64_t clock_real_ms(void);
 int64_t clock_real_ns(void);
-/* Tests only, before any thread is started: take the wall clock from here, so that a seed decides it too. NULL: the real one. */
+/* Tests only, before any thread is started: take the wall clock from here, so that a seed decides it too. NULL: the
+ * real one. */
 void clock_real_test(int64_t (*real_ns)(void));
 /* "2026-01-31T12:34:56Z" into out (at least 21 bytes). */
 void time_rfc3339(uint64_t real_ms, char out[21]);

@@ -12,11 +12,14 @@
 struct walker {
 	struct world *w;
 	int side;
-	struct buf text;        /* a canonical description of the tree */
-	struct map links;       /* ino -> names seen */
-	struct map tokens;      /* token -> 1 */
+	struct buf text;   /* a canonical description of the tree */
+	struct map links;  /* ino -> names seen */
+	struct map tokens; /* token -> 1 */
 	uint64_t dir;
-	struct { char *name; uint64_t ino; } *entries;
+	struct {
+		char *name;
+		uint64_t ino;
+	} * entries;
 	size_t n, cap;
 	const char *path;
 };
@@ -49,7 +52,8 @@ static void describe_content(struct walker *k, const char *path, const struct at
 	ssize_t n = volume_read(k->w->side[k->side].v, a->ino, p, a->size_bytes, 0);
 
 	if (n != (ssize_t)a->size_bytes) {
-		sim_fail(k->w, "%c: %s: reading %llu bytes gave %zd", "PS"[k->side], path, (unsigned long long)a->size_bytes, n);
+		sim_fail(k->w, "%c: %s: reading %llu bytes gave %zd", "PS"[k->side], path,
+			 (unsigned long long)a -> size_bytes, n);
 		n = 0;
 	}
 	for (ssize_t i = 0; i < n; i++) {
@@ -60,7 +64,8 @@ static void describe_content(struct walker *k, const char *path, const struct at
 			continue;
 		map_put(&k->tokens, t, 1);
 		if (t > k->w->ledger.n || !(k->w->ledger.state[t] & TOKEN_LIVE))
-			sim_fail(k->w, "%c: %s holds T%llx, which nobody wrote", "PS"[k->side], path, (unsigned long long)t);
+			sim_fail(k->w, "%c: %s holds T%llx, which nobody wrote", "PS"[k->side], path,
+				 (unsigned long long)t);
 		buf_printf(&k->text, " T%llx@%zd", (unsigned long long)t, i);
 	}
 	buf_printf(&k->text, " #%016llx", (unsigned long long)hash);
@@ -100,7 +105,8 @@ static void walk_dir(struct walker *k, const char *path, uint64_t dir, unsigned 
 	}
 	free(sub.entries);
 	if (nlink != 2 + dirs)
-		sim_fail(k->w, "%c: directory %s has link count %u and %u subdirectories", "PS"[k->side], path, nlink, dirs);
+		sim_fail(k->w, "%c: directory %s has link count %u and %u subdirectories", "PS"[k->side], path, nlink,
+			 dirs);
 }
 
 static void describe(struct walker *k, const char *dirpath, const char *name, uint64_t ino, unsigned depth)
@@ -116,8 +122,9 @@ static void describe(struct walker *k, const char *dirpath, const char *name, ui
 		sim_fail(k->w, "%c: %s leads to no inode", "PS"[k->side], path);
 	} else {
 		buf_printf(&k->text, "%s ino %llx mode %o uid %u gid %u size %llu nlink %u mtime %lld.%09ld", path,
-		           (unsigned long long)ino, a.mode, a.uid, a.gid, S_ISDIR(a.mode) ? 0ull : (unsigned long long)a.size_bytes,
-		           a.nlink, (long long)a.mtime.tv_sec, a.mtime.tv_nsec);
+			   (unsigned long long)ino, a.mode, a.uid, a.gid,
+			   S_ISDIR(a.mode) ? 0ull : (unsigned long long)a.size_bytes, a.nlink,
+			   (long long)a.mtime.tv_sec, a.mtime.tv_nsec);
 		map_get(&k->links, ino, &seen);
 		map_put(&k->links, ino, seen + 1);
 		if (S_ISREG(a.mode))
@@ -149,8 +156,8 @@ static void check_nlinks(struct walker *k)
 		struct attr a;
 
 		if (volume_getattr(k->w->side[k->side].v, ino, &a) == 0 && !S_ISDIR(a.mode) && a.nlink != names)
-			sim_fail(k->w, "%c: inode %#llx has link count %u and %llu names", "PS"[k->side], (unsigned long long)ino,
-			         a.nlink, (unsigned long long)names);
+			sim_fail(k->w, "%c: inode %#llx has link count %u and %llu names", "PS"[k->side],
+				 (unsigned long long)ino, a.nlink, (unsigned long long)names);
 	}
 }
 
@@ -192,14 +199,16 @@ static void compare(struct world *w, struct walker *a, struct walker *b)
 		y = ny + 1;
 	}
 	if (*x || *y)
-		sim_fail(w, "the trees differ\n  P: %.*s\n  S: %.*s", (int)strcspn(x, "\n"), x, (int)strcspn(y, "\n"), y);
+		sim_fail(w, "the trees differ\n  P: %.*s\n  S: %.*s", (int)strcspn(x, "\n"), x, (int)strcspn(y, "\n"),
+			 y);
 }
 
 static void check_lost(struct world *w, struct walker *k)
 {
 	for (uint64_t t = 1; t <= w->ledger.n; t++)
 		if (w->ledger.state[t] == TOKEN_LIVE /* and no more */ && !map_get(&k->tokens, t, NULL)) {
-			sim_fail(w, "%c: T%llx was written, nobody overwrote it, and it is gone", "PS"[k->side], (unsigned long long)t);
+			sim_fail(w, "%c: T%llx was written, nobody overwrote it, and it is gone", "PS"[k->side],
+				 (unsigned long long)t);
 			return;
 		}
 }
@@ -221,7 +230,8 @@ bool inspect_quiet(struct world *w)
 
 		volume_info(w->side[i].v, &info);
 		if (info.pending_entries)
-			sim_fail(w, "%c: %llu entries are still pending at a quiet point", "PS"[i], (unsigned long long)info.pending_entries);
+			sim_fail(w, "%c: %llu entries are still pending at a quiet point", "PS"[i],
+				 (unsigned long long)info.pending_entries);
 	}
 	return !w->failure[0];
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The simulation. Usage: sim [--seeds N] [--first K] [--seed K --trace]
- * Prints TAP; a failing seed replays exactly with --seed K --trace.
+ * Prints TAP; a failing seed replays exactly with --seed K --trace. TWINFS_SOAK_S: go on from --first for so many
+ * seconds.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -57,7 +58,8 @@ void sim_fail(struct world *w, const char *fmt, ...)
 	sim_trace(w, "FAIL %s\n", w->failure);
 }
 
-/* ---- stores ------------------------------------------------------------------------------------------------------------- */
+/* ---- stores
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static void must(int rc, const char *what, const struct err *err)
 {
@@ -79,10 +81,12 @@ static void make_template(int side)
 	snprintf(id, sizeof(id), "%032x", 2 - side);
 	if (mkdir(dir, 0700) < 0)
 		must(-errno, dir, &err);
-	must(volume_format(dir, "00000000-0000-4000-8000-000000000001", side ? "birch" : "alder", (unsigned)side + 1, 0, &err),
+	must(volume_format(dir, "00000000-0000-4000-8000-000000000001", side ? "birch" : "alder", (unsigned)side + 1, 0,
+			   &err),
 	     "format", &err);
 	must(volume_open(dir, &sim_options, &v, &err), "open", &err);
-	must(volume_pair(v, side ? ROLE_SECONDARY : ROLE_PRIMARY, 1, 2 - (unsigned)side, id, side ? "alder" : "birch", &err),
+	must(volume_pair(v, side ? ROLE_SECONDARY : ROLE_PRIMARY, 1, 2 - (unsigned)side, id, side ? "alder" : "birch",
+			 &err),
 	     "pair", &err);
 	must(volume_close(v), "close", &err);
 }
@@ -136,7 +140,8 @@ static void open_side(struct world *w, int i)
 	sd->committed = info.committed;
 }
 
-/* ---- the network ------------------------------------------------------------------------------------------------------------ */
+/* ---- the network
+ * ------------------------------------------------------------------------------------------------------------ */
 
 static void net_up(struct world *w)
 {
@@ -245,7 +250,8 @@ static bool quiet(struct world *w)
 	}
 	for (int i = 0; i < 2; i++)
 		if (!w->failure[0] && !engine_settled(w->side[i].e))
-			sim_fail(w, "%c is not settled though nothing moves: %s", "PS"[i], engine_unsettled(w->side[i].e));
+			sim_fail(w, "%c is not settled though nothing moves: %s", "PS"[i],
+				 engine_unsettled(w->side[i].e));
 	return !w->failure[0] && inspect_quiet(w);
 }
 
@@ -334,8 +340,9 @@ static void clean_up(void)
 
 int main(int argc, char **argv)
 {
-	static const struct option options[] = { { "seeds", 1, NULL, 'n' }, { "first", 1, NULL, 'f' }, { "seed", 1, NULL, 's' },
-		                                 { "trace", 0, NULL, 't' }, { "keep-going", 0, NULL, 'k' }, { 0 } };
+	static const struct option options[] = { { "seeds", 1, NULL, 'n' },      { "first", 1, NULL, 'f' },
+						 { "seed", 1, NULL, 's' },       { "trace", 0, NULL, 't' },
+						 { "keep-going", 0, NULL, 'k' }, { 0 } };
 	const char *tmp = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
 	uint64_t first = 1, n = 2000, failed = 0, ops = 0, cuts = 0, crashes = 0, frames = 0, started = clock_mono_ms();
 	bool trace = false, keep_going = false;
@@ -345,7 +352,10 @@ int main(int argc, char **argv)
 		switch (c) {
 		case 'n': n = strtoull(optarg, NULL, 10); break;
 		case 'f': first = strtoull(optarg, NULL, 10); break;
-		case 's': first = strtoull(optarg, NULL, 10); n = 1; break;
+		case 's':
+			first = strtoull(optarg, NULL, 10);
+			n = 1;
+			break;
 		case 't': trace = true; break;
 		case 'k': keep_going = true; break;
 		default: return 2;
@@ -365,8 +375,8 @@ int main(int argc, char **argv)
 
 		w->trace = trace;
 		if (!history(w, seed)) {
-			printf("# seed %llu: %s\n# replay: sim --seed %llu --trace\n", (unsigned long long)seed, w->failure,
-			       (unsigned long long)seed);
+			printf("# seed %llu: %s\n# replay: sim --seed %llu --trace\n", (unsigned long long)seed,
+			       w->failure, (unsigned long long)seed);
 			fflush(stdout);
 			failed++;
 		}

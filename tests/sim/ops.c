@@ -17,7 +17,8 @@
 
 static const char *const names[] = { "a", "b", "c", "d", "f.txt", "g.txt", "h.bin", "i.bin", "j.log" };
 
-/* ---- tokens ------------------------------------------------------------------------------------------------------------- */
+/* ---- tokens
+ * ------------------------------------------------------------------------------------------------------------- */
 
 static uint64_t token_new(struct world *w, int side, bool text, uint8_t out[TOKEN_BYTES])
 {
@@ -104,10 +105,15 @@ static void over_from(struct world *w, int side, uint64_t ino, uint64_t off, uin
 	free(p);
 }
 
-/* ---- picking ----------------------------------------------------------------------------------------------------------------- */
+/* ---- picking
+ * ----------------------------------------------------------------------------------------------------------------- */
 
 struct listing {
-	struct { uint64_t parent, ino; uint32_t mode; char name[NAME_MAX_BYTES + 1]; } e[64];
+	struct {
+		uint64_t parent, ino;
+		uint32_t mode;
+		char name[NAME_MAX_BYTES + 1];
+	} e[64];
 	size_t n;
 	uint64_t dirs[32];
 	size_t n_dirs;
@@ -149,7 +155,8 @@ static bool ends(const char *name, const char *tail)
 	return strstr(name, tail) != NULL;
 }
 
-/* ---- operations ---------------------------------------------------------------------------------------------------------------- */
+/* ---- operations
+ * ---------------------------------------------------------------------------------------------------------------- */
 
 static void op_write(struct world *w, int side, uint64_t ino, const char *name)
 {
@@ -173,7 +180,7 @@ static void op_write(struct world *w, int side, uint64_t ino, const char *name)
 	if (volume_write(v, ino, data, n * TOKEN_BYTES, slot * TOKEN_BYTES, 0, NULL) != (ssize_t)(n * TOKEN_BYTES))
 		sim_fail(w, "write to inode %#llx failed", (unsigned long long)ino);
 	sim_trace(w, "%c write %s ino %#llx slot %llu n %zu: T%llx..\n", "PS"[side], name, (unsigned long long)ino,
-	          (unsigned long long)slot, n, (unsigned long long)(w->ledger.n - n + 1));
+		  (unsigned long long)slot, n, (unsigned long long)(w->ledger.n - n + 1));
 }
 
 static void op_create(struct world *w, int side, uint64_t parent, const char *name, uint32_t type)
@@ -181,10 +188,10 @@ static void op_create(struct world *w, int side, uint64_t parent, const char *na
 	struct cred cred = { .uid = 1000, .gid = 1000 };
 	struct attr a;
 	int rc = volume_create(w->side[side].v, parent, name, type | (S_ISDIR(type) ? 0755 : 0644), 0,
-	                       S_ISLNK(type) ? "target" : NULL, &cred, &a);
+			       S_ISLNK(type) ? "target" : NULL, &cred, &a);
 
-	sim_trace(w, "%c create %#llx/%s type %o: %d ino %#llx\n", "PS"[side], (unsigned long long)parent, name, type, rc,
-	          rc ? 0ull : (unsigned long long)a.ino);
+	sim_trace(w, "%c create %#llx/%s type %o: %d ino %#llx\n", "PS"[side], (unsigned long long)parent, name, type,
+		  rc, rc ? 0ull : (unsigned long long)a.ino);
 	if (rc == 0 && S_ISREG(type) && rng_chance(&w->rng, 80))
 		op_write(w, side, a.ino, name);
 	else if (rc < 0 && rc != -EEXIST)
@@ -200,7 +207,8 @@ static void over_if_last(struct world *w, int side, uint64_t ino)
 		over_from(w, side, ino, 0, UINT64_MAX);
 }
 
-static void op_rename(struct world *w, int side, uint64_t p1, const char *n1, uint64_t p2, const char *n2, unsigned flags)
+static void op_rename(struct world *w, int side, uint64_t p1, const char *n1, uint64_t p2, const char *n2,
+		      unsigned flags)
 {
 	struct volume *v = w->side[side].v;
 	struct attr src, dst;
@@ -214,10 +222,11 @@ static void op_rename(struct world *w, int side, uint64_t p1, const char *n1, ui
 		over_if_last(w, side, dst.ino);
 	rc = volume_rename(v, p1, n1, p2, n2, flags);
 	sim_trace(w, "%c rename %#llx/%s -> %#llx/%s flags %u: %d\n", "PS"[side], (unsigned long long)p1, n1,
-	          (unsigned long long)p2, n2, flags, rc);
+		  (unsigned long long)p2, n2, flags, rc);
 	if (rc < 0)
 		while (w->side[side].n_undo > mark)
-			w->ledger.state[w->side[side].undo[--w->side[side].n_undo].token] &= (uint8_t) ~(TOKEN_OVER << side);
+			w->ledger.state[w->side[side].undo[--w->side[side].n_undo].token] &= (uint8_t) ~(TOKEN_OVER
+													 << side);
 }
 
 /* As an editor saves: a new file with the old lines, one changed, renamed over. */
@@ -229,7 +238,8 @@ static void op_save(struct world *w, int side, uint64_t parent, uint64_t ino, co
 	uint8_t *data;
 	size_t n;
 
-	if (volume_getattr(v, ino, &old) < 0 || old.nlink != 1 || volume_create(v, parent, ".save~", S_IFREG | 0644, 0, NULL, &cred, &a) < 0)
+	if (volume_getattr(v, ino, &old) < 0 || old.nlink != 1 ||
+	    volume_create(v, parent, ".save~", S_IFREG | 0644, 0, NULL, &cred, &a) < 0)
 		return;
 	n = MIN(old.size_bytes, SLOTS_MAX * TOKEN_BYTES) / TOKEN_BYTES * TOKEN_BYTES;
 	over_from(w, side, ino, 0, UINT64_MAX); /* the old file; what it still holds is written anew below */
@@ -239,7 +249,8 @@ static void op_save(struct world *w, int side, uint64_t parent, uint64_t ino, co
 	volume_write(v, a.ino, data, n + TOKEN_BYTES, 0, 0, NULL);
 	free(data);
 	sim_trace(w, "%c save %#llx/%s ino %#llx -> %#llx T%llx..\n", "PS"[side], (unsigned long long)parent, name,
-	          (unsigned long long)ino, (unsigned long long)a.ino, (unsigned long long)(w->ledger.n - n / TOKEN_BYTES));
+		  (unsigned long long)ino, (unsigned long long)a.ino,
+		  (unsigned long long)(w->ledger.n - n / TOKEN_BYTES));
 	if (volume_rename(v, parent, ".save~", parent, name, 0) < 0)
 		sim_fail(w, "rename over %s failed", name);
 }
@@ -247,8 +258,9 @@ static void op_save(struct world *w, int side, uint64_t parent, uint64_t ino, co
 static void op_attr(struct world *w, int side, uint64_t ino)
 {
 	struct volume *v = w->side[side].v;
-	struct attr a = { .mode = 0600 + (uint32_t)rng_below(&w->rng, 64), .uid = (uint32_t)rng_below(&w->rng, 5),
-		          .mtime = { .tv_sec = 1700000000 + (int64_t)rng_below(&w->rng, 1000000) } };
+	struct attr a = { .mode = 0600 + (uint32_t)rng_below(&w->rng, 64),
+			  .uid = (uint32_t)rng_below(&w->rng, 5),
+			  .mtime = { .tv_sec = 1700000000 + (int64_t)rng_below(&w->rng, 1000000) } };
 	struct attr out, cur;
 	char value[32];
 	static const char *const keys[] = { "user.k1", "user.k2", "user.k3" };
@@ -257,22 +269,17 @@ static void op_attr(struct world *w, int side, uint64_t ino)
 	if (volume_getattr(v, ino, &cur) < 0)
 		return;
 	switch (rng_below(&w->rng, 5)) {
-	case 0:
-		volume_setattr(v, ino, SET_MODE, &a, &out);
-		break;
-	case 1:
-		volume_setattr(v, ino, SET_UID, &a, &out);
-		break;
-	case 2:
-		volume_setattr(v, ino, SET_MTIME, &a, &out);
-		break;
+	case 0: volume_setattr(v, ino, SET_MODE, &a, &out); break;
+	case 1: volume_setattr(v, ino, SET_UID, &a, &out); break;
+	case 2: volume_setattr(v, ino, SET_MTIME, &a, &out); break;
 	case 3:
 		if (!S_ISLNK(cur.mode))
-			volume_setxattr(v, ino, key, value, (size_t)snprintf(value, sizeof(value), "v%llu", (unsigned long long)rng_next(&w->rng)), 0);
+			volume_setxattr(
+				v, ino, key, value,
+				(size_t)snprintf(value, sizeof(value), "v%llu", (unsigned long long)rng_next(&w->rng)),
+				0);
 		break;
-	default:
-		volume_removexattr(v, ino, key);
-		break;
+	default: volume_removexattr(v, ino, key); break;
 	}
 	sim_trace(w, "%c attr ino %#llx\n", "PS"[side], (unsigned long long)ino);
 }
@@ -286,7 +293,8 @@ static void op_truncate(struct world *w, int side, uint64_t ino)
 	a.size_bytes = rng_below(&w->rng, a.size_bytes / TOKEN_BYTES + 2) * TOKEN_BYTES;
 	over_from(w, side, ino, a.size_bytes, UINT64_MAX);
 	volume_setattr(w->side[side].v, ino, SET_SIZE, &a, &out);
-	sim_trace(w, "%c truncate ino %#llx to %llu\n", "PS"[side], (unsigned long long)ino, (unsigned long long)a.size_bytes);
+	sim_trace(w, "%c truncate ino %#llx to %llu\n", "PS"[side], (unsigned long long)ino,
+		  (unsigned long long)a.size_bytes);
 }
 
 static void op_punch(struct world *w, int side, uint64_t ino)
@@ -300,7 +308,8 @@ static void op_punch(struct world *w, int side, uint64_t ino)
 	len = (1 + rng_below(&w->rng, 300)) * TOKEN_BYTES;
 	over_from(w, side, ino, off, len);
 	volume_fallocate(w->side[side].v, ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len);
-	sim_trace(w, "%c punch ino %#llx %llu+%llu\n", "PS"[side], (unsigned long long)ino, (unsigned long long)off, (unsigned long long)len);
+	sim_trace(w, "%c punch ino %#llx %llu+%llu\n", "PS"[side], (unsigned long long)ino, (unsigned long long)off,
+		  (unsigned long long)len);
 }
 
 static void op_remove(struct world *w, int side, uint64_t parent, const char *name, uint64_t ino, uint32_t mode)
@@ -310,7 +319,8 @@ static void op_remove(struct world *w, int side, uint64_t parent, const char *na
 	if (!S_ISDIR(mode))
 		over_if_last(w, side, ino);
 	rc = S_ISDIR(mode) ? volume_rmdir(w->side[side].v, parent, name) : volume_unlink(w->side[side].v, parent, name);
-	sim_trace(w, "%c remove %#llx/%s ino %#llx: %d\n", "PS"[side], (unsigned long long)parent, name, (unsigned long long)ino, rc);
+	sim_trace(w, "%c remove %#llx/%s ino %#llx: %d\n", "PS"[side], (unsigned long long)parent, name,
+		  (unsigned long long)ino, rc);
 	if (rc < 0 && rc != -ENOTEMPTY)
 		sim_fail(w, "remove %s: %s", name, strerror(-rc));
 }
@@ -320,7 +330,8 @@ static void op_link(struct world *w, int side, uint64_t ino, uint64_t dir, const
 	struct attr a;
 	int rc = volume_link(w->side[side].v, ino, dir, name, &a);
 
-	sim_trace(w, "%c link ino %#llx as %#llx/%s: %d\n", "PS"[side], (unsigned long long)ino, (unsigned long long)dir, name, rc);
+	sim_trace(w, "%c link ino %#llx as %#llx/%s: %d\n", "PS"[side], (unsigned long long)ino,
+		  (unsigned long long)dir, name, rc);
 	if (rc < 0 && rc != -EEXIST)
 		sim_fail(w, "link %s: %s", name, strerror(-rc));
 }
@@ -385,6 +396,9 @@ void sim_op(struct world *w, int side)
 		op_on_entry(w, side, l, rng_below(&w->rng, l->n), kind);
 	else
 		op_create(w, side, l->dirs[rng_below(&w->rng, l->n_dirs)], names[rng_below(&w->rng, ARRAY_LEN(names))],
-		          kind < 110 ? S_IFDIR : kind < 113 ? S_IFLNK : kind < 114 ? S_IFIFO : S_IFREG);
+			  kind < 110   ? S_IFDIR
+			  : kind < 113 ? S_IFLNK
+			  : kind < 114 ? S_IFIFO
+				       : S_IFREG);
 	free(l);
 }

@@ -2,8 +2,9 @@
 /*
  * sim: two volumes and two engines in one process. One seed decides every operation, delay, cut, crash and restart.
  *
- * Content is made of tokens: each write puts down bytes that nobody ever wrote before. The ledger knows which tokens were
- * written and which were overwritten or deleted by someone who saw them; at each quiet point every other token must be in both trees.
+ * Content is made of tokens: each write puts down bytes that nobody ever wrote before. The ledger knows which tokens
+ * were written and which were overwritten or deleted by someone who saw them; at each quiet point every other token
+ * must be in both trees.
  */
 #ifndef TWINFS_TESTS_SIM_H
 #define TWINFS_TESTS_SIM_H
@@ -12,8 +13,8 @@
 #include "sync/engine.h"
 #include "util/map.h"
 
-#define TOKEN_BYTES 16u     /* "T%010x;" and 4 bytes that keep data from looking like text, or a newline */
-#define SLOTS_MAX 1200u     /* of one file: a little over four blocks */
+#define TOKEN_BYTES 16u /* "T%010x;" and 4 bytes that keep data from looking like text, or a newline */
+#define SLOTS_MAX 1200u /* of one file: a little over four blocks */
 
 struct rng {
 	uint64_t s;
@@ -25,17 +26,17 @@ bool rng_chance(struct rng *r, unsigned percent);
 /* Bits: written; overwritten or deleted by side 0, by side 1 (each takes back only its own when it crashes). */
 enum token_state { TOKEN_FREE = 0, TOKEN_LIVE = 1, TOKEN_OVER = 2 };
 struct ledger {
-	uint8_t *state;       /* by token number */
+	uint8_t *state; /* by token number */
 	uint64_t n, cap;
 };
 
 struct undo { /* since the last commit of a side: what a crash takes back */
 	uint64_t token;
-	bool written;         /* else: marked over */
+	bool written; /* else: marked over */
 };
 
 struct frame_queue {
-	struct buf bytes;     /* whole frames, back to back */
+	struct buf bytes; /* whole frames, back to back */
 };
 
 struct side {
@@ -58,17 +59,17 @@ struct world {
 	char failure[2048];
 };
 
-#define sim_trace(w, ...)                                   \
-	do {                                                \
-		if ((w)->trace)                             \
-			fprintf(stderr, "  " __VA_ARGS__);  \
+#define sim_trace(w, ...)                                  \
+	do {                                               \
+		if ((w)->trace)                            \
+			fprintf(stderr, "  " __VA_ARGS__); \
 	} while (0)
 
 void sim_fail(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* ops.c */
 void sim_op(struct world *w, int side);
-void ledger_commit(struct world *w, int side);  /* what the side did is durable */
+void ledger_commit(struct world *w, int side); /* what the side did is durable */
 void ledger_crash(struct world *w, int side);
 /* Is there a token at p (n bytes left)? Its number, or 0. */
 uint64_t token_at(const uint8_t *p, size_t n);
