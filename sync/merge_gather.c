@@ -51,9 +51,35 @@ static uint64_t alias_inode(struct merger *m, uint64_t ino, struct lineage *lin)
  */
 struct fused {
 	struct merger *m;
-	struct lineage *list;
-	size_t n, cap;
+	struct lineage *list, *over; /* to be taken apart; to be forgotten */
+	size_t n, cap, n_over, cap_over;
 };
+
+/*
+ * It lacks ours, and its own is gone as well: it was told that its own is gone, has seen that, and says nothing against it.
+ */
+static bool alias_is_over(struct merger *m, const struct lineage *l)
+{
+	const struct ship_link *ours = shipment_link(m->s, l->dst);
+	struct change_row row;
+
+	if (!ours || ours->parent != 0 || shipment_link(m->s, l->src))
+		return false;
+	return changes_get_link(m->v, l->src, &row) < 0 || row.grp <= m->s->begin.seen;
+}
+
+static int end_alias(struct merger *m, const struct lineage *l)
+{
+	struct dentry note = { .link = l->dst, .born = group_number(m->v) }, d;
+	uint64_t src;
+	int rc = lineage_drop(m->v, true, l->src);
+
+	if (rc == 0)
+		rc = peer_link_put(m->v, &note);
+	if (rc == 0 && tree_link_get(m->v, l->dst, &d) == 0 && lineage_source(m->v, false, d.child, &src) == 0)
+		rc = lineage_drop(m->v, false, src);
+	return rc;
+}
 
 static int find_apart(void *ctx, const struct lineage *l)
 {
@@ -63,12 +89,17 @@ static int find_apart(void *ctx, const struct lineage *l)
 	const struct ship_link *rec = shipment_link(f->m->s, l->dst);
 	struct view seen = { .kind = VIEW_AT, .group = f->m->s->begin.seen };
 
+	if (alias_is_over(f->m, l)) {
+		f->over = grow(f->over, f->n_over, &f->cap_over, sizeof(*f->over));
+		f->over[f->n_over++] = *l;
+		return 0;
+	}
 	if (rec && rec->parent == 0) {
 		/* It lacks ours, so they stay one; but not two files of which one was changed since they were equal. */
 		if (tree_link_get(f->m->v, l->dst, &d) < 0 || tree_inode_get(f->m->v, d.child, &in) < 0 ||
 		    !S_ISREG(in.mode) || in.cborn <= l->grp)
 			return 0;
-	} else if (l->kind != 'l' || tree_link_view(f->m->v, l->dst, seen, &d) < 0) {
+	} else if ((l->kind == 'm' && l->grp > seen.group) || tree_link_view(f->m->v, l->dst, seen, &d) < 0) {
 		return 0;
 	}
 	f->list = grow(f->list, f->n, &f->cap, sizeof(*f->list));
@@ -123,7 +154,10 @@ static int take_all_apart(struct merger *m)
 
 	for (size_t i = 0; rc == 0 && i < f.n; i++)
 		rc = take_apart(m, &f.list[i]);
+	for (size_t i = 0; rc == 0 && i < f.n_over; i++)
+		rc = end_alias(m, &f.over[i]);
 	free(f.list);
+	free(f.over);
 	return rc;
 }
 
@@ -218,6 +252,13 @@ static struct rs_pos pos_of(struct merger *m, const struct dentry *d)
 				.name = keep_name(m, d->name, d->name_len) };
 }
 
+static bool comes_whole(struct merger *m, uint64_t ino)
+{
+	const struct rec_inode *r = shipment_inode(m->s, ino);
+
+	return r && (r->fields & REC_NEW);
+}
+
 static int add_link(struct merger *m, uint64_t link)
 {
 	struct norm_link *rec;
@@ -268,6 +309,9 @@ static int add_link(struct merger *m, uint64_t link)
 		if (rc == 0 && l->p.present == false && !rec)
 			l->child = alias_inode(m, d.child, NULL);
 	}
+	/* Deleted here, and the secondary sends it whole because it keeps it: to us it is as good as new. */
+	if (rec && rec->parent && !l->p.present && comes_whole(m, rec->raw_child))
+		l->b = (struct rs_pos){ 0 };
 	l->s = l->b;
 	if (rec)
 		l->s = (struct rs_pos){

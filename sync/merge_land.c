@@ -108,7 +108,7 @@ static int make_dir(struct merger *m, uint64_t ino)
 	in->atime_ns = in->mtime_ns = in->ctime_ns = (int64_t)m->now_ms * 1000000;
 	rc = tree_inode_put(m->v, in);
 	free(in);
-	return rc;
+	return rc ? rc : changes_touch_whole(m->v, ino);
 }
 
 /* What an alias had swallowed, as one of its own again: it is as it was when the two became one. */
@@ -166,16 +166,15 @@ static int touch_key(void *ctx, const char *key, const void *value, size_t len_b
 }
 
 /* The secondary changed the bytes of a file as it knew it: that is what its changes go on top of. */
-static int revive_bytes(struct merger *m, uint64_t ino, uint64_t seen)
+static int revive_bytes(struct merger *m, const struct norm_inode *n)
 {
-	struct view theirs = { .kind = VIEW_PEER, .group = seen };
-	struct inode *in = xmalloc(sizeof(*in));
-	int rc = tree_inode_view(m->v, ino, theirs, in);
+	struct content_case c;
+	int rc = content_open(&c, m->v, m->s, n->rec, n->ino, n->seen_bytes, NULL, "");
 
-	if (rc == 0 && S_ISREG(in->mode))
-		rc = content_copy(m->v, ino, theirs, in->size_bytes, ino, ORIGIN_LOCAL);
-	free(in);
-	return rc == -ENOENT ? 0 : rc;
+	if (rc == 0 && S_ISREG(n->rec->mode))
+		rc = content_copy(m->v, c.base_ino, c.base, c.base_size, n->ino, ORIGIN_LOCAL);
+	content_close(&c);
+	return rc;
 }
 
 /*
@@ -194,7 +193,7 @@ static int revive(struct merger *m, uint64_t ino)
 		rc = tree_inode_revive(m->v, ino, last);
 	if (rc == 0 && map_get(&m->ni_by_ino, ino, &at) && (m->ni[at - 1].rec->fields & REC_CONTENT)) {
 		theirs = true;
-		rc = revive_bytes(m, ino, m->ni[at - 1].seen_bytes);
+		rc = revive_bytes(m, &m->ni[at - 1]);
 	}
 	if (rc < 0)
 		return rc;
