@@ -182,7 +182,10 @@ static inline bool px_round(void)
  */
 
 struct px_list {
-	struct { char name[NAME_MAX_BYTES + 1]; uint64_t ino; } e[64];
+	struct {
+		char name[NAME_MAX_BYTES + 1];
+		uint64_t ino;
+	} e[64];
 	size_t n;
 };
 
@@ -317,7 +320,7 @@ static inline void px_same(void)
 
 		volume_info(px[i].v, &info);
 		ck_assert_msg(info.pending_entries == 0, "side %d: %llu entries pending", i,
-		              (unsigned long long)info.pending_entries);
+			      (unsigned long long)info.pending_entries);
 		ck_assert_msg(info.history_bytes == 0, "side %d: %llu bytes of history", i,
 			      (unsigned long long)info.history_bytes);
 	}
@@ -482,7 +485,7 @@ static inline void px_expect(const char *path, const char *text)
 
 		ck_assert_msg(ino != 0, "side %d has no %s", i, path);
 		ck_assert_msg(strcmp(px_bytes(i, ino, NULL), text) == 0, "side %d: %s is '%s', not '%s'", i, path,
-		              px_bytes(i, ino, NULL), text);
+			      px_bytes(i, ino, NULL), text);
 	}
 }
 

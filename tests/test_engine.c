@@ -43,7 +43,8 @@ START_TEST(what_was_there_before_pairing_is_sent_too)
 		px[i].v = NULL;
 		px_shell("rm -rf '%s'/* '%s'/.[a-z]*", px[i].dir, px[i].dir);
 		ck_assert_int_eq(volume_format(px[i].dir, "00000000-0000-4000-8000-000000000001", i ? "birch" : "alder",
-		                               (unsigned)i + 1, 0, &err), 0);
+					       (unsigned)i + 1, 0, &err),
+				 0);
 		px_open(i);
 		volume_info(px[i].v, &info[i]);
 	}
@@ -790,7 +791,7 @@ START_TEST(what_the_secondary_wrote_on_when_it_hears_of_the_conflict_is_kept_too
 	px_list(0, INO_ROOT, &l);
 	for (size_t k = 0; k < l.n; k++)
 		whole += strncmp(l.e[k].name, "f.conflict-birch", 16) == 0 &&
-		         strcmp(px_bytes(0, l.e[k].ino, NULL), "birch\nmore\n") == 0;
+			 strcmp(px_bytes(0, l.e[k].ino, NULL), "birch\nmore\n") == 0;
 	ck_assert_uint_eq(whole, 1);
 }
 END_TEST
