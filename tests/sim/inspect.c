@@ -94,7 +94,8 @@ static void walk_dir(struct walker *k, const char *path, uint64_t dir, unsigned 
 	sub.entries = NULL;
 	sub.n = sub.cap = 0;
 	volume_readdir(k->w->side[k->side].v, dir, 0, keep_entry, &sub);
-	qsort(sub.entries, sub.n, sizeof(*sub.entries), by_name);
+	if (sub.n)
+		qsort(sub.entries, sub.n, sizeof(*sub.entries), by_name);
 	for (size_t i = 0; i < sub.n; i++) {
 		struct attr a;
 
