@@ -360,8 +360,8 @@ int main(int argc, char **argv)
 						 { "seed", 1, NULL, 's' },       { "trace", 0, NULL, 't' },
 						 { "keep-going", 0, NULL, 'k' }, { 0 } };
 	const char *tmp = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
-	uint64_t first = 1, n = MAX(SEEDS_DEFAULT / number_from_env("CK_TIMEOUT_MULTIPLIER", 1), 1), failed = 0, done = 0;
-	uint64_t ops = 0, cuts = 0, crashes = 0, frames = 0, started = clock_mono_ms();
+	uint64_t first = 1, n = MAX(SEEDS_DEFAULT / number_from_env("CK_TIMEOUT_MULTIPLIER", 1), 1);
+	uint64_t failed = 0, done = 0, ops = 0, cuts = 0, crashes = 0, frames = 0, started = clock_mono_ms();
 	uint64_t soak_ms = 1000 * number_from_env("TWINFS_SOAK_S", 0);
 	bool trace = false, keep_going = false;
 	int c;
