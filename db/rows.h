@@ -44,7 +44,8 @@ struct change_row {
 struct lineage {
 	uint64_t src, dst, grp;
 	char kind; /* 'l' link alias, 'm' link alias whose dst the secondary is known to lack, 'a' inode alias, 'c'
-		      conflict copy of src's bytes, 'b' dst holds src's bytes as a base only */
+		      conflict copy of src's bytes, 'b' dst holds src's bytes as a base only, 's' dst is
+		      the size in bytes that src has there */
 };
 
 struct conflict {

@@ -190,6 +190,12 @@ static bool blocked(const struct applier *a, const struct ship_link *l)
 		return tree_link_get(a->v, l->link, &d) == 0 && removal_loses(a, l);
 	if (!child_known(a, l, &mode))
 		return true;
+	if (tree_link_get(a->v, l->link, &d) == 0 && d.child != l->child) {
+		struct ship_link old = { .link = l->link, .child = d.child };
+
+		if (removal_loses(a, &old))
+			return true; /* it shall lead to another file, and this one has changes */
+	}
 	if (!dir_reachable(a, l->parent, S_ISDIR(mode) ? l->child : 0))
 		return true;
 	return !name_free(a, l);

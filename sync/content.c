@@ -35,7 +35,7 @@ int content_open(struct content_case *c, struct volume *v, const struct shipment
 	} else {
 		c->apart = lin.kind == 'c';
 	}
-	if (lin.grp) {
+	if (lin.grp && lin.kind != 's') {
 		c->base = (struct view){ .kind = VIEW_AT, .group = lin.grp };
 		c->base_ino = lin.dst;
 	}
@@ -44,6 +44,8 @@ int content_open(struct content_case *c, struct volume *v, const struct shipment
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
 	c->base_size = rc == 0 && !(rec->fields & REC_NEW) ? in.size_bytes : 0;
+	if (lin.grp && lin.kind == 's')
+		c->base_size = lin.dst;
 	rc = tree_inode_get(v, ino, &in);
 	if (rc == 0)
 		c->ours_size = in.size_bytes;
@@ -182,6 +184,8 @@ static bool overlap(struct range_list *a, struct range_list *b)
 {
 	size_t i = 0, j = 0;
 
+	if (a->n == 0 || b->n == 0)
+		return false;
 	qsort(a->r, a->n, sizeof(*a->r), by_off);
 	qsort(b->r, b->n, sizeof(*b->r), by_off);
 	while (i < a->n && j < b->n) {

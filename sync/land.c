@@ -15,18 +15,32 @@ static bool same_place(const struct dentry *d, const struct placement *p)
 	return p->parent == d->parent && p->name_len == d->name_len && memcmp(p->name, d->name, d->name_len) == 0;
 }
 
+/* Take away or free the name of what is not where it shall be. A link that shall lead to another file goes and comes anew. */
+static int clear_place(struct volume *v, const struct placement *p)
+{
+	struct dentry d;
+	int rc = tree_link_get(v, p->link, &d);
+
+	if (rc == -ENOENT)
+		return 0;
+	if (rc < 0)
+		return rc;
+	if (p->parent && d.child != p->child) {
+		rc = tree_link_drop(v, p->link);
+		return rc ? rc : tree_reap(v, d.child);
+	}
+	if (same_place(&d, p))
+		return 0;
+	return p->parent ? tree_link_detach(v, p->link) : tree_link_drop(v, p->link);
+}
+
 int land_links(struct volume *v, const struct placement *list, size_t n)
 {
 	struct dentry d;
 	int rc = 0;
 
-	for (size_t i = 0; rc == 0 && i < n; i++) {
-		rc = tree_link_get(v, list[i].link, &d);
-		if (rc == 0 && !same_place(&d, &list[i]))
-			rc = list[i].parent ? tree_link_detach(v, list[i].link) : tree_link_drop(v, list[i].link);
-		else if (rc == -ENOENT)
-			rc = 0;
-	}
+	for (size_t i = 0; rc == 0 && i < n; i++)
+		rc = clear_place(v, &list[i]);
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		const struct placement *p = &list[i];
 

@@ -87,8 +87,11 @@ static bool inode_known(struct volume *v, const struct shipment *s, uint64_t ino
 static bool is_fast_forward(struct volume *v, const struct shipment *s)
 {
 	struct change_row row;
+	uint64_t low = s->begin.seen;
 
-	if (changes_links(v, s->begin.seen, GROUP_MAX, stop_at_first, NULL) != 0)
+	for (size_t i = 0; i < s->n_links; i++)
+		low = MIN(low, s->links[i].seen);
+	if (changes_links(v, low, GROUP_MAX, stop_at_first, NULL) != 0)
 		return false;
 	for (size_t i = 0; i < s->n_links; i++) {
 		const struct ship_link *l = &s->links[i];

@@ -266,7 +266,7 @@ static int add_link(struct merger *m, uint64_t link)
 	struct change_row row;
 	struct lineage lin;
 	struct dentry d;
-	uint64_t seen;
+	uint64_t seen, removal_seen;
 	bool changed;
 	int rc;
 
@@ -291,9 +291,12 @@ static int add_link(struct merger *m, uint64_t link)
 	rc = changes_get_link(m->v, link, &row);
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
-	changed = rc == 0 && row.grp > seen;
 	if (rc == 0 && !l->child)
 		l->child = alias_inode(m, row.child, NULL);
+	/* It took another link of the same file away: what it knew then is what counts, or both sides' removals add up to a loss. */
+	if (!rec && l->child && map_get(&m->removal_seen, l->child, &removal_seen))
+		seen = MIN(seen, removal_seen);
+	changed = rc == 0 && row.grp > seen;
 	if (changed)
 		map_put(&m->p_changed, link, 1);
 	l->b = l->p;
@@ -524,7 +527,6 @@ static int add_our_link(void *ctx, uint64_t link, const struct change_row *row)
 
 int merge_gather(struct merger *m)
 {
-	struct map removal_seen = MAP_INIT;
 	int rc = take_all_apart(m);
 
 	m->xattr_in_conflict = xcalloc(m->s->n_xattrs + 1, 1);
@@ -535,11 +537,12 @@ int merge_gather(struct merger *m)
 	for (size_t i = 0; rc == 0 && i < m->n_nl; i++) {
 		uint64_t seen;
 
-		rc = add_link(m, m->nl[i].link);
 		if (m->nl[i].parent == 0 && !m->nl[i].missing &&
-		    (!map_get(&removal_seen, m->nl[i].child, &seen) || m->nl[i].seen < seen))
-			map_put(&removal_seen, m->nl[i].child, m->nl[i].seen);
+		    (!map_get(&m->removal_seen, m->nl[i].child, &seen) || m->nl[i].seen < seen))
+			map_put(&m->removal_seen, m->nl[i].child, m->nl[i].seen);
 	}
+	for (size_t i = 0; rc == 0 && i < m->n_nl; i++)
+		rc = add_link(m, m->nl[i].link);
 	if (rc == 0)
 		rc = changes_links(m->v, m->s->begin.seen, GROUP_MAX, add_our_link, m);
 	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
@@ -550,12 +553,11 @@ int merge_gather(struct merger *m)
 		rc = close_upwards(m);
 	fill_presence(m);
 	for (size_t i = 0; rc == 0 && i < m->n_inodes; i++)
-		rc = fill_inode(m, &m->inodes[i], &removal_seen);
+		rc = fill_inode(m, &m->inodes[i], &m->removal_seen);
 	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
 		gather_attrs(m, i);
 	for (size_t i = 0; rc == 0 && i < m->s->n_xattrs; i++)
 		gather_xattr(m, i);
-	map_release(&removal_seen);
 	return rc;
 }
 
@@ -583,5 +585,6 @@ void merge_release(struct merger *m)
 	map_release(&m->link_at);
 	map_release(&m->inode_at);
 	map_release(&m->parents);
+	map_release(&m->removal_seen);
 	map_release(&m->p_changed);
 }

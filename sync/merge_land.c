@@ -274,7 +274,8 @@ static int plan_link(struct merger *m, struct plan *p, const struct rs_link_out 
 		rec = &m->nl[at - 1];
 	ours = map_get(&m->p_changed, out->id, NULL);
 	taken = rec && !ours && same_pos(&out->pos, &in->s) && out->child == in->child && !rec->alias_of &&
-		rec->parent == rec->raw_parent;
+		rec->parent == rec->raw_parent &&
+		rec->child == rec->raw_child;
 	if (out->pos.present)
 		rc = ensure_inode(m, out->child);
 	if (rc < 0)
@@ -502,6 +503,62 @@ static int extra_copy(struct merger *m, struct norm_inode *n)
 	return rc ? rc : record_copy(m, &made);
 }
 
+/* A version of a merged file, whole, under .twinfs: until it is dismissed, and as the base of what the secondary sends next. */
+static int set_aside(struct merger *m, struct norm_inode *n, bool theirs, uint64_t *ino)
+{
+	struct inode *in = xmalloc(sizeof(*in));
+	struct view now = { .kind = VIEW_NOW };
+	struct placement place = { .link = id_new(m->v), .parent = INO_HIDDEN, .origin = ORIGIN_LOCAL };
+	struct dentry d = { .name = "" };
+	char *name;
+	int rc = tree_inode_get(m->v, n->ino, in);
+
+	*ino = place.child = in->ino = id_new(m->v);
+	tree_links_of(m->v, n->ino, name_of, &d);
+	name = xasprintf("%llx-%s-%.*s", (unsigned long long)place.child, theirs ? m->names->peer : m->names->self,
+			 180, d.name);
+	place.name = name;
+	place.name_len = (uint16_t)strlen(name);
+	in->nlink = 0;
+	in->size_bytes = 0;
+	in->origin = in->corigin = ORIGIN_LOCAL;
+	in->cborn = group_number(m->v);
+	if (theirs)
+		in->mtime_ns = n->rec->mtime_ns;
+	if (rc == 0)
+		rc = tree_inode_put(m->v, in);
+	if (rc == 0)
+		rc = theirs ? content_land_copy(&n->cc, *ino)
+			    : content_copy(m->v, n->ino, now, n->cc.ours_size, *ino, ORIGIN_LOCAL);
+	if (rc == 0)
+		rc = land_links(m->v, &place, 1);
+	if (rc == 0)
+		rc = changes_touch_whole(m->v, *ino);
+	if (rc == 0)
+		rc = changes_touch_link(m->v, place.link, *ino, true, false);
+	free(name);
+	free(in);
+	return rc;
+}
+
+/* Texts and logs are small: both whole versions are kept. Of data merged by ranges both sides' bytes are in place. */
+static int land_merged(struct merger *m, struct norm_inode *n)
+{
+	struct lineage lin = { .src = n->ino, .grp = group_number(m->v), .kind = 's', .dst = n->cc.theirs_size };
+	int rc = 0;
+
+	if (n->cc.merged_whole || n->cc.append) {
+		rc = set_aside(m, n, false, &n->kept_ours);
+		if (rc == 0)
+			rc = set_aside(m, n, true, &n->kept_theirs);
+		lin.kind = 'b';
+		lin.dst = n->kept_theirs;
+	}
+	if (rc == 0)
+		rc = content_land_merged(&n->cc);
+	return rc ? rc : lineage_put(m->v, &lin);
+}
+
 static int land_bytes(struct merger *m, struct norm_inode *n)
 {
 	struct lineage lin = { .src = n->bytes_ino, .dst = n->bytes_ino, .grp = group_number(m->v), .kind = 'b' };
@@ -524,7 +581,7 @@ static int land_bytes(struct merger *m, struct norm_inode *n)
 	}
 	switch (n->cc.verdict) {
 	case RS_CONTENT_EQUAL: return lineage_put(m->v, &lin);
-	case RS_CONTENT_MERGED: return content_land_merged(&n->cc);
+	case RS_CONTENT_MERGED: return land_merged(m, n);
 	case RS_CONTENT_KEEP_BOTH: return content_send_back(&n->cc);
 	}
 	return 0;
@@ -685,7 +742,7 @@ static int put_note(struct merger *m, const struct rs_note *n, const struct made
 	const struct rs_inode *in = input_inode(m, n->ino), *other = input_inode(m, n->other_ino);
 	struct norm_inode *rec = bytes_record(m, n->ino);
 	struct conflict c = { .id = id_new(m->v), .ino = n->ino, .when_ms = m->now_ms };
-	uint64_t theirs = n->other_ino;
+	uint64_t theirs = n->other_ino, ours = n->ino;
 	int rc;
 
 	for (size_t i = 0; i < n_copies && strcmp(n->kind, "content") == 0; i++)
@@ -696,8 +753,12 @@ static int put_note(struct merger *m, const struct rs_note *n, const struct made
 	c.rule = xstrdup(rec && rec->has_case && rec->cc.rule && strcmp(n->kind, "content") == 0 ? rec->cc.rule
 												 : n->rule);
 	c.path = merge_path(m->v, n->ino);
-	c.resolved = strcmp(n->outcome, "kept-both") != 0;
-	fill_version(m, &c.version[0], m->names->self, n->ino, in ? in->p_written_ms : m->now_ms);
+	if (rec && rec->kept_theirs && strcmp(n->kind, "content") == 0) {
+		ours = rec->kept_ours;
+		theirs = rec->kept_theirs;
+	}
+	c.resolved = strcmp(n->outcome, "kept-both") != 0 && ours == n->ino;
+	fill_version(m, &c.version[0], m->names->self, ours, in ? in->p_written_ms : m->now_ms);
 	fill_version(m, &c.version[1], m->names->peer, theirs,
 		     other ? other->s_written_ms
 		     : in  ? in->s_written_ms

@@ -30,6 +30,7 @@ struct norm_inode {
 	bool redirected_bytes;  /* kind 'c': the bytes belong to the conflict copy */
 	bool aliased;           /* kind 'a' */
 	struct content_case cc; /* when both changed the bytes */
+	uint64_t kept_ours, kept_theirs; /* whole versions set aside by a merge of texts, 0: none */
 	bool has_case, open_case;
 	uint32_t in_conflict; /* REC_MODE | REC_OWNER | REC_TIMES that both changed */
 };
@@ -66,6 +67,7 @@ struct merger {
 	struct rs_inode *inodes;
 	size_t n_inodes, cap_inodes;
 	struct map inode_at;
+	struct map removal_seen;   /* inode -> lowest `seen` of the records that take a link of it away */
 	struct map parents;   /* inodes that are a parent somewhere */
 	struct map p_changed; /* link -> 1: changed by us, unknown to the secondary */
 

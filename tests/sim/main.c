@@ -225,6 +225,7 @@ static void crash(struct world *w, int i)
 	w->n_crashes++;
 	engine_free(w->side[i].e);
 	volume_crash(w->side[i].v);
+	w->side[i].n_refs = 0;
 	ledger_crash(w, i);
 	open_side(w, i);
 }
@@ -262,6 +263,8 @@ static void step(struct world *w)
 	uint64_t kind = rng_below(&w->rng, 100);
 
 	w->now_ms += rng_below(&w->rng, 15);
+	if (rng_chance(&w->rng, 25))
+		sim_ref(w, i);
 	if (kind < 45) {
 		sim_op(w, i);
 	} else if (kind < 50) {
@@ -309,6 +312,9 @@ static bool history(struct world *w, uint64_t seed)
 		steps = 5 + (unsigned)rng_below(&w->rng, 120);
 		for (unsigned s = 0; s < steps && !w->failure[0]; s++)
 			step(w);
+		for (int i = 0; i < 2 && rng_chance(&w->rng, 50); i++)
+			for (; w->side[i].n_refs; )
+				volume_unref(w->side[i].v, w->side[i].refs[--w->side[i].n_refs], 1);
 		sim_trace(w, "-- quiet\n");
 		if (!w->failure[0])
 			quiet(w);

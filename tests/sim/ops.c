@@ -385,6 +385,29 @@ static void op_on_entry(struct world *w, int side, struct listing *l, size_t i, 
 		op_attr(w, side, ino);
 }
 
+void sim_ref(struct world *w, int side)
+{
+	struct side *sd = &w->side[side];
+	struct listing *l;
+
+	if (sd->n_refs == 64 || (sd->n_refs && rng_chance(&w->rng, 40))) {
+		size_t i = rng_below(&w->rng, sd->n_refs);
+		sim_trace(w, "%c unref ino %#llx\n", "PS"[side], (unsigned long long)sd->refs[i]);
+		volume_unref(sd->v, sd->refs[i], 1);
+		sd->refs[i] = sd->refs[--sd->n_refs];
+		return;
+	}
+	l = xmalloc(sizeof(*l));
+	list_tree(sd->v, l);
+	if (l->n) {
+		uint64_t ino = l->e[rng_below(&w->rng, l->n)].ino;
+		sim_trace(w, "%c ref ino %#llx\n", "PS"[side], (unsigned long long)ino);
+		volume_ref(sd->v, ino);
+		sd->refs[sd->n_refs++] = ino;
+	}
+	free(l);
+}
+
 void sim_op(struct world *w, int side)
 {
 	struct listing *l = xmalloc(sizeof(*l));

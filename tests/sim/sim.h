@@ -47,6 +47,8 @@ struct side {
 	struct undo *undo;
 	size_t n_undo, cap_undo;
 	uint64_t committed;
+	uint64_t refs[64];
+	size_t n_refs;
 };
 
 struct world {
@@ -69,6 +71,7 @@ void sim_fail(struct world *w, const char *fmt, ...) __attribute__((format(print
 
 /* ops.c */
 void sim_op(struct world *w, int side);
+void sim_ref(struct world *w, int side);
 void ledger_commit(struct world *w, int side); /* what the side did is durable */
 void ledger_crash(struct world *w, int side);
 /* Is there a token at p (n bytes left)? Its number, or 0. */
