@@ -428,6 +428,34 @@ START_TEST(data_changed_in_the_same_bytes_is_kept_twice_and_never_mixed)
 }
 END_TEST
 
+START_TEST(what_the_primary_added_at_the_end_outlives_two_shipments_made_without_knowing)
+{
+	struct err err = ERR_INIT;
+
+	put_data(0, "x.bin");
+	px_meet();
+	px_down();
+	px_write(0, "x.bin", "\x01\x02\x03\x04", 4, 50000);
+	px_write(1, "x.bin", "\x05\x06\x07\x08", 4, 100);
+	px_up();
+	for (int i = 0; i < 2; i++) {
+		px_talk(i);
+		ck_assert_int_eq(px_deliver(i, &err), 0);
+	}
+	for (int n = 0; n < 2; n++) {
+		px_now_ms += 50;
+		px_talk(1);
+		ck_assert_uint_eq(px_next(1), FRAME_SHIP_BEGIN);
+		while (px_next(1))
+			ck_assert_msg(px_deliver(1, &err) == 0, "%s", err.text);
+		px_write(1, "x.bin", "\x09\x0a\x0b\x0c", 4, 200);
+	}
+	px_meet();
+	ck_assert_uint_eq(px_stat(1, "x.bin").size_bytes, 50004);
+	ck_assert_mem_eq(px_bytes(1, px_at(1, "x.bin"), NULL) + 50000, "\x01\x02\x03\x04", 4);
+}
+END_TEST
+
 START_TEST(a_database_edited_on_both_sides_is_kept_twice_though_the_bytes_differ)
 {
 	char head[100] = "SQLite format 3\0\x10\x00\x01\x01\x00\x40\x20\x20";
@@ -693,6 +721,24 @@ START_TEST(each_removed_another_name_of_a_file_and_it_is_not_lost)
 }
 END_TEST
 
+START_TEST(each_removed_another_name_while_the_others_removal_was_on_its_way)
+{
+	struct err err = ERR_INIT;
+
+	common();
+	px_link(0, "f.txt", "second");
+	px_meet();
+	px_unlink(_i, "f.txt");
+	px_now_ms += 50;
+	px_talk(_i);
+	px_unlink(!_i, "second");
+	while (px_next(_i))
+		ck_assert_msg(px_deliver(_i, &err) == 0, "%s", err.text);
+	px_meet();
+	px_expect(px_at(0, "f.txt") ? "f.txt" : "second", lines);
+}
+END_TEST
+
 /* ---- settling
  * ----------------------------------------------------------------------------------------------------------- */
 
@@ -894,6 +940,7 @@ static void add_contents(TCase *tc)
 	BOTH(tc, data_changed_in_different_bytes_has_both_changes);
 	tcase_add_test(tc, data_changed_in_the_same_bytes_is_kept_twice_and_never_mixed);
 	tcase_add_test(tc, a_database_edited_on_both_sides_is_kept_twice_though_the_bytes_differ);
+	tcase_add_test(tc, what_the_primary_added_at_the_end_outlives_two_shipments_made_without_knowing);
 	tcase_add_test(tc, equal_edits_are_no_conflict);
 	tcase_add_test(tc, what_the_secondary_ships_on_before_it_hears_of_the_conflict_is_in_its_copy);
 	tcase_add_test(tc, what_the_secondary_wrote_on_when_it_hears_of_the_conflict_is_kept_too);
@@ -915,6 +962,7 @@ static void add_names(TCase *tc)
 	tcase_add_test(tc, directories_moved_into_each_other_make_no_loop);
 	tcase_add_test(tc, two_files_renamed_to_one_name_are_both_there);
 	tcase_add_test(tc, each_removed_another_name_of_a_file_and_it_is_not_lost);
+	BOTH(tc, each_removed_another_name_while_the_others_removal_was_on_its_way);
 }
 
 static void add_attributes(TCase *tc)
