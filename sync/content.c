@@ -35,9 +35,9 @@ int content_open(struct content_case *c, struct volume *v, const struct shipment
 	} else {
 		c->apart = lin.kind == 'c';
 	}
-	if (lin.grp && lin.kind != 's') {
+	if (lin.grp) {
 		c->base = (struct view){ .kind = VIEW_AT, .group = lin.grp };
-		c->base_ino = lin.dst;
+		c->base_ino = lin.kind == 's' ? ino : lin.dst;
 	}
 	c->theirs_size = rec->size_bytes;
 	rc = tree_inode_view(v, c->base_ino, c->base, &in);

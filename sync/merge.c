@@ -27,7 +27,8 @@ static bool has_lineage(struct volume *v, bool link, uint64_t id)
 {
 	struct lineage lin;
 
-	return id && lineage_get(v, link, id, &lin) == 0;
+	/* 'b' and 's' only say where a base is */
+	return id && lineage_get(v, link, id, &lin) == 0 && lin.kind != 'b' && lin.kind != 's';
 }
 
 bool p_changed_inode(struct volume *v, uint64_t ino, enum entity what, uint64_t seen)
@@ -131,6 +132,9 @@ int take_inode(struct volume *v, const struct shipment *s, const struct rec_inod
 
 	if (fields & REC_CONTENT)
 		rc = land_content(v, s, r, ino, ORIGIN_PEER);
+	/* What it sends next goes on top of this, however much we change meanwhile. */
+	if (rc == 0 && (fields & REC_CONTENT) && S_ISREG(r->mode))
+		rc = lineage_put(v, &(struct lineage){ .src = ino, .dst = ino, .grp = group_number(v), .kind = 'b' });
 	if (rc == 0)
 		rc = land_attrs(v, r, ino, fields, ORIGIN_PEER);
 	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(map); i++)

@@ -259,6 +259,26 @@ static bool comes_whole(struct merger *m, uint64_t ino)
 	return r && (r->fields & REC_NEW);
 }
 
+static int not_removed(void *ctx, const struct dentry *d)
+{
+	struct merger *m = ctx;
+	struct norm_link *rec = record_of(m, d->link);
+
+	return !rec || rec->parent != 0;
+}
+
+/*
+ * The secondary removed this link and we another of the same file, neither knowing of the other. If none is left, nobody removed the
+ * last name that he saw.
+ */
+static bool removals_add_up(struct merger *m, const struct norm_link *rec)
+{
+	uint64_t grp;
+
+	return map_get(&m->gone_grp, rec->child, &grp) && grp > rec->seen &&
+	       tree_links_of(m->v, rec->child, not_removed, m) == 0;
+}
+
 static int add_link(struct merger *m, uint64_t link)
 {
 	struct norm_link *rec;
@@ -266,7 +286,7 @@ static int add_link(struct merger *m, uint64_t link)
 	struct change_row row;
 	struct lineage lin;
 	struct dentry d;
-	uint64_t seen, removal_seen;
+	uint64_t seen;
 	bool changed;
 	int rc;
 
@@ -293,9 +313,6 @@ static int add_link(struct merger *m, uint64_t link)
 		return rc;
 	if (rc == 0 && !l->child)
 		l->child = alias_inode(m, row.child, NULL);
-	/* It took another link of the same file away: what it knew then is what counts, or both sides' removals add up to a loss. */
-	if (!rec && l->child && map_get(&m->removal_seen, l->child, &removal_seen))
-		seen = MIN(seen, removal_seen);
 	changed = rc == 0 && row.grp > seen;
 	if (changed)
 		map_put(&m->p_changed, link, 1);
@@ -315,6 +332,10 @@ static int add_link(struct merger *m, uint64_t link)
 	/* Deleted here, and the secondary sends it whole because it keeps it: to us it is as good as new. */
 	if (rec && rec->parent && !l->p.present && comes_whole(m, rec->raw_child))
 		l->b = (struct rs_pos){ 0 };
+	if (rec && rec->parent == 0 && l->p.present && removals_add_up(m, rec)) {
+		l->b = l->s = (struct rs_pos){ 0 }; /* ours stays, as if it were new to the secondary */
+		return 0;
+	}
 	l->s = l->b;
 	if (rec)
 		l->s = (struct rs_pos){
@@ -515,6 +536,8 @@ static int our_link(void *ctx, uint64_t link, const struct change_row *row)
 		if (map_get(&m->gone_link, row->child, &before))
 			map_put(&m->gone_next, link, before);
 		map_put(&m->gone_link, row->child, link);
+		if (!map_get(&m->gone_grp, row->child, &before) || before < row->grp)
+			map_put(&m->gone_grp, row->child, row->grp);
 	}
 	return 0;
 }
@@ -585,6 +608,7 @@ void merge_release(struct merger *m)
 	map_release(&m->link_at);
 	map_release(&m->inode_at);
 	map_release(&m->parents);
+	map_release(&m->gone_grp);
 	map_release(&m->removal_seen);
 	map_release(&m->p_changed);
 }

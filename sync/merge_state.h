@@ -56,6 +56,7 @@ struct merger {
 	struct map ni_by_bytes; /* content inode -> index + 1 */
 	struct map gone_link;   /* inode dead here -> a link of it that our change set says is gone (chained through
 				   gone_next) */
+	struct map gone_grp;       /* such an inode -> the last group in which we removed a link of it */
 	struct map gone_next;
 
 	struct lineage *apart; /* aliases that the secondary turned out to have apart: src is made anew from dst */
