@@ -19,6 +19,7 @@ struct applier {
 	uint8_t *state;      /* of links[i] */
 	struct map dir_link; /* directory inode -> index + 1 of the accepted record that places it */
 	bool again;
+	bool strict;         /* at the primary: nothing may be in the way, own rows do not count */
 };
 enum { LINK_ACCEPTED, LINK_DIRTY, LINK_BLOCKED };
 
@@ -141,8 +142,8 @@ static bool removal_loses(const struct applier *a, const struct ship_link *l)
 	struct change_row row;
 
 	tree_children(a->v, l->child, child_stays, &c);
-	if (c.found)
-		return true;
+	if (c.found || a->strict)
+		return c.found;
 	tree_links_of(a->v, l->child, link_stays, &c);
 	if (c.found)
 		return false; /* it lives on under another name */
@@ -165,6 +166,39 @@ static bool child_known(const struct applier *a, const struct ship_link *l, uint
 		return false;
 	*mode = in.mode;
 	return true;
+}
+
+static int other_link(void *ctx, const struct dentry *d)
+{
+	struct count *c = ctx;
+	size_t i;
+
+	/* c->dir holds the link that is allowed */
+	c->found = d->link != c->dir && (!accepted(c->a, d->link, &i) || c->a->s->links[i].parent != 0);
+	return c->found;
+}
+
+/* A directory has one place: neither a link of the tree nor another record may hold it elsewhere. */
+static bool second_place(const struct applier *a, const struct ship_link *l)
+{
+	struct count c = { .a = a, .dir = l->link };
+	uint64_t i;
+
+	tree_links_of(a->v, l->child, other_link, &c);
+	if (c.found)
+		return true;
+	return map_get(&a->dir_link, l->child, &i) && a->s->links[i - 1].link != l->link;
+}
+
+/* What holds names must be a directory. */
+static bool parent_is_dir(const struct applier *a, uint64_t parent)
+{
+	const struct rec_inode *r = shipment_inode(a->s, parent);
+	struct inode in;
+
+	if (r && (r->fields & REC_NEW))
+		return S_ISDIR(r->mode);
+	return tree_inode_get(a->v, parent, &in) == 0 && S_ISDIR(in.mode);
 }
 
 static bool name_free(const struct applier *a, const struct ship_link *l)
@@ -196,6 +230,8 @@ static bool blocked(const struct applier *a, const struct ship_link *l)
 		if (removal_loses(a, &old))
 			return true; /* it shall lead to another file, and this one has changes */
 	}
+	if (!parent_is_dir(a, l->parent) || (S_ISDIR(mode) && second_place(a, l)))
+		return true;
 	if (!dir_reachable(a, l->parent, S_ISDIR(mode) ? l->child : 0))
 		return true;
 	return !name_free(a, l);
@@ -210,7 +246,7 @@ static void settle(struct applier *a)
 		struct ship_link *l = &a->s->links[i];
 		uint32_t mode;
 
-		if (changes_get_link(a->v, l->link, &row) == 0)
+		if (!a->strict && changes_get_link(a->v, l->link, &row) == 0)
 			a->state[i] = LINK_DIRTY;
 		else if (l->parent && child_known(a, l, &mode) && S_ISDIR(mode))
 			map_put(&a->dir_link, l->child, i + 1);
@@ -246,6 +282,22 @@ static int keep_moved(struct applier *a, const struct ship_link *l)
 	return tree_link_get(a->v, l->link, &d) < 0 ? 0 : changes_touch_whole(a->v, d.child);
 }
 
+/* Last, when all that could be taken was taken: what is kept is sent as it is then. */
+static int keep_the_rest(struct applier *a)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < a->s->n_links; i++) {
+		const struct ship_link *l = &a->s->links[i];
+
+		if (a->state[i] == LINK_BLOCKED)
+			rc = keep_blocked(a, l);
+		else if (a->state[i] == LINK_DIRTY && !l->parent)
+			rc = keep_moved(a, l);
+	}
+	return rc;
+}
+
 static int land_accepted(struct applier *a, struct placement **list, size_t *n)
 {
 	struct shipment *s = a->s;
@@ -257,10 +309,6 @@ static int land_accepted(struct applier *a, struct placement **list, size_t *n)
 		struct ship_link *l = &s->links[i];
 		const struct rec_inode *r;
 
-		if (a->state[i] == LINK_BLOCKED)
-			rc = keep_blocked(a, l);
-		else if (a->state[i] == LINK_DIRTY && !l->parent)
-			rc = keep_moved(a, l);
 		if (a->state[i] != LINK_ACCEPTED)
 			continue;
 		r = shipment_inode(s, l->child);
@@ -366,6 +414,21 @@ static int land_inodes(struct applier *a)
 	return rc;
 }
 
+int apply_check(struct volume *v, struct shipment *s)
+{
+	struct applier a = { .v = v, .s = s, .strict = true };
+	int rc = 0;
+
+	a.state = xcalloc(s->n_links + 1, 1);
+	settle(&a);
+	for (size_t i = 0; rc == 0 && i < s->n_links; i++)
+		if (a.state[i] != LINK_ACCEPTED)
+			rc = -EBADMSG;
+	free(a.state);
+	map_release(&a.dir_link);
+	return rc;
+}
+
 static int apply_locked(struct volume *v, struct shipment *s)
 {
 	struct applier a = { .v = v, .s = s };
@@ -382,6 +445,8 @@ static int apply_locked(struct volume *v, struct shipment *s)
 	}
 	if (rc == 0)
 		rc = land_inodes(&a);
+	if (rc == 0)
+		rc = keep_the_rest(&a);
 	if (rc == 0)
 		rc = land_reap(v, list, n);
 	for (size_t i = 0; rc == 0 && i < s->n_conflicts; i++)

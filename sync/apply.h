@@ -16,4 +16,8 @@
 /* Takes the lock; one group. 0, or -errno and nothing was changed. -EBADMSG: the shipment makes no valid tree. */
 int apply_shipment(struct volume *v, struct shipment *s, struct err *err);
 
+/* Would the whole shipment make a valid tree of what is here, nothing of ours being in its way? 0 or -EBADMSG. Lock
+ * held. */
+int apply_check(struct volume *v, struct shipment *s);
+
 #endif

@@ -15,7 +15,8 @@ static bool same_place(const struct dentry *d, const struct placement *p)
 	return p->parent == d->parent && p->name_len == d->name_len && memcmp(p->name, d->name, d->name_len) == 0;
 }
 
-/* Take away or free the name of what is not where it shall be. A link that shall lead to another file goes and comes anew. */
+/* Take away or free the name of what is not where it shall be. A link that shall lead to another file goes and comes
+ * anew. */
 static int clear_place(struct volume *v, const struct placement *p)
 {
 	struct dentry d;
@@ -55,11 +56,15 @@ int land_links(struct volume *v, const struct placement *list, size_t n)
 
 int land_reap(struct volume *v, const struct placement *list, size_t n)
 {
+	struct inode in;
 	int rc = 0;
 
-	for (size_t i = 0; rc == 0 && i < n; i++)
-		if (!list[i].parent)
-			rc = tree_reap(v, list[i].child);
+	for (size_t i = 0; rc == 0 && i < n; i++) {
+		if (list[i].parent || tree_inode_get(v, list[i].child, &in) < 0)
+			continue;
+		/* The peer may claim anything: a directory that goes while something is in it makes no valid tree. */
+		rc = S_ISDIR(in.mode) && !tree_is_empty_dir(v, in.ino) ? -EBADMSG : tree_reap(v, in.ino);
+	}
 	return rc == -ENOENT ? 0 : rc;
 }
 

@@ -9,6 +9,7 @@
 
 #include "core/changes.h"
 #include "core/data.h"
+#include "sync/apply.h"
 #include "sync/merge_state.h"
 #include "util/util.h"
 
@@ -143,6 +144,13 @@ int take_inode(struct volume *v, const struct shipment *s, const struct rec_inod
 	return rc;
 }
 
+static int has_link(void *ctx, const struct dentry *d)
+{
+	(void)ctx;
+	(void)d;
+	return 1;
+}
+
 static int fast_forward(struct volume *v, struct shipment *s)
 {
 	struct placement *list = xcalloc(s->n_links + 1, sizeof(*list));
@@ -178,8 +186,9 @@ static int fast_forward(struct volume *v, struct shipment *s)
 		rc = land_reap(v, list, s->n_links);
 	/* A new inode whose link came and went within the shipment's range. */
 	for (size_t i = 0; rc == 0 && i < s->n_inodes; i++)
-		if (tree_inode_get(v, s->inodes[i]->ino, &in) == 0 && !S_ISDIR(in.mode) && in.nlink == 0)
-			rc = tree_reap(v, in.ino);
+		if (tree_inode_get(v, s->inodes[i]->ino, &in) == 0 && in.ino > INO_HIDDEN &&
+		    tree_links_of(v, in.ino, has_link, NULL) == 0)
+			rc = S_ISDIR(in.mode) ? -EBADMSG : tree_reap(v, in.ino);
 	free(list);
 	return rc;
 }
@@ -194,7 +203,7 @@ static int merge_locked(struct volume *v, struct shipment *s, const struct merge
 	if (shipment_is_empty(s))
 		rc = 0;
 	else if (is_fast_forward(v, s))
-		rc = fast_forward(v, s);
+		rc = apply_check(v, s) < 0 ? -EBADMSG : fast_forward(v, s);
 	else
 		rc = merge_three_way(v, s, names, now_ms);
 	for (size_t i = 0; rc == 0 && i < s->n_conflicts; i++)

@@ -56,7 +56,8 @@ struct fused {
 };
 
 /*
- * It lacks ours, and its own is gone as well: it was told that its own is gone, has seen that, and says nothing against it.
+ * It lacks ours, and its own is gone as well: it was told that its own is gone, has seen that, and says nothing against
+ * it.
  */
 static bool alias_is_over(struct merger *m, const struct lineage *l)
 {
@@ -268,8 +269,8 @@ static int not_removed(void *ctx, const struct dentry *d)
 }
 
 /*
- * The secondary removed this link and we another of the same file, neither knowing of the other. If none is left, nobody removed the
- * last name that he saw.
+ * The secondary removed this link and we another of the same file, neither knowing of the other. If none is left,
+ * nobody removed the last name that he saw.
  */
 static bool removals_add_up(struct merger *m, const struct norm_link *rec)
 {

@@ -231,7 +231,7 @@ static int ensure_inode(struct merger *m, uint64_t ino)
 	if (rc == -ENOENT) {
 		log_error("merge: the history of inode %#llx is gone, it cannot be brought back",
 			  (unsigned long long)ino);
-		return -EIO;
+		return -EBADMSG;
 	}
 	return rc;
 }
@@ -503,7 +503,8 @@ static int extra_copy(struct merger *m, struct norm_inode *n)
 	return rc ? rc : record_copy(m, &made);
 }
 
-/* A version of a merged file, whole, under .twinfs: until it is dismissed, and as the base of what the secondary sends next. */
+/* A version of a merged file, whole, under .twinfs: until it is dismissed, and as the base of what the secondary sends
+ * next. */
 static int set_aside(struct merger *m, struct norm_inode *n, bool theirs, uint64_t *ino)
 {
 	struct inode *in = xmalloc(sizeof(*in));

@@ -262,13 +262,15 @@ static void op_attr(struct world *w, int side, uint64_t ino)
 			  .uid = (uint32_t)rng_below(&w->rng, 5),
 			  .mtime = { .tv_sec = 1700000000 + (int64_t)rng_below(&w->rng, 1000000) } };
 	struct attr out, cur;
+	unsigned which;
 	char value[32];
 	static const char *const keys[] = { "user.k1", "user.k2", "user.k3" };
 	const char *key = keys[rng_below(&w->rng, 3)];
 
 	if (volume_getattr(v, ino, &cur) < 0)
 		return;
-	switch (rng_below(&w->rng, 5)) {
+	which = (unsigned)rng_below(&w->rng, 5);
+	switch (which) {
 	case 0: volume_setattr(v, ino, SET_MODE, &a, &out); break;
 	case 1: volume_setattr(v, ino, SET_UID, &a, &out); break;
 	case 2: volume_setattr(v, ino, SET_MTIME, &a, &out); break;
@@ -281,7 +283,8 @@ static void op_attr(struct world *w, int side, uint64_t ino)
 		break;
 	default: volume_removexattr(v, ino, key); break;
 	}
-	sim_trace(w, "%c attr ino %#llx\n", "PS"[side], (unsigned long long)ino);
+	sim_trace(w, "%c attr ino %#llx %s %s\n", "PS"[side], (unsigned long long)ino,
+		  (const char *[]){ "mode", "owner", "mtime", "set", "remove" }[which], which > 2 ? key : "");
 }
 
 static void op_truncate(struct world *w, int side, uint64_t ino)
