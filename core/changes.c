@@ -101,6 +101,15 @@ int changes_touch_link(struct volume *v, uint64_t link, uint64_t child, bool cre
 	return rc || !dropped ? rc : change_link_blind(v->db, link, child);
 }
 
+int changes_touch_skipped(struct volume *v, uint64_t link, uint64_t child, bool gone)
+{
+	struct change_row row;
+	bool own = changes_get_link(v, link, &row) == 0 && !row.skipped;
+	int rc = changes_touch_link(v, link, child, false, gone);
+
+	return rc || own ? rc : change_link_mark_skipped(v->db, link);
+}
+
 int changes_touch_range(struct volume *v, uint64_t ino, uint64_t off, uint64_t len_bytes)
 {
 	int rc;

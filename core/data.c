@@ -250,6 +250,40 @@ static int seek_in_view(struct volume *v, uint64_t ino, struct view view, uint64
 	return 0;
 }
 
+int data_run(struct volume *v, uint64_t ino, struct view view, uint64_t off, uint64_t len_bytes, bool *hole,
+             uint64_t *run_bytes)
+{
+	struct block_ref refs[STEP_BLOCKS];
+	struct inode in;
+	uint64_t mapped = 0;
+	size_t n, same = 1;
+	int rc = inode_in_view(v, ino, view, &in);
+
+	*hole = true;
+	*run_bytes = len_bytes;
+	if (rc || off >= in.size_bytes)
+		return rc;
+	uint64_t from = off >> BLOCK_SHIFT, stop = MIN(off + len_bytes, in.size_bytes);
+	uint64_t end = (stop + BLOCK_BYTES - 1) >> BLOCK_SHIFT;
+
+	rc = next_row(v, ino, view, from, &mapped);
+	if (rc <= 0 || mapped >= end)
+		return MIN(rc, 0);
+	if (mapped > from) {
+		*run_bytes = (mapped << BLOCK_SHIFT) - off;
+		return 0;
+	}
+	n = (size_t)MIN(end - from, STEP_BLOCKS);
+	rc = blocks_map(v, ino, view, from, n, refs);
+	if (rc)
+		return rc;
+	*hole = refs[0].phys == 0;
+	while (same < n && (refs[same].phys == 0) == *hole)
+		same++;
+	*run_bytes = MIN(stop, (from + same) << BLOCK_SHIFT) - off;
+	return 0;
+}
+
 int64_t data_seek(struct volume *v, uint64_t ino, struct view view, uint64_t off, bool hole)
 {
 	struct inode in;

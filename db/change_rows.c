@@ -142,7 +142,12 @@ int change_link_put(struct db *db, uint64_t link, uint64_t child, uint64_t grp, 
 {
 	return DB_RUN(db, "INSERT INTO change_dentry(link, child, grp, seen, fresh) VALUES(?1, ?2, ?3,"
 	              " ?4, ?5)"
-	              " ON CONFLICT(link) DO UPDATE SET grp = ?3, child = ?2", link, child, grp, seen, fresh);
+	              " ON CONFLICT(link) DO UPDATE SET grp = ?3, child = ?2, fresh = max(fresh, 0)", link, child, grp, seen, fresh);
+}
+
+int change_link_mark_skipped(struct db *db, uint64_t link)
+{
+	return DB_RUN(db, "UPDATE change_dentry SET fresh = -1 WHERE link = ?1", link);
 }
 
 int change_link_blind(struct db *db, uint64_t link, uint64_t child)
@@ -156,7 +161,7 @@ int change_link_blind(struct db *db, uint64_t link, uint64_t child)
 
 int change_link_get(struct db *db, uint64_t link, struct change_row *out)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT grp, seen, child FROM change_dentry WHERE link = ?1");
+	sqlite3_stmt *s = db_stmt(db, "SELECT grp, seen, child, fresh < 0 FROM change_dentry WHERE link = ?1");
 	int rc;
 
 	DB_BIND_INTS(s, 1, link);
@@ -164,7 +169,7 @@ int change_link_get(struct db *db, uint64_t link, struct change_row *out)
 	if (rc != 1)
 		return rc < 0 ? rc : -ENOENT;
 	*out = (struct change_row){ .grp = db_col_u64(s, 0), .seen = db_col_u64(s, 1), .shrunk_to = UINT64_MAX,
-	                            .child = db_col_u64(s, 2) };
+	                            .child = db_col_u64(s, 2), .skipped = db_col_u64(s, 3) != 0 };
 	db_done(s);
 	return 0;
 }

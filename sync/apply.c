@@ -246,7 +246,7 @@ static void settle(struct applier *a)
 		struct ship_link *l = &a->s->links[i];
 		uint32_t mode;
 
-		if (!a->strict && changes_get_link(a->v, l->link, &row) == 0)
+		if (!a->strict && changes_get_link(a->v, l->link, &row) == 0 && !row.skipped)
 			a->state[i] = LINK_DIRTY;
 		else if (l->parent && child_known(a, l, &mode) && S_ISDIR(mode))
 			map_put(&a->dir_link, l->child, i + 1);
@@ -269,7 +269,7 @@ static int keep_blocked(struct applier *a, const struct ship_link *l)
 {
 	struct dentry d;
 	bool here = tree_link_get(a->v, l->link, &d) == 0;
-	int rc = changes_touch_link(a->v, l->link, l->child, false, !here);
+	int rc = changes_touch_skipped(a->v, l->link, l->child, !here);
 
 	return rc || !here || l->parent ? rc : changes_touch_whole(a->v, l->child);
 }
@@ -312,7 +312,8 @@ static int land_accepted(struct applier *a, struct placement **list, size_t *n)
 		if (a->state[i] != LINK_ACCEPTED)
 			continue;
 		r = shipment_inode(s, l->child);
-		if (l->parent && r && (r->fields & REC_NEW))
+		rc = changes_drop_link(a->v, l->link); /* at most a note that it had been skipped */
+		if (rc == 0 && l->parent && r && (r->fields & REC_NEW))
 			rc = land_new(a->v, r);
 		(*list)[(*n)++] = (struct placement){ .link = l->link,
 						      .child = l->child,

@@ -814,6 +814,57 @@ static void drop_aliased_records(struct merger *m, const struct rs_result *r)
 	}
 }
 
+/* Does the secondary say that it could not place something of ours? Then the record is no change: it tells what is there still, or not yet. */
+static bool is_skip_report(struct merger *m, const struct norm_link *n)
+{
+	uint64_t at;
+	const struct rs_link *l;
+
+	if (n->missing)
+		return true;
+	if (!map_get(&m->p_changed, n->link, NULL) || !map_get(&m->link_at, n->link, &at))
+		return false;
+	l = &m->links[at - 1];
+	return same_pos(&l->b, &l->s);
+}
+
+static int list_in_flight(void *ctx, uint64_t link, const struct change_row *row)
+{
+	struct map *list = ctx;
+
+	map_put(list, link, row->child);
+	return 0;
+}
+
+/*
+ * What it could not place may hang together with what is on its way to it just now. Each half alone makes no valid tree there, so both are sent
+ * again, together; or the halves would cross the reports of the other half for ever.
+ */
+static int send_together(struct merger *m)
+{
+	struct map list = MAP_INIT;
+	struct change_row row;
+	uint64_t link, child;
+	size_t it = 0;
+	bool any = false;
+	int rc = 0;
+
+	for (size_t i = 0; i < m->n_nl && !any; i++)
+		any = is_skip_report(m, &m->nl[i]);
+	if (any)
+		rc = changes_links(m->v, m->s->begin.seen, GROUP_MAX, list_in_flight, &list);
+	while (rc == 0 && map_next(&list, &it, &link, &child)) {
+		struct dentry d;
+		bool here = tree_link_get(m->v, link, &d) == 0;
+
+		rc = changes_touch_link(m->v, link, here ? d.child : child, false, !here);
+		if (rc == 0 && here && changes_get(m->v, d.child, ENT_NEW, &row) == 0)
+			rc = changes_touch_whole(m->v, d.child);
+	}
+	map_release(&list);
+	return rc;
+}
+
 int merge_land(struct merger *m, struct rs_result *r)
 {
 	struct plan p = { .list = xcalloc(r->n_links + r->n_copies + 1, sizeof(*p.list)),
@@ -832,6 +883,8 @@ int merge_land(struct merger *m, struct rs_result *r)
 		rc = land_attributes(m, r);
 	if (rc == 0)
 		rc = send_what_it_lacks(m, r);
+	if (rc == 0)
+		rc = send_together(m);
 	for (size_t i = 0; rc == 0 && i < r->n_notes; i++)
 		rc = put_note(m, &r->notes[i], copies, r->n_copies);
 	if (rc == 0)

@@ -423,6 +423,38 @@ START_TEST(seek_in_an_old_group_sees_its_holes)
 }
 END_TEST
 
+START_TEST(runs_of_an_old_group_cover_its_data_and_its_holes)
+{
+	uint8_t *buf = xcalloc(1, 1000 * BLOCK_BYTES);
+	struct view then = { VIEW_AT, 0 };
+	uint64_t ino, run, n_runs = 0, data_bytes = 0, first_data = 0, size = 1100 * BLOCK_BYTES + 10;
+	bool hole;
+
+	store_pair(&st);
+	ino = store_file(&st, "f");
+	put(ino, buf, 1000 * BLOCK_BYTES, 100 * BLOCK_BYTES);
+	put(ino, buf, 10, 1100 * BLOCK_BYTES);
+	then.group = store_cut(&st);
+	put(ino, buf, 1000 * BLOCK_BYTES, 0);
+	ck_assert_int_eq(set_size(ino, 5), 0);
+	volume_lock(st.v);
+	for (uint64_t off = 0; off < size + 5000; off += run) {
+		ck_assert_int_eq(data_run(st.v, ino, then, off, size + 5000 - off, &hole, &run), 0);
+		ck_assert_uint_gt(run, 0);
+		ck_assert_uint_lt(n_runs++, 20);
+		if (!hole && data_bytes == 0)
+			first_data = off;
+		data_bytes += hole ? 0 : run;
+	}
+	ck_assert_uint_eq(first_data, 100 * BLOCK_BYTES);
+	ck_assert_uint_eq(data_bytes, 1000 * BLOCK_BYTES + 10);
+	ck_assert_int_eq(data_run(st.v, ino, then, 100 * BLOCK_BYTES + 7, 5, &hole, &run), 0);
+	ck_assert(!hole && run == 5);
+	volume_unlock(st.v);
+	free(buf);
+}
+END_TEST
+
 static void flip_byte(uint64_t ino, uint64_t block, size_t at)
 {
 	struct block_ref ref;
@@ -721,6 +753,7 @@ int main(void)
 	tcase_add_test(tc, growing_after_a_truncate_shows_zeros);
 	tcase_add_test(tc, holes_and_data_are_found);
 	tcase_add_test(tc, seek_in_an_old_group_sees_its_holes);
+	tcase_add_test(tc, runs_of_an_old_group_cover_its_data_and_its_holes);
 	tcase_add_test(tc, a_flipped_byte_is_an_error_and_never_wrong_data);
 	tcase_add_test(tc, a_full_store_refuses_the_write_and_keeps_the_file);
 	tcase_add_test(tc, blocks_of_a_deleted_file_are_free_after_the_commit);

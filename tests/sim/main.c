@@ -241,8 +241,13 @@ static bool quiet(struct world *w)
 		bool any = false;
 
 		w->now_ms += 50;
+		bool cross = w->seed % 2;
 		for (int i = 0; i < 2; i++) {
 			any |= net_send(w, i);
+			while (!cross && net_deliver(w, i))
+				any = true;
+		}
+		for (int i = 0; cross && i < 2; i++) {
 			while (net_deliver(w, i))
 				any = true;
 		}
