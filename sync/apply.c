@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "sync/land.h"
+#include "util/log.h"
 #include "util/util.h"
 
 /* No directory tree is deeper: PATH_MAX / 2. A longer walk up means a loop. */
@@ -139,11 +140,14 @@ static int any_xattr(void *ctx, const char *key, const void *value, size_t len_b
 static bool removal_loses(const struct applier *a, const struct ship_link *l)
 {
 	struct count c = { .a = a, .dir = l->child, .child = l->child };
+	struct inode in;
 	struct change_row row;
 
 	tree_children(a->v, l->child, child_stays, &c);
 	if (c.found || a->strict)
 		return c.found;
+	if (tree_inode_get(a->v, l->child, &in) == 0 && S_ISDIR(in.mode))
+		return false; /* empty, and its attributes alone bring no directory back */
 	tree_links_of(a->v, l->child, link_stays, &c);
 	if (c.found)
 		return false; /* it lives on under another name */
@@ -289,6 +293,11 @@ static int keep_the_rest(struct applier *a)
 
 	for (size_t i = 0; rc == 0 && i < a->s->n_links; i++) {
 		const struct ship_link *l = &a->s->links[i];
+
+		if (a->state[i] != LINK_ACCEPTED)
+			log_debug("apply", "link %#llx -> %#llx in %#llx as %s: %s", (unsigned long long)l->link,
+				  (unsigned long long)l->child, (unsigned long long)l->parent, l->name,
+				  a->state[i] == LINK_DIRTY ? "changed here" : "cannot be placed");
 
 		if (a->state[i] == LINK_BLOCKED)
 			rc = keep_blocked(a, l);

@@ -247,8 +247,9 @@ struct plan {
 };
 
 /* The secondary has this link elsewhere than we do, until it has seen this group. */
-static int remember_theirs(struct merger *m, uint64_t link, const struct norm_link *rec)
+static int remember_theirs(struct merger *m, uint64_t link, const struct norm_link *rec, bool skipped)
 {
+	struct change_row row;
 	struct dentry d = { .link = link,
 			    .parent = rec->raw_parent,
 			    .child = rec->raw_child,
@@ -256,6 +257,9 @@ static int remember_theirs(struct merger *m, uint64_t link, const struct norm_li
 			    .name_len = (uint8_t)rec->name_len };
 
 	memcpy(d.name, rec->name, rec->name_len);
+	/* It takes what it skipped as soon as it can: perhaps from what is on its way to it already. */
+	if (skipped && changes_get_link(m->v, link, &row) == 0 && row.grp > m->s->begin.seen)
+		d.born = row.grp;
 	return peer_link_put(m->v, &d);
 }
 
@@ -290,7 +294,7 @@ static int plan_link(struct merger *m, struct plan *p, const struct rs_link_out 
 	if (taken)
 		return changes_drop_link(m->v, out->id);
 	if (rec)
-		rc = remember_theirs(m, out->id, rec);
+		rc = remember_theirs(m, out->id, rec, ours && same_pos(&in->b, &in->s));
 	if (rc < 0)
 		return rc;
 	if ((rec && (ours || !same_pos(&out->pos, &in->s))) || !same_pos(&out->pos, &in->p))
@@ -796,7 +800,7 @@ static int land_names(struct merger *m, struct rs_result *r, struct plan *p, str
 
 		rc = lineage_put(m->v, &lin);
 		if (rc == 0 && r->aliases[i].is_link && map_get(&m->nl_by_link, lin.src, &at))
-			rc = remember_theirs(m, lin.dst, &m->nl[at - 1]);
+			rc = remember_theirs(m, lin.dst, &m->nl[at - 1], false);
 	}
 	return rc ? rc : touch_aliases(m);
 }
