@@ -14,6 +14,8 @@ EXTRA_DIST += \
 	tests/e2e/lib.sh \
 	tests/e2e/refusals.sh \
 	tests/e2e/run \
+	tests/e2e/storm.py \
+	tests/e2e/storm.sh \
 	tests/e2e/treedump.py
 
 # Every program in TESTS prints TAP, so that each test is a line of its own in the summary.
