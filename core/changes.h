@@ -27,8 +27,8 @@ int changes_touch(struct volume *v, uint64_t ino, enum entity what);
 int changes_touch_xattr(struct volume *v, uint64_t ino, const char *key);
 /* child: the link's child; created: the link did not exist before this change; dropped: it is going away now. */
 int changes_touch_link(struct volume *v, uint64_t link, uint64_t child, bool created, bool dropped);
-/* Tell the link as it is here, because the peer's version of it could not be put in place: no change of ours, and no reason to leave a
- * later version of the peer's alone (row.skipped). */
+/* Tell the link as it is here, because the peer's version of it could not be put in place: no change of ours, and no
+ * reason to leave a later version of the peer's alone (row.skipped). */
 int changes_touch_skipped(struct volume *v, uint64_t link, uint64_t child, bool gone);
 /* A byte range was written (or punched); touches ENT_CONTENT too. */
 int changes_touch_range(struct volume *v, uint64_t ino, uint64_t off, uint64_t len_bytes);

@@ -140,9 +140,11 @@ int change_xattrs(struct db *db, uint64_t after, uint64_t upto, change_xattr_fn 
 
 int change_link_put(struct db *db, uint64_t link, uint64_t child, uint64_t grp, uint64_t seen, uint64_t fresh)
 {
-	return DB_RUN(db, "INSERT INTO change_dentry(link, child, grp, seen, fresh) VALUES(?1, ?2, ?3,"
-	              " ?4, ?5)"
-	              " ON CONFLICT(link) DO UPDATE SET grp = ?3, child = ?2, fresh = max(fresh, 0)", link, child, grp, seen, fresh);
+	return DB_RUN(db,
+		      "INSERT INTO change_dentry(link, child, grp, seen, fresh) VALUES(?1, ?2, ?3,"
+		      " ?4, ?5)"
+		      " ON CONFLICT(link) DO UPDATE SET grp = ?3, child = ?2, fresh = max(fresh, 0)",
+		      link, child, grp, seen, fresh);
 }
 
 int change_link_mark_skipped(struct db *db, uint64_t link)

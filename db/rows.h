@@ -37,7 +37,7 @@ struct change_row {
 	uint64_t shrunk_to; /* ENT_CONTENT only: lowest size since the row became dirty; UINT64_MAX: never shrunk */
 	uint64_t shrunk_grp; /* the group in which it shrank last; 0: never */
 	uint64_t child;     /* links only */
-	bool skipped;       /* links only: no change of ours, only told as it is because the peer's could not be placed */
+	bool skipped; /* links only: no change of ours, only told as it is because the peer's could not be placed */
 };
 
 /* Primary: what became of the secondary's entity: inode src lives on in dst since group grp (alias or conflict copy).

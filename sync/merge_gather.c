@@ -404,8 +404,11 @@ static struct norm_inode *record_of_inode(struct merger *m, uint64_t ino)
 	return map_get(&m->ni_by_ino, ino, &i) ? &m->ni[i - 1] : NULL;
 }
 
-static void fill_presence(struct merger *m)
+void merge_presence(struct merger *m)
 {
+	for (size_t i = 0; i < m->n_inodes; i++)
+		if (m->inodes[i].ino > INO_HIDDEN)
+			m->inodes[i].in_b = m->inodes[i].in_p = m->inodes[i].in_s = false;
 	for (size_t i = 0; i < m->n_links; i++) {
 		const struct rs_link *l = &m->links[i];
 		uint64_t at;
@@ -575,7 +578,7 @@ int merge_gather(struct merger *m)
 		rc = add_inode(m, alias_inode(m, m->s->xattrs[i].ino, NULL));
 	if (rc == 0)
 		rc = close_upwards(m);
-	fill_presence(m);
+	merge_presence(m);
 	for (size_t i = 0; rc == 0 && i < m->n_inodes; i++)
 		rc = fill_inode(m, &m->inodes[i], &m->removal_seen);
 	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)

@@ -818,7 +818,8 @@ static void drop_aliased_records(struct merger *m, const struct rs_result *r)
 	}
 }
 
-/* Does the secondary say that it could not place something of ours? Then the record is no change: it tells what is there still, or not yet. */
+/* Does the secondary say that it could not place something of ours? Then the record is no change: it tells what is
+ * there still, or not yet. */
 static bool is_skip_report(struct merger *m, const struct norm_link *n)
 {
 	uint64_t at;
@@ -841,8 +842,8 @@ static int list_in_flight(void *ctx, uint64_t link, const struct change_row *row
 }
 
 /*
- * What it could not place may hang together with what is on its way to it just now. Each half alone makes no valid tree there, so both are sent
- * again, together; or the halves would cross the reports of the other half for ever.
+ * What it could not place may hang together with what is on its way to it just now. Each half alone makes no valid tree
+ * there, so both are sent again, together; or the halves would cross the reports of the other half for ever.
  */
 static int send_together(struct merger *m)
 {
@@ -917,6 +918,33 @@ static void show_input(const struct merger *m)
 	}
 }
 
+/*
+ * What we believe the secondary to have made no valid tree together with what it says: it had skipped or taken
+ * something that we do not know of yet. Then only its own words count: of all it does not mention it is taken to have
+ * what we have, and gets that again. moves_too: nor are its moves believed (they would close a loop): names stay where
+ * they are here, no content depends on that.
+ */
+static int believe_records_only(struct merger *m, bool moves_too)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < m->n_links; i++) {
+		struct rs_link *l = &m->links[i];
+		uint64_t at;
+
+		map_put(&m->link_at, l->id, i + 1);
+		if (!l->p.present || (map_get(&m->nl_by_link, l->id, &at) && (!moves_too || !l->s.present)))
+			continue;
+		l->b = l->s = l->p;
+		if (rc == 0 && (moves_too || map_get(&m->p_changed, l->id, NULL)))
+			rc = changes_touch_link(m->v, l->id, l->child, false, false);
+	}
+	for (size_t i = 0; i < m->n_inodes; i++)
+		map_put(&m->inode_at, m->inodes[i].ino, i + 1);
+	merge_presence(m);
+	return rc;
+}
+
 int merge_three_way(struct volume *v, struct shipment *s, const struct merge_names *names, uint64_t now_ms)
 {
 	struct merger m = { .v = v, .s = s, .names = names, .now_ms = now_ms };
@@ -947,6 +975,11 @@ int merge_three_way(struct volume *v, struct shipment *s, const struct merge_nam
 						.name_taken = op_name_taken } };
 
 		rc = resolve(&in, &r);
+		for (int moves_too = 0; rc == -EUCLEAN && moves_too < 2; moves_too++) {
+			rc = believe_records_only(&m, moves_too);
+			if (rc == 0)
+				rc = resolve(&in, &r);
+		}
 		if (rc < 0)
 			show_input(&m);
 		log_debug("merge", "resolve of %zu links, %zu inodes: %d", m.n_links, m.n_inodes, rc);

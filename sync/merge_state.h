@@ -85,6 +85,8 @@ bool p_changed_content(struct volume *v, uint64_t ino, uint64_t seen);
 int take_inode(struct volume *v, const struct shipment *s, const struct rec_inode *r, uint64_t ino, uint32_t fields);
 
 int merge_gather(struct merger *m);
+/* Which inodes have a link in which state; after the links were gathered or changed. */
+void merge_presence(struct merger *m);
 int merge_land(struct merger *m, struct rs_result *r);
 void merge_release(struct merger *m);
 int merge_three_way(struct volume *v, struct shipment *s, const struct merge_names *names, uint64_t now_ms);
