@@ -24,8 +24,8 @@ int data_punch(struct volume *v, uint64_t ino, uint64_t off, uint64_t len_bytes,
  * (hole: the end counts). */
 int64_t data_seek(struct volume *v, uint64_t ino, struct view view, uint64_t off, bool hole);
 /* How far the view goes on in the same way from off, at most len_bytes: *run_bytes > 0 of data or of *hole. It may stop
- * short of a change (one look at the map: the cost does not follow the file's size). Beyond the end of file all is hole.
- * len_bytes > 0. */
+ * short of a change (one look at the map: the cost does not follow the size of the file). Beyond the end of file all is
+ * hole. len_bytes > 0. */
 int data_run(struct volume *v, uint64_t ino, struct view view, uint64_t off, uint64_t len_bytes, bool *hole,
              uint64_t *run_bytes);
 
