@@ -367,24 +367,15 @@ static int pull_range(struct outbox *o, struct buf *to, struct err *err)
 	struct view view = { .kind = VIEW_AT, .group = o->begin.to };
 	uint64_t off = r->off + o->range_done, left = r->len_bytes - o->range_done, len = left;
 	struct frame f = { .type = FRAME_DATA };
-	int64_t data;
-	int rc = 0;
+	bool hole = false;
+	int rc;
 
 	volume_lock(o->v);
-	data = data_seek(o->v, r->ino, view, off, false);
-	if (data == -ENXIO || (data >= 0 && (uint64_t)data >= off + left)) {
+	rc = data_run(o->v, r->ino, view, off, left, &hole, &len);
+	if (rc == 0 && hole) {
 		f.type = FRAME_HOLE;
-	} else if (data < 0) {
-		rc = (int)data;
-	} else if ((uint64_t)data > off) {
-		f.type = FRAME_HOLE;
-		len = (uint64_t)data - off;
-	} else {
-		int64_t hole = data_seek(o->v, r->ino, view, off, true);
-
-		len = MIN(left, DATA_MAX_BYTES);
-		if (hole > (int64_t)off)
-			len = MIN(len, (uint64_t)hole - off);
+	} else if (rc == 0) {
+		len = MIN(len, DATA_MAX_BYTES);
 		rc = data_read(o->v, r->ino, view, o->chunk, len, off);
 	}
 	volume_unlock(o->v);
