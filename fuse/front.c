@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "fuse/guard.h"
 #include "fuse/internal.h"
 
 #include <errno.h>
@@ -392,11 +393,14 @@ static void detach_leftover(struct front *f)
 
 int front_run(struct front *f)
 {
+	pid_t guard = guard_start(f->mountpoint);
 	int rc;
 
 	f->syncer = syncer_start(f);
-	if (!f->syncer)
+	if (!f->syncer) {
+		guard_stop(guard);
 		return -EAGAIN;
+	}
 	rc = workers_start(f);
 	if (rc == 0)
 		rc = notifier_start(f->notifier);
@@ -408,6 +412,7 @@ int front_run(struct front *f)
 	notifier_stop(f->notifier);
 	syncer_stop(f->syncer);
 	detach_leftover(f);
+	guard_stop(guard);
 	known_forget_all(f);
 	workers_free(f);
 	return rc != 0 ? rc : atomic_load(&f->broken);

@@ -2,6 +2,7 @@
 noinst_LIBRARIES += fuse/libfront.a
 fuse_libfront_a_SOURCES = \
 	fuse/front.c fuse/front.h fuse/internal.h \
+	fuse/guard.c fuse/guard.h \
 	fuse/mount.c \
 	fuse/notify.c \
 	fuse/ops.c \

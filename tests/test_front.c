@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -836,6 +837,101 @@ START_TEST(a_dead_mount_of_ours_is_replaced)
 }
 END_TEST
 
+/* ---- killed ---- */
+
+/* A process of which a thread sleeps in the kernel function `where`, within ten seconds. */
+static bool sleeps_in(pid_t pid, const char *where)
+{
+	char cmd[160];
+
+	snprintf(cmd, sizeof(cmd), "cat /proc/%d/task/*/wchan 2>/dev/null | grep -q %s", (int)pid, where);
+	for (int i = 0; i < 200; i++) {
+		if (system(cmd) == 0)
+			return true;
+		usleep(50000);
+	}
+	return false;
+}
+
+static bool is_gone(pid_t pid)
+{
+	for (int i = 0; i < 200; i++) {
+		if (waitpid(pid, NULL, WNOHANG) == pid)
+			return true;
+		usleep(50000);
+	}
+	return false;
+}
+
+static void expect_byte(int fd)
+{
+	char c;
+
+	ck_assert_int_eq(read(fd, &c, 1), 1);
+}
+
+/* Serves a mount; from the second byte on it answers nothing; with the third it tells the kernel of a name. */
+static void host_main(int in, int out)
+{
+	struct notice notice = { .kind = NOTICE_ENTRY, .parent = INO_ROOT, .name = "y", .name_len_bytes = 1 };
+
+	setup();
+	ck_assert_int_eq(write(out, "m", 1), 1);
+	expect_byte(in);
+	volume_lock(vol);
+	ck_assert_int_eq(write(out, "l", 1), 1);
+	expect_byte(in);
+	front_notice(front, &notice, 1);
+	for (;;)
+		pause();
+}
+
+static pid_t ask(bool for_a_name)
+{
+	char value[8];
+	pid_t pid = fork();
+
+	if (pid != 0)
+		return pid;
+	if (for_a_name)
+		_exit(symlink("target", at("x")) != 0);
+	_exit(getxattr(mnt, "user.x", value, sizeof(value)) < 0);
+}
+
+START_TEST(a_killed_daemon_goes_even_while_it_tells_of_a_name_in_a_busy_directory)
+{
+	int in[2], out[2];
+	pid_t host, asker[3];
+	struct stat st;
+	bool gone;
+
+	if (access("/proc/self/wchan", R_OK) != 0)
+		return;
+	ck_assert(pipe(in) == 0 && pipe(out) == 0);
+	host = fork();
+	if (host == 0)
+		host_main(in[0], out[1]);
+	snprintf(mnt, sizeof(mnt), "%s/mnt-%d", base, (int)host);
+	expect_byte(out[0]);
+	ck_assert_int_eq(stat(mnt, &st), 0); /* or else the kernel would ask for that first, without a lock */
+	ck_assert_int_eq(write(in[1], "l", 1), 1);
+	expect_byte(out[0]);
+	/* Both workers wait for the volume; what comes next stays in the kernel and locks the directory. */
+	for (int i = 0; i < 3; i++) {
+		asker[i] = ask(i == 2);
+		ck_assert(sleeps_in(asker[i], "request_wait_answer"));
+	}
+	ck_assert_int_eq(write(in[1], "n", 1), 1);
+	ck_assert(sleeps_in(host, "fuse_reverse_inval_entry"));
+	ck_assert_int_eq(kill(host, SIGKILL), 0);
+	gone = is_gone(host);
+	umount2(mnt, MNT_FORCE | MNT_DETACH); /* unties it if there was no guard */
+	for (int i = 0; i < 3; i++)
+		ck_assert(is_gone(asker[i]));
+	ck_assert(gone);
+}
+END_TEST
+
 static void expect_refusal(const char *mountpoint, const char *options, int code, const char *words)
 {
 	const struct front_options opt = { .mountpoint = mountpoint, .fsname = store, .options = options };
@@ -914,6 +1010,7 @@ int main(void)
 		stop_flushes_dirty_pages_of_a_mapping_in_use,
 		a_mount_that_never_ran_goes_with_its_front,
 		a_dead_mount_of_ours_is_replaced,
+		a_killed_daemon_goes_even_while_it_tells_of_a_name_in_a_busy_directory,
 		unusable_mountpoints_and_options_are_refused_in_words,
 	};
 	Suite *s = suite_create("front");
