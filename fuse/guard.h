@@ -17,7 +17,7 @@
 
 #include <sys/types.h>
 
-/* The guard's pid, or -1. From the thread that lives as long as the daemon; the mount is there, maybe not served yet. */
+/* The guard's pid, or -1. From the thread that lives as long as the daemon; the mount is there, if not served. */
 pid_t guard_start(const char *mountpoint);
 void guard_stop(pid_t guard); /* -1: nothing to do */
 
