@@ -78,6 +78,7 @@ int cmd_wait(const struct command *c, int argc, char **argv);       /* steer.c *
 int cmd_pause(const struct command *c, int argc, char **argv);
 int cmd_resume(const struct command *c, int argc, char **argv);
 int cmd_conflicts(const struct command *c, int argc, char **argv);  /* conflicts.c */
+int cmd_policy(const struct command *c, int argc, char **argv);     /* policy.c */
 int cmd_fsck(const struct command *c, int argc, char **argv);       /* fsck.c */
 int cmd_later(const struct command *c, int argc, char **argv);      /* later.c */
 

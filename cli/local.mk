@@ -7,6 +7,7 @@ twinfs_SOURCES = \
 	cli/later.c \
 	cli/main.c \
 	cli/mount.c \
+	cli/policy.c \
 	cli/setup.c \
 	cli/status.c \
 	cli/steer.c \

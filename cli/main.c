@@ -69,9 +69,24 @@ static const struct command commands[] = {
 	  "  --keep WHICH     local: this side's version stays; peer: the other side's;\n"
 	  "                   both: both files stay\n",
 	  cmd_conflicts },
+	{ "policy", "WHERE [set PATTERN POLICY | unset PATTERN] [--json]",
+	  "what becomes of files that both sides changed, by pattern; holds on both sides",
+	  "  PATTERN   *.ini: files of that name; /photos/x or photos/x: the path from\n"
+	  "            the root; photos/: all below; * and ? match any character. The\n"
+	  "            longest pattern that matches counts.\n"
+	  "  POLICY    keep-both     never merge: both versions are kept\n"
+	  "            text          by lines\n"
+	  "            extents       changes of different bytes are both taken\n"
+	  "            append        both additions at the end, the primary's first\n"
+	  "            newest        the version written last; the other is set aside\n"
+	  "            primary       the primary's version; the other is set aside\n"
+	  "            'command CMD' CMD BASE OURS THEIRS prints the merge; it runs on the\n"
+	  "                          primary, and only if it was set there; if it fails\n"
+	  "                          both versions are kept\n\n"
+	  "Without a policy it goes by the kind of file; see twinfs(1).\n",
+	  cmd_policy },
 	{ "fsck", "STORE", "check a store that is not mounted: reads everything, repairs nothing", NULL, cmd_fsck },
 	{ "why", "PATH", NULL, NULL, cmd_later },
-	{ "policy", "WHERE [set PATTERN POLICY | unset PATTERN]", NULL, NULL, cmd_later },
 	{ "baseline", "WHERE ls|cat|restore PATH", NULL, NULL, cmd_later },
 	{ "verify", "WHERE [--repair]", NULL, NULL, cmd_later },
 	{ "scrub", "STORE", NULL, NULL, cmd_later },

@@ -209,7 +209,7 @@ static int settle(struct volume *v, const struct conflict *c, int keep, struct e
 	if (rc)
 		return err_set(err, rc, "cannot settle %s: %s", c->path, strerror(-rc));
 	if (keep == 2)
-		rc = strcmp(c->outcome, "merged") == 0 ? dismiss_merge(v, c) : 0;
+		rc = strcmp(c->outcome, "kept-both") != 0 ? dismiss_merge(v, c) : 0;
 	else if (has_versions(c))
 		rc = keep_version(v, c, c->version[keep == 0 ? local : !local].ino,
 				  c->version[keep == 0 ? !local : local].ino, err);

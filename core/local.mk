@@ -9,6 +9,7 @@ core_libcore_a_SOURCES = \
 	core/history.c \
 	core/internal.h \
 	core/names.c \
+	core/policy.c core/policy.h \
 	core/tree.c core/tree.h \
 	core/volume.c core/volume.h \
 	core/xattr.c

@@ -51,6 +51,7 @@ int volume_apply_commit(struct volume *v, uint64_t n_applied);
 void volume_apply_abort(struct volume *v);
 /* As volume_setting_set, for a caller that holds the lock (between apply_begin and apply_commit): same transaction. */
 int setting_put(struct volume *v, const char *key, const char *value);
+char *setting_get(struct volume *v, const char *key); /* malloc'd, NULL if unset */
 
 /* enum origin, struct inode, struct dentry: db/rows.h */
 

@@ -426,14 +426,21 @@ void volume_set_dirty(struct volume *v, void (*fn)(void *ctx), void *ctx)
 
 /* ---- settings and the pair ---- */
 
+char *setting_get(struct volume *v, const char *key)
+{
+	char *name = xasprintf(SETTING_PREFIX "%s", key), *value = meta_row_get(v->db, name);
+
+	free(name);
+	return value;
+}
+
 char *volume_setting_get(struct volume *v, const char *key)
 {
-	char *name = xasprintf(SETTING_PREFIX "%s", key), *value;
+	char *value;
 
 	volume_lock(v);
-	value = meta_row_get(v->db, name);
+	value = setting_get(v, key);
 	volume_unlock(v);
-	free(name);
 	return value;
 }
 

@@ -4,6 +4,7 @@ node_libnode_a_SOURCES = \
 	node/control.c node/control.h \
 	node/internal.h \
 	node/logger.c node/logger.h \
+	node/merge_command.c node/merge_command.h \
 	node/mounts.c node/mounts.h \
 	node/node.c node/node.h \
 	node/pair.c node/pair.h \

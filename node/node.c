@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "node/logger.h"
+#include "node/merge_command.h"
 #include "node/mounts.h"
 #include "node/pair.h"
 #include "node/requests.h"
@@ -92,6 +93,7 @@ static int link_begin(struct node *n, struct err *err)
 		.peer_pin_hex = pin,
 		.pair_fn = on_pair,
 		.pair_ctx = n,
+		.driver = { .run = merge_command_run },
 		.start_paused = reason != NULL,
 		.pause_reason = reason,
 	};

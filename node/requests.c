@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/policy.h"
 #include "node/internal.h"
 #include "node/pair.h"
 #include "node/resolve.h"
@@ -74,6 +75,43 @@ static int answer_resolve(struct request_ctx *x, json_t *reply, struct err *err)
 	return err_set(err, -EINVAL, "resolve needs a path and one of local, peer, both to keep");
 }
 
+static int answer_policies(struct request_ctx *x, json_t *reply, struct err *err)
+{
+	struct policy *list = NULL;
+	json_t *all = json_array();
+	size_t n = 0;
+	int rc = volume_policies(x->v, &list, &n);
+
+	(void)err;
+	for (size_t i = 0; i < n; i++) {
+		json_t *p = json_pack("{s:s, s:s}", "pattern", list[i].pattern, "policy", list[i].text);
+
+		/* Only a setfattr could have made one that is not UTF-8. */
+		if (p && list[i].kind == POLICY_COMMAND)
+			json_object_set_new(p, "runs_here", json_boolean(list[i].local_command));
+		if (p)
+			json_array_append_new(all, p);
+	}
+	free(list);
+	json_object_set_new(reply, "policies", all);
+	return rc;
+}
+
+static int answer_policy_set(struct request_ctx *x, json_t *reply, struct err *err)
+{
+	const char *pattern = word(x, "pattern"), *policy = word(x, "policy");
+	struct volume_info info;
+	int rc;
+
+	if (!pattern)
+		return err_set(err, -EINVAL, "a policy needs a pattern");
+	rc = volume_policy_set(x->v, pattern, policy, err);
+	volume_info(x->v, &info);
+	if (!rc && policy && policy_command(policy) && info.role == ROLE_SECONDARY)
+		json_object_set_new(reply, "set_on_primary_too", json_true());
+	return rc;
+}
+
 static int answer_invite(struct request_ctx *x, json_t *reply, struct err *err)
 {
 	struct identity *id = NULL;
@@ -129,6 +167,8 @@ static const struct {
 	{ "status", answer_status, false, false },
 	{ "conflicts", answer_conflicts, false, false },
 	{ "resolve", answer_resolve, false, false },
+	{ "policies", answer_policies, false, false },
+	{ "policy_set", answer_policy_set, false, false },
 	{ "invite", answer_invite, false, true }, /* may have to stop a link first */
 	{ "wait", answer_wait, true, true },
 	{ "pause", answer_pause, true, true },

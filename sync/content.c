@@ -286,6 +286,124 @@ static int file_kind(const struct content_case *c, enum content_kind *kind)
 	return rc;
 }
 
+static int decide_append(struct content_case *c)
+{
+	c->verdict = RS_CONTENT_KEEP_BOTH;
+	c->rule = "policy append: a side did more than add to the end";
+	if (only_appended(c)) {
+		c->verdict = RS_CONTENT_MERGED;
+		c->append = true;
+		c->rule = "policy append: both additions are in it";
+	}
+	return 0;
+}
+
+static int decide_newest(struct content_case *c)
+{
+	struct inode *in = xmalloc(sizeof(*in));
+	int rc = tree_inode_get(c->v, c->ino, in);
+	bool ours = rc == 0 && in->mtime_ns >= c->rec->mtime_ns;
+
+	free(in);
+	c->verdict = ours ? RS_CONTENT_PRIMARY : RS_CONTENT_SECONDARY;
+	c->rule = "policy newest: the version written last is in place, the other is set aside";
+	return rc;
+}
+
+/* One of the three versions for a command, as a file. */
+static int put_out(struct content_case *c, struct driver_job *job, enum driver_file which, uint64_t size_bytes)
+{
+	uint8_t *piece = xmalloc(PIECE_BYTES);
+	int rc = 0;
+
+	for (uint64_t off = 0; rc == 0 && off < size_bytes; off += PIECE_BYTES) {
+		size_t n = (size_t)MIN(PIECE_BYTES, size_bytes - off);
+
+		if (which == DRIVER_BASE)
+			rc = read_base(c, piece, n, off, size_bytes);
+		else if (which == DRIVER_OURS)
+			rc = data_read(c->v, c->ino, view_now, piece, n, off);
+		else
+			rc = content_theirs(c, piece, n, off);
+		if (rc == 0)
+			rc = driver_job_write(job, which, piece, n, off);
+	}
+	free(piece);
+	return rc;
+}
+
+/* A command has seen exactly these versions already, or it is asked for and the merge is done again after it. */
+static int decide_command(struct content_case *c)
+{
+	struct inode *in = xmalloc(sizeof(*in));
+	struct driver_job *job;
+	int rc = tree_inode_get(c->v, c->ino, in);
+	uint64_t born = in->cborn;
+
+	free(in);
+	c->verdict = RS_CONTENT_KEEP_BOTH;
+	c->rule = "policy command: the command was not set on this machine";
+	if (rc < 0 || !c->jobs || !c->policy.local_command)
+		return rc;
+	c->rule = "policy command: the file is too large for a command";
+	if (MAX(MAX(c->base_size, c->ours_size), c->theirs_size) > DRIVER_FILE_MAX_BYTES)
+		return 0;
+	job = driver_job_find(c->jobs, c->ino, born);
+	if (job) {
+		c->rule = driver_job_why(job);
+		c->merged_file = driver_job_result(job);
+		if (c->merged_file)
+			c->verdict = RS_CONTENT_MERGED;
+		return 0;
+	}
+	c->rule = "policy command: the file kept changing while the command ran, or there are too many";
+	job = driver_job_new(c->jobs, c->ino, born, policy_command(c->policy.text), c->path);
+	if (!job)
+		return 0;
+	rc = put_out(c, job, DRIVER_BASE, c->base_size);
+	if (rc == 0)
+		rc = put_out(c, job, DRIVER_OURS, c->ours_size);
+	if (rc == 0)
+		rc = put_out(c, job, DRIVER_THEIRS, c->theirs_size);
+	if (rc < 0)
+		driver_job_fail(job, "policy command: the versions could not be written out");
+	return 0;
+}
+
+/* 1: the policy has decided. */
+static int decide_by_policy(struct content_case *c)
+{
+	int rc = 0;
+
+	switch (c->policy.kind) {
+	case POLICY_NONE:
+		return 0;
+	case POLICY_KEEP_BOTH:
+		c->rule = "policy keep-both: both sides changed it";
+		break;
+	case POLICY_EXTENTS:
+		rc = decide_ranges(c);
+		break;
+	case POLICY_TEXT:
+		rc = decide_text(c);
+		break;
+	case POLICY_APPEND:
+		rc = decide_append(c);
+		break;
+	case POLICY_NEWEST:
+		rc = decide_newest(c);
+		break;
+	case POLICY_PRIMARY:
+		c->verdict = RS_CONTENT_PRIMARY;
+		c->rule = "policy primary: the primary's version is in place, the other is set aside";
+		break;
+	case POLICY_COMMAND:
+		rc = decide_command(c);
+		break;
+	}
+	return rc < 0 ? rc : 1;
+}
+
 int content_decide(struct content_case *c)
 {
 	enum content_kind kind;
@@ -300,6 +418,9 @@ int content_decide(struct content_case *c)
 	c->rule = "both sides went on changing a file that was in conflict";
 	if (c->apart)
 		return 0;
+	rc = decide_by_policy(c);
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
 	rc = file_kind(c, &kind);
 	if (rc < 0)
 		return rc;
@@ -367,17 +488,21 @@ static int touch_times(struct content_case *c)
 	return rc ? rc : changes_touch(c->v, c->ino, ENT_TIMES);
 }
 
+/* Everything of it was written anew: the secondary gets all of it. */
+static int touch_all(struct content_case *c, uint64_t size_bytes)
+{
+	int rc = changes_touch_shrink(c->v, c->ino, 0);
+
+	return rc || size_bytes == 0 ? rc : changes_touch_range(c->v, c->ino, 0, size_bytes);
+}
+
 static int land_whole(struct content_case *c)
 {
 	int rc = data_truncate(c->v, c->ino, 0, ORIGIN_LOCAL);
 
-	if (rc == 0)
-		rc = changes_touch_shrink(c->v, c->ino, 0);
 	if (rc == 0 && c->merged.len_bytes)
 		rc = data_write(c->v, c->ino, c->merged.data, c->merged.len_bytes, 0, ORIGIN_LOCAL);
-	if (rc == 0 && c->merged.len_bytes)
-		rc = changes_touch_range(c->v, c->ino, 0, c->merged.len_bytes);
-	return rc;
+	return rc ? rc : touch_all(c, c->merged.len_bytes);
 }
 
 static int land_append(struct content_case *c)
@@ -423,11 +548,37 @@ static int land_ranges(struct content_case *c)
 	return rc ? rc : changes_touch(c->v, c->ino, ENT_CONTENT);
 }
 
+static int land_file(struct content_case *c)
+{
+	uint8_t *piece = xmalloc(PIECE_BYTES);
+	uint64_t at = 0;
+	ssize_t n;
+	int rc = data_truncate(c->v, c->ino, 0, ORIGIN_LOCAL);
+
+	while (rc == 0 && (n = driver_read(c->merged_file, piece, PIECE_BYTES, at)) != 0) {
+		rc = n < 0 ? (int)n : data_write(c->v, c->ino, piece, (size_t)n, at, ORIGIN_LOCAL);
+		at += n > 0 ? (uint64_t)n : 0;
+	}
+	free(piece);
+	return rc ? rc : touch_all(c, at);
+}
+
+int content_land_theirs(struct content_case *c, uint64_t copy)
+{
+	int rc = content_copy(c->v, copy, view_now, c->theirs_size, c->ino, ORIGIN_LOCAL);
+
+	if (rc == 0)
+		rc = touch_all(c, c->theirs_size);
+	return rc ? rc : touch_times(c);
+}
+
 int content_land_merged(struct content_case *c)
 {
 	int rc;
 
-	if (c->merged_whole)
+	if (c->merged_file)
+		rc = land_file(c);
+	else if (c->merged_whole)
 		rc = land_whole(c);
 	else if (c->append)
 		rc = land_append(c);

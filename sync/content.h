@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * content: one file whose bytes both sides changed. Composes the secondary's whole version (base as it knew it, cut,
- * and its shipped bytes on top), decides by the kind of file, and carries the decision out. Between volume_apply_begin
- * and _commit.
+ * and its shipped bytes on top), decides by the policy or the kind of file, and carries the decision out. Between
+ * volume_apply_begin and _commit.
  *
  * The base is what the secondary had before: VIEW_PEER at the record's `seen`, or what a lineage note of kind 'b' says.
  */
@@ -10,6 +10,8 @@
 #define TWINFS_SYNC_CONTENT_H
 
 #include "core/changes.h"
+#include "core/policy.h"
+#include "sync/driver.h"
 #include "sync/resolver.h"
 #include "sync/shipment.h"
 
@@ -24,12 +26,16 @@ struct content_case {
 	uint64_t base_size;
 	uint64_t ours_size, theirs_size;
 	const char *name; /* for the kind of file; borrowed */
+	const char *path; /* for what a command is told; borrowed, NULL: unknown */
+	struct policy policy;
+	struct driver_jobs *jobs; /* where commands are asked for and found done; NULL: none can be run */
 	enum rs_content verdict;
-	const char *rule;     /* a few static words: how it was decided */
+	const char *rule;     /* how it was decided, in a few words: static, or the driver job's */
 	struct buf merged;    /* a merged text, whole */
 	bool merged_whole;    /* `merged` is the result; else both sides' ranges are */
 	uint64_t merged_size; /* of a merge by ranges */
 	bool append;          /* their tail goes behind ours */
+	const char *merged_file; /* what a command made of it; the driver job's */
 	bool apart; /* an earlier version of theirs went to a copy already: this one does too, nothing is mixed */
 };
 
@@ -45,6 +51,8 @@ int content_decide(struct content_case *c);
 int content_land_merged(struct content_case *c);
 /* Write the secondary's whole version into the new, empty file `copy`. */
 int content_land_copy(struct content_case *c, uint64_t copy);
+/* The secondary's version, which `copy` holds already, takes the place (recorded as a change of ours). */
+int content_land_theirs(struct content_case *c, uint64_t copy);
 /* Our version stays; the secondary, which kept its own, must get all of it that differs: enter that into the change
  * set. */
 int content_send_back(struct content_case *c);

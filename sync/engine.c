@@ -64,6 +64,11 @@ struct engine *engine_new(struct volume *v)
 	return e;
 }
 
+void engine_set_driver(struct engine *e, const struct driver *driver)
+{
+	e->names.driver = *driver;
+}
+
 void engine_free(struct engine *e)
 {
 	if (!e)

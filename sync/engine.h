@@ -25,12 +25,15 @@
 #define TWINFS_SYNC_ENGINE_H
 
 #include "core/volume.h"
+#include "sync/driver.h"
 #include "util/buf.h"
 
 struct engine;
 
 struct engine *engine_new(struct volume *v);
 void engine_free(struct engine *e);
+/* Who runs the commands of policies; before the first engine_up. Without it such files are kept both. */
+void engine_set_driver(struct engine *e, const struct driver *driver);
 
 void engine_up(struct engine *e, uint64_t now_ms);
 void engine_down(struct engine *e);

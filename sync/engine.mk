@@ -3,6 +3,7 @@
 sync_libsync_a_SOURCES += \
 	sync/apply.c sync/apply.h \
 	sync/content.c sync/content.h \
+	sync/driver.c sync/driver.h \
 	sync/engine.c sync/engine.h \
 	sync/land.c sync/land.h \
 	sync/merge.c sync/merge.h \
@@ -19,6 +20,10 @@ tests_test_engine_SOURCES = tests/test_engine.c tests/pair_fixture.h
 tests_test_engine_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 tests_test_engine_peer_SOURCES = tests/test_engine_peer.c tests/pair_fixture.h
 tests_test_engine_peer_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
+check_PROGRAMS += tests/test_policy
+TESTS += tests/test_policy
+tests_test_policy_SOURCES = tests/test_policy.c tests/pair_fixture.h
+tests_test_policy_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 
 # 2,000 random histories; a failing one is named by its seed. `make soak`: as many as TWINFS_SOAK_S seconds hold.
 tests_sim_sim_SOURCES = tests/sim/inspect.c tests/sim/main.c tests/sim/ops.c tests/sim/sim.h

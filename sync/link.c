@@ -178,6 +178,7 @@ int link_start(struct volume *v, const struct link_options *opt, struct link **o
 	cond_init(&l->wake);
 	cond_init(&l->changed);
 	l->engine = engine_new(v);
+	engine_set_driver(l->engine, &opt->driver);
 	rc = channel_open(&co, &l->channel, err);
 	if (rc) {
 		link_free(l);

@@ -40,6 +40,7 @@ struct link_options {
 	link_pair_fn pair_fn;            /* NULL: pairing refused */
 	void *pair_ctx;
 	unsigned commit_interval_ms;     /* while apart: close the open group this often (0 = 1000) */
+	struct driver driver;            /* runs the commands of policies (sync/driver.h); run NULL: none */
 	bool start_paused;
 	const char *pause_reason;
 	void (*changed)(void *ctx);      /* state changed; any thread; must not block */

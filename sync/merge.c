@@ -196,7 +196,8 @@ static int fast_forward(struct volume *v, struct shipment *s)
 /* ---- the whole
  * ------------------------------------------------------------------------------------------------------- */
 
-static int merge_locked(struct volume *v, struct shipment *s, const struct merge_names *names, uint64_t now_ms)
+static int merge_locked(struct volume *v, struct shipment *s, const struct merge_names *names,
+			struct driver_jobs *jobs, uint64_t now_ms)
 {
 	int rc;
 
@@ -205,7 +206,7 @@ static int merge_locked(struct volume *v, struct shipment *s, const struct merge
 	else if (is_fast_forward(v, s))
 		rc = apply_check(v, s) < 0 ? -EBADMSG : fast_forward(v, s);
 	else
-		rc = merge_three_way(v, s, names, now_ms);
+		rc = merge_three_way(v, s, names, jobs, now_ms);
 	for (size_t i = 0; rc == 0 && i < s->n_conflicts; i++)
 		rc = conflict_put(v, &s->conflicts[i], true);
 	/* Only now, after the records were looked at: what the secondary had seen at its cut is settled. */
@@ -218,16 +219,14 @@ static int merge_locked(struct volume *v, struct shipment *s, const struct merge
 	return rc == 0 && s->begin.to > s->begin.from ? land_applied(v, &s->begin) : rc;
 }
 
-int merge_shipment(struct volume *v, struct shipment *s, const struct merge_names *names, uint64_t now_ms,
-		   struct err *err)
+static int merge_group(struct volume *v, struct shipment *s, const struct merge_names *names, struct driver_jobs *jobs,
+		       uint64_t now_ms)
 {
 	struct volume_ids ids;
-	int rc = s->stage ? stage_sync(s->stage) : 0;
+	int rc = volume_apply_begin(v);
 
-	if (rc == 0)
-		rc = volume_apply_begin(v);
 	if (rc == 0) {
-		rc = merge_locked(v, s, names, now_ms);
+		rc = merge_locked(v, s, names, jobs, now_ms);
 		/* What this group holds may be a base that the secondary's next shipment is measured against. */
 		if (rc == 0 && !shipment_is_empty(s)) {
 			volume_ids(v, &ids);
@@ -238,6 +237,22 @@ int merge_shipment(struct volume *v, struct shipment *s, const struct merge_name
 		else
 			volume_apply_abort(v);
 	}
+	return rc;
+}
+
+int merge_shipment(struct volume *v, struct shipment *s, const struct merge_names *names, uint64_t now_ms,
+		   struct err *err)
+{
+	struct driver_jobs jobs = { .driver = &names->driver };
+	int rc = s->stage ? stage_sync(s->stage) : 0;
+
+	if (rc == 0)
+		rc = merge_group(v, s, names, &jobs, now_ms);
+	while (rc == -EAGAIN) {
+		driver_jobs_run(&jobs);
+		rc = merge_group(v, s, names, &jobs, now_ms);
+	}
+	driver_jobs_release(&jobs);
 	if (rc == -EBADMSG || rc == -EEXIST || rc == -ENOTDIR || rc == -EUCLEAN)
 		return err_set(err, -EBADMSG,
 			       "the peer's shipment up to its group %llu makes no valid tree here: refused; nothing "

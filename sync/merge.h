@@ -11,13 +11,16 @@
 #ifndef TWINFS_SYNC_MERGE_H
 #define TWINFS_SYNC_MERGE_H
 
+#include "sync/driver.h"
 #include "sync/shipment.h"
 
 struct merge_names {
 	char self[33], peer[33]; /* node names, for conflict names and rows */
+	struct driver driver;    /* runs the commands of policies; fn NULL: none can be run */
 };
 
-/* Takes the lock; one group. 0, or -errno and nothing was changed. */
+/* Takes the lock; one group. 0, or -errno and nothing was changed. If a policy wants a command run, the first try is
+ * given up before anything lands, the command runs without the lock, and the merge is done again. */
 int merge_shipment(struct volume *v, struct shipment *s, const struct merge_names *names, uint64_t now_ms,
 		   struct err *err);
 

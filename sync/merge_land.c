@@ -61,6 +61,7 @@ static int name_of(void *ctx, const struct dentry *d)
 static int decide(struct merger *m, struct norm_inode *n)
 {
 	struct dentry d = { .name = "" };
+	char *path = merge_path(m->v, n->bytes_ino);
 	int rc;
 
 	tree_links_of(m->v, n->bytes_ino, name_of, &d);
@@ -69,9 +70,15 @@ static int decide(struct merger *m, struct norm_inode *n)
 			  n->aliased || n->redirected_bytes ? &n->lin : NULL, "");
 	if (rc == 0) {
 		n->cc.name = d.name;
-		rc = content_decide(&n->cc);
-		n->cc.name = "";
+		n->cc.path = path;
+		n->cc.jobs = m->names->driver.run ? m->jobs : NULL;
+		rc = policy_find(m->v, path, &n->cc.policy);
 	}
+	if (rc == 0)
+		rc = content_decide(&n->cc);
+	n->cc.name = "";
+	n->cc.path = NULL;
+	free(path);
 	n->has_case = rc == 0;
 	log_debug("merge", "content of %#llx seen %llu: %d, verdict %d: %s (sizes %llu | %llu %llu)",
 		  (unsigned long long)n->bytes_ino, (unsigned long long)n->seen_bytes, rc, n->cc.verdict,
@@ -552,7 +559,7 @@ static int land_merged(struct merger *m, struct norm_inode *n)
 	struct lineage lin = { .src = n->ino, .grp = group_number(m->v), .kind = 's', .dst = n->cc.theirs_size };
 	int rc = 0;
 
-	if (n->cc.merged_whole || n->cc.append) {
+	if (n->cc.merged_whole || n->cc.append || n->cc.merged_file) {
 		rc = set_aside(m, n, false, &n->kept_ours);
 		if (rc == 0)
 			rc = set_aside(m, n, true, &n->kept_theirs);
@@ -561,6 +568,21 @@ static int land_merged(struct merger *m, struct norm_inode *n)
 	}
 	if (rc == 0)
 		rc = content_land_merged(&n->cc);
+	return rc ? rc : lineage_put(m->v, &lin);
+}
+
+/* The policy named the version: the other is set aside, and the secondary's is the base of what it sends next. */
+static int land_chosen(struct merger *m, struct norm_inode *n)
+{
+	struct lineage lin = { .src = n->ino, .grp = group_number(m->v), .kind = 'b' };
+	bool theirs = n->cc.verdict == RS_CONTENT_SECONDARY;
+	int rc = theirs ? set_aside(m, n, false, &n->kept_ours) : 0;
+
+	if (rc == 0)
+		rc = set_aside(m, n, true, &n->kept_theirs);
+	lin.dst = n->kept_theirs;
+	if (rc == 0)
+		rc = theirs ? content_land_theirs(&n->cc, n->kept_theirs) : content_send_back(&n->cc);
 	return rc ? rc : lineage_put(m->v, &lin);
 }
 
@@ -587,6 +609,8 @@ static int land_bytes(struct merger *m, struct norm_inode *n)
 	switch (n->cc.verdict) {
 	case RS_CONTENT_EQUAL: return lineage_put(m->v, &lin);
 	case RS_CONTENT_MERGED: return land_merged(m, n);
+	case RS_CONTENT_PRIMARY:
+	case RS_CONTENT_SECONDARY: return land_chosen(m, n);
 	case RS_CONTENT_KEEP_BOTH: return content_send_back(&n->cc);
 	}
 	return 0;
@@ -748,6 +772,7 @@ static int put_note(struct merger *m, const struct rs_note *n, const struct made
 	struct norm_inode *rec = bytes_record(m, n->ino);
 	struct conflict c = { .id = id_new(m->v), .ino = n->ino, .when_ms = m->now_ms };
 	uint64_t theirs = n->other_ino, ours = n->ino;
+	bool aside = rec && rec->kept_theirs && strcmp(n->kind, "content") == 0;
 	int rc;
 
 	for (size_t i = 0; i < n_copies && strcmp(n->kind, "content") == 0; i++)
@@ -758,11 +783,12 @@ static int put_note(struct merger *m, const struct rs_note *n, const struct made
 	c.rule = xstrdup(rec && rec->has_case && rec->cc.rule && strcmp(n->kind, "content") == 0 ? rec->cc.rule
 												 : n->rule);
 	c.path = merge_path(m->v, n->ino);
-	if (rec && rec->kept_theirs && strcmp(n->kind, "content") == 0) {
-		ours = rec->kept_ours;
+	if (aside) {
+		ours = rec->kept_ours ? rec->kept_ours : n->ino;
 		theirs = rec->kept_theirs;
 	}
-	c.resolved = strcmp(n->outcome, "kept-both") != 0 && ours == n->ino;
+	/* What leaves nothing to choose from is settled. */
+	c.resolved = strcmp(n->outcome, "kept-both") != 0 && !aside;
 	fill_version(m, &c.version[0], m->names->self, ours, in ? in->p_written_ms : m->now_ms);
 	fill_version(m, &c.version[1], m->names->peer, theirs,
 		     other ? other->s_written_ms
@@ -945,9 +971,10 @@ static int believe_records_only(struct merger *m, bool moves_too)
 	return rc;
 }
 
-int merge_three_way(struct volume *v, struct shipment *s, const struct merge_names *names, uint64_t now_ms)
+int merge_three_way(struct volume *v, struct shipment *s, const struct merge_names *names, struct driver_jobs *jobs,
+		    uint64_t now_ms)
 {
-	struct merger m = { .v = v, .s = s, .names = names, .now_ms = now_ms };
+	struct merger m = { .v = v, .s = s, .names = names, .jobs = jobs, .now_ms = now_ms };
 	struct rs_result r = { 0 };
 	int rc = merge_gather(&m);
 
@@ -988,6 +1015,8 @@ int merge_three_way(struct volume *v, struct shipment *s, const struct merge_nam
 				  (unsigned long long)r.links[i].child, (unsigned long long)r.links[i].pos.parent,
 				  (int)r.links[i].pos.name_len, r.links[i].pos.name ? r.links[i].pos.name : "");
 	}
+	if (rc == 0 && driver_jobs_waiting(jobs))
+		rc = -EAGAIN;
 	if (rc == 0) {
 		/* The resolver sorted our arrays: find things in them again. */
 		for (size_t i = 0; i < m.n_links; i++)

@@ -45,6 +45,7 @@ struct merger {
 	struct volume *v;
 	struct shipment *s;
 	const struct merge_names *names;
+	struct driver_jobs *jobs;
 	uint64_t now_ms;
 
 	struct norm_link *nl;
@@ -89,7 +90,9 @@ int merge_gather(struct merger *m);
 void merge_presence(struct merger *m);
 int merge_land(struct merger *m, struct rs_result *r);
 void merge_release(struct merger *m);
-int merge_three_way(struct volume *v, struct shipment *s, const struct merge_names *names, uint64_t now_ms);
+/* -EAGAIN: `jobs` has commands to run first; nothing has landed. */
+int merge_three_way(struct volume *v, struct shipment *s, const struct merge_names *names, struct driver_jobs *jobs,
+		    uint64_t now_ms);
 /* "/a/b" of an inode's lowest link, malloc'd; "?" if it has none. */
 char *merge_path(struct volume *v, uint64_t ino);
 

@@ -51,6 +51,7 @@ struct rs_attr { /* one field group or xattr key changed on both sides without k
 
 enum rs_content {                    /* what became of a file changed on both sides */
 	RS_CONTENT_EQUAL, RS_CONTENT_MERGED, RS_CONTENT_KEEP_BOTH,
+	RS_CONTENT_PRIMARY, RS_CONTENT_SECONDARY, /* a policy wants that version; the other one is set aside */
 };
 
 struct rs_ops { /* pure as well: they read the three states the caller holds */

@@ -95,6 +95,10 @@ static void merge_content(struct rw_work *w, uint32_t i)
 	c = ops->content(ops->ctx, n->in->ino);
 	if (c == RS_CONTENT_MERGED) {
 		rw_note(w, "content", "merged", "changed on both sides: the changes were merged", i, RW_NONE, RW_NONE);
+	} else if (c == RS_CONTENT_PRIMARY || c == RS_CONTENT_SECONDARY) {
+		rw_note(w, "content", c == RS_CONTENT_PRIMARY ? "primary" : "secondary",
+			"changed on both sides: the policy names the version, the other is set aside", i, RW_NONE,
+			RW_NONE);
 	} else if (c == RS_CONTENT_KEEP_BOTH) {
 		copy_beside(w, i);
 		rw_note(w, "content", "kept-both",
