@@ -202,8 +202,8 @@ int conflict_rows_all(struct db *db, conflict_row_fn fn, void *ctx)
 
 int conflict_rows_count(struct db *db, uint64_t *open, uint64_t *merged)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT ifnull(sum(outcome = 'kept-both'), 0), ifnull(sum(outcome <> 'kept-both'), 0)"
-	                              " FROM conflict WHERE NOT resolved");
+	sqlite3_stmt *s = db_stmt(db, "SELECT ifnull(sum(outcome = 'kept-both'), 0), "
+	                              "ifnull(sum(outcome <> 'kept-both'), 0) FROM conflict WHERE NOT resolved");
 	int rc = db_step(db, s);
 
 	if (rc != 1)

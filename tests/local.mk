@@ -12,6 +12,7 @@ EXTRA_DIST += \
 	tests/e2e/basic.sh \
 	tests/e2e/fs.sh \
 	tests/e2e/lib.sh \
+	tests/e2e/policy.sh \
 	tests/e2e/refusals.sh \
 	tests/e2e/run \
 	tests/e2e/storm.py \

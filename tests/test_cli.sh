@@ -135,9 +135,19 @@ ok "a damaged store is refused" sh -c "cp -r s broken && rm -f broken/twinfs.db-
 	dd if=/dev/urandom of=broken/twinfs.db bs=4k count=2 conv=notrunc status=none"
 ok "and nothing in it is changed" unchanged broken fails 1 'broken' mount broken m
 
+# ---- policies
+
+ok "a store has no policies at first" sh -c '"$1" policy s | grep -q "no policies"' - "$TWINFS"
+ok "a policy is set" sh -c '"$1" policy s set "*.ini" text && "$1" policy s set photos/ keep-both' - "$TWINFS"
+ok "and listed" sh -c '"$1" policy s --json | grep -q "\"pattern\": \"photos/\""' - "$TWINFS"
+ok "and unset" sh -c '"$1" policy s unset "*.ini" && ! "$1" policy s | grep -q ini' - "$TWINFS"
+ok "a word that is no policy is refused" unchanged s fails 1 'no policy; there are keep-both' policy s set x merge
+ok "unsetting what is not set is refused" unchanged s fails 1 'no policy is set for' policy s unset '*.none'
+ok "policy wants to know which one" unchanged s fails 2 'policy WHERE' policy s set x
+
 # ---- not there yet
 
-for c in policy baseline verify scrub resize promote forget-peer events; do
+for c in baseline verify scrub resize promote forget-peer events; do
 	ok "$c is not pretended" unchanged s fails 1 'not available in this version' "$c" s
 	ok "$c needs a store all the same" fails 1 'neither a twinfs store nor' "$c" full
 done
