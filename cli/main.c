@@ -60,7 +60,11 @@ static const struct command commands[] = {
 	  "Ships what is pending first, for at most 10 seconds. Both sides go on working.\n"
 	  "A pause outlives an unmount.\n",
 	  cmd_pause },
-	{ "resume", "WHERE", "end a pause; both sides are merged", NULL, cmd_resume },
+	{ "resume", "WHERE [--confirm-deletes]", "end a pause; both sides are merged",
+	  "  --confirm-deletes   take what the peer deleted, however much it is: more than\n"
+	  "                      half of all files and folders, and more than 100, waits for\n"
+	  "                      this word\n",
+	  cmd_resume },
 	{ "conflicts", "WHERE [--json] | WHERE --resolve PATH --keep local|peer|both",
 	  "conflicts and how they were resolved",
 	  "  --json           for programs; see twinfs(1) for the keys\n"

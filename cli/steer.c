@@ -56,7 +56,11 @@ int cmd_pause(const struct command *c, int argc, char **argv)
 int cmd_resume(const struct command *c, int argc, char **argv)
 {
 	const char *where, *prefer = NULL;
-	const struct option_def options[] = { { "prefer", 0, &prefer, NULL } };
+	bool deletes = false;
+	const struct option_def options[] = {
+		{ "prefer", 0, &prefer, NULL },
+		{ "confirm-deletes", 0, NULL, &deletes },
+	};
 	struct err err = ERR_INIT;
 	json_t *reply = NULL;
 	int rc = args_parse(c, argc, argv, options, ARRAY_LEN(options), &where, 1, 1);
@@ -68,7 +72,7 @@ int cmd_resume(const struct command *c, int argc, char **argv)
 		      stderr);
 		return EXIT_FAILED;
 	}
-	rc = where_ask(where, json_pack("{s:s}", "cmd", "resume"), &reply, &err);
+	rc = where_ask(where, json_pack("{s:s, s:b}", "cmd", "resume", "confirm_deletes", deletes), &reply, &err);
 	if (rc)
 		return fail(&err);
 	json_decref(reply);

@@ -282,6 +282,11 @@ int tree_children(struct volume *v, uint64_t dir, tree_dentry_fn fn, void *ctx)
 	return dentry_rows_of_parent(v->db, dir, 0, fn, ctx);
 }
 
+int tree_count_links(struct volume *v, uint64_t most, uint64_t *n)
+{
+	return dentry_rows_count(v->db, most, n);
+}
+
 bool tree_is_empty_dir(struct volume *v, uint64_t dir)
 {
 	return !dentry_rows_any(v->db, dir);

@@ -96,6 +96,8 @@ typedef int (*tree_dentry_fn)(void *ctx, const struct dentry *d);
 int tree_links_of(struct volume *v, uint64_t ino, tree_dentry_fn fn, void *ctx);   /* in order of link id */
 int tree_children(struct volume *v, uint64_t dir, tree_dentry_fn fn, void *ctx);   /* in order of link id */
 bool tree_is_empty_dir(struct volume *v, uint64_t dir);
+/* How many links the tree has, counted up to `most`. */
+int tree_count_links(struct volume *v, uint64_t most, uint64_t *n);
 /* The directory's parent; root's is root; 0 if it has no link. */
 uint64_t tree_parent_of_dir(struct volume *v, uint64_t dir);
 /* Purge ino if it has no link and no lookup count (a directory: must be empty, asserted). Drops its rows of the change

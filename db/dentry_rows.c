@@ -134,6 +134,13 @@ int dentry_row_parent(struct db *db, uint64_t child, uint64_t *parent)
 	return rc == 1 ? 0 : rc < 0 ? rc : -ENOENT;
 }
 
+int dentry_rows_count(struct db *db, uint64_t most, uint64_t *n)
+{
+	int rc = DB_GET(db, "SELECT count(*) FROM (SELECT 1 FROM dentry LIMIT ?1)", n, most);
+
+	return rc < 0 ? rc : 0;
+}
+
 bool dentry_rows_any(struct db *db, uint64_t parent)
 {
 	uint64_t one;

@@ -23,6 +23,8 @@ int dentry_rows_of_parent(struct db *db, uint64_t parent, uint64_t after, dentry
 /* The parent in the lowest link to child; -ENOENT. */
 int dentry_row_parent(struct db *db, uint64_t child, uint64_t *parent);
 bool dentry_rows_any(struct db *db, uint64_t parent);
+/* How many there are, counted up to `most`. */
+int dentry_rows_count(struct db *db, uint64_t most, uint64_t *n);
 
 /* Views; see core/tree.h. */
 int dentry_row_at(struct db *db, uint64_t link, uint64_t group, struct dentry *out);

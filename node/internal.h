@@ -39,6 +39,7 @@ int node_relisten(struct node *n, struct err *err);
 int node_wait_synced(struct node *n, struct control_client *client, unsigned timeout_ms, struct err *err);
 /* drained: all was shipped and acknowledged before the link went down. */
 int node_pause(struct node *n, const char *reason, uint64_t until_ms, bool *drained, struct err *err);
-int node_resume(struct node *n, struct err *err);
+/* deleting: what the peer deleted meanwhile may go, however much it is. */
+int node_resume(struct node *n, bool deleting, struct err *err);
 
 #endif

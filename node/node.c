@@ -241,14 +241,14 @@ int node_pause(struct node *n, const char *reason, uint64_t until_ms, bool *drai
 	return err_set(err, rc, "cannot pause %s: %s", n->mountpoint, strerror(-rc));
 }
 
-int node_resume(struct node *n, struct err *err)
+int node_resume(struct node *n, bool deleting, struct err *err)
 {
 	int rc = pause_store(n, NULL, 0);
 
 	if (rc)
 		return err_set(err, rc, "cannot write into the store: %s", strerror(-rc));
 	pthread_rwlock_rdlock(&n->link_lock);
-	rc = n->link ? link_resume(n->link) : -ESHUTDOWN;
+	rc = !n->link ? -ESHUTDOWN : deleting ? link_resume_deleting(n->link) : link_resume(n->link);
 	pthread_rwlock_unlock(&n->link_lock);
 	return rc ? err_set(err, rc, "cannot resume %s: %s", n->mountpoint, strerror(-rc)) : 0;
 }
@@ -315,7 +315,7 @@ static void keeper_work(struct node *n)
 		struct err err = ERR_INIT;
 
 		log_info("the pause is over");
-		if (node_resume(n, &err))
+		if (node_resume(n, false, &err))
 			log_warn("%s", err_text(&err));
 	}
 }

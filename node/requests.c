@@ -156,7 +156,7 @@ static int answer_pause(struct request_ctx *x, json_t *reply, struct err *err)
 static int answer_resume(struct request_ctx *x, json_t *reply, struct err *err)
 {
 	(void)reply;
-	return node_resume(x->node, err);
+	return node_resume(x->node, json_is_true(json_object_get(x->request, "confirm_deletes")), err);
 }
 
 static const struct {

@@ -10,6 +10,7 @@
 
 #include "core/changes.h"
 #include "sync/apply.h"
+#include "sync/deletions.h"
 #include "sync/land.h"
 #include "sync/merge.h"
 #include "sync/outbox.h"
@@ -41,6 +42,7 @@ struct engine {
 	uint64_t unacked[SHIPMENTS_AHEAD]; /* `to` of shipments that ask for an acknowledgement and have none yet */
 	unsigned n_unacked;
 	uint64_t last_to; /* of the last shipment with records or after an apply: what we want acknowledged */
+	bool deletions_confirmed;
 	bool ack_owed, probe_wanted, probe_out, probe_reply_owed, hurry;
 	uint64_t dirty_since_ms, last_cut_ms; /* dirty_since_ms 0: nothing known to be pending */
 	uint64_t backlog_to, backlog_peer_to; /* resyncing until these are through */
@@ -67,6 +69,11 @@ struct engine *engine_new(struct volume *v)
 void engine_set_driver(struct engine *e, const struct driver *driver)
 {
 	e->names.driver = *driver;
+}
+
+void engine_confirm_deletions(struct engine *e)
+{
+	e->deletions_confirmed = true;
 }
 
 void engine_free(struct engine *e)
@@ -356,9 +363,15 @@ static int on_ship_end(struct engine *e, const struct rec_ship_end *end, uint64_
 	volume_ids(e->v, &ids);
 	volume_unlock(e->v);
 	before = ids.acked;
-	rc = ids.role == ROLE_PRIMARY ? merge_shipment(e->v, s, &e->names, clock_real_ms(), err)
-				      : apply_shipment(e->v, s, err);
+	rc = s->begin.from < e->backlog_peer_to && !e->deletions_confirmed
+		     ? deletions_check(e->v, s, e->names.peer, err)
+		     : 0;
+	if (rc == 0)
+		rc = ids.role == ROLE_PRIMARY ? merge_shipment(e->v, s, &e->names, clock_real_ms(), err)
+					      : apply_shipment(e->v, s, err);
 	if (rc == 0) {
+		if (s->begin.to >= e->backlog_peer_to)
+			e->deletions_confirmed = false;
 		volume_lock(e->v);
 		volume_ids(e->v, &ids);
 		volume_unlock(e->v);

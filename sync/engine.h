@@ -38,9 +38,12 @@ void engine_set_driver(struct engine *e, const struct driver *driver);
 void engine_up(struct engine *e, uint64_t now_ms);
 void engine_down(struct engine *e);
 
+/* What the peer deleted while apart may be applied on this connection or the next, however much it is. */
+void engine_confirm_deletions(struct engine *e);
+
 /* One whole frame as it came (with its length and sum). -errno with a text: the connection must be dropped; the volume
  * is as before the shipment. -EPERM / -ESTALE: no use in trying again soon (wrong volume, both primary, rolled back
- * store …): a person must act. */
+ * store …): a person must act. -ECANCELED: so must one, about what the peer deleted (sync/deletions.h). */
 int engine_receive(struct engine *e, const uint8_t *frame, size_t len_bytes, uint64_t now_ms, struct err *err);
 
 /* Append whole frames to `out` until about want_bytes are there; returns bytes appended, 0 if there is nothing to send

@@ -3,6 +3,7 @@
 sync_libsync_a_SOURCES += \
 	sync/apply.c sync/apply.h \
 	sync/content.c sync/content.h \
+	sync/deletions.c sync/deletions.h \
 	sync/driver.c sync/driver.h \
 	sync/engine.c sync/engine.h \
 	sync/land.c sync/land.h \

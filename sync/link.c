@@ -48,7 +48,11 @@ static void say_why(const struct link *l, struct link_status *st)
 	st->why[0] = st->action[0] = '\0';
 	switch (st->state) {
 	case LINK_PAUSED:
-		if (l->mode != MODE_RUN) {
+		if (l->mode != MODE_RUN && l->held) {
+			snprintf(st->why, sizeof(st->why), "%s", l->pause_reason);
+			snprintf(st->action, sizeof(st->action),
+				 "if that is meant: twinfs resume --confirm-deletes here; if not, put it back there first");
+		} else if (l->mode != MODE_RUN) {
 			snprintf(st->why, sizeof(st->why), "paused here%s%s", l->pause_reason[0] ? ": " : "",
 				 l->pause_reason);
 			snprintf(st->action, sizeof(st->action), "twinfs resume, when the reason is gone");
@@ -88,7 +92,8 @@ bool link_derive(struct link *l, const struct engine_status *es, uint64_t now_ms
 	bool changed;
 
 	st->state = state_of(l, es, now_ms);
-	st->needs_person = st->state == LINK_DISCONNECTED && l->needs_person;
+	st->needs_person = (st->state == LINK_DISCONNECTED && l->needs_person) ||
+			   (st->state == LINK_PAUSED && l->mode != MODE_RUN && l->held);
 	snprintf(st->last_error, sizeof(st->last_error), "%s", l->last_error);
 	changed = st->state != before;
 	if (changed)
@@ -221,6 +226,7 @@ int link_pause(struct link *l, const char *reason, unsigned timeout_ms, struct e
 
 	pthread_mutex_lock(&l->lock);
 	snprintf(l->pause_reason, sizeof(l->pause_reason), "%s", reason ? reason : "");
+	l->held = false;
 	channel_shut(l->channel, l->pause_reason);
 	if (l->mode == MODE_DOWN) {
 		prod(l);
@@ -249,18 +255,30 @@ int link_pause(struct link *l, const char *reason, unsigned timeout_ms, struct e
 	return 0;
 }
 
-int link_resume(struct link *l)
+static int resume(struct link *l, bool deleting)
 {
 	pthread_mutex_lock(&l->lock);
 	while (l->mode == MODE_DRAIN || l->mode == MODE_LEAVE)
 		pthread_cond_wait(&l->changed, &l->lock);
 	l->mode = MODE_RUN;
 	l->restart = true;
+	l->held = false;
+	l->confirm_deletions = deleting;
 	l->pause_reason[0] = '\0';
 	channel_reopen(l->channel);
 	prod(l);
 	pthread_mutex_unlock(&l->lock);
 	return 0;
+}
+
+int link_resume(struct link *l)
+{
+	return resume(l, false);
+}
+
+int link_resume_deleting(struct link *l)
+{
+	return resume(l, true);
 }
 
 /* Under lock. */

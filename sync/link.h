@@ -58,6 +58,8 @@ void link_set_peer(struct link *l, const char *peer_pin_hex);
  * -ENOTCONN if there was no connection. */
 int link_pause(struct link *l, const char *reason, unsigned timeout_ms, struct err *err);
 int link_resume(struct link *l);
+/* The same, and what the peer deleted meanwhile may go here, however much it is (sync/deletions.h). */
+int link_resume_deleting(struct link *l);
 /* Wait until connected and settled. 0, -ETIMEDOUT with a text saying what is being waited for, -ECONNABORTED when
  * paused. timeout 0: forever. */
 int link_wait_synced(struct link *l, unsigned timeout_ms, struct err *err);
@@ -71,7 +73,7 @@ struct link_status {
 	uint64_t since_ms;         /* wall clock: when this state began */
 	uint64_t peer_last_seen_ms;/* wall clock, 0 never */
 	char peer_address[128], last_error[512];
-	bool needs_person;
+	bool needs_person;         /* disconnected or held until somebody acts */
 	struct engine_status engine;
 	uint64_t bytes_in, bytes_out;
 };

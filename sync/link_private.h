@@ -48,6 +48,8 @@ struct link {
 	/* under lock */
 	bool event, dirty, stop, paired;
 	bool restart;            /* resumed: forget old failures */
+	bool held;               /* paused by ourselves, for what the peer deleted (pause_reason says it) */
+	bool confirm_deletions;  /* resumed with a person's word that it is meant */
 	enum mode mode;
 	char pause_reason[256];
 	uint64_t drain_until_ms;
@@ -62,6 +64,8 @@ struct link {
 	uint64_t id;
 	uint64_t taken_bytes, told_bytes, confirmed_bytes;
 	struct buf in, out;
+	bool hold;               /* the engine holds a shipment back: leave, for hold_reason */
+	char hold_reason[256];
 	bool closing;            /* goodbye is said: nothing more goes to or comes from the engine */
 
 	/* what happened so far */

@@ -68,6 +68,12 @@ static void start_closing(struct link *l, bool planned, const char *reason, int 
 /* Engine or protocol failed: the peer is told why, and the connection ends. */
 static void fault(struct link *l, const struct err *err)
 {
+	if (err->code == -ECANCELED) { /* no failure: a person is asked first (step_mode) */
+		l->hold = true;
+		snprintf(l->hold_reason, sizeof(l->hold_reason), "%.*s", (int)sizeof(l->hold_reason) - 1,
+		         err_text(err));
+		return;
+	}
 	if (!l->closing)
 		log_warn("link: %s", err_text(err));
 	start_closing(l, false, err_text(err), err->code, err_text(err));
@@ -80,6 +86,9 @@ static void came_up(struct link *l, const struct channel_state *s)
 	l->taken_bytes = l->told_bytes = l->confirmed_bytes = 0;
 	l->closing = false;
 	buf_reset(&l->in);
+	/* What was done while apart is in groups that HELLO counts, so that the peer knows it as that. A failure is told
+	 * by the next who commits. */
+	volume_commit(l->v);
 	engine_up(l->engine, clock_mono_ms());
 }
 
@@ -186,7 +195,7 @@ static bool feed(struct link *l, bool *fed)
 	channel_receive(l->channel, l->id, &l->in);
 	if (l->in.failed)
 		err_set(&err, -ENOMEM, "out of memory for what the peer sent");
-	while (!l->closing && !err.code) {
+	while (!l->closing && !l->hold && !err.code) {
 		enum frame_type type;
 		ssize_t n = frame_peek(l->in.data + at, l->in.len_bytes - at, &type, &err);
 
@@ -254,6 +263,7 @@ struct orders {
 	uint64_t asked;
 	enum mode mode;
 	uint64_t drain_until_ms;
+	bool confirm_deletions;
 };
 
 static void commit_if_due(struct link *l, uint64_t now_ms)
@@ -285,9 +295,28 @@ static bool exchange(struct link *l, const struct orders *o)
 	return more;
 }
 
+/* Under lock: the engine holds back what the peer deleted. A pause of our own making, with nothing to drain. */
+static void step_hold(struct link *l)
+{
+	l->hold = false;
+	if (!l->up || l->closing || (l->mode != MODE_RUN && l->mode != MODE_DRAIN))
+		return;
+	l->held = true;
+	l->drain_result = -ETIMEDOUT;
+	l->mode = MODE_LEAVE;
+	snprintf(l->pause_reason, sizeof(l->pause_reason), "%s", l->hold_reason);
+	channel_shut(l->channel, l->pause_reason);
+	start_closing(l, true, l->pause_reason, -ECONNABORTED, "held here");
+	pthread_cond_broadcast(&l->changed);
+}
+
 /* Under lock. The next step of a pause. */
 static void step_mode(struct link *l, const struct orders *o, bool settled, uint64_t now_ms)
 {
+	if (l->hold) {
+		step_hold(l);
+		return;
+	}
 	if (l->mode != o->mode || l->mode == MODE_RUN || l->mode == MODE_DOWN)
 		return;
 	if (!l->up) {
@@ -319,7 +348,7 @@ static void note_stream(struct link *l, const struct engine_status *es)
 static struct orders take_orders(struct link *l)
 {
 	struct orders o = { .dirty = l->dirty, .asked = l->asked, .mode = l->mode,
-		.drain_until_ms = l->drain_until_ms };
+		.drain_until_ms = l->drain_until_ms, .confirm_deletions = l->confirm_deletions };
 	bool draining = l->mode == MODE_DRAIN;
 
 	o.judge = l->waiters > 0 || draining;
@@ -329,7 +358,7 @@ static struct orders take_orders(struct link *l)
 		l->failed = l->peer_paused = l->needs_person = false;
 		l->connecting_since_ms = clock_mono_ms();
 	}
-	l->event = l->dirty = false;
+	l->event = l->dirty = l->confirm_deletions = false;
 	return o;
 }
 
@@ -368,6 +397,8 @@ static bool turn(struct link *l, const struct orders *o, struct engine_status *e
 
 	channel_state(l->channel, &s);
 	follow(l, &s);
+	if (o->confirm_deletions)
+		engine_confirm_deletions(l->engine);
 	if (o->dirty)
 		l->commit_at_ms = MIN(l->commit_at_ms, now_ms + l->commit_interval_ms);
 	if (l->up)

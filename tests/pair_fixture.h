@@ -185,7 +185,7 @@ struct px_list {
 	struct {
 		char name[NAME_MAX_BYTES + 1];
 		uint64_t ino;
-	} e[64];
+	} e[128];
 	size_t n;
 };
 

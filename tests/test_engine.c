@@ -982,6 +982,114 @@ static void add_settling(TCase *tc)
 	BOTH(tc, a_goodbye_is_shown_with_its_reason);
 }
 
+/* ---- the deletion guard ---- */
+
+#define CROWD 110
+
+static void crowd(int n, int begun)
+{
+	char name[16];
+
+	for (int k = begun; k < n; k++) {
+		snprintf(name, sizeof(name), "f%d", k);
+		px_put(0, name, "x");
+	}
+	px_meet();
+	px_down();
+}
+
+static void delete_crowd(int i, int from, int n)
+{
+	char name[16];
+
+	for (int k = from; k < n; k++) {
+		snprintf(name, sizeof(name), "f%d", k);
+		px_unlink(i, name);
+	}
+	ck_assert_int_eq(volume_commit(px[i].v), 0); /* as the link does before it says hello */
+}
+
+/* Drive both until one refuses; its error. */
+static int until_refused(struct err *err)
+{
+	px_up();
+	for (int turn = 0; turn < 100; turn++)
+		for (int i = 0; i < 2; i++) {
+			px_now_ms += 50;
+			px_talk(i);
+			while (px_next(i))
+				if (px_deliver(i, err) < 0)
+					return err->code;
+		}
+	return 0;
+}
+
+START_TEST(more_than_half_deleted_while_apart_is_held_until_it_is_confirmed)
+{
+	struct err err = ERR_INIT;
+
+	crowd(CROWD, 0);
+	delete_crowd(_i, 0, CROWD - 1);
+	px_put(!_i, "new", "made meanwhile\n");
+	ck_assert_int_eq(until_refused(&err), -ECANCELED);
+	ck_assert_msg(strstr(err.text, _i ? "birch deleted 109" : "alder deleted 109") != NULL, "%s", err.text);
+	ck_assert_uint_ge(px_count(!_i, ""), CROWD);
+	px_down();
+	engine_confirm_deletions(px[!_i].e);
+	px_meet();
+	ck_assert_uint_eq(px_count(0, ""), 2);
+	px_expect("new", "made meanwhile\n");
+}
+END_TEST
+
+START_TEST(a_confirmation_is_for_one_reconciliation)
+{
+	struct err err = ERR_INIT;
+
+	crowd(CROWD, 0);
+	engine_confirm_deletions(px[!_i].e);
+	px_put(_i, "other", "x");
+	px_meet();
+	px_down();
+	delete_crowd(_i, 0, CROWD);
+	ck_assert_int_eq(until_refused(&err), -ECANCELED);
+}
+END_TEST
+
+START_TEST(half_of_all_or_a_hundred_names_are_not_held)
+{
+	crowd(CROWD, 0);
+	delete_crowd(_i, 0, 55); /* half of them */
+	px_meet();
+	crowd(100, 0); /* what is gone is made again, and 110 are there */
+	delete_crowd(_i, 0, 55);
+	px_meet();
+	crowd(100, 0);
+	ck_assert_uint_eq(px_count(0, ""), CROWD);
+	delete_crowd(_i, 10, CROWD); /* a hundred: most of them, but few */
+	px_meet();
+	ck_assert_uint_eq(px_count(0, ""), 10);
+}
+END_TEST
+
+START_TEST(what_is_deleted_while_connected_is_not_held)
+{
+	crowd(CROWD, 0);
+	px_meet();
+	delete_crowd(_i, 0, CROWD);
+	px_meet();
+	ck_assert_uint_eq(px_count(!_i, ""), 0);
+}
+END_TEST
+
+static void add_deletions(TCase *tc)
+{
+	BOTH(tc, more_than_half_deleted_while_apart_is_held_until_it_is_confirmed);
+	BOTH(tc, a_confirmation_is_for_one_reconciliation);
+	BOTH(tc, half_of_all_or_a_hundred_names_are_not_held);
+	BOTH(tc, what_is_deleted_while_connected_is_not_held);
+}
+
 int main(void)
 {
 	Suite *s = suite_create("engine");
@@ -991,5 +1099,6 @@ int main(void)
 	add_names(group(s, "names"));
 	add_attributes(group(s, "attributes"));
 	add_settling(group(s, "settling"));
+	add_deletions(group(s, "deletions"));
 	return tap_main(s);
 }
