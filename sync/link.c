@@ -51,7 +51,7 @@ static void say_why(const struct link *l, struct link_status *st)
 		if (l->mode != MODE_RUN && l->held) {
 			snprintf(st->why, sizeof(st->why), "%s", l->pause_reason);
 			snprintf(st->action, sizeof(st->action),
-				 "if that is meant: twinfs resume --confirm-deletes here; if not, put it back there first");
+				 "if that is meant: twinfs resume --confirm-deletes here; if not, bring it back there");
 		} else if (l->mode != MODE_RUN) {
 			snprintf(st->why, sizeof(st->why), "paused here%s%s", l->pause_reason[0] ? ": " : "",
 				 l->pause_reason);

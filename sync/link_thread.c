@@ -86,8 +86,8 @@ static void came_up(struct link *l, const struct channel_state *s)
 	l->taken_bytes = l->told_bytes = l->confirmed_bytes = 0;
 	l->closing = false;
 	buf_reset(&l->in);
-	/* What was done while apart is in groups that HELLO counts, so that the peer knows it as that. A failure is told
-	 * by the next who commits. */
+	/* What was done while apart is in groups that HELLO counts, so that the peer knows it as that. A failure is
+	 * told by the next who commits. */
 	volume_commit(l->v);
 	engine_up(l->engine, clock_mono_ms());
 }
