@@ -41,7 +41,8 @@ static void paint(int32_t *pick, uint64_t first, size_t n, const struct stroke *
 		pick[b - first] = s->row;
 }
 
-static void pick_peer(const struct extent_list *rows, uint64_t s, uint64_t first, size_t n, int32_t *pick)
+static void pick_peer(const struct extent_list *rows, uint64_t s, uint64_t acked, uint64_t first, size_t n,
+                      int32_t *pick)
 {
 	struct stroke *strokes = xmalloc((rows->n * 2 + 1) * sizeof(*strokes));
 	size_t count = 0;
@@ -51,6 +52,8 @@ static void pick_peer(const struct extent_list *rows, uint64_t s, uint64_t first
 
 		bool brief = e->born == e->died;
 
+		if (e->died && e->died <= acked) /* only a pin holds it; the holes that it left may be filled again */
+			continue;
 		if ((e->born <= s || e->origin == ORIGIN_PEER) && (!e->died || e->died > s))
 			strokes[count++] = (struct stroke){ e->born, (int32_t)i, brief ? 1 : 3, e->off, extent_end(e) };
 		if (e->killed_by_peer)
@@ -84,7 +87,7 @@ int blocks_pick(struct volume *v, uint64_t ino, struct view view, uint64_t first
 	for (size_t i = 0; i < n; i++)
 		pick[i] = -1;
 	if (view.kind == VIEW_PEER)
-		pick_peer(rows, view.group, first, n, pick);
+		pick_peer(rows, view.group, v->info.acked, first, n, pick);
 	else
 		pick_plain(rows, view, first, n, pick);
 	return 0;

@@ -24,9 +24,9 @@ static int free_run(void *ctx, uint64_t phys, uint64_t len)
 	return 0;
 }
 
-int data_history_purge(struct volume *v, uint64_t acked)
+int data_history_purge(struct volume *v, const struct lives *which)
 {
-	return extent_rows_purge(v->db, acked, free_run, v);
+	return extent_rows_purge(v->db, which, free_run, v);
 }
 
 /* Blocks [first, end) of the old row become current again; what is left of the row stays in history. */

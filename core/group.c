@@ -161,6 +161,7 @@ static void group_undo(struct volume *v)
 	map_clear(&v->orphans);
 	orphan_rows(v->db, add_orphan, &v->orphans);
 	v->conflicts_stale = true;
+	v->trimmed = 0; /* what was freed is back */
 	group_ended(v);
 }
 

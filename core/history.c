@@ -50,6 +50,8 @@ int tree_inode_last(struct volume *v, uint64_t ino, struct view *view)
 
 	if (rc == 0)
 		rc = inode_row_died(v->db, ino, &died);
+	if (rc == 0 && died <= v->info.acked)
+		rc = -ENOENT; /* only a pin holds it */
 	if (rc == 0)
 		*view = (struct view){ .kind = VIEW_AT, .group = died - 1 };
 	return rc;
@@ -157,6 +159,38 @@ int tree_inode_revive(struct volume *v, uint64_t ino, struct view view)
 	return rc ? rc : data_revive(v, ino, view);
 }
 
+static int forget(struct volume *v, uint64_t born_from, uint64_t died_upto)
+{
+	const struct lives which = { born_from, v->trimmed, died_upto };
+	int rc = 0;
+
+	if (died_upto <= v->trimmed)
+		return 0;
+	rc = inode_row_forget(v->db, &which);
+	if (!rc)
+		rc = dentry_row_forget(v->db, &which);
+	if (!rc)
+		rc = xattr_row_forget(v->db, &which);
+	return rc ? rc : data_history_purge(v, &which);
+}
+
+/* A life is free of pins if it began after one and ended by the next. */
+int history_trim(struct volume *v)
+{
+	uint64_t born_from = 0;
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < v->n_pins; i++) {
+		rc = forget(v, born_from, MIN(v->pins[i].group, v->info.acked));
+		born_from = v->pins[i].group + 1;
+	}
+	if (!rc)
+		rc = forget(v, born_from, v->info.acked);
+	if (!rc)
+		v->trimmed = v->info.acked;
+	return rc;
+}
+
 int history_purge(struct volume *v, uint64_t acked)
 {
 	int rc;
@@ -169,14 +203,8 @@ int history_purge(struct volume *v, uint64_t acked)
 		return rc;
 	group_keep(v);
 	v->info.acked = acked;
-	rc = inode_row_forget(v->db, acked);
-	if (!rc)
-		rc = dentry_row_forget(v->db, acked);
-	if (!rc)
-		rc = xattr_row_forget(v->db, acked);
-	if (!rc && acked > GROUP_IDS_KEPT)
-		rc = group_row_forget(v->db, acked - GROUP_IDS_KEPT);
-	return rc ? rc : data_history_purge(v, acked);
+	rc = history_trim(v);
+	return rc || acked <= GROUP_IDS_KEPT ? rc : group_row_forget(v->db, acked - GROUP_IDS_KEPT);
 }
 
 void history_cut(struct volume *v, uint64_t n)

@@ -7,6 +7,7 @@
 
 #include "core/changes.h"
 #include "core/data.h"
+#include "core/past.h"
 #include "core/tree.h"
 #include "core/volume.h"
 #include "db/db.h"
@@ -52,6 +53,13 @@ struct volume {
 	bool conflicts_stale;
 	uint64_t room_checked_ms;   /* when the host's free space was looked at; 0 never */
 	bool room_short;
+
+	struct pin { /* groups whose view someone reads: core/past.h; ascending by group */
+		uint64_t group;
+		unsigned users;
+	} pins[PAST_GROUPS_MAX];
+	size_t n_pins;
+	uint64_t trimmed; /* what died up to here was looked at, and freed but for what a pin holds */
 };
 
 /* Is an old version (born, origin) still needed when superseded now? The one place that decides retention. */
@@ -101,7 +109,9 @@ void data_store_committed(struct volume *v);    /* the group is durable: blocks 
 void data_store_rolled_back(struct volume *v);  /* the group is undone: its new blocks are free, its frees are void */
 int data_reap(struct volume *v, uint64_t ino);  /* all extents of ino to history or free */
 int data_revive(struct volume *v, uint64_t ino, struct view view);
-int data_history_purge(struct volume *v, uint64_t acked); /* old_extent rows with died <= acked: delete, free blocks */
+int data_history_purge(struct volume *v, const struct lives *which); /* old_extent: delete, free the blocks */
+/* Free what died up to acked and no pin holds. Lock held, group open. */
+int history_trim(struct volume *v);
 void data_usage(struct volume *v, uint64_t *used_bytes, uint64_t *history_bytes, uint64_t *avail_bytes);
 uint64_t data_blocks_512(struct volume *v, uint64_t ino); /* for stat; cheap */
 

@@ -9,6 +9,7 @@ core_libcore_a_SOURCES = \
 	core/history.c \
 	core/internal.h \
 	core/names.c \
+	core/past.c core/past.h \
 	core/policy.c core/policy.h \
 	core/tree.c core/tree.h \
 	core/volume.c core/volume.h \
@@ -19,12 +20,14 @@ CORE_TEST_LIBS = core/libcore.a db/libdb.a util/libutil.a $(SQLITE_LIBS) $(XXHAS
 
 include core/data.mk
 
-check_PROGRAMS += tests/test_volume tests/test_tree tests/test_changes
-TESTS += tests/test_volume tests/test_tree tests/test_changes
+check_PROGRAMS += tests/test_volume tests/test_tree tests/test_changes tests/test_past
+TESTS += tests/test_volume tests/test_tree tests/test_changes tests/test_past
 tests_test_volume_SOURCES = tests/test_volume.c tests/volume_fixture.h
 tests_test_volume_LDADD = $(CORE_TEST_LIBS)
 tests_test_tree_SOURCES = tests/test_tree.c tests/volume_fixture.h
 tests_test_tree_LDADD = $(CORE_TEST_LIBS)
 tests_test_changes_SOURCES = tests/test_changes.c tests/volume_fixture.h
 tests_test_changes_LDADD = $(CORE_TEST_LIBS)
+tests_test_past_SOURCES = tests/test_past.c tests/volume_fixture.h
+tests_test_past_LDADD = $(CORE_TEST_LIBS)
 include core/merge3.mk

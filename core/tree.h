@@ -135,7 +135,8 @@ int tree_inode_last(struct volume *v, uint64_t ino, struct view *view);
  * tree_reap could see it. */
 int tree_inode_revive(struct volume *v, uint64_t ino, struct view view);
 
-/* Drop history that nobody needs once the peer has applied our groups up to `acked`; frees blocks. Sets info.acked. */
+/* Drop history that nobody needs once the peer has applied our groups up to `acked`; frees blocks. Sets info.acked.
+ * What a pin holds (core/past.h) stays until that is gone. */
 int history_purge(struct volume *v, uint64_t acked);
 /* Groups up to n may leave this machine from now on (sets info.cut). */
 void history_cut(struct volume *v, uint64_t n);

@@ -88,9 +88,10 @@ int dentry_row_archive(struct db *db, uint64_t link, uint64_t died)
 		      link, died);
 }
 
-int dentry_row_forget(struct db *db, uint64_t upto)
+int dentry_row_forget(struct db *db, const struct lives *which)
 {
-	return DB_RUN(db, "DELETE FROM old_dentry WHERE died <= ?1", upto);
+	return DB_RUN(db, "DELETE FROM old_dentry WHERE died > ?1 AND died <= ?2 AND born >= ?3", which->died_after,
+	              which->died_upto, which->born_from);
 }
 
 static int walk(struct db *db, sqlite3_stmt *s, dentry_row_fn fn, void *ctx)
@@ -156,6 +157,40 @@ int dentry_row_at(struct db *db, uint64_t link, uint64_t group, struct dentry *o
 
 	DB_BIND_INTS(s, 1, link, group);
 	return get_one(db, s, out);
+}
+
+int dentry_row_find_at(struct db *db, uint64_t parent, const char *name, size_t name_len, uint64_t group,
+		       struct dentry *out)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT " COLS " FROM dentry WHERE parent = ?1 AND name = ?3 AND born <= ?2"
+				      " UNION ALL SELECT " COLS " FROM old_dentry WHERE parent = ?1 AND name = ?3"
+				      " AND born <= ?2 AND died > ?2 LIMIT 1");
+
+	DB_BIND_INTS(s, 1, parent, group);
+	db_bind_blob(s, 3, name, name_len);
+	return get_one(db, s, out);
+}
+
+int dentry_rows_of_parent_at(struct db *db, uint64_t parent, uint64_t group, uint64_t after, dentry_row_fn fn,
+			     void *ctx)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT " COLS " FROM dentry INDEXED BY dentry_parent WHERE parent = ?1"
+				      " AND link > ?3 AND born <= ?2 UNION ALL SELECT " COLS
+				      " FROM old_dentry INDEXED BY old_dentry_parent WHERE parent = ?1 AND link > ?3"
+				      " AND born <= ?2 AND died > ?2 ORDER BY link");
+
+	DB_BIND_INTS(s, 1, parent, group, after);
+	return walk(db, s, fn, ctx);
+}
+
+int dentry_rows_of_child_at(struct db *db, uint64_t child, uint64_t group, dentry_row_fn fn, void *ctx)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT " COLS " FROM dentry WHERE child = ?1 AND born <= ?2 UNION ALL SELECT "
+				      COLS " FROM old_dentry WHERE child = ?1 AND born <= ?2 AND died > ?2"
+				      " ORDER BY link");
+
+	DB_BIND_INTS(s, 1, child, group);
+	return walk(db, s, fn, ctx);
 }
 
 int dentry_row_peer(struct db *db, uint64_t link, uint64_t seen, struct dentry *out)

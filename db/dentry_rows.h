@@ -16,7 +16,7 @@ int dentry_row_insert(struct db *db, const struct dentry *d);
 int dentry_row_move(struct db *db, const struct dentry *d, bool parent_changed);
 int dentry_row_delete(struct db *db, uint64_t link);
 int dentry_row_archive(struct db *db, uint64_t link, uint64_t died);
-int dentry_row_forget(struct db *db, uint64_t upto);
+int dentry_row_forget(struct db *db, const struct lives *which);
 /* In order of link id, with link > after. */
 int dentry_rows_of_child(struct db *db, uint64_t child, dentry_row_fn fn, void *ctx);
 int dentry_rows_of_parent(struct db *db, uint64_t parent, uint64_t after, dentry_row_fn fn, void *ctx);
@@ -29,6 +29,12 @@ int dentry_rows_count(struct db *db, uint64_t most, uint64_t *n);
 /* Views; see core/tree.h. */
 int dentry_row_at(struct db *db, uint64_t link, uint64_t group, struct dentry *out);
 int dentry_row_peer(struct db *db, uint64_t link, uint64_t seen, struct dentry *out);
+int dentry_row_find_at(struct db *db, uint64_t parent, const char *name, size_t name_len, uint64_t group,
+		       struct dentry *out);
+/* In order of link id, with link > after. */
+int dentry_rows_of_parent_at(struct db *db, uint64_t parent, uint64_t group, uint64_t after, dentry_row_fn fn,
+			     void *ctx);
+int dentry_rows_of_child_at(struct db *db, uint64_t child, uint64_t group, dentry_row_fn fn, void *ctx);
 /* Every link id that was ever (within the history kept) a link to child, or an entry of parent; ascending. */
 typedef int (*link_id_fn)(void *ctx, uint64_t link);
 int dentry_rows_ever_child(struct db *db, uint64_t child, link_id_fn fn, void *ctx);

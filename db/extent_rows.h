@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "db/db.h"
+#include "db/rows.h"
 
 #define EXTENT_MAX_BLOCKS 64u
 /* Block indices, in files and on the image alike, are below this: sums of two never overflow. */
@@ -60,8 +61,8 @@ int extent_rows_count_blocks(struct db *db, uint64_t ino, uint64_t *blocks);
 /* Every row of a table, in no order that matters; only phys and len are given. fn: 0 goes on. */
 typedef int (*extent_run_fn)(void *ctx, uint64_t phys, uint64_t len);
 int extent_rows_each_run(struct db *db, bool old, extent_run_fn fn, void *ctx);
-/* Delete the old rows with died <= upto, telling fn about each. */
-int extent_rows_purge(struct db *db, uint64_t upto, extent_run_fn fn, void *ctx);
+/* Delete these old rows, telling fn about each. */
+int extent_rows_purge(struct db *db, const struct lives *which, extent_run_fn fn, void *ctx);
 
 /* Keep blocks [first, end) of the row, which must be a non-empty part of it. */
 void extent_clip(struct extent *e, uint64_t first, uint64_t end);

@@ -20,7 +20,7 @@ int inode_row_delete(struct db *db, uint64_t ino);
 int inode_row_life(struct db *db, uint64_t ino, uint64_t *born, enum origin *origin);
 int inode_row_mode(struct db *db, uint64_t ino, uint32_t *mode);
 int inode_row_archive(struct db *db, uint64_t ino, uint64_t died);
-int inode_row_forget(struct db *db, uint64_t upto); /* old versions with died <= upto */
+int inode_row_forget(struct db *db, const struct lives *which);
 
 /* Views; see core/tree.h. */
 int inode_row_at(struct db *db, uint64_t ino, uint64_t group, struct inode *out);

@@ -102,9 +102,10 @@ int xattr_rows_list_bytes(struct db *db, uint64_t ino, uint64_t *bytes)
 	return rc == 1 ? 0 : rc < 0 ? rc : -EIO;
 }
 
-int xattr_row_forget(struct db *db, uint64_t upto)
+int xattr_row_forget(struct db *db, const struct lives *which)
 {
-	return DB_RUN(db, "DELETE FROM old_xattr WHERE died <= ?1", upto);
+	return DB_RUN(db, "DELETE FROM old_xattr WHERE died > ?1 AND died <= ?2 AND born >= ?3", which->died_after,
+	              which->died_upto, which->born_from);
 }
 
 static int walk(struct db *db, sqlite3_stmt *s, xattr_row_fn fn, void *ctx)
@@ -139,6 +140,16 @@ int xattr_row_at(struct db *db, uint64_t ino, const char *key, uint64_t group, x
 	DB_BIND_INTS(s, 1, ino, group);
 	db_bind_text(s, 3, key);
 	return give_one(db, s, fn, ctx);
+}
+
+int xattr_rows_at(struct db *db, uint64_t ino, uint64_t group, xattr_row_fn fn, void *ctx)
+{
+	sqlite3_stmt *s = db_stmt(db,
+				  "SELECT key, value FROM xattr WHERE ino = ?1 AND born <= ?2 UNION ALL SELECT key, value"
+				  " FROM old_xattr WHERE ino = ?1 AND born <= ?2 AND died > ?2 ORDER BY key");
+
+	DB_BIND_INTS(s, 1, ino, group);
+	return walk(db, s, fn, ctx);
 }
 
 int xattr_row_peer(struct db *db, uint64_t ino, const char *key, uint64_t seen, xattr_row_fn fn, void *ctx)

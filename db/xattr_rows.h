@@ -20,12 +20,14 @@ int xattr_rows_archive(struct db *db, uint64_t ino, uint64_t cut, uint64_t died)
 int xattr_rows_delete(struct db *db, uint64_t ino);
 /* Bytes that listxattr needs for the inode. */
 int xattr_rows_list_bytes(struct db *db, uint64_t ino, uint64_t *bytes);
-int xattr_row_forget(struct db *db, uint64_t upto);
+int xattr_row_forget(struct db *db, const struct lives *which);
 int xattr_rows(struct db *db, uint64_t ino, xattr_row_fn fn, void *ctx); /* in order of key */
 
 /* Views. at: born <= group < died. peer: the latest with born <= seen or of the peer, unless it died by then. */
 int xattr_row_at(struct db *db, uint64_t ino, const char *key, uint64_t group, xattr_row_fn fn, void *ctx);
 int xattr_row_peer(struct db *db, uint64_t ino, const char *key, uint64_t seen, xattr_row_fn fn, void *ctx);
+/* All of the inode's, in order of key, each once. */
+int xattr_rows_at(struct db *db, uint64_t ino, uint64_t group, xattr_row_fn fn, void *ctx);
 /* Every key the inode ever had within the history kept; value NULL. */
 int xattr_rows_ever(struct db *db, uint64_t ino, xattr_row_fn fn, void *ctx);
 
