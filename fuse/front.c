@@ -42,7 +42,7 @@ void known_add(struct front *f, uint64_t ino)
 	map_put(&f->known, ino, n + 1);
 	pthread_mutex_unlock(&f->known_lock);
 	/* Without our lock: a forget of an earlier count may overtake this, but counts add up all the same. */
-	if (n == 0)
+	if (n == 0 && !f->past)
 		volume_ref(f->v, ino);
 }
 
@@ -59,7 +59,7 @@ void known_drop(struct front *f, uint64_t ino, uint64_t n)
 	else
 		map_del(&f->known, ino);
 	pthread_mutex_unlock(&f->known_lock);
-	if (have > 0 && have <= n)
+	if (have > 0 && have <= n && !f->past)
 		volume_unref(f->v, ino, 1);
 }
 
@@ -93,7 +93,7 @@ static void known_forget_all(struct front *f)
 	uint64_t ino, count;
 	size_t it = 0;
 
-	while (map_next(&f->known, &it, &ino, &count))
+	while (!f->past && map_next(&f->known, &it, &ino, &count))
 		volume_unref(f->v, ino, 1);
 	map_release(&f->known);
 	f->known = (struct map)MAP_INIT;
@@ -201,7 +201,7 @@ static char *session_options(const char *fsname, const struct mount_options *mo)
 		*to++ = *p;
 	}
 	*to = '\0';
-	text = xasprintf("-ofsname=%s,subtype=twinfs,default_permissions%s", escaped, mo->text);
+	text = xasprintf("-ofsname=%s,subtype=%s,default_permissions%s", escaped, mo->subtype, mo->text);
 	free(escaped);
 	return text;
 }
@@ -215,7 +215,7 @@ static int session_new(struct front *f, const char *options, struct err *err)
 	fuse_opt_add_arg(&args, "twinfs");
 	if (options)
 		fuse_opt_add_arg(&args, options);
-	f->se = fuse_session_new(&args, &front_ops, sizeof(front_ops), f);
+	f->se = fuse_session_new(&args, f->past ? &front_past_ops : &front_ops, sizeof(front_ops), f);
 	fuse_opt_free_args(&args);
 	if (!f->se)
 		rc = err_set(err, -EINVAL, "libfuse refuses to make a session; see the log above");
@@ -260,6 +260,7 @@ int front_mount(struct volume *v, const struct front_options *opt, struct front 
 	int rc;
 
 	f->v = v;
+	f->past = opt->past;
 	f->fsync_hook = opt->fsync_hook;
 	f->hook_ctx = opt->hook_ctx;
 	f->n_workers = opt->threads ? MIN(opt->threads, FRONT_WORKERS_MAX) : 2;
@@ -268,7 +269,7 @@ int front_mount(struct volume *v, const struct front_options *opt, struct front 
 	pthread_mutex_init(&f->known_lock, NULL);
 	pthread_cond_init(&f->changed, NULL);
 	f->notifier = notifier_new(f);
-	rc = mount_options_parse(opt->options, &mo, err);
+	rc = mount_options_parse(opt->options, opt->past != NULL, &mo, err);
 	if (rc == 0)
 		rc = mountpoint_check(opt->mountpoint, &f->mountpoint, err);
 	if (rc == 0)

@@ -15,12 +15,16 @@
 #ifndef TWINFS_FUSE_FRONT_H
 #define TWINFS_FUSE_FRONT_H
 
+#include "core/past.h"
 #include "core/volume.h"
 
 struct front;
 
 struct front_options {
 	const char *mountpoint;
+	/* Show this past of the volume, read-only, instead of the volume. It must stay open as long as the front is. No
+	 * notices are wanted then, and fsync has nothing to do. NULL: the volume. */
+	struct past *past;
 	const char *fsname;      /* shown in /proc/mounts; the store's path */
 	const char *options;     /* comma list as given with -o, or NULL: ro, allow_other, noexec … known ones only */
 	unsigned threads;        /* 0 = 2 */

@@ -36,6 +36,7 @@ struct worker {
 
 struct front {
 	struct volume *v;
+	struct past *past;             /* shown instead of the volume, or NULL */
 	struct fuse_session *se;
 	char *mountpoint;              /* absolute */
 	bool mounted_by_hand;          /* mount(2); else by fusermount3 */
@@ -59,7 +60,7 @@ struct front {
 	struct map known;              /* ino -> its lookup count in the kernel; the root is not in it */
 };
 
-/* ---- front.c: what the kernel knows; the volume gets one reference for each known inode ---------- */
+/* ---- front.c: what the kernel knows; the volume (not a past) gets one reference for each known inode ---------- */
 
 void known_add(struct front *f, uint64_t ino);
 void known_drop(struct front *f, uint64_t ino, uint64_t n);
@@ -70,23 +71,29 @@ struct worker *worker_self(void);
 
 /* ---- mount.c ------------------------------------------------------------------------------------- */
 
+/* As the kernel shows them, behind "fuse.". A past has its own, so that nobody takes it for the mount of the store. */
+#define FRONT_SUBTYPE "twinfs"
+#define FRONT_SUBTYPE_PAST "twinfs-baseline"
+
 struct mount_options {
+	const char *subtype;
 	unsigned long flags;     /* MS_* */
 	bool allow_other;
 	char text[256];          /* the flags as words for fusermount3, each with a comma before it */
 };
-int mount_options_parse(const char *options, struct mount_options *out, struct err *err);
+/* past: of the mount of a past, which is read-only whatever the options say. */
+int mount_options_parse(const char *options, bool past, struct mount_options *out, struct err *err);
 /* Absolute path of a usable mountpoint (malloc'd), detaching a stale mount of ours. */
 int mountpoint_check(const char *path, char **abs_path, struct err *err);
 /* A file descriptor of /dev/fuse, mounted; root only. */
 int mount_by_hand(const char *mountpoint, const char *fsname, const struct mount_options *opt, struct err *err);
 /* Unmount as whoever mounted may; -EBUSY while in use unless lazy. */
 int mount_end(const char *mountpoint, bool lazy);
-bool mount_is_there(const char *mountpoint); /* a fuse.twinfs is on top there */
+bool mount_is_there(const char *mountpoint); /* one of our types is on top there */
 
 /* ---- ops.c --------------------------------------------------------------------------------------- */
 
-extern const struct fuse_lowlevel_ops front_ops;
+extern const struct fuse_lowlevel_ops front_ops, front_past_ops;
 
 /* ---- syncer.c: fsync requests -------------------------------------------------------------------- */
 

@@ -6,6 +6,7 @@ fuse_libfront_a_SOURCES = \
 	fuse/mount.c \
 	fuse/notify.c \
 	fuse/ops.c \
+	fuse/source.h \
 	fuse/syncer.c
 
 check_PROGRAMS += tests/test_front

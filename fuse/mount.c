@@ -16,7 +16,8 @@
 #include "util/log.h"
 #include "util/util.h"
 
-#define FS_TYPE "fuse.twinfs"
+#define FS_TYPE "fuse." FRONT_SUBTYPE
+#define FS_TYPE_PAST "fuse." FRONT_SUBTYPE_PAST
 #define WORD_MAX_BYTES 64
 
 extern char **environ;
@@ -79,9 +80,11 @@ static void options_text(struct mount_options *out)
 		snprintf(out->text + at, sizeof(out->text) - at, ",allow_other");
 }
 
-int mount_options_parse(const char *options, struct mount_options *out, struct err *err)
+int mount_options_parse(const char *options, bool past, struct mount_options *out, struct err *err)
 {
-	*out = (struct mount_options){ .flags = MS_NOSUID | MS_NODEV, .allow_other = geteuid() == 0 };
+	*out = (struct mount_options){ .subtype = past ? FRONT_SUBTYPE_PAST : FRONT_SUBTYPE,
+	                               .flags = MS_NOSUID | MS_NODEV,
+	                               .allow_other = geteuid() == 0 };
 	while (options && *options) {
 		size_t len = strcspn(options, ",");
 		char word[WORD_MAX_BYTES];
@@ -98,6 +101,8 @@ int mount_options_parse(const char *options, struct mount_options *out, struct e
 				(int)MIN(len, (size_t)200), options);
 		options += len + (options[len] == ',');
 	}
+	if (past)
+		out->flags |= MS_RDONLY;
 	options_text(out);
 	return 0;
 }
@@ -155,7 +160,7 @@ bool mount_is_there(const char *mountpoint)
 {
 	char type[WORD_MAX_BYTES];
 
-	return mounted_type(mountpoint, type) && strcmp(type, FS_TYPE) == 0;
+	return mounted_type(mountpoint, type) && (strcmp(type, FS_TYPE) == 0 || strcmp(type, FS_TYPE_PAST) == 0);
 }
 
 static int run_fusermount(const char *mountpoint, bool lazy)
@@ -275,7 +280,7 @@ int mountpoint_check(const char *path, char **abs_path, struct err *err)
 int mount_by_hand(const char *mountpoint, const char *fsname, const struct mount_options *opt, struct err *err)
 {
 	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC), rc;
-	char data[160];
+	char data[160], type[WORD_MAX_BYTES];
 
 	if (fd < 0 && (errno == EACCES || errno == EPERM))
 		return err_set(err, -errno, "/dev/fuse may not be opened (%s); run as root or allow this user",
@@ -286,7 +291,8 @@ int mount_by_hand(const char *mountpoint, const char *fsname, const struct mount
 		               strerror(errno));
 	snprintf(data, sizeof(data), "fd=%d,rootmode=40000,user_id=%u,group_id=%u,default_permissions%s", fd, getuid(),
 	         getgid(), opt->allow_other ? ",allow_other" : "");
-	if (mount(fsname, mountpoint, FS_TYPE, opt->flags, data) == 0)
+	snprintf(type, sizeof(type), "fuse.%s", opt->subtype);
+	if (mount(fsname, mountpoint, type, opt->flags, data) == 0)
 		return fd;
 	rc = err_set(err, -errno, "mounting at %s is refused: %s%s", mountpoint, strerror(errno),
 	             errno == EPERM ? "; this root may not mount (a container without CAP_SYS_ADMIN?)" : "");

@@ -7,6 +7,7 @@
  * lookup count.
  */
 #include "fuse/internal.h"
+#include "fuse/source.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -107,7 +108,7 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 	entries_begin();
 	/* "." of anything, a file too: that is how file handles of NFS find their inode again. */
-	rc = strcmp(name, ".") == 0 ? volume_getattr(f->v, parent, &a) : volume_lookup(f->v, parent, name, &a);
+	rc = strcmp(name, ".") == 0 ? source_getattr(f, parent, &a) : source_lookup(f, parent, name, &a);
 	if (rc == -ENOENT) {
 		const struct fuse_entry_param none = { .entry_timeout = CACHE_SECONDS };
 
@@ -189,7 +190,7 @@ static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_
 static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 {
 	char target[SYMLINK_MAX_BYTES + 1];
-	ssize_t n = volume_readlink(front_of(req)->v, ino, target, SYMLINK_MAX_BYTES);
+	ssize_t n = source_readlink(front_of(req), ino, target, SYMLINK_MAX_BYTES);
 
 	if (n < 0) {
 		fuse_reply_err(req, (int)-n);
@@ -205,7 +206,7 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 {
 	struct stat st;
 	struct attr a;
-	int rc = volume_getattr(front_of(req)->v, ino, &a);
+	int rc = source_getattr(front_of(req), ino, &a);
 
 	(void)fi;
 	if (rc != 0) {
@@ -281,7 +282,7 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	char *data = worker_self()->data;
-	ssize_t n = volume_read(front_of(req)->v, ino, data, MIN(size, (size_t)FRONT_IO_MAX_BYTES), (uint64_t)off);
+	ssize_t n = source_read(front_of(req), ino, data, MIN(size, (size_t)FRONT_IO_MAX_BYTES), (uint64_t)off);
 
 	(void)fi;
 	if (n < 0)
@@ -338,7 +339,7 @@ static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, stru
 		fuse_reply_err(req, EINVAL);
 		return;
 	}
-	at = off < 0 ? -ENXIO : volume_seek(front_of(req)->v, ino, (uint64_t)off, whence);
+	at = off < 0 ? -ENXIO : source_seek(front_of(req), ino, (uint64_t)off, whence);
 	if (at < 0)
 		fuse_reply_err(req, (int)-at);
 	else
@@ -390,7 +391,7 @@ static void list_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, boo
 	if (plus) /* an entry of a listing with attributes takes 152 bytes and its name */
 		l.counted = xmalloc((l.cap_bytes / 152 + 1) * sizeof(*l.counted));
 	entries_begin();
-	rc = volume_readdir(f->v, ino, (uint64_t)off, list_entry, &l);
+	rc = source_readdir(f, ino, (uint64_t)off, list_entry, &l);
 	if (rc < 0 && l.len_bytes == 0)
 		rc = fuse_reply_err(req, -rc);
 	else
@@ -437,14 +438,14 @@ static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *key, size_t 
 	ssize_t n = -EOPNOTSUPP;
 
 	if (!is_acl(key))
-		n = volume_getxattr(front_of(req)->v, ino, key, data, MIN(size, (size_t)FRONT_IO_MAX_BYTES));
+		n = source_getxattr(front_of(req), ino, key, data, MIN(size, (size_t)FRONT_IO_MAX_BYTES));
 	reply_xattr(req, n, data, size);
 }
 
 static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	char *data = worker_self()->data;
-	ssize_t n = volume_listxattr(front_of(req)->v, ino, data, MIN(size, (size_t)FRONT_IO_MAX_BYTES));
+	ssize_t n = source_listxattr(front_of(req), ino, data, MIN(size, (size_t)FRONT_IO_MAX_BYTES));
 
 	reply_xattr(req, n, data, size);
 }
@@ -490,5 +491,35 @@ const struct fuse_lowlevel_ops front_ops = {
 	.listxattr = op_listxattr,
 	.removexattr = op_removexattr,
 	.fallocate = op_fallocate,
+	.lseek = op_lseek,
+};
+
+/* Nothing of a past is ever dirty. */
+static void op_fsync_past(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+{
+	(void)ino;
+	(void)datasync;
+	(void)fi;
+	fuse_reply_err(req, 0);
+}
+
+/* The mount is read-only, so the kernel asks for nothing else. */
+const struct fuse_lowlevel_ops front_past_ops = {
+	.init = op_init,
+	.lookup = op_lookup,
+	.forget = op_forget,
+	.forget_multi = op_forget_multi,
+	.getattr = op_getattr,
+	.readlink = op_readlink,
+	.open = op_open,
+	.read = op_read,
+	.fsync = op_fsync_past,
+	.opendir = op_open,
+	.readdir = op_readdir,
+	.readdirplus = op_readdirplus,
+	.fsyncdir = op_fsync_past,
+	.statfs = op_statfs,
+	.getxattr = op_getxattr,
+	.listxattr = op_listxattr,
 	.lseek = op_lseek,
 };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The past against snapshots: random work by both sides, acknowledged in random portions. What a past shows must be what
- * the tree was at its group, however long it stays open; and nobody else may notice that it is open.
+ * The past against snapshots: random work by both sides, acknowledged in random portions. What a past shows must be
+ * what the tree was at its group, however long it stays open; and nobody else may notice that it is open.
  */
 #include "core/internal.h"
 #include "core/past.h"
