@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "node/control.h"
 #include "util/err.h"
 
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
@@ -59,6 +60,11 @@ void where_release(struct where *w);
 /* Ask the store that `arg` names; takes over `request`. 0 and *reply (a new reference), or -errno with a text. */
 int where_ask(const char *arg, json_t *request, json_t **reply, struct err *err);
 
+/* The same for a request with pieces (node/control.h). */
+int where_stream(const char *arg, json_t *request, const struct control_sink *sink, json_t **reply, struct err *err);
+/* People give the path they see, below the mountpoint; the volume knows "/a/b". malloc'd. */
+char *where_path(const char *where, const char *path);
+
 /* ---- words for people */
 
 void print_bytes(char out[32], uint64_t n);      /* "1.5 GiB" */
@@ -78,6 +84,7 @@ int cmd_wait(const struct command *c, int argc, char **argv);       /* steer.c *
 int cmd_pause(const struct command *c, int argc, char **argv);
 int cmd_resume(const struct command *c, int argc, char **argv);
 int cmd_conflicts(const struct command *c, int argc, char **argv);  /* conflicts.c */
+int cmd_baseline(const struct command *c, int argc, char **argv);   /* baseline.c */
 int cmd_policy(const struct command *c, int argc, char **argv);     /* policy.c */
 int cmd_fsck(const struct command *c, int argc, char **argv);       /* fsck.c */
 int cmd_later(const struct command *c, int argc, char **argv);      /* later.c */

@@ -90,27 +90,11 @@ static int list(const char *where, bool json)
 	return EXIT_OK;
 }
 
-/* People give the path they see, below the mountpoint; the volume knows "/a/b". malloc'd. */
-static char *path_in_volume(const char *where, const char *path)
-{
-	struct where w = { .store = NULL };
-	size_t len = 0;
-	char *out;
-
-	if (where_find(where, &w, NULL) == 0 && w.mountpoint)
-		len = strlen(w.mountpoint);
-	if (len > 0 && strncmp(path, w.mountpoint, len) == 0 && path[len] == '/')
-		path += len;
-	out = xasprintf("%s%s", *path == '/' ? "" : "/", path);
-	where_release(&w);
-	return out;
-}
-
 static int resolve(const char *where, const char *path, const char *keep)
 {
 	struct err err = ERR_INIT;
 	json_t *reply = NULL;
-	char *in_volume = path_in_volume(where, path);
+	char *in_volume = where_path(where, path);
 	json_t *request = json_pack("{s:s, s:s, s:s}", "cmd", "resolve", "path", in_volume, "keep", keep);
 	int rc;
 

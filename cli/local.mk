@@ -2,6 +2,7 @@
 bin_PROGRAMS += twinfs
 twinfs_SOURCES = \
 	cli/args.c cli/cli.h \
+	cli/baseline.c \
 	cli/conflicts.c \
 	cli/fsck.c \
 	cli/later.c \

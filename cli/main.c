@@ -37,7 +37,9 @@ static const struct command commands[] = {
 	  "  -f           stay in the foreground and log to stderr\n"
 	  "  -o OPTIONS   comma-separated: ro, allow_other, noexec, nosuid, nodev, noatime,\n"
 	  "               sync, dirsync and their opposites; sync=peer: fsync returns when\n"
-	  "               the peer has it as well, while it is connected\n\n"
+	  "               the peer has it as well, while it is connected; baseline: mount\n"
+	  "               the tree as both sides last had it, read-only, beside the store's\n"
+	  "               own mount or without it\n\n"
 	  "The mount is ready when the command returns. fusermount3 -u MOUNTPOINT, or\n"
 	  "SIGTERM, unmounts: what is pending is shipped first (for at most 10 seconds)\n"
 	  "and the peer is told. In the background the log is STORE/twinfs.log and syslog.\n",
@@ -89,9 +91,20 @@ static const struct command commands[] = {
 	  "                          both versions are kept\n\n"
 	  "Without a policy it goes by the kind of file; see twinfs(1).\n",
 	  cmd_policy },
+	{ "baseline", "WHERE ls|cat|restore [PATH] [-R] [--json]",
+	  "the tree as both sides last had it: list it, read a file of it, bring something back",
+	  "  ls        list a directory (without PATH the whole volume's) as ls -l does\n"
+	  "  cat       write a file's bytes to stdout\n"
+	  "  restore   bring a file or a directory with all below it back; what is there\n"
+	  "            now and differs is kept beside it as NAME.before-restore\n"
+	  "  -R, --recursive   ls: what is below as well\n"
+	  "  --json            for programs; see twinfs(1) for the keys\n\n"
+	  "PATH is the path in the volume, or below the mountpoint. While both sides are\n"
+	  "connected the baseline is what was confirmed last, a moment ago; while they are\n"
+	  "apart it stands still. twinfs mount -o baseline mounts it.\n",
+	  cmd_baseline },
 	{ "fsck", "STORE", "check a store that is not mounted: reads everything, repairs nothing", NULL, cmd_fsck },
 	{ "why", "PATH", NULL, NULL, cmd_later },
-	{ "baseline", "WHERE ls|cat|restore PATH", NULL, NULL, cmd_later },
 	{ "verify", "WHERE [--repair]", NULL, NULL, cmd_later },
 	{ "scrub", "STORE", NULL, NULL, cmd_later },
 	{ "resize", "STORE SIZE", NULL, NULL, cmd_later },

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "node/control.h"
 #include "node/mounts.h"
 #include "node/node.h"
 #include "node/store.h"
@@ -71,6 +72,55 @@ static bool has_word(const char *options, const char *word)
 	return false;
 }
 
+/* The options without that word; malloc'd, NULL if nothing is left. */
+static char *without_word(const char *options, const char *word)
+{
+	char *copy = xstrdup(options), *save = NULL, *out = NULL;
+
+	for (char *one = strtok_r(copy, ",", &save); one; one = strtok_r(NULL, ",", &save)) {
+		char *longer;
+
+		if (strcmp(one, word) == 0)
+			continue;
+		longer = out ? xasprintf("%s,%s", out, one) : xstrdup(one);
+		free(out);
+		out = longer;
+	}
+	free(copy);
+	return out;
+}
+
+/* Who has the store open serves its baseline beside it. -ENOTCONN without a text: nobody has. */
+static int mount_beside(const struct node_options *opt, struct err *err)
+{
+	json_t *request = json_pack("{s:s, s:s, s:s*}", "cmd", "baseline-mount", "mountpoint", opt->mountpoint,
+	                            "options", opt->mount_options);
+	json_t *reply = NULL;
+	int rc = request ? control_call(opt->store, request, 0, NULL, &reply, err)
+	                 : err_set(err, -EINVAL, "the path %s is not UTF-8; choose another mountpoint", opt->mountpoint);
+
+	json_decref(request);
+	json_decref(reply);
+	return rc;
+}
+
+static int mount_baseline(struct node_options *opt, struct err *err)
+{
+	char *options = without_word(opt->mount_options, "baseline");
+	bool foreground = !opt->background;
+	int rc;
+
+	opt->mount_options = options;
+	opt->baseline = true;
+	rc = mount_beside(opt, err);
+	if (rc == 0 && foreground)
+		fprintf(stderr, "twinfs: the mount of %s serves %s; -f has no effect\n", opt->store, opt->mountpoint);
+	if (rc == -ENOTCONN && !err->code)
+		rc = foreground ? node_run(opt, err) : mount_in_background(opt, err);
+	free(options);
+	return rc;
+}
+
 int cmd_mount(const struct command *c, int argc, char **argv)
 {
 	const char *pos[2], *options = NULL;
@@ -84,10 +134,6 @@ int cmd_mount(const struct command *c, int argc, char **argv)
 
 	if (rc >= 0)
 		return rc;
-	if (has_word(options, "baseline")) {
-		err_set(&err, -ENOSYS, "-o baseline is not available in this version; mount without it");
-		return fail(&err);
-	}
 	store = realpath(pos[0], NULL);
 	if (!store) {
 		err_set(&err, -errno, "cannot use the store %s: %s; make one with twinfs init or twinfs join", pos[0],
@@ -104,7 +150,10 @@ int cmd_mount(const struct command *c, int argc, char **argv)
 	opt.mountpoint = mountpoint;
 	opt.mount_options = options;
 	opt.background = !foreground;
-	rc = foreground ? node_run(&opt, &err) : mount_in_background(&opt, &err);
+	if (has_word(options, "baseline"))
+		rc = mount_baseline(&opt, &err);
+	else
+		rc = foreground ? node_run(&opt, &err) : mount_in_background(&opt, &err);
 	free(store);
 	free(mountpoint);
 	return rc ? fail(&err) : EXIT_OK;

@@ -63,7 +63,7 @@ static void progress_line(const char *text)
 	free(clean);
 }
 
-int where_ask(const char *arg, json_t *request, json_t **reply, struct err *err)
+int where_stream(const char *arg, json_t *request, const struct control_sink *sink, json_t **reply, struct err *err)
 {
 	bool quiet = !isatty(STDERR_FILENO);
 	struct where w;
@@ -71,11 +71,31 @@ int where_ask(const char *arg, json_t *request, json_t **reply, struct err *err)
 	                 : err_set(err, -EINVAL, "an argument is not UTF-8 text; write it otherwise");
 
 	if (!rc) {
-		rc = requests_ask(w.store, w.mountpoint, request, quiet ? NULL : progress_line, reply, err);
+		rc = requests_stream(w.store, w.mountpoint, request, quiet ? NULL : progress_line, sink, reply, err);
 		if (!quiet)
 			fputs("\r\033[K", stderr);
 		where_release(&w);
 	}
 	json_decref(request);
 	return rc;
+}
+
+int where_ask(const char *arg, json_t *request, json_t **reply, struct err *err)
+{
+	return where_stream(arg, request, NULL, reply, err);
+}
+
+char *where_path(const char *where, const char *path)
+{
+	struct where w = { .store = NULL };
+	size_t len = 0;
+	char *out;
+
+	if (where_find(where, &w, NULL) == 0 && w.mountpoint)
+		len = strlen(w.mountpoint);
+	if (len > 0 && strncmp(path, w.mountpoint, len) == 0 && (path[len] == '/' || path[len] == '\0'))
+		path += len;
+	out = xasprintf("%s%s", *path == '/' ? "" : "/", path);
+	where_release(&w);
+	return out;
 }

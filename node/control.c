@@ -27,13 +27,17 @@
 #define CLIENTS_MAX 32
 /* Who connects and says nothing, or does not read, is dropped after this. */
 #define SOCKET_TIMEOUT_S 10
+#define HOLDERS_MAX (CLIENTS_MAX / 2)
+/* How soon a request that waits for a slow client finds out that the server stops. */
+#define SEND_SLICE_MS 250
 
 struct control_client {
-	struct control *c;
+	struct control *c;        /* NULL: control_local */
+	const struct control_sink *sink; /* of control_local */
 	pthread_t thread;
 	int fd;
 	atomic_bool done;
-	bool used;
+	bool used, holds;
 };
 
 struct control {
@@ -42,6 +46,7 @@ struct control {
 	char *store;
 	int listen_fd, wake_fd;
 	atomic_bool stopping;
+	atomic_uint holders;
 	pthread_t thread;
 	struct control_client clients[CLIENTS_MAX]; /* the accepting thread's; `done` is set by the client's thread */
 };
@@ -128,7 +133,7 @@ bool control_gone(struct control_client *client)
 {
 	struct pollfd p;
 
-	if (!client)
+	if (!client || !client->c)
 		return false;
 	if (atomic_load(&client->c->stopping))
 		return true;
@@ -138,11 +143,90 @@ bool control_gone(struct control_client *client)
 
 void control_say(struct control_client *client, const char *text)
 {
-	json_t *line = client ? json_pack("{s:s}", "progress", text) : NULL;
+	json_t *line = client && client->c ? json_pack("{s:s}", "progress", text) : NULL;
 
 	if (line)
 		(void)send_json(client->fd, line); /* who does not listen is found out by control_gone */
 	json_decref(line);
+}
+
+int control_hold(struct control_client *client, struct err *err)
+{
+	if (!client || !client->c || client->holds)
+		return 0;
+	if (atomic_fetch_add(&client->c->holders, 1) >= HOLDERS_MAX) {
+		atomic_fetch_sub(&client->c->holders, 1);
+		return err_set(err, -EBUSY, "%d long requests are under way already; let one of them end first",
+		               HOLDERS_MAX);
+	}
+	client->holds = true;
+	return 0;
+}
+
+/* As send_all, but for as long as the client takes. */
+static int send_patiently(struct control_client *client, const char *data, size_t len_bytes)
+{
+	while (len_bytes > 0) {
+		struct pollfd p = { .fd = client->fd, .events = POLLOUT };
+		ssize_t n;
+
+		if (control_gone(client))
+			return -EPIPE;
+		if (poll(&p, 1, SEND_SLICE_MS) <= 0)
+			continue;
+		n = send(client->fd, data, len_bytes, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n < 0 && (errno == EINTR || errno == EAGAIN))
+			continue;
+		if (n <= 0)
+			return -EPIPE;
+		data += n;
+		len_bytes -= (size_t)n;
+	}
+	return 0;
+}
+
+int control_send(struct control_client *client, const json_t *line)
+{
+	char *text;
+	int rc;
+
+	if (!client)
+		return 0;
+	if (!client->c)
+		return client->sink->line ? client->sink->line(client->sink->ctx, line) : 0;
+	text = json_dumps(line, JSON_COMPACT);
+	if (!text)
+		return -ENOMEM;
+	rc = send_patiently(client, text, strlen(text));
+	free(text);
+	return rc ? rc : send_patiently(client, "\n", 1);
+}
+
+int control_send_data(struct control_client *client, const void *data, size_t len_bytes)
+{
+	char head[48];
+	int n = snprintf(head, sizeof(head), "{\"data\":%zu}\n", len_bytes), rc;
+
+	if (!client)
+		return 0;
+	if (!client->c)
+		return client->sink->data ? client->sink->data(client->sink->ctx, data, len_bytes) : 0;
+	rc = send_patiently(client, head, (size_t)n);
+	return rc ? rc : send_patiently(client, data, len_bytes);
+}
+
+struct control_client *control_local(const struct control_sink *sink)
+{
+	struct control_client *client = xcalloc(1, sizeof(*client));
+
+	client->sink = sink;
+	client->fd = -1;
+	return client;
+}
+
+void control_local_free(struct control_client *client)
+{
+	free(client);
 }
 
 static void *client_main(void *arg)
@@ -168,6 +252,9 @@ static void *client_main(void *arg)
 		(void)send_json(client->fd, reply);
 	json_decref(request);
 	json_decref(reply);
+	if (client->holds)
+		atomic_fetch_sub(&client->c->holders, 1);
+	client->holds = false;
 	shutdown(client->fd, SHUT_RDWR);
 	atomic_store(&client->done, true);
 	return NULL;
@@ -338,28 +425,76 @@ static int reply_code(const json_t *reply)
 	return code < 0 && code > -4096 ? (int)code : -EIO;
 }
 
-int control_call(const char *store, const json_t *request, unsigned timeout_ms, void (*progress)(const char *text),
-                 json_t **reply, struct err *err)
+/* Hand out the n bytes that follow in `in` and on the socket. */
+static int receive_data(int fd, struct buf *in, uint64_t n, const struct control_sink *sink, bool *refused)
+{
+	int rc = 0;
+
+	while (!rc && n > 0) {
+		char piece[65536];
+		const void *data = in->data;
+		size_t len = (size_t)MIN(n, in->len_bytes);
+
+		if (len == 0) {
+			ssize_t got = recv(fd, piece, (size_t)MIN(n, sizeof(piece)), 0);
+
+			if (got < 0 && errno == EINTR)
+				continue;
+			if (got <= 0)
+				return got < 0 ? -errno : -EPIPE;
+			data = piece;
+			len = (size_t)got;
+		}
+		if (sink && sink->data)
+			*refused = (rc = sink->data(sink->ctx, data, len)) != 0;
+		if (data == in->data)
+			buf_consume(in, len);
+		n -= len;
+	}
+	return rc;
+}
+
+/* What is no reply. 1: it is the reply. */
+static int receive_piece(int fd, struct buf *in, const json_t *line, void (*progress)(const char *text),
+                         const struct control_sink *sink, bool *refused)
+{
+	const char *text = json_string_value(json_object_get(line, "progress"));
+	json_int_t len = json_integer_value(json_object_get(line, "data"));
+	int rc = 0;
+
+	if (json_object_get(line, "ok"))
+		return 1;
+	if (text && progress)
+		progress(text);
+	else if (len > 0)
+		rc = receive_data(fd, in, (uint64_t)len, sink, refused);
+	else if (!text && sink && sink->line)
+		*refused = (rc = sink->line(sink->ctx, line)) != 0;
+	return rc;
+}
+
+int control_stream(const char *store, const json_t *request, unsigned timeout_ms, void (*progress)(const char *text),
+                   const struct control_sink *sink, json_t **reply, struct err *err)
 {
 	int fd = dial(store, timeout_ms, err), rc;
 	json_t *line = NULL;
+	bool refused = false;
 	struct buf in;
 
 	if (fd < 0)
 		return fd;
 	buf_init(&in, REPLY_MAX_BYTES);
 	rc = send_json(fd, request);
-	while (!rc && (line = receive_json(fd, &in, &rc))) {
-		const char *text = json_string_value(json_object_get(line, "progress"));
-
-		if (!text)
-			break;
-		if (progress)
-			progress(text);
+	while (!rc && (line = receive_json(fd, &in, &rc)) &&
+	       (rc = receive_piece(fd, &in, line, progress, sink, &refused)) == 0) {
 		json_decref(line);
 		line = NULL;
 	}
-	if (rc == -EAGAIN)
+	if (rc == 1)
+		rc = 0;
+	if (refused)
+		err_set(err, rc, "what the mount of %s sent could not be taken: %s", store, strerror(-rc));
+	else if (rc == -EAGAIN)
 		err_set(err, -ETIMEDOUT, "the mount of %s does not answer; look into %s/twinfs.log", store, store);
 	else if (rc)
 		err_set(err, rc, "the mount of %s ended before it answered; try again", store);
@@ -373,4 +508,10 @@ int control_call(const char *store, const json_t *request, unsigned timeout_ms, 
 	else
 		*reply = line;
 	return rc;
+}
+
+int control_call(const char *store, const json_t *request, unsigned timeout_ms, void (*progress)(const char *text),
+                 json_t **reply, struct err *err)
+{
+	return control_stream(store, request, timeout_ms, progress, NULL, reply, err);
 }

@@ -3,7 +3,8 @@
  * control: the socket STORE/control.sock (0600) over which commands talk to a running mount.
  *
  * Protocol: the client sends one JSON object in one line, {"cmd": WORD, ...}. The server answers with any number of
- * lines {"progress": TEXT} and one line {"ok": true, ...} or {"ok": false, "code": -ERRNO, "error": TEXT}, and
+ * pieces and one reply. A piece is a line {"progress": TEXT}, a line {"data": N} and N bytes, or another line that has
+ * no "ok". The reply is one line {"ok": true, ...} or {"ok": false, "code": -ERRNO, "error": TEXT}, and
  * hangs up.
  *
  * Server threads: one accepts; each client has a short-lived thread of its own, so that status is answered while
@@ -15,6 +16,7 @@
 
 #include <jansson.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "util/err.h"
 
@@ -35,6 +37,25 @@ bool control_gone(struct control_client *client);
 /* Tell the client what is being waited for. */
 void control_say(struct control_client *client, const char *text);
 
+/*
+ * Pieces. They wait for a slow client as long as it is there; -EPIPE when it is gone, or when the server stops. A
+ * request that sends some asks first (control_hold): only half of the clients may take as long as they like, so that
+ * status is answered whatever the others do. -EBUSY with a text.
+ */
+int control_hold(struct control_client *client, struct err *err);
+int control_send(struct control_client *client, const json_t *line);
+int control_send_data(struct control_client *client, const void *data, size_t len_bytes);
+
+/* Who takes pieces. Another value than 0 ends the request with it. NULL functions: not wanted. */
+struct control_sink {
+	int (*line)(void *ctx, const json_t *line);
+	int (*data)(void *ctx, const void *data, size_t len_bytes);
+	void *ctx;
+};
+/* A client without a socket: its pieces go to the sink at once. The sink is borrowed. */
+struct control_client *control_local(const struct control_sink *sink);
+void control_local_free(struct control_client *client);
+
 /* Replies. The error's text and code; and an empty success to which keys can be added. */
 json_t *control_error(const struct err *err);
 json_t *control_ok(void);
@@ -44,5 +65,8 @@ json_t *control_ok(void);
  * long as it takes. progress may be NULL. */
 int control_call(const char *store, const json_t *request, unsigned timeout_ms, void (*progress)(const char *text),
                  json_t **reply, struct err *err);
+/* The same for a request with pieces; sink may be NULL. */
+int control_stream(const char *store, const json_t *request, unsigned timeout_ms, void (*progress)(const char *text),
+                   const struct control_sink *sink, json_t **reply, struct err *err);
 
 #endif

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 noinst_LIBRARIES += node/libnode.a
 node_libnode_a_SOURCES = \
+	node/baseline.c node/baseline.h \
+	node/baseline_mounts.c node/baseline_mounts.h \
 	node/control.c node/control.h \
 	node/internal.h \
 	node/logger.c node/logger.h \
@@ -10,8 +12,10 @@ node_libnode_a_SOURCES = \
 	node/pair.c node/pair.h \
 	node/resolve.c node/resolve.h \
 	node/requests.c node/requests.h \
+	node/restore.c node/restore.h \
 	node/status.c node/status.h \
-	node/store.c node/store.h
+	node/store.c node/store.h \
+	node/words.c node/words.h
 
 # Everything that a mount consists of, in the order of its dependencies.
 NODE_LIBS = node/libnode.a sync/libsync.a fuse/libfront.a core/libcore.a db/libdb.a util/libutil.a \

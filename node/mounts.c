@@ -16,6 +16,7 @@
 #include "util/util.h"
 
 #define FS_TYPE "fuse.twinfs"
+#define FS_TYPE_BASELINE "fuse.twinfs-baseline"
 
 /* mountinfo writes space, tab, newline and backslash as \ooo. */
 static char *unescaped(const char *s)
@@ -35,8 +36,8 @@ static char *unescaped(const char *s)
 	return out;
 }
 
-/* "id parent dev root MOUNTPOINT options tags - TYPE SOURCE options"; false if it is none of ours. Cuts `line` up. */
-static bool line_parse(char *line, struct mount_entry *out)
+/* "id parent dev root MOUNTPOINT options tags - TYPE SOURCE options"; false if it is not of that type. Cuts `line` up. */
+static bool line_parse(char *line, const char *wanted, struct mount_entry *out)
 {
 	char *dash = strstr(line, " - "), *save = NULL, *field, *type, *source;
 
@@ -45,7 +46,7 @@ static bool line_parse(char *line, struct mount_entry *out)
 	*dash = '\0';
 	type = strtok_r(dash + 3, " \n", &save);
 	source = strtok_r(NULL, " \n", &save);
-	if (!type || !source || strcmp(type, FS_TYPE) != 0)
+	if (!type || !source || strcmp(type, wanted) != 0)
 		return false;
 	field = strtok_r(line, " ", &save);
 	for (int i = 0; i < 4 && field; i++)
@@ -56,7 +57,7 @@ static bool line_parse(char *line, struct mount_entry *out)
 	return true;
 }
 
-void mounts_list(struct mount_entry **out, size_t *n)
+static void list_of(const char *type, struct mount_entry **out, size_t *n)
 {
 	FILE *file = fopen("/proc/self/mountinfo", "re");
 	struct mount_entry entry;
@@ -68,13 +69,18 @@ void mounts_list(struct mount_entry **out, size_t *n)
 	if (!file)
 		return;
 	while (getline(&line, &cap, file) > 0) {
-		if (!line_parse(line, &entry))
+		if (!line_parse(line, type, &entry))
 			continue;
 		*out = xrealloc(*out, (*n + 1) * sizeof(**out));
 		(*out)[(*n)++] = entry;
 	}
 	free(line);
 	fclose(file);
+}
+
+void mounts_list(struct mount_entry **out, size_t *n)
+{
+	list_of(FS_TYPE, out, n);
 }
 
 void mounts_free(struct mount_entry *list, size_t n)
@@ -87,13 +93,13 @@ void mounts_free(struct mount_entry *list, size_t n)
 }
 
 /* The last one wins: it is on top. */
-static char *find(const char *path, bool by_mountpoint)
+static char *find(const char *type, const char *path, bool by_mountpoint)
 {
 	struct mount_entry *list;
 	char *found = NULL;
 	size_t n;
 
-	mounts_list(&list, &n);
+	list_of(type, &list, &n);
 	for (size_t i = 0; i < n; i++) {
 		if (strcmp(by_mountpoint ? list[i].mountpoint : list[i].store, path) != 0)
 			continue;
@@ -106,12 +112,17 @@ static char *find(const char *path, bool by_mountpoint)
 
 char *mounts_store_at(const char *mountpoint)
 {
-	return find(mountpoint, true);
+	return find(FS_TYPE, mountpoint, true);
 }
 
 char *mounts_of_store(const char *store)
 {
-	return find(store, false);
+	return find(FS_TYPE, store, false);
+}
+
+char *mounts_of_baseline(const char *store)
+{
+	return find(FS_TYPE_BASELINE, store, false);
 }
 
 /* By the helper that may do it for people who are not root. */
@@ -127,12 +138,12 @@ static int detach_by_helper(const char *mountpoint)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : -EPERM;
 }
 
-void mounts_detach_dead(const char *store)
+static void detach_dead(const char *type, const char *store)
 {
 	struct mount_entry *list;
 	size_t n;
 
-	mounts_list(&list, &n);
+	list_of(type, &list, &n);
 	for (size_t i = n; i-- > 0;) { /* the one on top first */
 		if (strcmp(list[i].store, store) != 0)
 			continue;
@@ -143,6 +154,12 @@ void mounts_detach_dead(const char *store)
 			         list[i].mountpoint, list[i].mountpoint);
 	}
 	mounts_free(list, n);
+}
+
+void mounts_detach_dead(const char *store)
+{
+	detach_dead(FS_TYPE, store);
+	detach_dead(FS_TYPE_BASELINE, store);
 }
 
 char *path_absolute(const char *path)

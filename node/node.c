@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "node/baseline_mounts.h"
 #include "node/logger.h"
 #include "node/merge_command.h"
 #include "node/mounts.h"
@@ -351,7 +352,9 @@ static json_t *on_request(void *ctx, struct control_client *client, const json_t
 {
 	struct node *n = ctx;
 
-	return requests_answer(n->volume, n->mountpoint, n, client, request);
+	/* With the baseline alone the store counts as not mounted. */
+	return n->past ? requests_answer(n->volume, NULL, NULL, client, request)
+	               : requests_answer(n->volume, n->mountpoint, n, client, request);
 }
 
 /* Take "sync=peer" out of the options; malloc'd. */
@@ -380,14 +383,18 @@ static int mount_begin(struct node *n, const struct node_options *opt, struct er
 		.mountpoint = opt->mountpoint, .fsname = opt->store, .options = *options ? options : NULL,
 		.fsync_hook = sync_peer ? fsync_to_peer : NULL, .hook_ctx = n,
 	};
-	int rc;
+	int rc = opt->baseline ? past_open(n->volume, &n->past, err) : 0;
 
-	mounts_detach_dead(opt->store);
-	rc = front_mount(n->volume, &front, &n->front, err);
+	front.past = n->past;
+	if (!rc) {
+		mounts_detach_dead(opt->store);
+		rc = front_mount(n->volume, &front, &n->front, err);
+	}
 	free(options);
 	if (rc)
 		return rc;
-	volume_set_notice(n->volume, front_notice, n->front);
+	if (!n->past)
+		volume_set_notice(n->volume, front_notice, n->front);
 	rc = pthread_create(&n->keeper, NULL, keeper_main, n);
 	return rc ? err_set(err, -rc, "cannot start a thread: %s", strerror(rc)) : 0;
 }
@@ -419,16 +426,18 @@ static void leave(struct node *n)
 
 static int serve(struct node *n, const struct node_options *opt, struct err *err)
 {
-	int rc = mount_begin(n, opt, err);
+	int rc;
 
-	if (!rc)
+	n->baselines = baseline_mounts_new(n->volume);
+	rc = mount_begin(n, opt, err);
+	if (!rc && !n->past)
 		rc = link_begin(n, err);
 	if (!rc)
 		rc = control_start(opt->store, on_request, n, &n->control, err);
 	if (rc) {
 		ready(opt->ready_fd, "error", err_text(err));
 	} else {
-		log_info("%s is mounted at %s", opt->store, n->mountpoint);
+		log_info("%s%s is mounted at %s", n->past ? "the baseline of " : "", opt->store, n->mountpoint);
 		ready(opt->ready_fd, "ok", "");
 		rc = front_run(n->front);
 		if (rc)
@@ -443,6 +452,9 @@ static void unserve(struct node *n)
 	atomic_store(&n->leaving, true); /* ends what waits for the link */
 	leave(n);
 	control_stop(n->control);
+	if (n->baselines)
+		baseline_mounts_stop(n->baselines);
+	baseline_mounts_free(n->baselines);
 	if (n->keeper) {
 		node_kick(n);
 		pthread_join(n->keeper, NULL);
@@ -450,6 +462,7 @@ static void unserve(struct node *n)
 	volume_set_notice(n->volume, NULL, NULL);
 	if (n->front)
 		front_free(n->front);
+	past_close(n->past);
 }
 
 static void block_signals(void)
@@ -472,10 +485,17 @@ static int open_store(const char *store, struct volume **out, struct err *err)
 
 	while ((rc = store_open(store, out, err)) == -EBUSY && clock_mono_ms() < give_up_ms) {
 		char *mountpoint = mounts_of_store(store);
-		bool mounted = mountpoint != NULL;
+		char *baseline = mountpoint ? NULL : mounts_of_baseline(store);
+		bool in_use = mountpoint || baseline;
 
+		if (baseline)
+			err_set(err, rc,
+				"%s is in use: its baseline is mounted at %s; unmount that first (it can be mounted "
+				"again beside the store)",
+				store, baseline);
 		free(mountpoint);
-		if (mounted)
+		free(baseline);
+		if (in_use)
 			break;
 		nanosleep(&step, NULL);
 	}

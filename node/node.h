@@ -19,6 +19,7 @@
 struct node_options {
 	const char *store, *mountpoint; /* absolute */
 	const char *mount_options;      /* -o text or NULL; "sync=peer" is the node's own, the rest goes to front */
+	bool baseline;                  /* mount the frozen baseline, read-only, and nothing else: no link */
 	bool background;                /* log into STORE/twinfs.log and syslog as soon as the store is open */
 	int ready_fd;                   /* written when mounted: "ok\n" or "error TEXT\n"; -1 none. Closed. */
 };

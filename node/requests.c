@@ -7,9 +7,12 @@
 #include <time.h>
 
 #include "core/policy.h"
+#include "node/baseline.h"
+#include "node/baseline_mounts.h"
 #include "node/internal.h"
 #include "node/pair.h"
 #include "node/resolve.h"
+#include "node/restore.h"
 #include "node/status.h"
 #include "node/store.h"
 #include "util/util.h"
@@ -43,11 +46,16 @@ static uint64_t amount(const struct request_ctx *x, const char *key)
 static int answer_status(struct request_ctx *x, json_t *reply, struct err *err)
 {
 	struct link_status link;
+	json_t *status;
 
 	(void)err;
 	if (x->node)
 		node_link_status(x->node, &link);
-	json_object_set_new(reply, "status", status_object(x->v, x->mountpoint, x->node ? &link : NULL));
+	status = status_object(x->v, x->mountpoint, x->node ? &link : NULL);
+	if (x->node)
+		json_object_set_new(json_object_get(status, "baseline"), "mounts",
+		                    baseline_mounts_list(x->node->baselines));
+	json_object_set_new(reply, "status", status);
 	return 0;
 }
 
@@ -159,6 +167,57 @@ static int answer_resume(struct request_ctx *x, json_t *reply, struct err *err)
 	return node_resume(x->node, json_is_true(json_object_get(x->request, "confirm_deletes")), err);
 }
 
+/* ---- the baseline ---- */
+
+static const char *path_or_root(const struct request_ctx *x)
+{
+	const char *path = word(x, "path");
+
+	return path && *path ? path : "/";
+}
+
+static int answer_baseline_ls(struct request_ctx *x, json_t *reply, struct err *err)
+{
+	bool recursive = json_is_true(json_object_get(x->request, "recursive"));
+
+	return baseline_ls(x->v, path_or_root(x), recursive, x->client, reply, err);
+}
+
+static int answer_baseline_cat(struct request_ctx *x, json_t *reply, struct err *err)
+{
+	return baseline_cat(x->v, path_or_root(x), x->client, reply, err);
+}
+
+static int answer_baseline_restore(struct request_ctx *x, json_t *reply, struct err *err)
+{
+	struct past *past;
+	struct attr a;
+	int rc = control_hold(x->client, err);
+
+	if (!rc)
+		rc = baseline_find(x->v, path_or_root(x), &past, &a, err);
+	if (rc)
+		return rc;
+	rc = restore_path(x->v, past, path_or_root(x), x->client, x->node ? front_notice : NULL,
+	                  x->node ? x->node->front : NULL, reply, err);
+	past_close(past);
+	return rc;
+}
+
+static int answer_baseline_mount(struct request_ctx *x, json_t *reply, struct err *err)
+{
+	const char *mountpoint = word(x, "mountpoint");
+	uint64_t group = 0;
+	int rc;
+
+	if (!mountpoint || *mountpoint != '/')
+		return err_set(err, -EINVAL, "where to mount it must be an absolute path");
+	rc = baseline_mounts_add(x->node->baselines, mountpoint, word(x, "options"), &group, err);
+	if (!rc)
+		json_object_set_new(reply, "group", json_integer((json_int_t)group));
+	return rc;
+}
+
 static const struct {
 	const char *cmd;
 	int (*fn)(struct request_ctx *x, json_t *reply, struct err *err);
@@ -173,6 +232,10 @@ static const struct {
 	{ "wait", answer_wait, true, true },
 	{ "pause", answer_pause, true, true },
 	{ "resume", answer_resume, true, false },
+	{ "baseline-ls", answer_baseline_ls, false, true },
+	{ "baseline-cat", answer_baseline_cat, false, true },
+	{ "baseline-restore", answer_baseline_restore, false, true },
+	{ "baseline-mount", answer_baseline_mount, true, true },
 };
 
 /* -1: no such request */
@@ -212,16 +275,19 @@ json_t *requests_answer(struct volume *v, const char *mountpoint, struct node *n
 	return control_error(&err);
 }
 
-static int answer_unmounted(const char *dir, const char *mountpoint, const json_t *request, json_t **reply,
-                            struct err *err)
+static int answer_unmounted(const char *dir, const char *mountpoint, const json_t *request,
+                            const struct control_sink *sink, json_t **reply, struct err *err)
 {
+	struct control_client *client;
 	struct volume *v = NULL;
 	json_t *line;
 	int rc = store_open(dir, &v, err);
 
 	if (rc)
 		return rc;
-	line = requests_answer(v, mountpoint, NULL, NULL, request);
+	client = sink ? control_local(sink) : NULL;
+	line = requests_answer(v, mountpoint, NULL, client, request);
+	control_local_free(client);
 	rc = volume_close(v);
 	if (rc) {
 		json_decref(line);
@@ -237,23 +303,30 @@ static int answer_unmounted(const char *dir, const char *mountpoint, const json_
 	return 0;
 }
 
-int requests_ask(const char *dir, const char *mountpoint, const json_t *request, void (*progress)(const char *text),
-                 json_t **reply, struct err *err)
+int requests_stream(const char *dir, const char *mountpoint, const json_t *request, void (*progress)(const char *text),
+                    const struct control_sink *sink, json_t **reply, struct err *err)
 {
 	const struct timespec step = { .tv_nsec = BUSY_STEP_MS * 1000000L };
 	uint64_t give_up_ms = clock_mono_ms() + BUSY_RETRY_MS;
 	int i = table_find(request), rc;
 
 	while (1) {
-		rc = control_call(dir, request, i >= 0 && table[i].waits ? 0 : ANSWER_MS, progress, reply, err);
+		rc = control_stream(dir, request, i >= 0 && table[i].waits ? 0 : ANSWER_MS, progress, sink, reply,
+		                    err);
 		if (rc != -ENOTCONN || err->code)
 			return rc;
 		if (i >= 0 && table[i].needs_mount)
 			return err_set(err, -ENOTCONN, "%s is not mounted; mount it first (twinfs mount)", dir);
-		rc = answer_unmounted(dir, mountpoint, request, reply, err);
+		rc = answer_unmounted(dir, mountpoint, request, sink, reply, err);
 		if (rc != -EBUSY || clock_mono_ms() > give_up_ms)
 			return rc;
 		err->code = 0;
 		nanosleep(&step, NULL);
 	}
+}
+
+int requests_ask(const char *dir, const char *mountpoint, const json_t *request, void (*progress)(const char *text),
+                 json_t **reply, struct err *err)
+{
+	return requests_stream(dir, mountpoint, request, progress, NULL, reply, err);
 }

@@ -11,6 +11,10 @@
  *	wait       timeout_ms (0: forever); only mounted
  *	pause      reason, for_ms (both may be missing); reply: drained; only mounted
  *	resume     only mounted
+ *	baseline-ls       path, recursive; pieces and keys: baseline.h
+ *	baseline-cat      path; pieces: baseline.h
+ *	baseline-restore  path; keys: restore.h
+ *	baseline-mount    mountpoint, options (may be missing); reply: group; only mounted
  */
 #ifndef TWINFS_NODE_REQUESTS_H
 #define TWINFS_NODE_REQUESTS_H
@@ -30,5 +34,8 @@ json_t *requests_answer(struct volume *v, const char *mountpoint, struct node *n
  * absolute path, mountpoint where the kernel says it is mounted or NULL. -ENOTCONN: the request needs a mount. */
 int requests_ask(const char *dir, const char *mountpoint, const json_t *request, void (*progress)(const char *text),
                  json_t **reply, struct err *err);
+/* The same for requests with pieces (control.h); sink may be NULL. */
+int requests_stream(const char *dir, const char *mountpoint, const json_t *request, void (*progress)(const char *text),
+                    const struct control_sink *sink, json_t **reply, struct err *err);
 
 #endif

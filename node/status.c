@@ -7,21 +7,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "node/words.h"
 #include "util/util.h"
 
 static json_t *text_or_null(const char *text)
 {
 	return text && *text ? json_string(text) : json_null();
-}
-
-static json_t *time_or_null(uint64_t real_ms)
-{
-	char text[21];
-
-	if (real_ms == 0)
-		return json_null();
-	time_rfc3339(real_ms, text);
-	return json_string(text);
 }
 
 static json_t *number(uint64_t n)
@@ -127,7 +118,7 @@ static json_t *peer_object(struct volume *v, const struct volume_info *info, con
 		const char *at = link && *link->peer_address ? link->peer_address : address;
 
 		peer = json_pack("{s:s, s:o, s:o, s:o}", "node", name && *name ? name : "?", "address",
-		                 text_or_null(at), "last_seen", time_or_null(link ? link->peer_last_seen_ms : 0),
+		                 text_or_null(at), "last_seen", words_time(link ? link->peer_last_seen_ms : 0),
 		                 "last_error", text_or_null(link ? link->last_error : NULL));
 	}
 	free(name);
@@ -170,7 +161,7 @@ static json_t *baseline_object(const struct volume_info *info, const struct link
 		if (info->pending_oldest_ms > 0 && (since_ms == 0 || info->pending_oldest_ms < since_ms))
 			since_ms = info->pending_oldest_ms;
 	}
-	return json_pack("{s:o, s:o, s:o}", "group", number(info->acked), "frozen_since", time_or_null(since_ms),
+	return json_pack("{s:o, s:o, s:o}", "group", number(info->acked), "frozen_since", words_time(since_ms),
 	                 "bytes", number(info->history_bytes));
 }
 
@@ -231,7 +222,7 @@ json_t *status_object(struct volume *v, const char *mountpoint, const struct lin
 	json_object_set_new(o, "role", json_string(role_word(info.role)));
 	json_object_set_new(o, "state", json_string(c.state));
 	json_object_set_new(o, "why", text_or_null(c.why));
-	json_object_set_new(o, "since", time_or_null(c.since_ms));
+	json_object_set_new(o, "since", words_time(c.since_ms));
 	json_object_set_new(o, "action", text_or_null(c.action));
 	json_object_set_new(o, "error", text_or_null(c.error));
 	json_object_set_new(o, "peer", peer_object(v, &info, link));
@@ -249,37 +240,6 @@ json_t *status_object(struct volume *v, const char *mountpoint, const struct lin
 
 /* ---- conflicts --------------------------------------------------------------------------------- */
 
-/* Names are bytes; JSON is UTF-8. What is no UTF-8 is shown with U+FFFD for each such byte. */
-static json_t *path_string(const char *path)
-{
-	json_t *s = json_string(path);
-	const unsigned char *p = (const unsigned char *)path;
-	char *text, *to;
-
-	if (s)
-		return s;
-	text = to = xmalloc(3 * strlen(path) + 1);
-	while (*p) {
-		size_t len = *p < 0x80 ? 1 : *p >= 0xf0 ? 4 : *p >= 0xe0 ? 3 : *p >= 0xc0 ? 2 : 0;
-		json_t *one = len && strnlen((const char *)p, len) == len ? json_stringn((const char *)p, len) : NULL;
-
-		if (one) {
-			memcpy(to, p, len);
-			to += len;
-			p += len;
-		} else {
-			memcpy(to, "\xef\xbf\xbd", 3);
-			to += 3;
-			p++;
-		}
-		json_decref(one);
-	}
-	*to = '\0';
-	s = json_string(text);
-	free(text);
-	return s;
-}
-
 static json_t *versions_array(const struct conflict *c)
 {
 	json_t *list = json_array();
@@ -290,8 +250,8 @@ static json_t *versions_array(const struct conflict *c)
 		if (!*version->node)
 			continue;
 		json_array_append_new(list, json_pack("{s:s, s:o, s:o}", "node", version->node, "path",
-		                                      version->path ? path_string(version->path) : json_null(),
-		                                      "written", time_or_null(version->written_ms)));
+		                                      version->path ? words_path(version->path) : json_null(),
+		                                      "written", words_time(version->written_ms)));
 	}
 	return list;
 }
@@ -312,9 +272,9 @@ json_t *status_conflicts(struct volume *v, struct err *err)
 		const struct conflict *c = &rows[i];
 
 		json_array_append_new(list, json_pack("{s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:b}", "id", number(c->id),
-		                                      "path", c->path ? path_string(c->path) : json_null(), "kind",
+		                                      "path", c->path ? words_path(c->path) : json_null(), "kind",
 		                                      c->kind, "outcome", c->outcome, "rule", c->rule ?: "", "when",
-		                                      time_or_null(c->when_ms), "versions", versions_array(c),
+		                                      words_time(c->when_ms), "versions", versions_array(c),
 		                                      "resolved", c->resolved));
 		conflict_release(&rows[i]);
 	}
