@@ -142,6 +142,21 @@ static void print_conflicts(const json_t *s)
 	}
 }
 
+/* Mounted, it holds what is overwritten or deleted. */
+static void print_baseline(const json_t *s)
+{
+	const json_t *baseline = json_object_get(s, "baseline"), *m;
+	char held[32], text[1200];
+	size_t i;
+
+	print_bytes(held, number_of(baseline, "bytes"));
+	json_array_foreach(json_object_get(baseline, "mounts"), i, m) {
+		snprintf(text, sizeof(text), "mounted at %.1000s since %s; %s are held for the past",
+		         text_of(m, "mountpoint") ?: "?", text_of(m, "since") ?: "?", held);
+		print_line("baseline", text);
+	}
+}
+
 /* Only when there is little left. */
 static void print_space(const json_t *s)
 {
@@ -167,6 +182,7 @@ static void print_people(const json_t *s)
 	print_resync(s);
 	print_pending(s);
 	print_conflicts(s);
+	print_baseline(s);
 	print_space(s);
 	if (!state_is(s, "connected") && !state_is(s, "paused") && text_of(peer, "last_error") &&
 	    strcmp(text_of(peer, "last_error"), text_of(s, "why") ?: "") != 0)

@@ -9,6 +9,7 @@ EXTRA_DIST += \
 	.ci/run \
 	build-aux/deps.sh \
 	tests/lint.sh \
+	tests/e2e/baseline.sh \
 	tests/e2e/basic.sh \
 	tests/e2e/deletions.sh \
 	tests/e2e/fs.sh \

@@ -130,7 +130,7 @@ mkdir m
 ok "mount needs a store" unchanged full fails 1 'is not a twinfs store' mount full m
 ok "mount says which store is missing" fails 1 'cannot use the store nothing' mount nothing m
 ok "mount as mount.fuse3 calls it needs a store as well" fails 1 'is not a twinfs store' ./full m -o rw
-ok "mount -o baseline is not pretended" fails 1 'not available' mount s m -o ro,baseline
+ok "mount -o baseline wants a baseline" fails 1 'has no baseline: it has no peer' mount s m -o ro,baseline
 ok "a damaged store is refused" sh -c "cp -r s broken && rm -f broken/twinfs.db-* &&
 	dd if=/dev/urandom of=broken/twinfs.db bs=4k count=2 conv=notrunc status=none"
 ok "and nothing in it is changed" unchanged broken fails 1 'broken' mount broken m
@@ -147,10 +147,13 @@ ok "policy wants to know which one" unchanged s fails 2 'policy WHERE' policy s 
 
 # ---- not there yet
 
-for c in baseline verify scrub resize promote forget-peer events; do
+for c in verify scrub resize promote forget-peer events; do
 	ok "$c is not pretended" unchanged s fails 1 'not available in this version' "$c" s
 	ok "$c needs a store all the same" fails 1 'neither a twinfs store nor' "$c" full
 done
+ok "baseline wants a baseline" fails 1 'has no baseline: it has no peer' baseline s ls
+ok "baseline wants one of its words" fails 2 'none of ls, cat, restore' baseline s dance x
+ok "baseline cat wants a path" fails 2 'of what' baseline s cat
 ok "why is not pretended" fails 1 'not available in this version' why m/x
 
 echo "1..$n"

@@ -21,6 +21,47 @@ static char *dir;
 static struct control *server;
 static sem_t waiting; /* posted when a "block" request is under way */
 
+#define PIECES 5
+#define BIG_BYTES 300000u
+
+/* Lines and bytes in turn, with what could be taken for a reply among the bytes. */
+static json_t *send_pieces(struct control_client *client)
+{
+	char *data = xmalloc(BIG_BYTES);
+	int rc = 0;
+
+	memset(data, '\n', BIG_BYTES);
+	memcpy(data, "{\"ok\":true}", 11);
+	for (int i = 0; !rc && i < PIECES; i++) {
+		json_t *line = json_pack("{s:i}", "piece", i);
+
+		rc = control_send(client, line);
+		json_decref(line);
+		control_say(client, "on its way");
+		if (!rc)
+			rc = control_send_data(client, data, i == 1 ? 1 : BIG_BYTES);
+	}
+	free(data);
+	return rc ? control_error(&(struct err){ .code = rc, .text = "refused" }) : control_ok();
+}
+
+/* Without an end: until the client or the server has enough. */
+static json_t *flood(struct control_client *client)
+{
+	static const char data[4096];
+	struct err err = ERR_INIT;
+	int rc = control_hold(client, &err);
+
+	if (rc)
+		return control_error(&err);
+	sem_post(&waiting);
+	while (rc == 0)
+		rc = control_send_data(client, data, sizeof(data));
+	sem_post(&waiting);
+	err_set(&err, rc, "over");
+	return control_error(&err);
+}
+
 /* A service with one request of each kind. */
 static json_t *answer(void *ctx, struct control_client *client, const json_t *request)
 {
@@ -44,6 +85,10 @@ static json_t *answer(void *ctx, struct control_client *client, const json_t *re
 		err_set(&err, -EINTR, "stopped");
 		return control_error(&err);
 	}
+	if (cmd && strcmp(cmd, "pieces") == 0)
+		return send_pieces(client);
+	if (cmd && strcmp(cmd, "flood") == 0)
+		return flood(client);
 	err_set(&err, -ENOSYS, "no such request");
 	return control_error(&err);
 }
@@ -286,6 +331,118 @@ START_TEST(a_request_without_an_end_is_cut_off)
 }
 END_TEST
 
+/* ---- pieces ------------------------------------------------------------------------------------------ */
+
+struct heard {
+	unsigned lines;
+	uint64_t bytes;
+	int give_up_at; /* line */
+};
+
+static int hear_line(void *ctx, const json_t *line)
+{
+	struct heard *h = ctx;
+
+	ck_assert_int_eq(json_integer_value(json_object_get(line, "piece")), h->lines);
+	ck_assert_uint_eq(h->bytes, h->lines < 2 ? h->lines * BIG_BYTES : (h->lines - 1) * BIG_BYTES + 1);
+	return (int)h->lines++ == h->give_up_at ? -ENOSPC : 0;
+}
+
+static int hear_data(void *ctx, const void *data, size_t len_bytes)
+{
+	(void)data;
+	((struct heard *)ctx)->bytes += len_bytes;
+	return 0;
+}
+
+static int stream(struct heard *h, struct err *err)
+{
+	const struct control_sink sink = { hear_line, hear_data, h };
+	json_t *request = json_pack("{s:s}", "cmd", "pieces"), *reply = NULL;
+	int rc = control_stream(dir, request, 5000, NULL, &sink, &reply, err);
+
+	json_decref(request);
+	json_decref(reply);
+	return rc;
+}
+
+START_TEST(pieces_come_whole_and_in_order)
+{
+	struct heard h = { .give_up_at = -1 };
+	struct err err = ERR_INIT;
+
+	ck_assert_msg(stream(&h, &err) == 0, "%s", err.text);
+	ck_assert_uint_eq(h.lines, PIECES);
+	ck_assert_uint_eq(h.bytes, (PIECES - 1) * BIG_BYTES + 1);
+}
+END_TEST
+
+START_TEST(who_does_not_want_pieces_ends_the_request)
+{
+	struct heard h = { .give_up_at = 2 };
+	struct err err = ERR_INIT;
+
+	ck_assert_int_eq(stream(&h, &err), -ENOSPC);
+	ck_assert_uint_eq(h.lines, 3);
+}
+END_TEST
+
+START_TEST(pieces_need_no_socket)
+{
+	struct heard h = { .give_up_at = -1 };
+	const struct control_sink sink = { hear_line, hear_data, &h };
+	struct control_client *client = control_local(&sink);
+	json_t *reply = send_pieces(client);
+
+	ck_assert(json_is_true(json_object_get(reply, "ok")));
+	ck_assert_uint_eq(h.lines, PIECES);
+	ck_assert(!control_gone(client));
+	json_decref(reply);
+	control_local_free(client);
+}
+END_TEST
+
+static int flooded_client(void)
+{
+	static const char request[] = "{\"cmd\":\"flood\"}\n";
+	int fd = raw_client();
+
+	ck_assert_int_eq(write(fd, request, strlen(request)), (ssize_t)strlen(request));
+	return fd;
+}
+
+START_TEST(a_client_that_does_not_read_is_waited_for_and_keeps_nobody_out)
+{
+	int fds[17];
+	char reply[200] = "";
+	struct err err = ERR_INIT;
+	json_t *answered = NULL;
+
+	for (int i = 0; i < 16; i++) {
+		fds[i] = flooded_client();
+		sem_wait(&waiting);
+	}
+	fds[16] = flooded_client(); /* one too many */
+	ck_assert_int_gt(read(fds[16], reply, sizeof(reply) - 1), 0);
+	ck_assert_ptr_nonnull(strstr(reply, "long requests are under way"));
+	ck_assert_msg(call("echo", "still", &answered, &err) == 0, "%s", err.text);
+	json_decref(answered);
+	close(fds[0]);
+	sem_wait(&waiting); /* it has noticed, and its place is free */
+	while (1) {
+		fds[0] = flooded_client();
+		ck_assert_int_gt(recv(fds[0], reply, 8, MSG_PEEK | MSG_WAITALL), 0);
+		if (strncmp(reply, "{\"data\"", 7) == 0)
+			break;
+		close(fds[0]);
+	}
+	control_stop(server); /* nor does it keep the server from stopping */
+	for (int i = 0; i < 17; i++)
+		close(fds[i]);
+	ck_assert_int_eq(control_start(dir, answer, NULL, &server, &err), 0);
+}
+END_TEST
+
 /* ---- paths ------------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -335,6 +492,10 @@ int main(void)
 	tcase_add_test(tc, a_client_that_hangs_up_ends_its_request);
 	tcase_add_loop_test(tc, a_bad_request_is_refused_in_one_line, 0, (int)ARRAY_LEN(bad_requests));
 	tcase_add_test(tc, a_request_without_an_end_is_cut_off);
+	tcase_add_test(tc, pieces_come_whole_and_in_order);
+	tcase_add_test(tc, who_does_not_want_pieces_ends_the_request);
+	tcase_add_test(tc, pieces_need_no_socket);
+	tcase_add_test(tc, a_client_that_does_not_read_is_waited_for_and_keeps_nobody_out);
 	tcase_add_loop_test(tc, paths_are_made_absolute_by_text, 0, (int)ARRAY_LEN(paths));
 	tcase_add_test(tc, a_relative_path_starts_in_the_working_directory);
 	suite_add_tcase(s, tc);
