@@ -95,8 +95,8 @@ static char *row_words(const json_t *e)
 		snprintf(size, sizeof(size), "%" JSON_INTEGER_FORMAT, number_of(e, "size"));
 	if (localtime_r(&t, &tm))
 		strftime(when, sizeof(when), "%Y-%m-%d %H:%M", &tm);
-	line = xasprintf("%s %2" JSON_INTEGER_FORMAT " %s %10s %s %s%s%s", mode, number_of(e, "links"), owner, size, when,
-	                 name, *target ? " -> " : "", target);
+	line = xasprintf("%s %2" JSON_INTEGER_FORMAT " %s %10s %s %s%s%s", mode, number_of(e, "links"), owner, size,
+	                 when, name, *target ? " -> " : "", target);
 	free(name);
 	free(target);
 	return line;

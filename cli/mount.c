@@ -97,7 +97,8 @@ static int mount_beside(const struct node_options *opt, struct err *err)
 	                            "options", opt->mount_options);
 	json_t *reply = NULL;
 	int rc = request ? control_call(opt->store, request, 0, NULL, &reply, err)
-	                 : err_set(err, -EINVAL, "the path %s is not UTF-8; choose another mountpoint", opt->mountpoint);
+	                 : err_set(err, -EINVAL, "the path %s is not UTF-8; choose another mountpoint",
+	                           opt->mountpoint);
 
 	json_decref(request);
 	json_decref(reply);

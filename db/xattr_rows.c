@@ -144,9 +144,9 @@ int xattr_row_at(struct db *db, uint64_t ino, const char *key, uint64_t group, x
 
 int xattr_rows_at(struct db *db, uint64_t ino, uint64_t group, xattr_row_fn fn, void *ctx)
 {
-	sqlite3_stmt *s = db_stmt(db,
-				  "SELECT key, value FROM xattr WHERE ino = ?1 AND born <= ?2 UNION ALL"
-				  " SELECT key, value FROM old_xattr WHERE ino = ?1 AND born <= ?2 AND died > ?2 ORDER BY key");
+	sqlite3_stmt *s = db_stmt(db, "SELECT key, value FROM xattr WHERE ino = ?1 AND born <= ?2 UNION ALL"
+				      " SELECT key, value FROM old_xattr WHERE ino = ?1 AND born <= ?2 AND died > ?2"
+				      " ORDER BY key");
 
 	DB_BIND_INTS(s, 1, ino, group);
 	return walk(db, s, fn, ctx);

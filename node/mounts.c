@@ -36,7 +36,8 @@ static char *unescaped(const char *s)
 	return out;
 }
 
-/* "id parent dev root MOUNTPOINT options tags - TYPE SOURCE options"; false if it is not of that type. Cuts `line` up. */
+/* "id parent dev root MOUNTPOINT options tags - TYPE SOURCE options"; false if it is of another type. Cuts `line` up.
+ */
 static bool line_parse(char *line, const char *wanted, struct mount_entry *out)
 {
 	char *dash = strstr(line, " - "), *save = NULL, *field, *type, *source;

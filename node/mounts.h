@@ -19,11 +19,11 @@ void mounts_free(struct mount_entry *list, size_t n);
 /* Store of the mount on top at this absolute path; malloc'd, NULL if there is none. And the other way round. */
 char *mounts_store_at(const char *mountpoint);
 char *mounts_of_store(const char *store);
-/* Where a baseline of the store is mounted (the one on top): these have a type of their own and are in no list above. */
+/* Where a baseline of the store is mounted: these have a type of their own and are in no list above. */
 char *mounts_of_baseline(const char *store);
 
-/* Detach every mount of this store, and of its baseline. For whoever holds the store's lock: then nobody can be behind them. Errors are
- * logged. */
+/* Detach every mount of this store, and of its baseline. For whoever holds the store's lock: then nobody can be behind
+ * them. Errors are logged. */
 void mounts_detach_dead(const char *store);
 
 /* Absolute, without ".", ".." and doubled slashes, by text alone; malloc'd. */

@@ -384,7 +384,8 @@ static void remove_tree(struct work *w, uint64_t parent, const char *name)
 /* ---- its place ---- */
 
 /* A name beside `name` that is free: "NAME.WORD", "NAME.WORD-2" ...; NAME is cut if it would be too long. */
-static int name_beside(struct work *w, uint64_t parent, const char *name, const char *word, char out[NAME_MAX_BYTES + 1])
+static int name_beside(struct work *w, uint64_t parent, const char *name, const char *word,
+                       char out[NAME_MAX_BYTES + 1])
 {
 	struct attr a;
 

@@ -18,8 +18,8 @@
 #include "core/past.h"
 #include "node/control.h"
 
-/* What has become of it is put into `reply`: restored, unchanged (counts of what was asked for), files, bytes, kept (the
- * paths of what was put aside). notice NULL: not mounted. Commits. -EINTR: the client has gone. */
+/* What has become of it is put into `reply`: restored, unchanged (counts of what was asked for), files, bytes, kept
+ * (the paths of what was put aside). notice NULL: not mounted. Commits. -EINTR: the client has gone. */
 int restore_path(struct volume *v, struct past *past, const char *path, struct control_client *client,
                  volume_notice_fn notice, void *notice_ctx, json_t *reply, struct err *err);
 
