@@ -103,7 +103,9 @@ static const struct command commands[] = {
 	  "connected the baseline is what was confirmed last, a moment ago; while they are\n"
 	  "apart it stands still. twinfs mount -o baseline mounts it.\n",
 	  cmd_baseline },
-	{ "fsck", "STORE", "check a store that is not mounted: reads everything, repairs nothing", NULL, cmd_fsck },
+	{ "fsck", "STORE [--tables]", "check a store that is not mounted: reads everything, changes nothing",
+	  "  --tables   without the data: quick, and says nothing about the files' bytes\n",
+	  cmd_fsck },
 	{ "why", "PATH", NULL, NULL, cmd_later },
 	{ "verify", "WHERE [--repair]", NULL, NULL, cmd_later },
 	{ "scrub", "STORE", NULL, NULL, cmd_later },

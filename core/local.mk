@@ -5,6 +5,7 @@ core_libcore_a_SOURCES = \
 	core/changes.c core/changes.h \
 	core/conflicts.c \
 	core/data.h \
+	core/fsck.c core/fsck.h \
 	core/group.c \
 	core/history.c \
 	core/internal.h \
@@ -20,8 +21,8 @@ CORE_TEST_LIBS = core/libcore.a db/libdb.a util/libutil.a $(SQLITE_LIBS) $(XXHAS
 
 include core/data.mk
 
-check_PROGRAMS += tests/test_volume tests/test_tree tests/test_changes tests/test_past
-TESTS += tests/test_volume tests/test_tree tests/test_changes tests/test_past
+check_PROGRAMS += tests/test_volume tests/test_tree tests/test_changes tests/test_past tests/test_fsck
+TESTS += tests/test_volume tests/test_tree tests/test_changes tests/test_past tests/test_fsck
 tests_test_volume_SOURCES = tests/test_volume.c tests/volume_fixture.h
 tests_test_volume_LDADD = $(CORE_TEST_LIBS)
 tests_test_tree_SOURCES = tests/test_tree.c tests/volume_fixture.h
@@ -30,4 +31,6 @@ tests_test_changes_SOURCES = tests/test_changes.c tests/volume_fixture.h
 tests_test_changes_LDADD = $(CORE_TEST_LIBS)
 tests_test_past_SOURCES = tests/test_past.c tests/volume_fixture.h
 tests_test_past_LDADD = $(CORE_TEST_LIBS)
+tests_test_fsck_SOURCES = tests/test_fsck.c tests/volume_fixture.h
+tests_test_fsck_LDADD = $(CORE_TEST_LIBS)
 include core/merge3.mk

@@ -99,6 +99,15 @@ static int set_pragmas(struct db *db, unsigned flags)
 	return rc;
 }
 
+/* As set_pragmas, of a database that is in WAL mode already. Opened for writing all the same: without that SQLite wants
+ * shared memory to read the log. */
+static int set_read_only(struct db *db)
+{
+	sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+	return db_exec(db, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536;"
+	                   "PRAGMA wal_autocheckpoint = 0; PRAGMA query_only = ON;");
+}
+
 int db_open(const char *path, unsigned flags, struct db **out, struct err *err)
 {
 	struct db *db = xcalloc(1, sizeof(*db));
@@ -112,7 +121,7 @@ int db_open(const char *path, unsigned flags, struct db **out, struct err *err)
 		return rc;
 	}
 	sqlite3_extended_result_codes(db->sqlite, 1);
-	rc = set_pragmas(db, flags);
+	rc = flags & DB_READ_ONLY ? set_read_only(db) : set_pragmas(db, flags);
 	if (rc) {
 		err_set(err, rc, "cannot use the database %s: %s", path, db->failure_text);
 		db_close(db);

@@ -31,7 +31,11 @@
 
 struct db;
 
-enum { DB_CREATE = 1, DB_FAST_UNSAFE = 2 /* synchronous=OFF */ };
+enum {
+	DB_CREATE = 1,
+	DB_FAST_UNSAFE = 2, /* synchronous=OFF */
+	DB_READ_ONLY = 4,   /* nothing is written, not even what the log holds into the database */
+};
 
 /* Open `path` with the pragmas of this store. Without DB_CREATE a missing file is -ENOENT. Does not look at the schema.
  */

@@ -39,8 +39,8 @@ void extent_clip(struct extent *e, uint64_t first, uint64_t end)
 	e->len = (uint32_t)(end - first);
 }
 
-/* Columns: off, len, phys, born, origin, sums[, died] */
-static int row_read(sqlite3_stmt *s, uint64_t ino, bool old, struct extent *e)
+/* Columns: off, len, phys, born, origin, sums[, died]. False: no such row can be. */
+static bool row_decode(sqlite3_stmt *s, bool old, struct extent *e)
 {
 	uint64_t len = db_col_u64(s, 1), flags = db_col_u64(s, 4);
 	const void *sums = sqlite3_column_blob(s, 5);
@@ -52,14 +52,20 @@ static int row_read(sqlite3_stmt *s, uint64_t ino, bool old, struct extent *e)
 	e->origin = flags & ORIGIN_BIT;
 	e->killed_by_peer = flags & KILLED_BY_PEER_BIT;
 	if (len == 0 || len > EXTENT_MAX_BLOCKS || e->off >= EXTENT_BLOCK_LIMIT || e->phys == 0 ||
-	    e->phys >= EXTENT_BLOCK_LIMIT || !sums || (size_t)sqlite3_column_bytes(s, 5) != len * sizeof(e->sums[0])) {
-		log_error("the store's database is damaged: impossible extent of inode %llu at block %llu; "
-		          "restore it from the peer", (unsigned long long)ino, (unsigned long long)e->off);
-		return -EUCLEAN;
-	}
+	    e->phys >= EXTENT_BLOCK_LIMIT || !sums || (size_t)sqlite3_column_bytes(s, 5) != len * sizeof(e->sums[0]))
+		return false;
 	e->len = (uint32_t)len;
 	memcpy(e->sums, sums, len * sizeof(e->sums[0]));
-	return 0;
+	return true;
+}
+
+static int row_read(sqlite3_stmt *s, uint64_t ino, bool old, struct extent *e)
+{
+	if (row_decode(s, old, e))
+		return 0;
+	log_error("the store's database is damaged: impossible extent of inode %llu at block %llu; "
+	          "restore it from the peer", (unsigned long long)ino, (unsigned long long)e->off);
+	return -EUCLEAN;
 }
 
 static int list_from(struct db *db, sqlite3_stmt *s, uint64_t ino, uint64_t first, uint64_t end, bool old,
@@ -207,6 +213,33 @@ int extent_rows_each_run(struct db *db, bool old, extent_run_fn fn, void *ctx)
 	                      : db_stmt(db, "SELECT phys, len FROM extent");
 
 	return each_run(db, s, fn, ctx);
+}
+
+int extent_rows_each(struct db *db, bool old, extent_row_fn fn, void *ctx)
+{
+	sqlite3_stmt *s = old ? db_stmt(db, "SELECT off, len, phys, born, origin, sums, died, ino FROM old_extent"
+	                                    " ORDER BY ino, off, born, died")
+	                      : db_stmt(db, "SELECT off, len, phys, born, origin, sums, 0, ino FROM extent"
+	                                    " ORDER BY ino, off");
+	struct extent e;
+	int rc, stop = 0;
+
+	while (!stop && (rc = db_step(db, s)) == 1)
+		if (row_decode(s, old, &e))
+			stop = fn(ctx, db_col_u64(s, 7), &e, old);
+	if (stop)
+		db_done(s);
+	return stop ? stop : rc;
+}
+
+uint64_t extent_rows_total_blocks(struct db *db)
+{
+	uint64_t n = 0, m = 0;
+
+	if (DB_GET(db, "SELECT ifnull(sum(len), 0) FROM extent", &n, 0) < 0 ||
+	    DB_GET(db, "SELECT ifnull(sum(len), 0) FROM old_extent", &m, 0) < 0)
+		return 0;
+	return n + m;
 }
 
 #define WHICH " WHERE died > ?1 AND died <= ?2 AND born >= ?3"

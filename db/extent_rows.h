@@ -61,6 +61,11 @@ int extent_rows_count_blocks(struct db *db, uint64_t ino, uint64_t *blocks);
 /* Every row of a table, in no order that matters; only phys and len are given. fn: 0 goes on. */
 typedef int (*extent_run_fn)(void *ctx, uint64_t phys, uint64_t len);
 int extent_rows_each_run(struct db *db, bool old, extent_run_fn fn, void *ctx);
+/* Every row of a table in order of inode and off; rows that cannot be are left out. fn: 0 goes on. */
+typedef int (*extent_row_fn)(void *ctx, uint64_t ino, const struct extent *e, bool old);
+int extent_rows_each(struct db *db, bool old, extent_row_fn fn, void *ctx);
+/* Blocks in both tables; 0 if they cannot be read. */
+uint64_t extent_rows_total_blocks(struct db *db);
 /* Delete these old rows, telling fn about each. */
 int extent_rows_purge(struct db *db, const struct lives *which, extent_run_fn fn, void *ctx);
 

@@ -2,6 +2,7 @@
 noinst_LIBRARIES += db/libdb.a
 db_libdb_a_SOURCES = \
 	db/change_rows.c db/change_rows.h \
+	db/check.c db/check.h \
 	db/db.c db/db.h \
 	db/dentry_rows.c db/dentry_rows.h \
 	db/extent_rows.c db/extent_rows.h \

@@ -7,6 +7,7 @@
 #define TWINFS_TESTS_PAIR_FIXTURE_H
 
 #include "core/changes.h"
+#include "core/fsck.h"
 #include "core/tree.h"
 #include "core/volume.h"
 #include "sync/engine.h"
@@ -88,13 +89,26 @@ static inline void px_setup(void)
 			      "pair: %s", err.text);
 }
 
+static inline void px_damage(void *ctx, const char *text)
+{
+	(void)ctx;
+	ck_abort_msg("fsck: %s", text);
+}
+
+/* Whatever a test did, both stores keep every rule of a store. */
 static inline void px_teardown(void)
 {
+	static const struct fsck_options fsck = { .found = px_damage };
+
 	for (int i = 0; i < 2; i++) {
+		struct fsck_result whole;
+		struct err err = ERR_INIT;
+
 		engine_free(px[i].e);
 		if (px[i].v)
 			ck_assert_int_eq(volume_close(px[i].v), 0);
 		buf_release(&px[i].out);
+		ck_assert_msg(!px[i].v || fsck_store(px[i].dir, &fsck, &whole, &err) == 0, "fsck: %s", err.text);
 	}
 	px_shell("rm -rf '%s'", px_base);
 }

@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/fsck.h"
 #include "sync/record.h"
 #include "tests/sim/sim.h"
 #include "util/util.h"
@@ -294,6 +295,22 @@ static void step(struct world *w)
 	}
 }
 
+static void damage(void *ctx, const char *text)
+{
+	sim_fail(ctx, "fsck: %s", text);
+}
+
+/* A closed store keeps every rule of one. */
+static void check_store(struct world *w, int i)
+{
+	const struct fsck_options opt = { .found = damage, .ctx = w };
+	struct fsck_result r;
+	struct err err = ERR_INIT;
+
+	if (fsck_store(w->side[i].dir, &opt, &r, &err) < 0)
+		sim_fail(w, "%c: fsck: %s", "PS"[i], err_text(&err));
+}
+
 static bool history(struct world *w, uint64_t seed)
 {
 	unsigned phases, steps;
@@ -336,6 +353,7 @@ static bool history(struct world *w, uint64_t seed)
 		open_side(w, i);
 		engine_free(w->side[i].e);
 		volume_close(w->side[i].v);
+		check_store(w, i);
 	}
 	free(w->ledger.state);
 	return !w->failure[0];

@@ -1,0 +1,274 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/fsck.h"
+
+#include "core/freemap.h"
+#include "core/image.h"
+#include "core/volume.h"
+#include "db/check.h"
+#include "db/dentry_rows.h"
+#include "db/extent_rows.h"
+#include "db/schema.h"
+#include "util/util.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+/* Progress is told after so many blocks: 16 MiB. */
+#define TELL_BLOCKS 4096u
+/* A name longer than this is shown by its end: a message is a line. */
+#define PATH_SHOWN_BYTES 1000u
+
+struct fsck {
+	const char *dir;
+	const struct fsck_options *opt;
+	struct fsck_result *out;
+	int lock_fd;
+	struct db *db;
+	struct image *image;
+	struct freemap *owned;
+	uint64_t image_blocks, total_blocks, told_blocks;
+	uint8_t *buf; /* the blocks of one row */
+};
+
+/* ---- findings ---- */
+
+static int take_dentry(void *ctx, const struct dentry *d)
+{
+	*(struct dentry *)ctx = *d;
+	return 1;
+}
+
+/* Put "/NAME" before what is there; false when there is no room. */
+static bool prepend(char *buf, size_t *at, const struct dentry *d)
+{
+	if (*at < (size_t)d->name_len + 1)
+		return false;
+	*at -= d->name_len;
+	memcpy(buf + *at, d->name, d->name_len);
+	buf[--*at] = '/';
+	return true;
+}
+
+/* "/a/b" as far as the tables tell it; malloc'd. Bounded, as the tables may hold a loop. */
+static char *path_text(struct fsck *f, uint64_t ino)
+{
+	char buf[PATH_SHOWN_BYTES + 1];
+	size_t at = PATH_SHOWN_BYTES;
+	struct dentry d;
+
+	buf[at] = '\0';
+	while (ino > INO_HIDDEN && dentry_rows_of_child(f->db, ino, take_dentry, &d) == 1 && prepend(buf, &at, &d))
+		ino = d.parent;
+	db_failure_clear(f->db);
+	if (ino == INO_ROOT)
+		return xstrdup(buf[at] ? buf + at : "/");
+	if (ino == INO_HIDDEN)
+		return xasprintf("/" HIDDEN_NAME "%s", buf + at);
+	return buf[at] ? xasprintf("...%s", buf + at) : NULL;
+}
+
+static void found(struct fsck *f, uint64_t ino, const char *where, const char *what)
+{
+	char *path = ino ? path_text(f, ino) : NULL, *text;
+
+	if (path)
+		text = xasprintf("%s (inode %llu): %s: %s", path, (unsigned long long)ino, where, what);
+	else if (ino)
+		text = xasprintf("inode %llu: %s: %s", (unsigned long long)ino, where, what);
+	else
+		text = xasprintf("%s: %s", where, what);
+	f->out->findings++;
+	f->opt->found(f->opt->ctx, text);
+	free(text);
+	free(path);
+}
+
+static void tell(struct fsck *f, const char *phase, uint64_t done, uint64_t total)
+{
+	if (f->opt->progress)
+		f->opt->progress(f->opt->ctx, phase, done, total);
+}
+
+/* ---- tables ---- */
+
+static int table_finding(void *ctx, const struct db_finding *d)
+{
+	char *where = xasprintf("%s, %s", d->table, d->row), *what = xasprintf("not so: %s", d->rule);
+
+	found(ctx, d->ino, where, what);
+	free(where);
+	free(what);
+	return 0;
+}
+
+static int table_step(void *ctx, size_t done)
+{
+	tell(ctx, "tables", done, db_check_steps());
+	return 0;
+}
+
+/* ---- blocks ---- */
+
+/* The row's blocks become its own; those that cannot are found. */
+static void claim(struct fsck *f, uint64_t ino, const struct extent *e, const char *table)
+{
+	char where[64], what[96];
+	uint64_t clash = 0;
+
+	snprintf(where, sizeof(where), "%s, block %llu", table, (unsigned long long)e->off);
+	if (e->phys + e->len > f->image_blocks) {
+		snprintf(what, sizeof(what), "its block %llu is beyond the image's end", (unsigned long long)e->phys);
+		found(f, ino, where, what);
+		return;
+	}
+	if (freemap_claim(f->owned, e->phys, e->len) == 0)
+		return;
+	for (uint64_t b = e->phys; b < e->phys + e->len; b++)
+		if (freemap_used(f->owned, b))
+			clash = clash ? clash : b;
+		else
+			freemap_claim(f->owned, b, 1);
+	snprintf(what, sizeof(what), "block %llu of the image has another owner too", (unsigned long long)clash);
+	found(f, ino, where, what);
+}
+
+static void verify(struct fsck *f, uint64_t ino, const struct extent *e, const char *table)
+{
+	uint64_t bad = 0, first = 0;
+	char where[64], what[128];
+	int rc;
+
+	if (e->phys + e->len > f->image_blocks)
+		return; /* said already */
+	rc = image_read(f->image, e->phys, 0, f->buf, (size_t)e->len << BLOCK_SHIFT);
+	for (uint32_t i = 0; !rc && i < e->len; i++) {
+		if (block_sum(f->buf + ((size_t)i << BLOCK_SHIFT)) == e->sums[i])
+			continue;
+		first = bad ? first : e->off + i;
+		bad++;
+	}
+	if (!rc && !bad)
+		return;
+	snprintf(where, sizeof(where), "%s, block %llu", table, (unsigned long long)e->off);
+	if (rc)
+		snprintf(what, sizeof(what), "cannot be read: %s", strerror(-rc));
+	else
+		snprintf(what, sizeof(what), "%llu of %u blocks are not what was written, from byte %llu on",
+		         (unsigned long long)bad, e->len, (unsigned long long)(first << BLOCK_SHIFT));
+	found(f, ino, where, what);
+}
+
+static int check_extent(void *ctx, uint64_t ino, const struct extent *e, bool old)
+{
+	struct fsck *f = ctx;
+	const char *table = old ? "old_extent" : "extent";
+
+	claim(f, ino, e, table);
+	verify(f, ino, e, table);
+	f->out->blocks += e->len;
+	if (f->out->blocks - f->told_blocks >= TELL_BLOCKS) {
+		f->told_blocks = f->out->blocks;
+		tell(f, "blocks", f->out->blocks, f->total_blocks);
+	}
+	return 0;
+}
+
+static int check_blocks(struct fsck *f)
+{
+	int rc;
+
+	f->image_blocks = MIN(image_size_bytes(f->image) >> BLOCK_SHIFT, EXTENT_BLOCK_LIMIT);
+	f->owned = freemap_new(MAX(f->image_blocks, UINT64_C(2)));
+	f->buf = xmalloc((size_t)EXTENT_MAX_BLOCKS << BLOCK_SHIFT);
+	f->total_blocks = extent_rows_total_blocks(f->db);
+	rc = extent_rows_each(f->db, false, check_extent, f);
+	if (!rc)
+		rc = extent_rows_each(f->db, true, check_extent, f);
+	if (rc < 0) {
+		found(f, 0, "extents", "cannot be read to the end");
+		db_failure_clear(f->db);
+	}
+	tell(f, "blocks", f->out->blocks, f->total_blocks);
+	return 0;
+}
+
+/* ---- opening ---- */
+
+static int lock_store(struct fsck *f, struct err *err)
+{
+	char *path = xasprintf("%s/lock", f->dir);
+	int rc = 0;
+
+	f->lock_fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (f->lock_fd < 0 && errno != ENOENT)
+		rc = err_set(err, -errno, "cannot open %s: %s", path, strerror(errno));
+	else if (f->lock_fd >= 0 && flock(f->lock_fd, LOCK_EX | LOCK_NB) != 0)
+		rc = err_set(err, -EBUSY, "%s is mounted or in use; unmount it first", f->dir);
+	free(path);
+	return rc;
+}
+
+static int open_tables(struct fsck *f, struct err *err)
+{
+	char *path = xasprintf("%s/twinfs.db", f->dir);
+	uint64_t version = 0;
+	int rc = schema_probe(path, err);
+
+	if (!rc)
+		rc = db_open(path, DB_READ_ONLY, &f->db, err);
+	if (!rc && DB_GET(f->db, "PRAGMA user_version", &version, 0) != 1)
+		rc = err_set(err, -EUCLEAN, "the database of %s cannot be read; restore it from a copy, or join again",
+		             f->dir);
+	if (!rc && version != SCHEMA_VERSION)
+		rc = err_set(err, -EPROTONOSUPPORT,
+		             "%s has the format %u; mount it once, which brings it to format %u, then check it", f->dir,
+		             (unsigned)version, SCHEMA_VERSION);
+	free(path);
+	return rc;
+}
+
+static int open_image(struct fsck *f, struct err *err)
+{
+	char *path = xasprintf("%s/image", f->dir);
+	struct err why = ERR_INIT;
+	int rc = image_open(path, true, &f->image, &why);
+
+	if (rc == -EACCES || rc == -EPERM)
+		err_set(err, rc, "%s", why.text);
+	else if (rc) /* missing, or not an image: that is what is wrong with the store */
+		found(f, 0, "image", why.text);
+	free(path);
+	return rc == -EACCES || rc == -EPERM ? rc : 0;
+}
+
+int fsck_store(const char *dir, const struct fsck_options *opt, struct fsck_result *out, struct err *err)
+{
+	struct fsck f = { .dir = dir, .opt = opt, .out = out, .lock_fd = -1 };
+	int rc;
+
+	*out = (struct fsck_result){ 0 };
+	rc = lock_store(&f, err);
+	if (!rc)
+		rc = open_tables(&f, err);
+	if (!rc)
+		rc = db_check(f.db, table_finding, table_step, &f);
+	if (!rc && !opt->tables_only)
+		rc = open_image(&f, err);
+	if (!rc && f.image)
+		rc = check_blocks(&f);
+	if (!rc && DB_GET(f.db, "SELECT count(*) FROM inode", &out->inodes, 0) < 0)
+		db_failure_clear(f.db);
+	if (f.owned)
+		freemap_delete(f.owned);
+	free(f.buf);
+	image_close(f.image);
+	db_close(f.db);
+	if (f.lock_fd >= 0)
+		close(f.lock_fd);
+	return rc;
+}

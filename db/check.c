@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT */
+#include "db/check.h"
+
+#include "db/extent_rows.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+/*
+ * Columns of each query: the inode (0: none), and which row. Conditions are written so that a value of a wrong type, or
+ * NULL, breaks them too: "x IS NOT TRUE" where x is what must hold.
+ */
+#define INT(column) "typeof(" column ") = 'integer'"
+#define COMMITTED "(SELECT committed FROM state)"
+/* Tidying up what nobody holds any more is stored without making a group: it counts as of the next one. */
+#define NEXT "(SELECT committed + 1 FROM state)"
+#define APPLIED "(SELECT applied FROM state)"
+/* SLOT << 48 | counter; 1 and 2 are the root and .twinfs; of our own slot only what was handed out. */
+#define ID_LEGAL(column)                                                                                          \
+	"(" INT(column) " AND (" column " IN (1, 2) OR (" column " >> 48 BETWEEN 1 AND 4095 AND (" column " >> 48 <> " \
+	"(SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'slot') OR " column " & 281474976710655 < "        \
+	"(SELECT next_id FROM state)))))"
+#define IS_DIR(mode) "(" mode " & 61440 = 16384)"
+#define LINK_ROW "'link ' || link"
+#define EXTENT_ROW "'block ' || off"
+#define BYTE_LIMIT "9007199254740992"
+
+static const struct rule {
+	const char *table, *rule, *sql;
+} rules[] = {
+	{ "state", "there is one row of counters that fit each other",
+	  "SELECT 0, 'state' WHERE (SELECT count(*) FROM state WHERE " INT("committed") " AND " INT("next_id")
+	  " AND " INT("acked") " AND " INT("applied") " AND acked BETWEEN 0 AND committed AND applied >= 0 "
+	  "AND next_id BETWEEN 1 AND 281474976710655) <> 1" },
+	{ "meta", "the store says what it is (volume_id, node_id, node_name, slot)",
+	  "SELECT 0, 'meta' WHERE (SELECT count(*) FROM meta WHERE (key = 'volume_id' AND length(value) = "
+	  "36) OR (key = 'node_id' AND length(value) = 32) OR (key = 'node_name' AND length(value) BETWEEN 1 "
+	  "AND 32) OR (key = 'slot' AND CAST(value AS INTEGER) BETWEEN 1 AND 4095)) <> 4" },
+	{ "groups", "a group has a number that was committed, and an id",
+	  "SELECT 0, 'group ' || n FROM groups WHERE (n BETWEEN 1 AND " COMMITTED " AND " INT("id") " AND id "
+	  "<> 0) IS NOT TRUE" },
+	{ "inode", "its number is one that was handed out",
+	  "SELECT ino, 'inode' FROM inode WHERE " ID_LEGAL("ino") " IS NOT TRUE" },
+	{ "inode", "its attributes are numbers, its type is one there is, its size is possible",
+	  "SELECT ino, 'inode' FROM inode WHERE (" INT("mode") " AND " INT("uid") " AND " INT("gid") " AND "
+	  INT("rdev") " AND " INT("atime") " AND " INT("mtime") " AND " INT("ctime") " AND mode & 61440 IN "
+	  "(4096, 8192, 16384, 24576, 32768, 40960, 49152) AND mode < 65536 AND " INT("size") " AND size "
+	  "BETWEEN 0 AND " BYTE_LIMIT " AND origin IN (0, 1) AND corigin IN (0, 1) AND " INT("nlink") " AND "
+	  "nlink >= 0) IS NOT TRUE" },
+	{ "inode", "it was made and changed in groups that were committed",
+	  "SELECT ino, 'born ' || ifnull(born, '?') || ', content ' || ifnull(cborn, '?') FROM inode WHERE ("
+	  INT("born") " AND " INT("cborn") " AND born BETWEEN 0 AND " COMMITTED " AND cborn BETWEEN 0 AND "
+	  COMMITTED ") IS NOT TRUE" },
+	{ "inode", "a symbolic link has a target, and nothing else has",
+	  "SELECT ino, 'inode' FROM inode WHERE CASE WHEN mode & 61440 = 40960 THEN (typeof(target) = 'blob' "
+	  "AND length(target) BETWEEN 1 AND 4095) ELSE ifnull(length(target), 0) = 0 END IS NOT TRUE" },
+	{ "inode", "the root and .twinfs are directories",
+	  "SELECT column1, 'inode' FROM (VALUES (1), (2)) WHERE NOT EXISTS (SELECT 1 FROM inode WHERE ino = "
+	  "column1 AND " IS_DIR("mode") ")" },
+	{ "inode", "the number of links is the number of its names",
+	  "SELECT ino, nlink || ' counted, ' || (SELECT count(*) FROM dentry WHERE child = ino) || ' names' "
+	  "FROM inode WHERE NOT " IS_DIR("mode") " AND nlink <> (SELECT count(*) FROM dentry WHERE child = "
+	  "ino)" },
+	{ "inode", "the number of links of a directory is 2 and its subdirectories",
+	  "SELECT ino, nlink || ' counted' FROM inode AS i WHERE " IS_DIR("mode") " AND (ino <= 2 OR EXISTS "
+	  "(SELECT 1 FROM dentry WHERE child = ino)) AND nlink <> 2 + (SELECT count(*) FROM dentry AS d JOIN "
+	  "inode AS c ON c.ino = d.child WHERE d.parent = i.ino AND " IS_DIR("c.mode") ")" },
+	{ "inode", "what has no name is held open by somebody, or was when the store was closed",
+	  "SELECT ino, 'inode' FROM inode WHERE ino > 2 AND NOT EXISTS (SELECT 1 FROM dentry WHERE child = "
+	  "ino) AND NOT EXISTS (SELECT 1 FROM orphan WHERE orphan.ino = inode.ino)" },
+	{ "orphan", "what is listed as held open without a name is there and has none",
+	  "SELECT ino, 'orphan' FROM orphan WHERE ino IS NULL OR EXISTS (SELECT 1 FROM dentry WHERE child = "
+	  "ino) OR NOT EXISTS (SELECT 1 FROM inode WHERE inode.ino = orphan.ino)" },
+	{ "dentry", "the number of a link is one that was handed out",
+	  "SELECT child, " LINK_ROW " FROM dentry WHERE (link > 2 AND " ID_LEGAL("link") ") IS NOT TRUE" },
+	{ "dentry", "a name has 1 to 255 bytes, no '/' and no NUL, and is not '.' or '..'",
+	  "SELECT child, " LINK_ROW " FROM dentry WHERE (typeof(name) = 'blob' AND length(name) BETWEEN 1 "
+	  "AND 255 AND instr(name, x'2f') = 0 AND instr(name, x'00') = 0 AND name NOT IN (x'2e', x'2e2e') "
+	  "AND NOT (parent = 1 AND name = x'2e7477696e6673')) IS NOT TRUE" },
+	{ "dentry", "a name is in a directory that is there",
+	  "SELECT child, " LINK_ROW " || ', in inode ' || ifnull(parent, '?') FROM dentry WHERE NOT EXISTS "
+	  "(SELECT 1 FROM inode WHERE ino = parent AND " IS_DIR("mode") ")" },
+	{ "dentry", "a name is of an inode that is there, and not of the root",
+	  "SELECT child, " LINK_ROW " FROM dentry WHERE (child > 2) IS NOT TRUE OR NOT EXISTS (SELECT 1 FROM "
+	  "inode WHERE ino = child)" },
+	{ "dentry", "it was made in a group that was committed",
+	  "SELECT child, " LINK_ROW " FROM dentry WHERE (" INT("born") " AND born BETWEEN 0 AND " COMMITTED
+	  " AND origin IN (0, 1)) IS NOT TRUE" },
+	{ "dentry", "a directory has one name",
+	  "SELECT child, count(*) || ' names' FROM dentry JOIN inode ON ino = child WHERE " IS_DIR("mode") " "
+	  "GROUP BY child HAVING count(*) > 1" },
+	{ "dentry", "every directory is below the root or .twinfs",
+	  "WITH RECURSIVE below(ino) AS (VALUES (1), (2) UNION SELECT d.child FROM below JOIN dentry AS d ON "
+	  "d.parent = below.ino JOIN inode AS i ON i.ino = d.child WHERE " IS_DIR("i.mode") ") SELECT child, "
+	  LINK_ROW " FROM dentry JOIN inode ON ino = child WHERE " IS_DIR("mode") " AND child NOT IN (SELECT "
+	  "ino FROM below)" },
+	{ "xattr", "it is of an inode that is there, its key and value have a possible length",
+	  "SELECT ino, 'key ' || ifnull(key, '?') FROM xattr WHERE (EXISTS (SELECT 1 FROM inode WHERE "
+	  "inode.ino = xattr.ino) AND typeof(key) = 'text' AND length(CAST(key AS BLOB)) BETWEEN 1 AND 255 "
+	  "AND typeof(value) IN ('blob', 'text') AND length(CAST(value AS BLOB)) <= 65536 AND born BETWEEN 0 "
+	  "AND " COMMITTED " AND origin IN (0, 1)) IS NOT TRUE" },
+	{ "extent", "it is of a file that is there",
+	  "SELECT ino, " EXTENT_ROW " FROM extent WHERE NOT EXISTS (SELECT 1 FROM inode WHERE inode.ino = "
+	  "extent.ino AND mode & 61440 = 32768)" },
+	{ "extent", "its place is possible and it has a checksum for each block",
+	  "SELECT ino, " EXTENT_ROW " FROM extent WHERE (" INT("off") " AND " INT("len") " AND " INT("phys")
+	  " AND off >= 0 AND len BETWEEN 1 AND 64 AND phys >= 1 AND off < 17592186044416 AND phys < "
+	  "17592186044416 AND typeof(sums) = 'blob' AND length(sums) = 8 * len AND born BETWEEN 0 AND "
+	  COMMITTED " AND origin IN (0, 1)) IS NOT TRUE" },
+	{ "extent", "it ends before the next one of its file begins",
+	  "SELECT ino, " EXTENT_ROW " FROM (SELECT ino, off, lag(off + len) OVER (PARTITION BY ino ORDER BY "
+	  "off) AS before FROM extent) WHERE before > off" },
+	{ "old_inode", "an old version lived from one group to a later one",
+	  "SELECT ino, 'died ' || died FROM old_inode WHERE (" INT("born") " AND " INT("died") " AND born >= "
+	  "0 AND born < died AND died <= " NEXT " AND origin IN (0, 1)) IS NOT TRUE" },
+	{ "old_dentry", "an old version lived from one group to a later one, and has a name",
+	  "SELECT child, " LINK_ROW " FROM old_dentry WHERE (" INT("born") " AND " INT("died") " AND born >= "
+	  "0 AND born < died AND died <= " NEXT " AND " INT("parent") " AND " INT("child") " AND "
+	  "typeof(name) = 'blob' AND length(name) BETWEEN 1 AND 255) IS NOT TRUE" },
+	{ "old_xattr", "an old version lived from one group to a later one, and has a key and a value",
+	  "SELECT ino, 'key ' || ifnull(key, '?') FROM old_xattr WHERE (" INT("born") " AND " INT("died") " "
+	  "AND born >= 0 AND born < died AND died <= " NEXT " AND typeof(key) = 'text' AND length(CAST(key "
+	  "AS BLOB)) BETWEEN 1 AND 255 AND length(CAST(value AS BLOB)) <= 65536) IS NOT TRUE" },
+	{ "old_extent",
+	  "an old version lived from one group to a later one, its place is possible, it has its checksums",
+	  "SELECT ino, " EXTENT_ROW " FROM old_extent WHERE (" INT("born") " AND " INT("died") " AND born >= "
+	  "0 AND born < died AND died <= " NEXT " AND " INT("off") " AND " INT("len") " AND " INT("phys") " "
+	  "AND off >= 0 AND len BETWEEN 1 AND 64 AND phys >= 1 AND off < 17592186044416 AND phys < "
+	  "17592186044416 AND typeof(sums) = 'blob' AND length(sums) = 8 * len AND origin BETWEEN 0 AND 3) "
+	  "IS NOT TRUE" },
+	{ "change_inode", "a change is of an inode that is there, in a group that was committed",
+	  "SELECT ino, 'what ' || what FROM change_inode WHERE (what BETWEEN 0 AND 4 AND grp BETWEEN 1 AND "
+	  COMMITTED " AND seen BETWEEN 0 AND " APPLIED " AND EXISTS (SELECT 1 FROM inode WHERE inode.ino = "
+	  "change_inode.ino)) IS NOT TRUE" },
+	{ "change_inode", "the size that a file was cut to is possible",
+	  "SELECT ino, 'what ' || what FROM change_inode WHERE (shrunk_to IS NULL OR (" INT("shrunk_to") " "
+	  "AND shrunk_to BETWEEN 0 AND " BYTE_LIMIT ")) IS NOT TRUE" },
+	{ "change_xattr", "a change is of an inode that is there, in a group that was committed",
+	  "SELECT ino, 'key ' || ifnull(key, '?') FROM change_xattr WHERE (typeof(key) = 'text' AND grp "
+	  "BETWEEN 1 AND " COMMITTED " AND seen BETWEEN 0 AND " APPLIED " AND EXISTS (SELECT 1 FROM inode "
+	  "WHERE inode.ino = change_xattr.ino)) IS NOT TRUE" },
+	{ "change_dentry", "a change is of a link that has a legal number, in a group that was committed",
+	  "SELECT ifnull(child, 0), " LINK_ROW " FROM change_dentry WHERE (" ID_LEGAL("link") " AND grp "
+	  "BETWEEN 1 AND " COMMITTED " AND seen BETWEEN 0 AND " APPLIED ") IS NOT TRUE" },
+	{ "change_extent", "a changed range is of a file that is there, within what a file can be",
+	  "SELECT ino, 'byte ' || off FROM change_extent WHERE (" INT("off") " AND " INT("len") " AND off >= "
+	  "0 AND len > 0 AND off + len <= " BYTE_LIMIT " AND grp BETWEEN 1 AND " COMMITTED " AND EXISTS "
+	  "(SELECT 1 FROM inode WHERE inode.ino = change_extent.ino)) IS NOT TRUE" },
+	{ "change_extent", "a changed range ends before the next one of its file begins",
+	  "SELECT ino, 'byte ' || off FROM (SELECT ino, off, lag(off + len) OVER (PARTITION BY ino ORDER BY "
+	  "off) AS before FROM change_extent) WHERE before > off" },
+	{ "peer_link", "a note about the peer's place of a link is of a committed group and names a place",
+	  "SELECT child, " LINK_ROW " FROM peer_link WHERE (grp BETWEEN 0 AND " COMMITTED " AND (parent = 0 "
+	  "OR (typeof(name) = 'blob' AND length(name) BETWEEN 1 AND 255))) IS NOT TRUE" },
+	{ "lineage", "a note about what became of something is of a committed group and of a kind there is",
+	  "SELECT src, 'source ' || src FROM lineage WHERE (grp BETWEEN 0 AND " COMMITTED " AND kind IN (97, "
+	  "98, 99, 108, 109, 115)) IS NOT TRUE" },
+	{ "conflict", "a conflict has a kind and an outcome that there are",
+	  "SELECT ifnull(ino, 0), 'conflict ' || id FROM conflict WHERE (kind IN ('content', 'name', 'move', "
+	  "'delete', 'attribute', 'xattr') AND outcome IN ('kept-both', 'merged', 'primary', 'secondary', "
+	  "'restored') AND resolved IN (0, 1)) IS NOT TRUE" },
+};
+
+_Static_assert(EXTENT_MAX_BLOCKS == 64, "the rules about extents say 64");
+
+/* SQLite's own look at its pages and indices comes first: what follows relies on them. */
+#define PAGE_CHECK_FINDINGS 100
+
+static int report(db_finding_fn fn, void *ctx, const char *table, const char *rule, uint64_t ino, const char *row)
+{
+	return fn(ctx, &(struct db_finding){ .table = table, .rule = rule, .ino = ino, .row = row });
+}
+
+/* A query that cannot be run to its end says something about the store too. */
+static int impossible(struct db *db, db_finding_fn fn, void *ctx, const char *table, const char *rule)
+{
+	char text[320];
+
+	snprintf(text, sizeof(text), "cannot be checked: %s", sqlite3_errmsg(db_handle(db)));
+	db_failure_clear(db);
+	return report(fn, ctx, table, rule, 0, text);
+}
+
+static int check_pages(struct db *db, db_finding_fn fn, void *ctx)
+{
+	sqlite3_stmt *s = db_stmt(db, "PRAGMA integrity_check(100)");
+	int rc, stop = 0;
+
+	_Static_assert(PAGE_CHECK_FINDINGS == 100, "the pragma says 100");
+	while (!stop && (rc = db_step(db, s)) == 1) {
+		const char *text = (const char *)sqlite3_column_text(s, 0);
+
+		if (text && strcmp(text, "ok") != 0)
+			stop = report(fn, ctx, "database", "SQLite finds its pages and indices whole", 0, text);
+	}
+	if (stop)
+		db_done(s);
+	else if (rc < 0)
+		stop = impossible(db, fn, ctx, "database", "SQLite finds its pages and indices whole");
+	return stop;
+}
+
+static int check_rule(struct db *db, const struct rule *r, db_finding_fn fn, void *ctx)
+{
+	sqlite3_stmt *s = db_stmt(db, r->sql);
+	int rc, stop = 0;
+
+	while (!stop && (rc = db_step(db, s)) == 1) {
+		const char *row = (const char *)sqlite3_column_text(s, 1);
+
+		stop = report(fn, ctx, r->table, r->rule, db_col_u64(s, 0), row ? row : "?");
+	}
+	if (stop)
+		db_done(s);
+	else if (rc < 0)
+		stop = impossible(db, fn, ctx, r->table, r->rule);
+	return stop;
+}
+
+size_t db_check_steps(void)
+{
+	return 1 + sizeof(rules) / sizeof(rules[0]);
+}
+
+int db_check(struct db *db, db_finding_fn fn, db_step_fn step, void *ctx)
+{
+	int rc = check_pages(db, fn, ctx);
+
+	for (size_t i = 0; !rc && i < sizeof(rules) / sizeof(rules[0]); i++) {
+		rc = step ? step(ctx, i + 1) : 0;
+		if (!rc)
+			rc = check_rule(db, &rules[i], fn, ctx);
+	}
+	return rc;
+}
