@@ -55,8 +55,23 @@ e2e_exit() {
 			tail -n 25 "$E2E_DIR/$side.log" >&2
 		done
 	fi
-	e2e_cleanup
+	e2e_cleanup "$rc" || rc=1
 	exit "$rc"
+}
+
+# Whatever a test did, and though its daemons were just killed, a store keeps every rule of one. STORE_DAMAGED=1 in a
+# test that breaks its own.
+stores_whole() {
+	local store rc=0
+	[ -z "${STORE_DAMAGED:-}" ] || return 0
+	for store in "$SA" "$SB"; do
+		[ -e "$store/twinfs.db" ] || continue
+		timeout 60 "$TWINFS" fsck --tables "$store" >"$TMP/fsck.out" 2>&1 && continue
+		note "FAILED: fsck of $store:"
+		head -n 20 "$TMP/fsck.out" >&2
+		rc=1
+	done
+	return $rc
 }
 
 # Mounts of this test, deepest first: "MAJOR:MINOR MOUNTPOINT". Read from the kernel: touching a dead mount can hang.
@@ -81,7 +96,7 @@ my_pids() {
 }
 
 e2e_cleanup() {
-	local dev where p
+	local dev where p whole=0
 	for p in $(my_pids); do kill -9 "$p" 2>/dev/null; done
 	while read -r dev where; do
 		# If the daemon hangs in the kernel, whoever waits for it gets an error.
@@ -90,6 +105,7 @@ e2e_cleanup() {
 		timeout 10 fusermount3 -uz "$where" 2>/dev/null || timeout 10 umount -l "$where" 2>/dev/null
 	done < <(my_mounts)
 	net_down
+	[ "$1" -ne 0 ] || stores_whole || whole=1
 	if [ -z "$(my_mounts)" ]; then
 		if [ -n "${E2E_KEEP:-}" ]; then
 			note "kept: $E2E_DIR"
@@ -99,6 +115,7 @@ e2e_cleanup() {
 	else
 		note "could not unmount: $(my_mounts)"
 	fi
+	return $whole
 }
 
 # ---- the network

@@ -22,6 +22,7 @@ t_a_folder_that_is_no_store_is_refused() {
 }
 
 t_a_foreign_database_is_refused() {
+	STORE_DAMAGED=1
 	tw_a init "$SA" >"$TMP/init.out"
 	python3 -c '
 import sqlite3, sys
@@ -34,6 +35,7 @@ db.commit()' "$TMP/foreign.db"
 }
 
 t_a_damaged_database_is_refused() {
+	STORE_DAMAGED=1
 	tw_a init "$SA" >"$TMP/init.out"
 	rm -f "$SA"/twinfs.db-*
 	head -c 8192 /dev/urandom | dd of="$SA/twinfs.db" conv=notrunc status=none
@@ -50,6 +52,7 @@ t_a_truncated_image_is_refused() {
 }
 
 t_a_store_of_a_newer_version_is_refused() {
+	STORE_DAMAGED=1
 	tw_a init "$SA" >"$TMP/init.out"
 	python3 -c '
 import sqlite3, sys
