@@ -149,7 +149,7 @@ static int apply_setattr(struct volume *v, struct inode *in, unsigned set, const
 	for (unsigned what = ENT_MODE; !rc && what <= ENT_TIMES; what++)
 		if (touched & 1u << what)
 			rc = changes_touch(v, in->ino, (enum entity)what);
-	return rc;
+	return rc || !(touched & 1u << ENT_MODE) ? rc : xattr_acl_chmod(v, in);
 }
 
 int volume_setattr(struct volume *v, uint64_t ino, unsigned set, const struct attr *in, struct attr *out)

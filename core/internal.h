@@ -11,6 +11,7 @@
 #include "core/tree.h"
 #include "core/volume.h"
 #include "db/db.h"
+#include "util/acl.h"
 #include "util/map.h"
 
 struct data_store; /* image + free map + per-group block lists; core/data_store.h */
@@ -93,6 +94,15 @@ int names_unlink(struct volume *v,
 int names_replace(struct volume *v, const struct dentry *from,
 		  const struct dentry *over);  /* rename `from` to the place of `over` */
 char *path_of(struct volume *v, uint64_t ino); /* volume_path, lock held */
+/* ACLs (xattr.c); lock held, group open. chmod: the access ACL, if there is one, follows the mode of `in`. */
+int xattr_acl_chmod(struct volume *v, const struct inode *in);
+/* What `in`, which is about to be made in the directory, inherits: acl gets the access ACL to be stored (*len_bytes 0:
+ * none), in->mode what the default ACL or, without one, the umask leaves of it. */
+int xattr_acl_inherit(struct volume *v, const struct inode *dir, struct inode *in, uint32_t umask,
+		      uint8_t acl[ACL_MAX_BYTES], size_t *len_bytes);
+/* Then, when it is made. */
+int xattr_acl_give(struct volume *v, const struct inode *dir, const struct inode *in, const uint8_t *acl,
+		   size_t len_bytes);
 void changes_forget_inode_cache(struct volume *v, uint64_t ino);
 void notice_inode(struct volume *v, uint64_t ino); /* no-ops unless peer_apply */
 void notice_entry(struct volume *v, uint64_t parent, const char *name, size_t name_len);

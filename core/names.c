@@ -171,6 +171,19 @@ static int add_link(struct volume *v, uint64_t parent, const char *name, uint64_
 	return rc ? rc : tree_touch_dir(v, parent, now_ns);
 }
 
+static int insert_new(struct volume *v, const struct inode *dir, struct inode *in, uint32_t umask)
+{
+	uint8_t acl[ACL_MAX_BYTES];
+	size_t len_bytes;
+	int rc = xattr_acl_inherit(v, dir, in, umask, acl, &len_bytes);
+
+	if (!rc)
+		rc = tree_inode_insert(v, in);
+	if (!rc)
+		rc = changes_touch(v, in->ino, ENT_NEW);
+	return rc ? rc : xattr_acl_give(v, dir, in, acl, len_bytes);
+}
+
 int volume_create(struct volume *v, uint64_t parent, const char *name, uint32_t mode, uint32_t rdev, const char *target,
                   const struct cred *cred, struct attr *out)
 {
@@ -185,12 +198,10 @@ int volume_create(struct volume *v, uint64_t parent, const char *name, uint32_t 
 		rc = group_open(v);
 	if (!rc) {
 		fill_new(v, &in, &dir, mode, rdev, target, cred);
-		rc = tree_inode_insert(v, &in);
-		if (!rc)
-			rc = changes_touch(v, in.ino, ENT_NEW);
-		if (!rc)
-			rc = add_link(v, parent, name, in.ino, in.mtime_ns);
+		rc = insert_new(v, &dir, &in, cred->umask);
 	}
+	if (!rc)
+		rc = add_link(v, parent, name, in.ino, in.mtime_ns);
 	if (!rc) {
 		in.nlink = S_ISDIR(mode) ? 2 : 1;
 		attr_fill(v, &in, out);

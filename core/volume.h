@@ -141,6 +141,7 @@ struct attr {
 
 struct cred {
 	uint32_t uid, gid; /* owner of what is created; a setgid directory's gid is inherited by the volume itself */
+	uint32_t umask;    /* taken off the mode, unless the directory has a default ACL: then that says what is left */
 };
 
 /* Lookup counts keep an unlinked inode alive (its data goes when the count falls to 0 and no link is left).
@@ -201,7 +202,13 @@ int volume_fallocate(struct volume *v, uint64_t ino, int mode, uint64_t off, uin
 /* whence SEEK_DATA or SEEK_HOLE: the offset or -ENXIO. */
 int64_t volume_seek(struct volume *v, uint64_t ino, uint64_t off, int whence);
 
-/* Bytes of the value (cap 0: the size only), -ENODATA, -ERANGE. */
+/*
+ * Bytes of the value (cap 0: the size only), -ENODATA, -ERANGE. setxattr's flags are XATTR_CREATE, XATTR_REPLACE and
+ * the one below. The two keys of ACLs (util/acl.h) are the only ones of system.* (else -EOPNOTSUPP): an access ACL
+ * changes the mode as the mode changes it, a default ACL is a directory's (-EACCES) and goes to what is made in it. To
+ * remove an ACL that is not there is no error.
+ */
+enum { SETXATTR_KILL_SGID = 0x100 }; /* with an access ACL: clear sgid too */
 ssize_t volume_getxattr(struct volume *v, uint64_t ino, const char *key, void *buf, size_t cap_bytes);
 int volume_setxattr(struct volume *v, uint64_t ino, const char *key, const void *value, size_t len_bytes, int flags);
 int volume_removexattr(struct volume *v, uint64_t ino, const char *key);

@@ -9,6 +9,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/xattr.h>
 
 /* The kernel hands lists out in a buffer of at most 64 KiB. */
@@ -86,15 +87,30 @@ int tree_xattrs(struct volume *v, uint64_t ino, tree_xattr_fn fn, void *ctx)
 
 /* ---- the filesystem's calls ---- */
 
+/* As ext4 has it: four namespaces, and none of them is a key. */
+static int check_key(const char *key)
+{
+	static const char *const spaces[] = { "user.", "trusted.", "security." };
+
+	if (key[0] == '\0')
+		return -EINVAL;
+	if (strlen(key) > XATTR_NAME_MAX_BYTES)
+		return -ERANGE;
+	if (acl_is_key(key))
+		return 0;
+	for (size_t i = 0; i < ARRAY_LEN(spaces); i++)
+		if (strncmp(key, spaces[i], strlen(spaces[i])) == 0)
+			return key[strlen(spaces[i])] ? 0 : -EINVAL;
+	return -EOPNOTSUPP;
+}
+
 static int check_call(struct volume *v, uint64_t ino, const char *key)
 {
 	uint32_t mode;
 
-	if (key && key[0] == '\0')
-		return -EINVAL;
-	if (key && strlen(key) > XATTR_NAME_MAX_BYTES)
-		return -ERANGE;
-	return inode_row_mode(v->db, ino, &mode);
+	int rc = key ? check_key(key) : 0;
+
+	return rc ? rc : inode_row_mode(v->db, ino, &mode);
 }
 
 ssize_t volume_getxattr(struct volume *v, uint64_t ino, const char *key, void *buf, size_t cap_bytes)
@@ -144,20 +160,137 @@ static int put_recorded(struct volume *v, uint64_t ino, const char *key, const v
 	return rc ? rc : changes_touch_xattr(v, ino, key);
 }
 
+/* ---- ACLs ---- */
+
+static int check_acl(struct volume *v, uint64_t ino, const char *key, const void *value, size_t len_bytes)
+{
+	uint32_t mode;
+	int rc = inode_row_mode(v->db, ino, &mode);
+
+	if (rc)
+		return rc;
+	if (S_ISLNK(mode))
+		return -EOPNOTSUPP;
+	if (strcmp(key, ACL_DEFAULT_KEY) == 0 && !S_ISDIR(mode))
+		return -EACCES;
+	return acl_check(value, len_bytes);
+}
+
+/* Whoever changes the access ACL has changed the mode too, whatever its bits: they are one thing for a merge. */
+static int put_access(struct volume *v, uint64_t ino, const void *value, size_t len_bytes, bool kill_sgid)
+{
+	struct inode in;
+	int rc = tree_inode_get(v, ino, &in);
+
+	if (rc)
+		return rc;
+	in.mode = acl_mode(value, len_bytes, in.mode);
+	if (kill_sgid)
+		in.mode &= ~(uint32_t)S_ISGID;
+	in.origin = ORIGIN_LOCAL;
+	rc = tree_inode_put(v, &in);
+	if (!rc)
+		rc = changes_touch(v, ino, ENT_MODE);
+	if (rc)
+		return rc;
+	if (!acl_is_minimal(value, len_bytes))
+		return put_recorded(v, ino, ACL_ACCESS_KEY, value, len_bytes);
+	rc = put_recorded(v, ino, ACL_ACCESS_KEY, NULL, 0);
+	return rc == -ENODATA ? tree_set_ctime(v, ino, clock_real_ns()) : rc;
+}
+
+/* Directories and files with default or access ACLs are few; the buffer is on the stack of few calls. */
+static ssize_t get_acl(struct volume *v, uint64_t ino, const char *key, uint8_t acl[ACL_MAX_BYTES])
+{
+	ssize_t n = tree_xattr_get(v, ino, key, acl, ACL_MAX_BYTES);
+
+	if (n == -ENODATA || n == -ERANGE)
+		return 0;
+	return n > 0 && acl_check(acl, (size_t)n) != 0 ? 0 : n;
+}
+
+int xattr_acl_chmod(struct volume *v, const struct inode *in)
+{
+	uint8_t acl[ACL_MAX_BYTES];
+	ssize_t n = S_ISLNK(in->mode) ? 0 : get_acl(v, in->ino, ACL_ACCESS_KEY, acl);
+	int rc;
+
+	if (n <= 0)
+		return (int)n;
+	acl_set_mode(acl, (size_t)n, in->mode);
+	rc = tree_xattr_put(v, in->ino, ACL_ACCESS_KEY, acl, (size_t)n, ORIGIN_LOCAL);
+	return rc ? rc : changes_touch_xattr(v, in->ino, ACL_ACCESS_KEY);
+}
+
+int xattr_acl_inherit(struct volume *v, const struct inode *dir, struct inode *in, uint32_t umask,
+		      uint8_t acl[ACL_MAX_BYTES], size_t *len_bytes)
+{
+	ssize_t n = S_ISLNK(in->mode) ? 0 : get_acl(v, dir->ino, ACL_DEFAULT_KEY, acl);
+
+	*len_bytes = 0;
+	if (n < 0)
+		return (int)n;
+	if (n == 0) {
+		if (!S_ISLNK(in->mode))
+			in->mode &= ~(umask & 0777);
+		return 0;
+	}
+	in->mode = acl_inherit(acl, (size_t)n, in->mode);
+	*len_bytes = (size_t)n;
+	return 0;
+}
+
+static int give_xattr(struct volume *v, uint64_t ino, const char *key, const void *value, size_t len_bytes)
+{
+	int rc = tree_xattr_put(v, ino, key, value, len_bytes, ORIGIN_LOCAL);
+
+	return rc ? rc : changes_touch_xattr(v, ino, key);
+}
+
+int xattr_acl_give(struct volume *v, const struct inode *dir, const struct inode *in, const uint8_t *acl,
+		   size_t len_bytes)
+{
+	uint8_t from_dir[ACL_MAX_BYTES];
+	ssize_t n;
+	int rc = 0;
+
+	if (len_bytes == 0)
+		return 0;
+	if (!acl_is_minimal(acl, len_bytes))
+		rc = give_xattr(v, in->ino, ACL_ACCESS_KEY, acl, len_bytes);
+	if (rc || !S_ISDIR(in->mode))
+		return rc;
+	n = get_acl(v, dir->ino, ACL_DEFAULT_KEY, from_dir);
+	return n <= 0 ? (int)n : give_xattr(v, in->ino, ACL_DEFAULT_KEY, from_dir, (size_t)n);
+}
+
 int volume_setxattr(struct volume *v, uint64_t ino, const char *key, const void *value, size_t len_bytes, int flags)
 {
 	int rc;
 
 	volume_lock(v);
 	rc = check_set(v, ino, key, len_bytes, flags);
+	if (!rc && acl_is_key(key))
+		rc = check_acl(v, ino, key, value, len_bytes);
 	if (!rc)
 		rc = group_open(v);
 	if (!rc) {
 		v->group_new_bytes += len_bytes;
-		rc = put_recorded(v, ino, key, len_bytes > 0 ? value : "", len_bytes);
+		if (strcmp(key, ACL_ACCESS_KEY) == 0)
+			rc = put_access(v, ino, value, len_bytes, flags & SETXATTR_KILL_SGID);
+		else
+			rc = put_recorded(v, ino, key, len_bytes > 0 ? value : "", len_bytes);
 	}
 	volume_leave(v);
 	return rc;
+}
+
+static int remove_recorded(struct volume *v, uint64_t ino, const char *key)
+{
+	int rc = put_recorded(v, ino, key, NULL, 0);
+
+	/* One thing with the mode, see put_access. */
+	return rc || strcmp(key, ACL_ACCESS_KEY) != 0 ? rc : changes_touch(v, ino, ENT_MODE);
 }
 
 int volume_removexattr(struct volume *v, uint64_t ino, const char *key)
@@ -175,9 +308,9 @@ int volume_removexattr(struct volume *v, uint64_t ino, const char *key)
 	if (!rc)
 		rc = group_open(v);
 	if (!rc)
-		rc = put_recorded(v, ino, key, NULL, 0);
+		rc = remove_recorded(v, ino, key);
 	volume_unlock(v);
-	return rc;
+	return rc == -ENODATA && acl_is_key(key) ? 0 : rc;
 }
 
 static int add_key(void *ctx, const char *key, const void *value, size_t len_bytes)

@@ -21,8 +21,9 @@
 
 /* Set while a worker handles a request. */
 static _Thread_local struct worker *self;
-/* The INIT that asks for KILLPRIV_V2 is being answered: libfuse 3.14 cannot say yes to it by itself. */
-static _Thread_local bool patch_init;
+/* An INIT that offers these is being answered: libfuse 3.14 cannot say yes to them by itself. */
+#define PATCHED_FLAGS (FUSE_HANDLE_KILLPRIV_V2 | FUSE_SETXATTR_EXT)
+static _Thread_local uint32_t patch_init;
 
 struct worker *worker_self(void)
 {
@@ -113,7 +114,7 @@ static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
 
 	(void)userdata;
 	if (patch_init && count >= 2 && iov[1].iov_len >= offsetof(struct fuse_init_out, max_background))
-		((struct fuse_init_out *)iov[1].iov_base)->flags |= FUSE_HANDLE_KILLPRIV_V2;
+		((struct fuse_init_out *)iov[1].iov_base)->flags |= patch_init;
 	n = writev(fd, iov, count);
 	/* What a notification may well meet (a name that is no longer a directory's, one that is busy), and the end of
 	 * a mount. libfuse would complain on stderr of everything but ENOENT. */
@@ -122,14 +123,30 @@ static ssize_t io_writev(int fd, struct iovec *iov, int count, void *userdata)
 	return n;
 }
 
+/* An extended SETXATTR as libfuse 3.14 knows it: without the flags, which are noted. */
+static void shorten_setxattr(struct worker *w)
+{
+	struct fuse_in_header *h = w->in.mem;
+	struct fuse_setxattr_in *body = (struct fuse_setxattr_in *)(h + 1);
+	size_t cut = sizeof(*body) - FUSE_COMPAT_SETXATTR_IN_SIZE;
+	char *from = (char *)(body + 1);
+
+	if (!atomic_load(&w->front->setxattr_ext) || w->in.size < sizeof(*h) + sizeof(*body))
+		return;
+	w->kill_sgid = body->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID;
+	memmove(from - cut, from, w->in.size - sizeof(*h) - sizeof(*body));
+	w->in.size -= cut;
+	h->len -= (uint32_t)cut;
+}
+
 /* Look at what libfuse 3.14 does not pass on. */
 static void peek(struct worker *w)
 {
 	const struct fuse_in_header *h = w->in.mem;
 	const void *body = h + 1;
 
-	w->kill_suidgid = false;
-	patch_init = false;
+	w->kill_suidgid = w->kill_sgid = false;
+	patch_init = 0;
 	if (w->in.size < sizeof(*h))
 		return;
 	if (h->opcode == FUSE_WRITE && w->in.size >= sizeof(*h) + sizeof(struct fuse_write_in)) {
@@ -137,8 +154,11 @@ static void peek(struct worker *w)
 	} else if (h->opcode == FUSE_SETATTR && w->in.size >= sizeof(*h) + sizeof(struct fuse_setattr_in)) {
 		w->kill_suidgid = ((const struct fuse_setattr_in *)body)->valid & FATTR_KILL_SUIDGID;
 	} else if (h->opcode == FUSE_INIT && w->in.size >= sizeof(*h) + offsetof(struct fuse_init_in, flags2)) {
-		patch_init = ((const struct fuse_init_in *)body)->flags & FUSE_HANDLE_KILLPRIV_V2;
-		atomic_store(&w->front->killpriv_v2, patch_init);
+		patch_init = ((const struct fuse_init_in *)body)->flags & PATCHED_FLAGS;
+		atomic_store(&w->front->killpriv_v2, patch_init & FUSE_HANDLE_KILLPRIV_V2);
+		atomic_store(&w->front->setxattr_ext, patch_init & FUSE_SETXATTR_EXT);
+	} else if (h->opcode == FUSE_SETXATTR) {
+		shorten_setxattr(w);
 	}
 }
 

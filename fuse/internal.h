@@ -29,6 +29,7 @@ struct worker {
 	struct fuse_buf in;     /* the request */
 	char *data;             /* FRONT_IO_MAX_BYTES for read and readdir replies */
 	bool kill_suidgid;      /* the current request asks for it; libfuse 3.14 does not show the flag */
+	bool kill_sgid;         /* likewise, of an access ACL being set */
 	/* Odd while the current request will hand out names with attributes: what it read may be older than a notice
 	 * that finds the inode unknown to the kernel. */
 	atomic_uint entry_seq;
@@ -43,6 +44,7 @@ struct front {
 	int (*fsync_hook)(void *ctx);
 	void *hook_ctx;
 	atomic_bool killpriv_v2;       /* negotiated: we clear suid, sgid and security.capability ourselves */
+	atomic_bool setxattr_ext;      /* negotiated: SETXATTR has more fields than libfuse 3.14 knows */
 	atomic_int broken;             /* why the session broke, -errno */
 	atomic_bool ended;             /* the session is over; nothing reaches the kernel any more */
 

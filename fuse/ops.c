@@ -91,11 +91,11 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	conn->want |= conn->capable & (FUSE_CAP_ASYNC_READ | FUSE_CAP_EXPORT_SUPPORT | FUSE_CAP_READDIRPLUS |
 	                               FUSE_CAP_READDIRPLUS_AUTO | FUSE_CAP_PARALLEL_DIROPS | FUSE_CAP_CACHE_SYMLINKS |
 	                               FUSE_CAP_NO_OPEN_SUPPORT | FUSE_CAP_NO_OPENDIR_SUPPORT |
-	                               FUSE_CAP_EXPLICIT_INVAL_DATA);
+	                               FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_POSIX_ACL |
+	                               FUSE_CAP_DONT_MASK);
 	/* AUTO_INVAL_DATA drops the cache after each own write. Without OPEN, ATOMIC_O_TRUNC would lose truncations. */
 	conn->want &= ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ |
-	                          FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_ATOMIC_O_TRUNC |
-	                          FUSE_CAP_POSIX_ACL);
+	                          FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_ATOMIC_O_TRUNC);
 }
 
 /* ---- names --------------------------------------------------------------------------------------- */
@@ -135,7 +135,7 @@ static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 static void make(fuse_req_t req, fuse_ino_t parent, const char *name, uint32_t mode, dev_t rdev, const char *target)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-	const struct cred cred = { .uid = ctx->uid, .gid = ctx->gid };
+	const struct cred cred = { .uid = ctx->uid, .gid = ctx->gid, .umask = ctx->umask };
 	struct attr a;
 	int rc;
 
@@ -321,13 +321,30 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 	syncer_add(front_of(req)->syncer, req);
 }
 
+/* The kernel leaves clearing suid and sgid to us (KILLPRIV_V2) but does not say here whether to. */
+static int kill_privileges(fuse_req_t req, fuse_ino_t ino)
+{
+	const struct attr none = { 0 };
+
+	if (fuse_req_ctx(req)->uid == 0 || !atomic_load(&front_of(req)->killpriv_v2))
+		return 0;
+	return volume_setattr(front_of(req)->v, ino, SET_KILL_SUIDGID, &none, NULL);
+}
+
+static int fallocate_as(fuse_req_t req, fuse_ino_t ino, int mode, uint64_t off, uint64_t len_bytes)
+{
+	int rc = kill_privileges(req, ino);
+
+	return rc ? rc : volume_fallocate(front_of(req)->v, ino, mode, off, len_bytes);
+}
+
 static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi)
 {
 	(void)fi;
 	if (off < 0 || len <= 0)
 		fuse_reply_err(req, EINVAL);
 	else
-		fuse_reply_err(req, -volume_fallocate(front_of(req)->v, ino, mode, (uint64_t)off, (uint64_t)len));
+		fuse_reply_err(req, -fallocate_as(req, ino, mode, (uint64_t)off, (uint64_t)len));
 }
 
 static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
@@ -416,12 +433,6 @@ static void op_readdirplus(fuse_req_t req, fuse_ino_t ino, size_t size, off_t of
 
 /* ---- xattrs -------------------------------------------------------------------------------------- */
 
-/* ACLs are not enforced here, so none can be stored: who sets one must hear of it. */
-static bool is_acl(const char *key)
-{
-	return strncmp(key, "system.posix_acl_", 17) == 0;
-}
-
 static void reply_xattr(fuse_req_t req, ssize_t n, const char *buf, size_t size)
 {
 	if (n < 0)
@@ -435,31 +446,48 @@ static void reply_xattr(fuse_req_t req, ssize_t n, const char *buf, size_t size)
 static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *key, size_t size)
 {
 	char *data = worker_self()->data;
-	ssize_t n = -EOPNOTSUPP;
+	ssize_t n = source_getxattr(front_of(req), ino, key, data, MIN(size, (size_t)FRONT_IO_MAX_BYTES));
 
-	if (!is_acl(key))
-		n = source_getxattr(front_of(req), ino, key, data, MIN(size, (size_t)FRONT_IO_MAX_BYTES));
 	reply_xattr(req, n, data, size);
+}
+
+/* Takes the keys of trusted.* out of a list; returns what is left of its length. */
+static size_t hide_trusted(char *list, size_t len_bytes)
+{
+	size_t kept = 0;
+
+	for (size_t at = 0, n; at < len_bytes; at += n) {
+		n = strlen(list + at) + 1;
+		if (strncmp(list + at, "trusted.", 8) == 0)
+			continue;
+		memmove(list + kept, list + at, n);
+		kept += n;
+	}
+	return kept;
 }
 
 static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 {
 	char *data = worker_self()->data;
-	ssize_t n = source_listxattr(front_of(req), ino, data, MIN(size, (size_t)FRONT_IO_MAX_BYTES));
+	ssize_t n = source_listxattr(front_of(req), ino, data, FRONT_IO_MAX_BYTES);
 
+	if (n > 0 && fuse_req_ctx(req)->uid != 0)
+		n = (ssize_t)hide_trusted(data, (size_t)n);
+	if (n > 0 && size > 0 && (size_t)n > size)
+		n = -ERANGE;
 	reply_xattr(req, n, data, size);
 }
 
 static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *key, const char *value, size_t size, int flags)
 {
-	int rc = is_acl(key) ? -EOPNOTSUPP : volume_setxattr(front_of(req)->v, ino, key, value, size, flags);
-
-	fuse_reply_err(req, -rc);
+	if (worker_self()->kill_sgid)
+		flags |= SETXATTR_KILL_SGID;
+	fuse_reply_err(req, -volume_setxattr(front_of(req)->v, ino, key, value, size, flags));
 }
 
 static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *key)
 {
-	fuse_reply_err(req, is_acl(key) ? EOPNOTSUPP : -volume_removexattr(front_of(req)->v, ino, key));
+	fuse_reply_err(req, -volume_removexattr(front_of(req)->v, ino, key));
 }
 
 const struct fuse_lowlevel_ops front_ops = {

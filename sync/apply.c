@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "sync/land.h"
+#include "util/acl.h"
 #include "util/log.h"
 #include "util/util.h"
 
@@ -393,6 +394,15 @@ static int drop_stray_xattrs(struct applier *a, uint64_t ino)
 	return rc;
 }
 
+/* An access ACL is one thing with the mode: it waits for the primary's answer as the mode does. */
+static bool mode_is_unsettled(struct volume *v, const struct ship_xattr *x)
+{
+	struct change_row row;
+
+	return strcmp(x->key, ACL_ACCESS_KEY) == 0 &&
+	       (changes_get(v, x->ino, ENT_MODE, &row) == 0 || changes_get(v, x->ino, ENT_NEW, &row) == 0);
+}
+
 static int land_inodes(struct applier *a)
 {
 	struct shipment *s = a->s;
@@ -417,7 +427,8 @@ static int land_inodes(struct applier *a)
 		struct ship_xattr *x = &s->xattrs[i];
 		struct change_row row;
 
-		if (changes_get_xattr(a->v, x->ino, x->key, &row) == 0 || tree_inode_get(a->v, x->ino, &in) < 0)
+		if (changes_get_xattr(a->v, x->ino, x->key, &row) == 0 || mode_is_unsettled(a->v, x) ||
+		    tree_inode_get(a->v, x->ino, &in) < 0)
 			continue;
 		rc = land_xattr(a->v, x, x->ino);
 	}

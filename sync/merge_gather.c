@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "sync/merge_state.h"
+#include "util/acl.h"
 #include "util/util.h"
 
 static void *grow(void *array, size_t n, size_t *cap, size_t size_bytes)
@@ -506,6 +507,15 @@ static void gather_attrs(struct merger *m, size_t i)
 	free(in);
 }
 
+/* An access ACL and the mode are one thing: who wins the one wins the other. */
+static bool goes_with_mode(struct merger *m, const struct ship_xattr *x, uint64_t ino)
+{
+	uint64_t at;
+
+	return strcmp(x->key, ACL_ACCESS_KEY) == 0 && map_get(&m->ni_by_ino, ino, &at) &&
+	       (m->ni[at - 1].in_conflict & REC_MODE);
+}
+
 static void gather_xattr(struct merger *m, size_t i)
 {
 	const struct ship_xattr *x = &m->s->xattrs[i];
@@ -514,7 +524,7 @@ static void gather_xattr(struct merger *m, size_t i)
 	uint8_t *value;
 	ssize_t n;
 
-	if (changes_get_xattr(m->v, ino, x->key, &row) < 0 || row.grp <= x->seen)
+	if ((changes_get_xattr(m->v, ino, x->key, &row) < 0 || row.grp <= x->seen) && !goes_with_mode(m, x, ino))
 		return;
 	value = xmalloc(XATTR_VALUE_MAX_BYTES);
 	n = tree_xattr_get(m->v, ino, x->key, value, XATTR_VALUE_MAX_BYTES);

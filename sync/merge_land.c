@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "sync/merge_state.h"
+#include "util/acl.h"
 #include "util/log.h"
 #include "util/util.h"
 
@@ -118,6 +119,19 @@ static int make_dir(struct merger *m, uint64_t ino)
 	return rc ? rc : changes_touch_whole(m->v, ino);
 }
 
+/* Whoever gets the mode of `from` gets its access ACL too. */
+static int take_acl(struct volume *v, uint64_t from, struct view view, uint64_t to, enum origin origin)
+{
+	uint8_t acl[ACL_MAX_BYTES];
+	ssize_t len = tree_xattr_get_view(v, from, ACL_ACCESS_KEY, view, acl, sizeof(acl));
+	int rc;
+
+	if (len <= 0)
+		return len == -ENODATA ? 0 : (int)len;
+	rc = tree_xattr_put(v, to, ACL_ACCESS_KEY, acl, (size_t)len, origin);
+	return rc ? rc : changes_touch_xattr(v, to, ACL_ACCESS_KEY);
+}
+
 /* What an alias had swallowed, as one of its own again: it is as it was when the two became one. */
 static int make_apart(struct merger *m, const struct lineage *l)
 {
@@ -143,6 +157,8 @@ static int make_apart(struct merger *m, const struct lineage *l)
 	free(in);
 	if (rc == 0 && size)
 		rc = content_copy(m->v, l->dst, then, size, l->src, ORIGIN_PEER);
+	if (rc == 0)
+		rc = take_acl(m->v, l->dst, then, l->src, ORIGIN_PEER);
 	for (int what = ENT_MODE; rc == 0 && what <= ENT_TIMES; what++)
 		rc = changes_touch(m->v, l->src, (enum entity)what);
 	return rc;
@@ -381,6 +397,29 @@ struct made_copy {
 	uint64_t of, ino, link;
 };
 
+/* The secondary's access ACL of a file for the copy of its version: without it the mode's group bits, which are the
+ * ACL's mask, would let the group do what the ACL denied it. */
+static int copy_acl(struct merger *m, const struct norm_inode *n, uint64_t to)
+{
+	const struct ship_xattr *x = shipment_xattr(m->s, n->rec->ino, ACL_ACCESS_KEY);
+	const struct view seen = { .kind = VIEW_PEER, .group = m->s->begin.seen };
+	uint8_t acl[ACL_MAX_BYTES];
+	ssize_t len;
+
+	if (x) {
+		len = (ssize_t)x->value_len; /* 0: removed */
+		memcpy(acl, x->value ? (const void *)x->value : "", x->value_len);
+	} else {
+		len = tree_xattr_get_view(m->v, n->ino, ACL_ACCESS_KEY, seen, acl, sizeof(acl));
+	}
+	if (len == -ENODATA || len == 0)
+		return 0;
+	if (len < 0)
+		return (int)len;
+	acl_set_mode(acl, (size_t)len, n->rec->mode);
+	return tree_xattr_put(m->v, to, ACL_ACCESS_KEY, acl, (size_t)len, ORIGIN_LOCAL);
+}
+
 static int make_copy(struct merger *m, const struct rs_copy *c, struct made_copy *made, struct placement *place)
 {
 	struct norm_inode *n = bytes_record(m, c->ino);
@@ -401,6 +440,8 @@ static int make_copy(struct merger *m, const struct rs_copy *c, struct made_copy
 		in->cborn = group_number(m->v);
 		rc = tree_inode_put(m->v, in);
 	}
+	if (rc == 0)
+		rc = copy_acl(m, n, made->ino);
 	if (rc == 0)
 		rc = content_land_copy(&n->cc, made->ino);
 	*place = (struct placement){ .link = made->link,
@@ -662,6 +703,8 @@ static int land_attr_case(struct merger *m, const struct rs_attr_out *o)
 		take_p = take_p || ac->field == REC_TIMES;
 	if (!take_p)
 		rc = land_attrs(m->v, n->rec, n->ino, ac->field, ORIGIN_LOCAL);
+	if (rc == 0 && ac->field == REC_MODE) /* it took no ACL of ours while its mode was unsettled */
+		rc = changes_touch_xattr(m->v, n->ino, ACL_ACCESS_KEY);
 	return rc ? rc : changes_touch(m->v, n->ino, entity_of(ac->field));
 }
 
@@ -689,6 +732,15 @@ static bool sent_whole(struct merger *m, uint64_t ino)
 	return changes_get(m->v, ino, ENT_NEW, &row) == 0 && row.grp > m->s->begin.seen;
 }
 
+/* The access ACL of something new that became one with ours: the mode is ours, so is the ACL. */
+static bool is_ours_with_mode(struct merger *m, const struct ship_xattr *x, uint64_t ino)
+{
+	uint64_t at;
+
+	return strcmp(x->key, ACL_ACCESS_KEY) == 0 && map_get(&m->ni_by_ino, ino, &at) &&
+	       (m->ni[at - 1].rec->fields & REC_NEW);
+}
+
 static int land_attributes(struct merger *m, const struct rs_result *r)
 {
 	struct inode in;
@@ -705,7 +757,8 @@ static int land_attributes(struct merger *m, const struct rs_result *r)
 
 		if (tree_inode_get(m->v, ino, &in) < 0 || m->xattr_in_conflict[i])
 			continue;
-		rc = land_xattr(m->v, x, ino);
+		if (!alias || !is_ours_with_mode(m, x, ino))
+			rc = land_xattr(m->v, x, ino);
 		if (rc == 0)
 			rc = alias || sent_whole(m, ino) ? changes_touch_xattr(m->v, ino, x->key)
 							 : changes_drop_xattr(m->v, ino, x->key);

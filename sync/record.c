@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <xxhash.h>
 
+#include "util/acl.h"
 #include "util/util.h"
 
 static const struct {
@@ -154,6 +155,8 @@ static const char *judge_xattr(const struct rec_xattr *r)
 		return "removed is neither 0 nor 1";
 	if (r->value_len > XATTR_VALUE_MAX_BYTES || (r->removed && r->value_len > 0))
 		return "value has a wrong length";
+	if (acl_is_key(r->key) && !r->removed && acl_check(r->value, r->value_len) != 0)
+		return "value is no valid ACL";
 	return NULL;
 }
 

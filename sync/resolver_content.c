@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "util/acl.h"
 #include "util/util.h"
 
 /* ---- step 7: contents */
@@ -148,9 +149,11 @@ static void merge_attr(struct rw_work *w, size_t input)
 		return;
 	}
 	o->note = true;
-	o->keep_other = a->field == RS_XATTR;
-	if (a->field == RS_XATTR)
+	o->keep_other = a->field == RS_XATTR && !acl_is_key(a->key);
+	if (o->keep_other)
 		rule = "an xattr got two values: the primary's stays, the other is in user.twinfs.conflict.KEY";
+	else if (a->field == RS_XATTR)
+		rule = "the ACL was changed on both sides: the primary's stays";
 	else if (a->field == RS_MODE)
 		rule = "the mode was changed on both sides: the primary's stays";
 	else

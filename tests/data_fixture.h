@@ -66,7 +66,7 @@ static inline void store_pair(struct store *s)
 
 static inline uint64_t store_file(struct store *s, const char *name)
 {
-	struct cred cred = { 0, 0 };
+	struct cred cred = { 0, 0, 0 };
 	struct attr attr;
 
 	ck_assert_int_eq(volume_create(s->v, INO_ROOT, name, S_IFREG | 0644, 0, NULL, &cred, &attr), 0);

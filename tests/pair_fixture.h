@@ -37,7 +37,7 @@ static char px_base[256];
 static struct node px[2];
 static uint64_t px_now_ms;
 static bool px_is_up;
-static const struct cred px_cred = { 1000, 1000 };
+static const struct cred px_cred = { 1000, 1000, 0 };
 
 /* ---- stores ---------------------------------------------------------------------------------------------------------
  */

@@ -20,7 +20,7 @@
 
 static char fx_dir[256];
 static struct volume *fx;
-static const struct cred fx_cred = { 1000, 1000 };
+static const struct cred fx_cred = { 1000, 1000, 0 };
 
 static inline void fx_open(void)
 {
