@@ -733,12 +733,11 @@ static bool sent_whole(struct merger *m, uint64_t ino)
 }
 
 /* The access ACL of something new that became one with ours: the mode is ours, so is the ACL. */
-static bool is_ours_with_mode(struct merger *m, const struct ship_xattr *x, uint64_t ino)
+static bool is_ours_with_mode(struct merger *m, const struct ship_xattr *x)
 {
-	uint64_t at;
+	const struct rec_inode *r = shipment_inode(m->s, x->ino);
 
-	return strcmp(x->key, ACL_ACCESS_KEY) == 0 && map_get(&m->ni_by_ino, ino, &at) &&
-	       (m->ni[at - 1].rec->fields & REC_NEW);
+	return strcmp(x->key, ACL_ACCESS_KEY) == 0 && r && (r->fields & REC_NEW);
 }
 
 static int land_attributes(struct merger *m, const struct rs_result *r)
@@ -757,7 +756,7 @@ static int land_attributes(struct merger *m, const struct rs_result *r)
 
 		if (tree_inode_get(m->v, ino, &in) < 0 || m->xattr_in_conflict[i])
 			continue;
-		if (!alias || !is_ours_with_mode(m, x, ino))
+		if (!alias || !is_ours_with_mode(m, x))
 			rc = land_xattr(m->v, x, ino);
 		if (rc == 0)
 			rc = alias || sent_whole(m, ino) ? changes_touch_xattr(m->v, ino, x->key)

@@ -264,8 +264,13 @@ static inline void px_dump_file(int i, uint64_t ino, const struct attr *a, struc
 		buf_printf(to, " -> %.*s", (int)n, target);
 	}
 	n = volume_listxattr(px[i].v, ino, list, sizeof(list));
-	for (char *key = list; n > 0 && key < list + n; key += strlen(key) + 1)
-		buf_printf(to, " %s=%.*s", key, (int)volume_getxattr(px[i].v, ino, key, value, sizeof(value)), value);
+	for (char *key = list; n > 0 && key < list + n; key += strlen(key) + 1) {
+		ssize_t len = volume_getxattr(px[i].v, ino, key, value, sizeof(value));
+
+		buf_printf(to, " %s=", key);
+		for (ssize_t k = 0; k < len; k++)
+			buf_printf(to, value[k] > ' ' && value[k] < 127 ? "%c" : "\\%03o", value[k] & 0xff);
+	}
 	buf_printf(to, "\n");
 }
 

@@ -4,6 +4,7 @@
  * What the peer must not do and what breaks off is in test_engine_peer.c.
  */
 #include "tests/pair_fixture.h"
+#include "util/acl.h"
 
 /* ---- what one side does arrives
  * --------------------------------------------------------------------------------------- */
@@ -707,6 +708,149 @@ START_TEST(of_two_values_of_an_attribute_the_secondarys_is_kept_beside)
 }
 END_TEST
 
+/* ---- ACLs: one thing with the mode ---- */
+
+/* "rwx" of owner, of user 7, of the group, of the mask and of others, as an octal number of five digits. */
+static size_t acl_of(unsigned words, uint8_t out[44])
+{
+	static const uint8_t form[44] = { 2, 0, 0, 0, 1, 0, 0, 0, 255, 255, 255, 255, 2, 0, 0, 0, 7, 0, 0, 0,
+		4, 0, 0, 0, 255, 255, 255, 255, 16, 0, 0, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255 };
+
+	memcpy(out, form, 44);
+	for (int i = 0; i < 5; i++)
+		out[6 + 8 * i] = words >> (12 - 3 * i) & 7;
+	return 44;
+}
+
+enum acl_act { ACL_NOTHING, ACL_CHMOD, ACL_CHMOD_OTHER, ACL_SET, ACL_SET_OTHER, ACL_SET_SAME_MODE, ACL_MINIMAL,
+	ACL_REMOVE, N_ACL_ACTS };
+
+static void set_acl(int side, uint64_t ino, unsigned words)
+{
+	uint8_t acl[44];
+
+	ck_assert_int_eq(volume_setxattr(px[side].v, ino, ACL_ACCESS_KEY, acl, acl_of(words, acl), 0), 0);
+}
+
+static void acl_act(int side, const char *path, enum acl_act act)
+{
+	static const uint8_t minimal[28] = { 2, 0, 0, 0, 1, 0, 7, 0, 255, 255, 255, 255, 4, 0, 5, 0, 255, 255, 255, 255,
+		32, 0, 0, 0, 255, 255, 255, 255 };
+	uint64_t ino = px_at(side, path);
+
+	switch (act) {
+	case ACL_CHMOD:
+	case ACL_CHMOD_OTHER:
+		px_set(side, path, SET_MODE, (struct attr){ .mode = act == ACL_CHMOD ? 0600 : 0715 });
+		break;
+	case ACL_SET:
+		set_acl(side, ino, 067064);
+		break;
+	case ACL_SET_OTHER:
+		set_acl(side, ino, 074521);
+		break;
+	case ACL_SET_SAME_MODE: /* the mode stays 0644 */
+		set_acl(side, ino, 067044);
+		break;
+	case ACL_MINIMAL:
+		ck_assert_int_eq(volume_setxattr(px[side].v, ino, ACL_ACCESS_KEY, minimal, sizeof(minimal), 0), 0);
+		break;
+	case ACL_REMOVE:
+		ck_assert_int_eq(volume_removexattr(px[side].v, ino, ACL_ACCESS_KEY), 0);
+		break;
+	default:
+		break;
+	}
+}
+
+static void mode_and_acl_agree(int side, const char *path)
+{
+	uint8_t acl[ACL_MAX_BYTES];
+	uint32_t mode = px_stat(side, path).mode;
+	ssize_t n = volume_getxattr(px[side].v, px_at(side, path), ACL_ACCESS_KEY, acl, sizeof(acl));
+
+	if (n == -ENODATA)
+		return;
+	ck_assert_int_gt(n, 0);
+	ck_assert_int_eq(acl_check(acl, (size_t)n), 0);
+	ck_assert_msg(acl_mode(acl, (size_t)n, mode) == mode, "%s: mode %o, but its ACL says %o", path, mode,
+		      acl_mode(acl, (size_t)n, mode));
+}
+
+/* Every pair of acts on a file without (0) and with (1) an ACL. */
+START_TEST(whatever_both_do_to_mode_and_acl_they_agree)
+{
+	char path[32];
+
+	px_up();
+	for (int i = 0; i < N_ACL_ACTS * N_ACL_ACTS; i++) {
+		snprintf(path, sizeof(path), "f%02d", i);
+		px_make(0, path, S_IFREG | 0644);
+		if (_i)
+			set_acl(0, px_at(0, path), 067044);
+	}
+	px_meet();
+	px_down();
+	for (int i = 0; i < N_ACL_ACTS * N_ACL_ACTS; i++) {
+		snprintf(path, sizeof(path), "f%02d", i);
+		acl_act(0, path, (enum acl_act)(i / N_ACL_ACTS));
+		acl_act(1, path, (enum acl_act)(i % N_ACL_ACTS));
+	}
+	px_meet();
+	for (int i = 0; i < N_ACL_ACTS * N_ACL_ACTS; i++) {
+		snprintf(path, sizeof(path), "f%02d", i);
+		mode_and_acl_agree(0, path);
+		mode_and_acl_agree(1, path);
+	}
+}
+END_TEST
+
+START_TEST(an_acl_of_the_primary_beats_the_secondarys_mode)
+{
+	apart();
+	set_acl(0, px_at(0, "f.txt"), 067044);
+	px_set(1, "f.txt", SET_MODE, (struct attr){ .mode = 0600 });
+	px_meet();
+	ck_assert_uint_eq(px_stat(1, "f.txt").mode, S_IFREG | 0644);
+	ck_assert_int_eq(volume_getxattr(px[1].v, px_at(1, "f.txt"), ACL_ACCESS_KEY, NULL, 0), 44);
+}
+END_TEST
+
+START_TEST(new_directories_that_become_one_have_one_mode_and_acl)
+{
+	apart();
+	px_make(0, "n", S_IFDIR | 0755);
+	px_make(1, "n", S_IFDIR | 0755);
+	set_acl(_i, px_at(_i, "n"), 067044);
+	px_meet();
+	mode_and_acl_agree(0, "n");
+	mode_and_acl_agree(1, "n");
+}
+END_TEST
+
+/* The group may do nothing to it, though the mode's group bits (the mask) are rw. */
+START_TEST(a_conflict_copy_has_the_acl_of_its_version)
+{
+	const char *copy;
+
+	px_up();
+	px_put(0, "s", "base\n");
+	if (_i)
+		set_acl(0, px_at(0, "s"), 066060);
+	px_meet();
+	px_down();
+	px_put(0, "s", "alder\n");
+	px_put(1, "s", "birch\n");
+	if (!_i)
+		set_acl(1, px_at(1, "s"), 066060);
+	px_meet();
+	copy = px_find(0, "", "s.conflict-birch");
+	ck_assert_ptr_nonnull(copy);
+	ck_assert_int_eq(volume_getxattr(px[0].v, px_at(0, copy), ACL_ACCESS_KEY, NULL, 0), 44);
+	mode_and_acl_agree(0, copy);
+}
+END_TEST
+
 START_TEST(each_removed_another_name_of_a_file_and_it_is_not_lost)
 {
 	common();
@@ -962,6 +1106,10 @@ static void add_names(TCase *tc)
 	tcase_add_test(tc, directories_moved_into_each_other_make_no_loop);
 	tcase_add_test(tc, two_files_renamed_to_one_name_are_both_there);
 	tcase_add_test(tc, each_removed_another_name_of_a_file_and_it_is_not_lost);
+	tcase_add_loop_test(tc, whatever_both_do_to_mode_and_acl_they_agree, 0, 2);
+	tcase_add_test(tc, an_acl_of_the_primary_beats_the_secondarys_mode);
+	tcase_add_loop_test(tc, new_directories_that_become_one_have_one_mode_and_acl, 0, 2);
+	tcase_add_loop_test(tc, a_conflict_copy_has_the_acl_of_its_version, 0, 2);
 	BOTH(tc, each_removed_another_name_while_the_others_removal_was_on_its_way);
 }
 

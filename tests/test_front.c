@@ -399,7 +399,7 @@ START_TEST(permissions_are_checked_and_suid_falls)
 }
 END_TEST
 
-START_TEST(xattrs_are_kept_and_acls_refused)
+START_TEST(xattrs_are_kept_and_what_is_no_acl_refused)
 {
 	char buf[256];
 
@@ -417,7 +417,9 @@ START_TEST(xattrs_are_kept_and_acls_refused)
 	ck_assert_int_eq(removexattr(at("f"), "user.k"), 0);
 	ck_assert_int_eq(getxattr(at("f"), "user.k", buf, sizeof(buf)), -1);
 	ck_assert_int_eq(errno, ENODATA);
-	ck_assert_int_eq(setxattr(at("f"), "system.posix_acl_access", "\2\0\0\0", 4, 0), -1);
+	ck_assert_int_eq(setxattr(at("f"), "system.posix_acl_access", "\2\0\0\0\1", 5, 0), -1);
+	ck_assert_int_eq(errno, EINVAL);
+	ck_assert_int_eq(setxattr(at("f"), "system.else", "x", 1, 0), -1);
 	ck_assert_int_eq(errno, EOPNOTSUPP);
 }
 END_TEST
@@ -992,7 +994,7 @@ int main(void)
 		names_obey_posix,
 		attributes_and_holes_are_kept,
 		permissions_are_checked_and_suid_falls,
-		xattrs_are_kept_and_acls_refused,
+		xattrs_are_kept_and_what_is_no_acl_refused,
 		shared_mappings_and_writes_are_one,
 		a_listing_survives_deletions_in_its_middle,
 		a_change_of_the_peer_reaches_every_reader,
