@@ -135,6 +135,12 @@ int cmd_mount(const struct command *c, int argc, char **argv)
 
 	if (rc >= 0)
 		return rc;
+	if (has_word(options, "remount")) {
+		mountpoint = path_of_mountpoint(pos[1]);
+		rc = node_remount(mountpoint, options, &err);
+		free(mountpoint);
+		return rc ? fail(&err) : EXIT_OK;
+	}
 	store = realpath(pos[0], NULL);
 	if (!store) {
 		err_set(&err, -errno, "cannot use the store %s: %s; make one with twinfs init or twinfs join", pos[0],

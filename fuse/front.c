@@ -259,9 +259,14 @@ static int session_mount(struct front *f, const struct front_options *opt, const
 		if (fd < 0)
 			return fd;
 	} else {
+		if (access("/dev/fuse", R_OK | W_OK) != 0)
+			return err_set(err, -errno, "/dev/fuse may not be opened (%s); run as root or allow this user",
+			               strerror(errno));
 		if (fuse_session_mount(f->se, f->mountpoint) != 0)
-			return err_set(err, -EPERM, "fusermount3 did not mount %s; its reason is in the log above",
-			               f->mountpoint);
+			return err_set(err, -EPERM, "fusermount3 did not mount %s%s; its reason is in the log above",
+			               f->mountpoint,
+			               mo->allow_other ? " (allow_other wants user_allow_other in /etc/fuse.conf)"
+			                               : "");
 		fd = fuse_session_fd(f->se);
 	}
 	rc = fuse_session_custom_io(f->se, &io, fd);

@@ -46,6 +46,8 @@ void front_notice(void *front, const struct notice *list, size_t n); /* a volume
 /* Wait until every notice queued before the call has reached the kernel (at most timeout_ms). False: it has not. Never
  * call it from a request handler or under the volume's lock. */
 bool front_flush_notices(struct front *f, unsigned timeout_ms);
+/* What "mount -o remount,WORDS" does: the mount's flags with these words applied, at the kernel alone. Any process. */
+int front_remount(const char *mountpoint, const char *options, struct err *err);
 /* Absolute path of the mountpoint; lives as long as f. */
 const char *front_mountpoint(const struct front *f);
 /* Unmounts if still mounted, frees. Not while front_run runs, nor while others may call front_notice. The volume must

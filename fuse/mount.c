@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,8 +41,12 @@ static const struct {
 /* Words that others act on (mount(8), systemd, fstab), or that change nothing here. */
 static const char *const ignored_words[] = {
 	"defaults", "auto", "noauto", "user", "users", "nouser", "owner", "group", "_netdev", "nofail",
-	"default_permissions", "relatime", "norelatime", "strictatime", "diratime", "nodiratime", "silent", "loud",
+	"default_permissions", "relatime", "norelatime", "strictatime", "nostrictatime", "diratime", "nodiratime",
+	"lazytime", "nolazytime", "iversion", "noiversion", "acl", "user_xattr", "silent", "loud", "remount",
 };
+
+/* Likewise, with a value; those of FUSE come back with a remount, as mount(8) reads them from the mount. */
+static const char *const ignored_prefixes[] = { "x-", "X-", "comment=", "user_id=", "group_id=", "max_read=", "user=" };
 
 static bool word_apply(const char *word, struct mount_options *out)
 {
@@ -59,7 +64,10 @@ static bool word_apply(const char *word, struct mount_options *out)
 			return true;
 	if (strcmp(word, "allow_other") == 0)
 		return out->allow_other = true;
-	return strncmp(word, "x-", 2) == 0 || strncmp(word, "comment=", 8) == 0;
+	for (size_t i = 0; i < ARRAY_LEN(ignored_prefixes); i++)
+		if (strncmp(word, ignored_prefixes[i], strlen(ignored_prefixes[i])) == 0)
+			return true;
+	return false;
 }
 
 /* The flags as fusermount3 wants them. */
@@ -80,11 +88,8 @@ static void options_text(struct mount_options *out)
 		snprintf(out->text + at, sizeof(out->text) - at, ",allow_other");
 }
 
-int mount_options_parse(const char *options, bool past, struct mount_options *out, struct err *err)
+static int words_apply(const char *options, struct mount_options *out, struct err *err)
 {
-	*out = (struct mount_options){ .subtype = past ? FRONT_SUBTYPE_PAST : FRONT_SUBTYPE,
-	                               .flags = MS_NOSUID | MS_NODEV,
-	                               .allow_other = geteuid() == 0 };
 	while (options && *options) {
 		size_t len = strcspn(options, ",");
 		char word[WORD_MAX_BYTES];
@@ -101,10 +106,61 @@ int mount_options_parse(const char *options, bool past, struct mount_options *ou
 				(int)MIN(len, (size_t)200), options);
 		options += len + (options[len] == ',');
 	}
+	return 0;
+}
+
+int mount_options_parse(const char *options, bool past, struct mount_options *out, struct err *err)
+{
+	int rc;
+
+	*out = (struct mount_options){ .subtype = past ? FRONT_SUBTYPE_PAST : FRONT_SUBTYPE,
+	                               .flags = MS_NOSUID | MS_NODEV,
+	                               .allow_other = geteuid() == 0 };
+	rc = words_apply(options, out, err);
 	if (past)
 		out->flags |= MS_RDONLY;
-	options_text(out);
-	return 0;
+	if (rc == 0)
+		options_text(out);
+	return rc;
+}
+
+/* The flags of a mount as they are. */
+static unsigned long flags_now(const struct statvfs *st)
+{
+	static const struct {
+		unsigned long statvfs, mount;
+	} bits[] = { { ST_RDONLY, MS_RDONLY },   { ST_NOSUID, MS_NOSUID },          { ST_NODEV, MS_NODEV },
+		     { ST_NOEXEC, MS_NOEXEC },   { ST_SYNCHRONOUS, MS_SYNCHRONOUS }, { ST_NOATIME, MS_NOATIME },
+		     { ST_RELATIME, MS_RELATIME } };
+	unsigned long flags = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(bits); i++)
+		if (st->f_flag & bits[i].statvfs)
+			flags |= bits[i].mount;
+	return flags;
+}
+
+int front_remount(const char *mountpoint, const char *options, struct err *err)
+{
+	struct mount_options mo = { .flags = 0 };
+	struct statvfs st;
+	int rc;
+
+	if (!mount_is_there(mountpoint))
+		return err_set(err, -EINVAL, "%s is no mount of twinfs, so there is nothing to remount", mountpoint);
+	if (statvfs(mountpoint, &st) != 0)
+		return err_set(err, -errno, "%s: %s", mountpoint, strerror(errno));
+	mo.flags = flags_now(&st);
+	rc = words_apply(options, &mo, err);
+	if (rc != 0)
+		return rc;
+	if (mount("none", mountpoint, NULL, MS_REMOUNT | mo.flags, NULL) == 0)
+		return 0;
+	if (errno == EBUSY)
+		return err_set(err, -EBUSY, "%s cannot become read-only while files in it are open for writing",
+		               mountpoint);
+	return err_set(err, -errno, "remounting %s is refused: %s%s", mountpoint, strerror(errno),
+	               errno == EPERM ? "; only root may do it" : "");
 }
 
 /* ---- what is mounted ----------------------------------------------------------------------------- */

@@ -375,6 +375,16 @@ static char *own_options(const char *options, bool *sync_peer)
 	return out;
 }
 
+int node_remount(const char *mountpoint, const char *options, struct err *err)
+{
+	bool sync_peer;
+	char *rest = own_options(options, &sync_peer);
+	int rc = front_remount(mountpoint, rest, err);
+
+	free(rest);
+	return rc;
+}
+
 static int mount_begin(struct node *n, const struct node_options *opt, struct err *err)
 {
 	bool sync_peer;

@@ -26,5 +26,8 @@ struct node_options {
 /* Open, mount, serve until unmounted or a signal (SIGINT, SIGTERM, SIGHUP: unmount), drain, close. 0 or -errno with a
  * text. Call it from the main thread before there are others. */
 int node_run(const struct node_options *opt, struct err *err);
+/* mount -o remount,OPTIONS, from any process. Words of our own (sync=peer) are passed over: they last as long as the
+ * mount. */
+int node_remount(const char *mountpoint, const char *options, struct err *err);
 
 #endif

@@ -21,6 +21,11 @@ EXTRA_DIST += \
 	tests/e2e/storm.sh \
 	tests/e2e/treedump.py
 
+# What Linux promises of a filesystem; run on mounts by tests/e2e/posix.sh, or by hand on any directory.
+check_PROGRAMS += tests/posix/suite
+tests_posix_suite_SOURCES = tests/posix/suite.c tests/posix/posix.h
+EXTRA_DIST += tests/e2e/posix.sh tests/posix/acl_answers.sh
+
 # Every program in TESTS prints TAP, so that each test is a line of its own in the summary.
 TAP_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
 TEST_EXTENSIONS = .sh

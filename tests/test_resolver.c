@@ -443,7 +443,8 @@ START_TEST(attributes_of_both_are_the_primary_s_but_the_later_times)
 		.node_s = "s", .root = 1 };
 	const struct rs_attr_out want[] = { { 3, true, false, false }, { 5, true, true, false }, { 4, true, true,
 		false },
-		{ 2, false, false, false }, { 7, true, true, false }, { 1, true, false, false }, { 0, true, true, true } };
+		{ 2, false, false, false }, { 7, true, true, false }, { 1, true, false, false },
+		{ 0, true, true, true } };
 	struct rs_result r;
 
 	ck_assert_int_eq(resolve(&in, &r), 0);

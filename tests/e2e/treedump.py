@@ -4,7 +4,7 @@
 
 usage: treedump.py DIR
 
-Name, type, mode, owner, group, size and content (sha256) or target, mtime in ns, user.* attributes, link count of
+Name, type, mode, owner, group, size and content (sha256) or target, mtime in ns, attributes and ACLs, link count of
 what is not a directory. A directory's size is its filesystem's own affair and left out.
 """
 import hashlib
@@ -37,7 +37,7 @@ def describe(path):
     elif kind in (stat.S_IFCHR, stat.S_IFBLK):
         out.append(f"dev={os.major(st.st_rdev)}:{os.minor(st.st_rdev)}")
     for name in sorted(os.listxattr(path, follow_symlinks=False)):
-        if name.startswith("user."):
+        if not name.startswith("security.selinux"):
             out.append(f"{name}={os.getxattr(path, name, follow_symlinks=False)!r}")
     return " ".join(out)
 
