@@ -93,9 +93,11 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 	                               FUSE_CAP_NO_OPEN_SUPPORT | FUSE_CAP_NO_OPENDIR_SUPPORT |
 	                               FUSE_CAP_EXPLICIT_INVAL_DATA | FUSE_CAP_POSIX_ACL |
 	                               FUSE_CAP_DONT_MASK);
-	/* AUTO_INVAL_DATA drops the cache after each own write. Without OPEN, ATOMIC_O_TRUNC would lose truncations. */
-	conn->want &= ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_WRITEBACK_CACHE | FUSE_CAP_SPLICE_READ |
-	                          FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE | FUSE_CAP_ATOMIC_O_TRUNC);
+	/* AUTO_INVAL_DATA drops the cache after each own write. Without OPEN, ATOMIC_O_TRUNC would lose truncations.
+	 * After an asynchronous direct write (ASYNC_DIO) the kernel leaves in the cache what was read meanwhile. */
+	conn->want &= ~(unsigned)(FUSE_CAP_AUTO_INVAL_DATA | FUSE_CAP_ASYNC_DIO | FUSE_CAP_WRITEBACK_CACHE |
+	                          FUSE_CAP_SPLICE_READ | FUSE_CAP_SPLICE_WRITE | FUSE_CAP_SPLICE_MOVE |
+	                          FUSE_CAP_ATOMIC_O_TRUNC);
 }
 
 /* ---- names --------------------------------------------------------------------------------------- */
