@@ -83,6 +83,7 @@ int cmd_status(const struct command *c, int argc, char **argv);     /* status.c 
 int cmd_wait(const struct command *c, int argc, char **argv);       /* steer.c */
 int cmd_pause(const struct command *c, int argc, char **argv);
 int cmd_resume(const struct command *c, int argc, char **argv);
+int cmd_resize(const struct command *c, int argc, char **argv);
 int cmd_conflicts(const struct command *c, int argc, char **argv);  /* conflicts.c */
 int cmd_baseline(const struct command *c, int argc, char **argv);   /* baseline.c */
 int cmd_policy(const struct command *c, int argc, char **argv);     /* policy.c */

@@ -106,10 +106,14 @@ static const struct command commands[] = {
 	{ "fsck", "STORE [--tables]", "check a store that is not mounted: reads everything, changes nothing",
 	  "  --tables   without the data: quick, and says nothing about the files' bytes\n",
 	  cmd_fsck },
+	{ "resize", "WHERE SIZE", "change the most that a store may hold, mounted or not",
+	  "SIZE is in bytes, or a number with K, M, G or T; 0 or none: what the disk has.\n"
+	  "A store cannot be made smaller than what is in use; what was freed goes back to\n"
+	  "the disk by itself.\n",
+	  cmd_resize },
 	{ "why", "PATH", NULL, NULL, cmd_later },
 	{ "verify", "WHERE [--repair]", NULL, NULL, cmd_later },
 	{ "scrub", "STORE", NULL, NULL, cmd_later },
-	{ "resize", "STORE SIZE", NULL, NULL, cmd_later },
 	{ "promote", "WHERE", NULL, NULL, cmd_later },
 	{ "forget-peer", "WHERE", NULL, NULL, cmd_later },
 	{ "events", "WHERE [--json]", NULL, NULL, cmd_later },

@@ -162,14 +162,42 @@ static void print_space(const json_t *s)
 {
 	const json_t *space = json_object_get(s, "space");
 	uint64_t used = number_of(space, "used"), size = number_of(space, "size");
-	char of[32], sum[32], text[96];
+	char of[32], sum[32], left[32], text[128];
 
-	if (size == 0 || used < size / 10 * 9)
+	if (size == 0 || (!json_is_true(json_object_get(space, "low")) && used < size / 10 * 9))
 		return;
 	print_bytes(of, used);
 	print_bytes(sum, size);
-	snprintf(text, sizeof(text), "%s of %s used", of, sum);
+	print_bytes(left, number_of(space, "available"));
+	snprintf(text, sizeof(text), "%s of %s used, %s left", of, sum, left);
 	print_line("space", text);
+}
+
+/* Old versions: while apart they grow, and take room that deleting does not give back. */
+static void print_held(const json_t *s)
+{
+	const json_t *space = json_object_get(s, "space");
+	uint64_t held = number_of(json_object_get(s, "baseline"), "bytes");
+	char size[32], text[128];
+
+	if (held == 0 || (state_is(s, "connected") && !json_is_true(json_object_get(space, "low"))))
+		return;
+	print_bytes(size, held);
+	snprintf(text, sizeof(text), "%s of old versions are kept for the peer, until it is back in step", size);
+	print_line("baseline", text);
+}
+
+static void print_losses(const json_t *s)
+{
+	const json_t *losses = json_object_get(s, "losses");
+	uint64_t n = number_of(losses, "groups");
+	char text[160];
+
+	if (n == 0)
+		return;
+	snprintf(text, sizeof(text), "%llu time%s the disk failed, last %s; what was not fsynced then is lost",
+		 (unsigned long long)n, n == 1 ? "" : "s", text_of(losses, "last") ?: "?");
+	print_line("lost", text);
 }
 
 static void print_people(const json_t *s)
@@ -184,6 +212,8 @@ static void print_people(const json_t *s)
 	print_conflicts(s);
 	print_baseline(s);
 	print_space(s);
+	print_held(s);
+	print_losses(s);
 	if (!state_is(s, "connected") && !state_is(s, "paused") && text_of(peer, "last_error") &&
 	    strcmp(text_of(peer, "last_error"), text_of(s, "why") ?: "") != 0)
 		print_line("last", text_of(peer, "last_error"));

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* wait, pause, resume: what steers the link of a running mount. */
+/* wait, pause, resume: what steers the link of a running mount; resize. */
 #include "cli/cli.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "util/util.h"
 
@@ -77,5 +78,29 @@ int cmd_resume(const struct command *c, int argc, char **argv)
 		return fail(&err);
 	json_decref(reply);
 	puts("resumed; see twinfs status");
+	return EXIT_OK;
+}
+
+int cmd_resize(const struct command *c, int argc, char **argv)
+{
+	const char *pos[2];
+	struct err err = ERR_INIT;
+	uint64_t size_bytes = 0;
+	json_t *reply = NULL;
+	char size[32], used[32];
+	int rc = args_parse(c, argc, argv, NULL, 0, pos, 2, 2);
+
+	if (rc >= 0)
+		return rc;
+	if (strcmp(pos[1], "none") != 0 && (parse_size(pos[1], &size_bytes) || size_bytes > INT64_MAX))
+		return usage_error(c, "\"%.100s\" is no size; give bytes, a number with K, M, G or T, or none", pos[1]);
+	rc = where_ask(pos[0], json_pack("{s:s, s:I}", "cmd", "resize", "size_bytes", (json_int_t)size_bytes), &reply,
+	               &err);
+	if (rc)
+		return fail(&err);
+	print_bytes(size, (uint64_t)json_integer_value(json_object_get(reply, "size")));
+	print_bytes(used, (uint64_t)json_integer_value(json_object_get(reply, "used")));
+	printf("%s: %s, %s used\n", pos[0], size_bytes ? size : "no limit but the disk's", used);
+	json_decref(reply);
 	return EXIT_OK;
 }

@@ -190,6 +190,7 @@ void volume_unref(struct volume *v, uint64_t ino, uint64_t n)
 		map_put(&v->refs, ino, have - n);
 	} else {
 		map_del(&v->refs, ino);
+		map_del(&v->lost, ino); /* nobody is left to be told */
 		if (volume_is_orphan(v, ino) && group_open(v) == 0)
 			tree_reap(v, ino); /* a failure is latched by the database and seen at the unlock */
 	}

@@ -467,6 +467,19 @@ static int write_runs(struct image *im, const struct block_run *runs, size_t n_r
 	return rc;
 }
 
+/* Is what is on the image for the segment what it was before the write? */
+static bool intact(struct volume *v, const struct segment *s)
+{
+	uint64_t at = s->first - s->own->off;
+	uint8_t block[BLOCK_BYTES];
+
+	for (size_t i = 0; i < s->n; i++)
+		if (image_read(v->data->image, s->own->phys + at + i, 0, block, BLOCK_BYTES) != 0 ||
+		    block_sum(block) != s->own->sums[at + i])
+			return false;
+	return true;
+}
+
 static int write_in_place(struct volume *v, uint64_t ino, const struct segment *s, const uint8_t *data,
                           const uint64_t *sums)
 {
@@ -509,12 +522,19 @@ int blocks_write(struct volume *v, uint64_t ino, uint64_t first, size_t n, const
 		if (!rc)
 			rc = write_runs(v->data->image, s->runs, s->n_runs, data + ((s->first - first) << BLOCK_SHIFT));
 	}
-	for (size_t i = 0; i < count && !rc; i++) /* its blocks are in the host's cache or on its disk already */
-		if (segs[i].own)
-			rc = write_in_place(v, ino, &segs[i], data + ((segs[i].first - first) << BLOCK_SHIFT),
-			                    sums + (segs[i].first - first));
+	bool changed = false; /* something in place that cannot be taken back but with the group */
+
+	for (size_t i = 0; i < count && !rc; i++) { /* its blocks are in the host's cache or on its disk already */
+		if (!segs[i].own)
+			continue;
+		rc = write_in_place(v, ino, &segs[i], data + ((segs[i].first - first) << BLOCK_SHIFT),
+				    sums + (segs[i].first - first));
+		changed |= !rc || !intact(v, &segs[i]);
+	}
 	if (rc)
 		store_release(v, runs, used);
+	if (rc && changed && !db_failure(v->db, NULL))
+		rc = group_fault(v, rc, "a write over changes that were not yet durable failed");
 	for (size_t i = 0; i < count && !rc; i++)
 		if (!segs[i].own)
 			rc = blocks_replace(v, ino, segs[i].first, segs[i].n, segs[i].runs, segs[i].n_runs,

@@ -41,7 +41,7 @@ struct stage *stage_new(struct volume *v);
 int stage_put(struct stage *s, uint64_t ino, uint64_t off, const void *buf, size_t len_bytes);
 int stage_put_hole(struct stage *s, uint64_t ino, uint64_t off, uint64_t len_bytes);
 /* fdatasync of what was staged (call without the lock, before apply_begin), so that the apply's commit has little
- * left to flush. */
+ * left to flush. After a flush that failed, this one or another, nothing that is staged can be had any more: -EIO. */
 int stage_sync(struct stage *s);
 /* Lock held, group open: make everything staged for src_ino part of dst_ino (usually the same). Whole blocks are
  * adopted without copying, edges are merged. Grows the size if needed. May be called once for an ino. 0 if nothing

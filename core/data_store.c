@@ -20,11 +20,12 @@
 #define HOST_LOOK_BLOCKS 256u
 /* Entries of the st_blocks cache; 1 MiB of memory. It is emptied when full. */
 #define INODE_BLOCKS_MAX 32768u
-/* One punch holds its blocks back from being allocated: at most so many at a time, and a small share of what is
- * free. */
-#define PUNCH_MAX_BLOCKS 65536u
+/* One punch (75 us and more) holds its blocks back from being allocated: a small share of what is free at most. */
 #define PUNCH_SHARE 16u
-#define PUNCHES_A_FLUSH 4
+/* Blocks that were freed a moment ago are likely to be used again; they go back to the host after this. */
+#define PUNCH_AFTER_MS 2000u
+/* A write that finds the host full has so many runs given back before it fails: a second at worst. */
+#define RECLAIM_RUNS 8192u
 
 int data_store_format(const char *dir, struct err *err)
 {
@@ -66,6 +67,46 @@ static int rebuild(struct volume *v, struct err *err)
 	return 0;
 }
 
+/* Blocks that there may be with this limit in bytes (0: none), block 0 included. */
+static uint64_t limit_of(struct data_store *d, uint64_t size_bytes)
+{
+	uint64_t limit = EXTENT_BLOCK_LIMIT;
+
+	if (size_bytes)
+		limit = MIN(limit, (size_bytes >> BLOCK_SHIFT) + 1);
+	if (image_is_device(d->image))
+		limit = MIN(limit, image_size_bytes(d->image) >> BLOCK_SHIFT);
+	return limit;
+}
+
+/* Blocks of a device are where they are; a file may have some beyond its limit since that was lowered. */
+static uint64_t bound_of(struct data_store *d)
+{
+	return image_is_device(d->image) ? 0 : MIN(image_size_bytes(d->image) >> BLOCK_SHIFT, EXTENT_BLOCK_LIMIT);
+}
+
+static uint64_t reserve_of(uint64_t limit)
+{
+	return limit == EXTENT_BLOCK_LIMIT ? 0 : MIN(limit / 100, RESERVE_MAX_BLOCKS);
+}
+
+int data_store_limit(struct volume *v, uint64_t size_bytes, uint64_t *least_bytes)
+{
+	struct data_store *d = v->data;
+	uint64_t limit = limit_of(d, size_bytes);
+
+	*least_bytes = freemap_count_used(d->map) << BLOCK_SHIFT;
+	if (size_bytes && limit < freemap_count_used(d->map) + 1)
+		return -ENOSPC;
+	if (image_is_device(d->image) && size_bytes > (limit << BLOCK_SHIFT)) {
+		*least_bytes = (limit - 1) << BLOCK_SHIFT;
+		return -ERANGE;
+	}
+	freemap_set_limit(d->map, limit, bound_of(d));
+	d->reserve_blocks = reserve_of(limit);
+	return 0;
+}
+
 int data_store_open(struct volume *v, struct err *err)
 {
 	struct data_store *d = xcalloc(1, sizeof(*d));
@@ -76,15 +117,14 @@ int data_store_open(struct volume *v, struct err *err)
 	v->data = d;
 	if (rc)
 		goto fail;
-	uint64_t limit = EXTENT_BLOCK_LIMIT;
+	uint64_t limit = limit_of(d, v->info.size_bytes);
 
-	if (v->info.size_bytes)
-		limit = MIN(limit, (v->info.size_bytes >> BLOCK_SHIFT) + 1);
-	if (image_is_device(d->image))
-		limit = MIN(limit, image_size_bytes(d->image) >> BLOCK_SHIFT);
-	d->reserve_blocks = limit == EXTENT_BLOCK_LIMIT ? 0 : MIN(limit / 100, RESERVE_MAX_BLOCKS);
+	d->reserve_blocks = reserve_of(limit);
 	d->map = freemap_new(limit);
+	freemap_set_limit(d->map, limit, bound_of(d));
 	rc = rebuild(v, err);
+	if (!rc && !image_is_device(d->image))
+		freemap_suspect(d->map, image_size_bytes(d->image) >> BLOCK_SHIFT);
 	if (!rc)
 		return 0;
 fail:
@@ -109,16 +149,18 @@ void data_store_close(struct volume *v)
 /* ---- room ---- */
 
 /*
- * Bytes that the host would still give. What is free within the image does not count: most of it has been given back,
+ * Bytes that the host would still give, less the reserve. What is free within the image does not count: most of it
+ * has been given back,
  * and the rest too, as soon as the host is short (freed_runs, data_store_reclaim).
  */
-static uint64_t host_avail(struct data_store *d)
+static uint64_t host_avail(struct data_store *d, uint64_t *with_reserve)
 {
 	struct statvfs host;
 
+	*with_reserve = UINT64_MAX >> 1;
 	if (image_is_device(d->image) || fstatvfs(image_fd(d->image), &host) < 0)
 		return UINT64_MAX >> 1;
-	uint64_t avail = (uint64_t)host.f_bavail * host.f_frsize;
+	uint64_t avail = *with_reserve = (uint64_t)host.f_bavail * host.f_frsize;
 	uint64_t reserve = MIN(HOST_RESERVE_BYTES, (uint64_t)host.f_blocks * host.f_frsize / HOST_RESERVE_SHARE);
 
 	return avail > reserve ? avail - reserve : 0;
@@ -134,7 +176,7 @@ int store_room(struct volume *v, uint64_t blocks, enum space space)
 		return -ENOSPC;
 	if (space == SPACE_RESERVE || v->peer_apply || blocks <= d->host_budget_blocks)
 		return 0;
-	uint64_t host = host_avail(d) >> BLOCK_SHIFT;
+	uint64_t all, host = host_avail(d, &all) >> BLOCK_SHIFT;
 
 	d->host_budget_blocks = MIN(host / 16, HOST_LOOK_BLOCKS);
 	d->host_short = host < blocks;
@@ -238,49 +280,15 @@ static void moves_forget(struct data_store *d)
 	}
 }
 
-static int move_cmp(const void *a, const void *b)
-{
-	const struct group_move *x = a, *y = b;
-
-	return x->phys < y->phys ? -1 : x->phys > y->phys;
-}
-
-/* The freed runs among the moves, joined where they meet: a file that was written in pieces is still given back in
- * one. */
-static size_t freed_runs(struct data_store *d)
-{
-	size_t n = 0, joined = 0;
-
-	for (size_t i = 0; i < d->n_moves; i++)
-		if (!d->moves[i].born)
-			d->moves[n++] = d->moves[i];
-	if (n > 1)
-		qsort(d->moves, n, sizeof(*d->moves), move_cmp);
-	for (size_t i = 0; i < n; i++) {
-		if (joined && d->moves[joined - 1].phys + d->moves[joined - 1].len == d->moves[i].phys)
-			d->moves[joined - 1].len += d->moves[i].len;
-		else
-			d->moves[joined++] = d->moves[i];
-	}
-	return joined;
-}
-
 void data_store_committed(struct volume *v)
 {
 	struct data_store *d = v->data;
-	uint64_t done = 0;
-	size_t n = freed_runs(d), least = d->host_short ? PUNCH_MIN_SHORT_BLOCKS : PUNCH_MIN_BLOCKS;
 
-	for (size_t i = 0; i < n; i++)
-		freemap_release(d->map, d->moves[i].phys, d->moves[i].len);
-	for (size_t i = 0; i < n; i++) { /* with what was free behind them before */
-		uint64_t phys = d->moves[i].phys, stop = freemap_free_until(d->map, phys);
-
-		if (phys >= done && stop - phys >= least && d->n_punch < PUNCH_QUEUE_MAX) {
-			d->punch[d->n_punch++] = (struct block_run){ phys, stop - phys };
-			done = stop;
+	for (size_t i = 0; i < d->n_moves; i++)
+		if (!d->moves[i].born) {
+			freemap_release(d->map, d->moves[i].phys, d->moves[i].len);
+			d->freed_ms = clock_mono_ms();
 		}
-	}
 	d->old_blocks_committed = d->old_blocks;
 	moves_forget(d);
 }
@@ -297,72 +305,72 @@ void data_store_rolled_back(struct volume *v)
 	moves_forget(d);
 }
 
-/* The next run to be punched that is still free, held so that nobody gets it meanwhile. */
-static bool punch_take(struct data_store *d, struct block_run *out)
-{
-	uint64_t most = MIN(PUNCH_MAX_BLOCKS, freemap_count_free(d->map) / PUNCH_SHARE);
-
-	while (d->n_punch && most >= PUNCH_MIN_SHORT_BLOCKS) {
-		struct block_run *last = &d->punch[d->n_punch - 1];
-
-		*out = (struct block_run){ last->phys, MIN(last->len, most) };
-		last->phys += out->len;
-		last->len -= out->len;
-		if (last->len < PUNCH_MIN_SHORT_BLOCKS)
-			d->n_punch--;
-		if (freemap_take(d->map, out->phys, out->len))
-			return true;
-	}
-	return false;
-}
-
-/*
- * A few runs a call, on the back of a flush, which waits for the disk anyway. The punch itself (milliseconds) is done
- * without the lock; whoever holds it (perhaps our caller) is not waited for: there will be another flush.
- */
+/* One run of free blocks, held so that nobody gets it while the lock is not. False: there is none. */
 static bool punch_one(struct volume *v)
 {
+	struct data_store *d = v->data;
 	struct block_run run;
 
-	if (v->opt.fast_unsafe || pthread_mutex_trylock(&v->lock) != 0)
+	if (v->opt.fast_unsafe)
 		return false;
-	bool any = punch_take(v->data, &run);
-
-	pthread_mutex_unlock(&v->lock);
-	if (!any)
-		return false;
-	image_punch(v->data->image, run.phys, run.len);
 	pthread_mutex_lock(&v->lock);
-	freemap_release(v->data->map, run.phys, run.len);
+	run.len = freemap_stale(d->map, freemap_count_free(d->map) / PUNCH_SHARE, &run.phys);
+	pthread_mutex_unlock(&v->lock);
+	if (!run.len)
+		return false;
+	image_punch(d->image, run.phys, run.len);
+	pthread_mutex_lock(&v->lock);
+	freemap_put_back(d->map, run.phys, run.len);
 	pthread_mutex_unlock(&v->lock);
 	return true;
 }
 
 bool data_store_reclaim(struct volume *v)
 {
-	bool any = false;
+	struct data_store *d = v->data;
+	bool frees = false, is_short;
+	unsigned n = 0;
 
-	while (punch_one(v))
-		any = true;
-	return any;
+	pthread_mutex_lock(&v->lock);
+	is_short = d->host_short;
+	for (size_t i = 0; i < d->n_moves && !frees; i++)
+		frees = !d->moves[i].born;
+	pthread_mutex_unlock(&v->lock);
+	if (frees) /* blocks that the open group let go are free when it is durable */
+		n += volume_commit(v) == 0;
+	while (is_short && n < RECLAIM_RUNS && punch_one(v))
+		n++;
+	return n > 0;
+}
+
+bool volume_tidy(struct volume *v, unsigned budget_ms)
+{
+	uint64_t now_ms = clock_mono_ms(), end_ms = now_ms + budget_ms;
+
+	pthread_mutex_lock(&v->lock);
+	bool due = v->data->host_short || now_ms - v->data->freed_ms >= PUNCH_AFTER_MS;
+
+	pthread_mutex_unlock(&v->lock);
+	while (due && clock_mono_ms() < end_ms)
+		if (!punch_one(v))
+			return false;
+	return due;
 }
 
 int data_store_sync(struct volume *v)
 {
-	int rc = image_sync(v->data->image);
-
-	for (int i = 0; i < PUNCHES_A_FLUSH && !rc && punch_one(v); i++)
-		;
-	return rc;
+	return image_sync(v->data->image);
 }
 
-void data_usage(struct volume *v, uint64_t *used_bytes, uint64_t *history_bytes, uint64_t *avail_bytes)
+void data_usage(struct volume *v, struct data_usage *out)
 {
 	struct data_store *d = v->data;
-	uint64_t left = freemap_count_free(d->map);
+	uint64_t left = freemap_count_free(d->map), keep = MIN(left, d->reserve_blocks);
+	uint64_t host_all, host = host_avail(d, &host_all);
 
-	*used_bytes = freemap_count_used(d->map) << BLOCK_SHIFT;
-	*history_bytes = d->old_blocks << BLOCK_SHIFT;
-	left -= MIN(left, d->reserve_blocks);
-	*avail_bytes = MIN(left << BLOCK_SHIFT, host_avail(d));
+	*out = (struct data_usage){ .used_bytes = freemap_count_used(d->map) << BLOCK_SHIFT,
+				    .history_bytes = d->old_blocks << BLOCK_SHIFT };
+	out->host_is_less = host < (left - keep) << BLOCK_SHIFT;
+	out->free_bytes = MIN(left << BLOCK_SHIFT, host_all);
+	out->avail_bytes = MIN((left - keep) << BLOCK_SHIFT, host);
 }

@@ -26,13 +26,6 @@ struct block_run {
 	uint64_t phys, len;
 };
 
-/* Freed runs of this length and more are given back to the host (shorter ones cost more time than they are worth: 75
- * us a punch). */
-#define PUNCH_MIN_BLOCKS 256u
-#define PUNCH_MIN_SHORT_BLOCKS 16u /* while the host is short of space */
-/* Runs that wait for being punched; more are forgotten (they stay allocated on the host until reused). */
-#define PUNCH_QUEUE_MAX 1024u
-
 struct data_store {
 	struct image *image;
 	struct freemap *map;
@@ -46,8 +39,7 @@ struct data_store {
 	uint64_t host_budget_blocks;               /* to be handed out before looking at the host's free space again */
 	bool host_short;                           /* it had no room when it was looked at last */
 	struct map inode_blocks;                   /* cache: ino -> blocks in extent, plus 1 */
-	struct block_run punch[PUNCH_QUEUE_MAX];
-	size_t n_punch;
+	uint64_t freed_ms;                         /* when blocks became free last; the monotonic clock */
 };
 
 /* May the reserve be touched: no for a local write, yes for the peer's changes and for what sets space free. */
@@ -55,7 +47,8 @@ enum space { SPACE_ORDINARY, SPACE_RESERVE };
 
 /* Is there room for so many more blocks? 0 or -ENOSPC. */
 int store_room(struct volume *v, uint64_t blocks, enum space space);
-/* Without the lock: give back to the host what waits for it. False: nothing did. */
+/* Without the lock, when a write got -ENOSPC: commit if that frees blocks, and give free ones back to the host if that
+ * is what is short. True: try again. */
 bool data_store_reclaim(struct volume *v);
 /* n blocks in as few runs as can be had: held. runs: room for n of them. goal, window: freemap_alloc. -ENOSPC:
  * nothing is held. */

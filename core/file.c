@@ -146,6 +146,7 @@ static int write_small(struct volume *v, struct write *w)
 struct big {
 	uint64_t first;
 	size_t n, n_runs;
+	uint64_t losses;      /* image_losses before the first byte */
 	struct block_run runs[STEP_BLOCKS + 1];
 	uint64_t sums[STEP_BLOCKS + 1];
 };
@@ -165,6 +166,7 @@ static int big_prepare(struct volume *v, struct write *w, struct big *b)
 		w->off = in.size_bytes;
 	if (w->off > FILE_MAX_BYTES || w->len > FILE_MAX_BYTES - w->off)
 		return -EFBIG;
+	b->losses = image_losses(v->data->image);
 	b->first = w->off >> BLOCK_SHIFT;
 	b->n = (size_t)(((w->off + w->len + BLOCK_BYTES - 1) >> BLOCK_SHIFT) - b->first);
 	assert(b->n <= STEP_BLOCKS + 1);
@@ -229,6 +231,8 @@ static int big_finish(struct volume *v, struct write *w, struct big *b, bool *ta
 
 	if (!rc)
 		rc = group_open(v);
+	if (!rc && b->losses != image_losses(v->data->image))
+		rc = -EIO; /* a flush failed meanwhile: what is on the image of this write is anyone's guess */
 	if (!rc && (w->flags & WRITE_APPEND) && in.size_bytes != w->off)
 		rc = -EAGAIN;
 	if (!rc && IN_BLOCK(w->off))

@@ -19,11 +19,13 @@
 #define GOOD_RUN_BLOCKS 16u
 
 struct freemap {
-	uint64_t limit, end, used; /* used: with block 0 */
+	uint64_t limit, bound, end, used; /* used: with block 0 */
 	uint64_t cursor;
 	uint64_t *bits;            /* 1: in use */
 	uint16_t *zone_free;       /* free blocks of each zone, those beyond `end` counted too */
+	uint8_t *stale;            /* of each zone: not looked through since something in it became free */
 	uint64_t zones;            /* allocated; covers [0, zones * ZONE_BLOCKS) */
+	uint64_t sweep;            /* freemap_stale goes on here; the zone around it is no longer marked */
 };
 
 static void cover(struct freemap *f, uint64_t end)
@@ -35,6 +37,8 @@ static void cover(struct freemap *f, uint64_t end)
 	zones = MAX(zones, f->zones + f->zones / 4);
 	f->bits = xrealloc(f->bits, zones * ZONE_WORDS * sizeof(uint64_t));
 	f->zone_free = xrealloc(f->zone_free, zones * sizeof(uint16_t));
+	f->stale = xrealloc(f->stale, zones);
+	memset(f->stale + f->zones, 0, zones - f->zones);
 	memset(f->bits + f->zones * ZONE_WORDS, 0, (zones - f->zones) * ZONE_WORDS * sizeof(uint64_t));
 	for (uint64_t z = f->zones; z < zones; z++)
 		f->zone_free[z] = ZONE_BLOCKS;
@@ -45,7 +49,7 @@ struct freemap *freemap_new(uint64_t limit_blocks)
 {
 	struct freemap *f = xcalloc(1, sizeof(*f));
 
-	f->limit = MAX(limit_blocks, 1);
+	f->limit = f->bound = MAX(limit_blocks, 1);
 	f->cursor = 1;
 	int rc = freemap_claim(f, 0, 1);
 
@@ -60,7 +64,14 @@ void freemap_delete(struct freemap *f)
 		return;
 	free(f->bits);
 	free(f->zone_free);
+	free(f->stale);
 	free(f);
+}
+
+void freemap_set_limit(struct freemap *f, uint64_t limit_blocks, uint64_t bound_blocks)
+{
+	f->limit = MAX(limit_blocks, 1);
+	f->bound = MAX(MAX(f->limit, bound_blocks), f->end);
 }
 
 bool freemap_used(const struct freemap *f, uint64_t phys)
@@ -114,7 +125,7 @@ static void take(struct freemap *f, uint64_t phys, uint64_t len)
 
 bool freemap_take(struct freemap *f, uint64_t phys, uint64_t len)
 {
-	if (phys > f->limit || len > f->limit - phys)
+	if (phys > f->bound || len > f->bound - phys)
 		return false;
 	if (phys < f->end && find(f, phys, MIN(phys + len, f->end), true) < MIN(phys + len, f->end))
 		return false;
@@ -127,10 +138,57 @@ int freemap_claim(struct freemap *f, uint64_t phys, uint64_t len)
 	return freemap_take(f, phys, len) ? 0 : -EUCLEAN;
 }
 
+void freemap_put_back(struct freemap *f, uint64_t phys, uint64_t len)
+{
+	assert(phys && len && phys + len <= f->end);
+	set(f, phys, len, false);
+}
+
 void freemap_release(struct freemap *f, uint64_t phys, uint64_t len)
 {
-	assert(phys && phys + len <= f->end);
-	set(f, phys, len, false);
+	freemap_put_back(f, phys, len);
+	for (uint64_t zone = phys / ZONE_BLOCKS; zone <= (phys + len - 1) / ZONE_BLOCKS; zone++)
+		f->stale[zone] = 1;
+}
+
+void freemap_suspect(struct freemap *f, uint64_t end_blocks)
+{
+	cover(f, end_blocks);
+	f->end = MAX(f->end, MIN(end_blocks, f->bound));
+	for (uint64_t zone = 0; zone * ZONE_BLOCKS < f->end; zone++)
+		f->stale[zone] = f->zone_free[zone] > 0;
+}
+
+uint64_t freemap_stale(struct freemap *f, uint64_t most, uint64_t *phys)
+{
+	uint64_t zones = (f->end + ZONE_BLOCKS - 1) / ZONE_BLOCKS;
+
+	for (uint64_t looked = 0; most > 0 && looked <= zones + 1; looked++) {
+		uint64_t stop = MIN((f->sweep / ZONE_BLOCKS + 1) * ZONE_BLOCKS, f->end);
+		bool inside = f->sweep % ZONE_BLOCKS != 0;
+
+		if (f->sweep >= f->end) { /* around */
+			f->sweep = 0;
+			continue;
+		}
+		if (!inside && !f->stale[f->sweep / ZONE_BLOCKS]) {
+			f->sweep = stop;
+			continue;
+		}
+		f->stale[f->sweep / ZONE_BLOCKS] &= inside; /* what becomes free from now on marks it again */
+		uint64_t first = find(f, f->sweep, stop, false);
+
+		if (first < stop) {
+			uint64_t len = find(f, first, MIN(stop, first + most), true) - first;
+
+			f->sweep = first + len;
+			set(f, first, len, true);
+			*phys = first;
+			return len;
+		}
+		f->sweep = stop;
+	}
+	return 0;
 }
 
 /* Longest free run (up to want) of [from, to), full zones skipped, looking at SCAN_ZONES zones that have room. */
@@ -173,10 +231,10 @@ static uint64_t alloc_at_goal(struct freemap *f, uint64_t want, uint64_t goal)
 {
 	uint64_t len = 0;
 
-	if (goal == 0 || goal >= f->limit)
+	if (goal == 0 || goal >= f->bound)
 		return 0;
 	if (goal >= f->end) /* beyond: only when it goes on exactly at the end, or in a window left there */
-		len = MIN(want, f->limit - goal);
+		len = MIN(want, f->bound - goal);
 	else
 		len = find(f, goal, MIN(goal + want, f->end), true) - goal;
 	if (len == 0 || (goal < f->end && len < want && len < GOOD_RUN_BLOCKS))
@@ -192,6 +250,9 @@ uint64_t freemap_alloc(struct freemap *f, uint64_t want, uint64_t goal, uint64_t
 	uint64_t at = 0, len, wide = MAX(want, window);
 
 	assert(want);
+	want = MIN(want, freemap_count_free(f));
+	if (want == 0)
+		return 0;
 	len = alloc_at_goal(f, want, goal);
 	if (len) {
 		*phys = goal;
@@ -210,28 +271,23 @@ uint64_t freemap_alloc(struct freemap *f, uint64_t want, uint64_t goal, uint64_t
 			}
 		}
 	}
-	uint64_t grow = f->limit - MAX(f->end, MIN(f->cursor, f->limit));
+	uint64_t grow = f->bound - MAX(f->end, MIN(f->cursor, f->bound));
 
 	if (len < want && len < GOOD_RUN_BLOCKS && grow > 0) {
 		at = MAX(f->end, f->cursor);
 		len = grow;
 	}
-	if (len == 0 && f->limit > f->end) { /* a window was left behind at the very end */
+	if (len == 0 && f->bound > f->end) { /* a window was left behind at the very end */
 		at = f->end;
-		len = f->limit - f->end;
+		len = f->bound - f->end;
 	}
 	if (len == 0) /* the last few, wherever they are */
-		for (uint64_t z = 0; len == 0 && z < f->zones && f->used < f->limit; z++)
+		for (uint64_t z = 0; len == 0 && z < f->zones; z++)
 			len = scan(f, z * ZONE_BLOCKS, MIN((z + 1) * ZONE_BLOCKS, f->end), want, &at);
 	if (len == 0)
 		return 0;
 	*phys = at;
 	return take_at(f, at, MIN(len, want), MIN(len, wide));
-}
-
-uint64_t freemap_free_until(const struct freemap *f, uint64_t phys)
-{
-	return phys < f->end ? find(f, phys, f->end, true) : phys;
 }
 
 uint64_t freemap_count_used(const struct freemap *f)
@@ -241,7 +297,7 @@ uint64_t freemap_count_used(const struct freemap *f)
 
 uint64_t freemap_count_free(const struct freemap *f)
 {
-	return f->limit - f->used;
+	return f->limit > f->used ? f->limit - f->used : 0;
 }
 
 uint64_t freemap_end(const struct freemap *f)

@@ -4,7 +4,13 @@
  * Pure bookkeeping: no I/O, no idea of groups (core/data_store.c keeps these). Owned and locked by the data store.
  *
  * Allocation is next-fit over what lies below `end` (one past the highest block ever in use), else growth of `end` up
- * to the limit. 1 bit a block and 2 bytes per 4096 blocks of counts: 32 MiB of memory per TiB of image.
+ * to the bound. 1 bit a block and 3 bytes per zone of 4096 blocks: 32 MiB of memory per TiB of image.
+ *
+ * limit and bound: at most limit blocks are in use (block 0 counts), and all of them lie below bound. They differ when
+ * a store was made smaller while blocks beyond its new end were in use: these stay where they are, in an image that is
+ * sparse anyway.
+ *
+ * A zone is *stale* while it may have free blocks that the host still keeps for us; freemap_stale finds them.
  */
 #ifndef TWINFS_CORE_FREEMAP_H
 #define TWINFS_CORE_FREEMAP_H
@@ -17,6 +23,10 @@ struct freemap;
 /* limit_blocks: blocks 0..limit-1 exist, block 0 being in use from the start. */
 struct freemap *freemap_new(uint64_t limit_blocks);
 void freemap_delete(struct freemap *f);
+/* limit may be below what is in use: then there is just no more. bound is kept above what is in use. */
+void freemap_set_limit(struct freemap *f, uint64_t limit_blocks, uint64_t bound_blocks);
+/* At mount, behind the last claim: all below end_blocks that is free is stale (who knows what a crash left there). */
+void freemap_suspect(struct freemap *f, uint64_t end_blocks);
 
 /* At mount: this run is owned. -EUCLEAN: part of it is owned already, or lies beyond the limit. */
 int freemap_claim(struct freemap *f, uint64_t phys, uint64_t len);
@@ -28,17 +38,18 @@ int freemap_claim(struct freemap *f, uint64_t phys, uint64_t len);
  * goal is not to be had (0: none): two files appended to in turns get runs all the same.
  */
 uint64_t freemap_alloc(struct freemap *f, uint64_t want, uint64_t goal, uint64_t window, uint64_t *phys);
-/* The run must be in use (asserted). */
+/* The run must be in use (asserted). Its zones are stale now. */
 void freemap_release(struct freemap *f, uint64_t phys, uint64_t len);
+/* Take a free run of at most `most` blocks out of the stale zones, each of which is looked through once: its length,
+ * 0 when none is stale any more. Give it back with freemap_put_back, which makes nothing stale. */
+uint64_t freemap_stale(struct freemap *f, uint64_t most, uint64_t *phys);
+void freemap_put_back(struct freemap *f, uint64_t phys, uint64_t len);
 /* Take exactly this run if all of it is free. */
 bool freemap_take(struct freemap *f, uint64_t phys, uint64_t len);
 
-/* End of the free run that phys is in: phys itself if it is in use; not beyond `end`. */
-uint64_t freemap_free_until(const struct freemap *f, uint64_t phys);
-
 bool freemap_used(const struct freemap *f, uint64_t phys);
 uint64_t freemap_count_used(const struct freemap *f); /* without block 0 */
-uint64_t freemap_count_free(const struct freemap *f); /* up to the limit */
+uint64_t freemap_count_free(const struct freemap *f); /* up to the limit; 0 beyond it */
 uint64_t freemap_end(const struct freemap *f);
 
 #endif

@@ -2,6 +2,7 @@
 /* Groups: opening, committing, undoing them; what the volume does when that fails. */
 #include "core/internal.h"
 
+#include "core/data_store.h"
 #include "db/inode_rows.h"
 #include "db/meta_rows.h"
 #include "util/log.h"
@@ -11,11 +12,27 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 /* Kept for commits and for the peer's changes when the host's filesystem runs full. */
 #define ROOM_RESERVE_BYTES (UINT64_C(16) << 20)
+#define ROOM_RESERVE_SHARE 32u /* of a small one */
 #define ROOM_CHECK_MS 100
+/* A volume that has failed tries so often whether the host is well again. */
+#define RECOVER_EVERY_MS 1000
+/* While the host's disk is short a group must fit into the room that db_reserve holds: each mark is a few pages. */
+#define SHORT_GROUP_MARKS 500u
+/* Files of one group that are remembered by name and inode for the case that it is lost; a group that touches more is
+ * taken to have touched all that is in use. 2 MiB of memory. */
+#define GROUP_INODES_MAX 65536u
+/* And of names that it made, some 100,000: those that do not fit may be taken for existing by an old kernel (before
+ * 6.16, fuse/notify.c) until it asks again. */
+#define GROUP_NAMES_MAX_BYTES ((size_t)4 << 20)
+
+static struct notice *notice_add(struct volume *v);
+static int recover(struct volume *v, bool now);
+
 void volume_lock(struct volume *v)
 {
 	pthread_mutex_lock(&v->lock);
@@ -24,12 +41,20 @@ void volume_lock(struct volume *v)
 static void unlock_and_tell(struct volume *v)
 {
 	void (*fn)(void *) = v->became_open ? v->dirty_fn : NULL;
-	void *ctx = v->dirty_ctx;
+	void *ctx = v->dirty_ctx, *notice_ctx = v->notice_ctx;
+	volume_notice_fn notice_fn = v->notice_fn;
+	struct notice *notices = v->notices;
+	size_t n = v->n_notices;
 
 	v->became_open = false;
+	v->notices = NULL;
+	v->n_notices = v->cap_notices = 0;
 	pthread_mutex_unlock(&v->lock);
 	if (fn)
 		fn(ctx);
+	if (notice_fn && n > 0)
+		notice_fn(notice_ctx, notices, n);
+	free(notices);
 }
 
 /* A statement that failed leaves its operation half done: then the group goes, not the rule that groups are whole. */
@@ -37,10 +62,12 @@ static void check_database(struct volume *v)
 {
 	const char *text;
 
-	if (!db_failure(v->db, &text))
+	int rc = db_failure(v->db, &text);
+
+	if (!rc)
 		return;
 	if (v->info.group_open)
-		group_fault(v, text);
+		group_fault(v, rc, text);
 	else
 		db_failure_clear(v->db);
 }
@@ -55,7 +82,8 @@ void volume_unlock(struct volume *v)
 void volume_leave(struct volume *v)
 {
 	uint64_t limit = v->opt.group_max_bytes ? v->opt.group_max_bytes : UINT64_C(64) << 20;
-	bool full = v->info.group_open && v->group_new_bytes >= limit;
+	bool full = v->info.group_open && (v->group_new_bytes >= limit ||
+	                                   (v->room_short && v->group_marks >= SHORT_GROUP_MARKS));
 
 	volume_unlock(v);
 	if (full)
@@ -68,16 +96,26 @@ void volume_ids(struct volume *v, struct volume_ids *out)
 	                            .applied = v->info.applied, .slot = v->info.slot, .role = v->info.role };
 }
 
-int volume_room(struct volume *v)
+static bool host_is_short(const char *dir)
 {
 	struct statvfs st;
+
+	if (statvfs(dir, &st) != 0)
+		return false;
+	uint64_t all = (uint64_t)st.f_blocks * st.f_frsize, avail = (uint64_t)st.f_bavail * st.f_frsize;
+
+	return avail < MIN(ROOM_RESERVE_BYTES, all / ROOM_RESERVE_SHARE);
+}
+
+int volume_room(struct volume *v)
+{
 	uint64_t now = clock_mono_ms();
 
 	if (v->peer_apply)
 		return 0;
 	if (v->room_checked_ms == 0 || now - v->room_checked_ms >= ROOM_CHECK_MS) {
 		v->room_checked_ms = now;
-		v->room_short = statvfs(v->dir, &st) == 0 && (uint64_t)st.f_bavail * st.f_frsize < ROOM_RESERVE_BYTES;
+		v->room_short = db_reserve(v->db) != 0 || host_is_short(v->dir);
 	}
 	return v->room_short ? -ENOSPC : 0;
 }
@@ -95,21 +133,24 @@ int group_open(struct volume *v)
 
 	if (v->info.group_open)
 		return 0;
-	if (v->fault)
-		return -EROFS;
+	rc = recover(v, false);
+	if (rc)
+		return rc;
 	rc = db_begin(v->db);
 	if (rc) {
 		const char *text;
 
 		db_failure(v->db, &text);
-		return group_fault(v, text);
+		return group_fault(v, rc, text);
 	}
 	v->info.group_open = v->info.committed + 1;
 	v->group_wrote = v->group_kept = false;
 	v->group_new_bytes = 0;
+	v->group_marks = 0;
 	v->group_opened_ms = clock_real_ms();
 	v->saved_acked = v->info.acked;
 	v->saved_applied = v->info.applied;
+	v->group_is_peers = v->peer_apply;
 	if (!v->peer_apply)
 		v->became_open = true;
 	return 0;
@@ -124,6 +165,7 @@ void group_mark(struct volume *v)
 {
 	assert(v->info.group_open);
 	v->group_wrote = true;
+	v->group_marks++;
 	v->pending_stale = true;
 }
 
@@ -144,6 +186,9 @@ static void group_ended(struct volume *v)
 	v->became_open = false;
 	v->pending_stale = true;
 	map_clear(&v->touched);
+	map_clear(&v->group_inodes);
+	buf_reset(&v->group_names);
+	assert(!db_in_transaction(v->db));
 }
 
 static void add_orphan(void *ctx, uint64_t ino)
@@ -165,19 +210,221 @@ static void group_undo(struct volume *v)
 	group_ended(v);
 }
 
-int group_fault(struct volume *v, const char *why)
+void group_touch(struct volume *v, uint64_t ino)
 {
-	if (!v->fault) {
-		v->fault = xasprintf(
-			"%s; changes since the last commit are lost; mount again when the cause is removed", why);
-		v->info.read_only = true;
-		log_error("%s: read-only now: %s", v->dir, v->fault);
+	if (!v->peer_apply && map_count(&v->group_inodes) <= GROUP_INODES_MAX)
+		map_put(&v->group_inodes, ino, 1);
+}
+
+void group_name(struct volume *v, uint64_t parent, const char *name, size_t name_len)
+{
+	uint8_t entry[sizeof(parent) + 1 + NAME_MAX_BYTES];
+
+	if (v->peer_apply || v->group_names.len_bytes + sizeof(entry) > GROUP_NAMES_MAX_BYTES)
+		return;
+	assert(name_len <= NAME_MAX_BYTES);
+	memcpy(entry, &parent, sizeof(parent));
+	entry[sizeof(parent)] = (uint8_t)name_len;
+	memcpy(entry + sizeof(parent) + 1, name, name_len);
+	buf_append(&v->group_names, entry, sizeof(parent) + 1 + name_len);
+}
+
+/* ---- what is lost ---- */
+
+/* Names that the group made are about to be none. */
+static void unname(struct volume *v)
+{
+	const struct buf *b = &v->group_names;
+	size_t at = 0;
+
+	while (at < b->len_bytes) {
+		struct notice *n = notice_add(v);
+		uint8_t len = b->data[at + sizeof(n->parent)];
+
+		*n = (struct notice){ .kind = NOTICE_ENTRY, .name_len_bytes = len };
+		memcpy(&n->parent, b->data + at, sizeof(n->parent));
+		memcpy(n->name, b->data + at + sizeof(n->parent) + 1, len);
+		at += sizeof(n->parent) + 1 + len;
 	}
+}
+
+/* Before the rollback: the kernel must forget what it knows of the group, and the next fsync of each file in it must
+ * fail. */
+static void note_loss(struct volume *v, int code)
+{
+	bool all = map_count(&v->group_inodes) > GROUP_INODES_MAX;
+	const struct map *files = all ? &v->refs : &v->group_inodes;
+	uint64_t ino, value;
+	size_t it = 0;
+
+	unname(v);
+	*notice_add(v) = (struct notice){ .kind = NOTICE_EVERYTHING };
+	while (map_next(files, &it, &ino, &value))
+		if (map_get(&v->refs, ino, NULL))
+			map_put(&v->lost, ino, (uint64_t)-code);
+	v->info.losses++;
+	v->info.loss_last_ms = clock_real_ms();
+	v->loss_code = code;
+}
+
+static const char *cause_text(int code)
+{
+	switch (code) {
+	case -ENOSPC:
+		return "the host's disk is full";
+	case -EROFS:
+		return "the host's filesystem is read-only";
+	case -EUCLEAN:
+		return "the database is damaged";
+	default:
+		return "the host's disk reports errors";
+	}
+}
+
+/* What of the store's failure a program is told. */
+static int program_errno(int code)
+{
+	return code == -ENOSPC || code == -EROFS ? code : -EIO;
+}
+
+static void fail(struct volume *v, int code, const char *why)
+{
+	if (v->health == HEALTH_WELL || code == -EUCLEAN) {
+		free(v->fault);
+		v->fault = xasprintf("%s: %s", cause_text(code), why);
+		log_error("%s: takes no changes now: %s", v->dir, v->fault);
+	}
+	v->health = code == -EUCLEAN ? HEALTH_DAMAGED : HEALTH_FAILED;
+	v->fault_code = program_errno(code);
+	v->info.read_only = true;
+	v->fault_tried_ms = clock_mono_ms();
+}
+
+int group_fault(struct volume *v, int code, const char *why)
+{
+	bool ours = v->info.group_open && !v->group_is_peers && (v->group_wrote || v->group_kept);
+	uint64_t age_ms = v->info.group_open ? clock_real_ms() - v->group_opened_ms : 0;
+
+	assert(code < 0);
+	fail(v, code, why); /* the text may be the database's own, which the rollback clears */
+	if (ours)
+		note_loss(v, program_errno(code));
 	if (v->info.group_open)
 		group_undo(v);
 	db_failure_clear(v->db);
-	return -EIO;
+	if (ours)
+		log_error("%s: back at group %llu; changes of the last %llu ms that no fsync had made durable are lost",
+			  v->dir, (unsigned long long)v->info.committed, (unsigned long long)age_ms);
+	return program_errno(code);
 }
+
+/* ---- back to health ---- */
+
+static bool files_are_ours(struct volume *v)
+{
+	char *db = xasprintf("%s/twinfs.db", v->dir), *image = xasprintf("%s/image", v->dir);
+	struct stat st;
+	bool ours = stat(db, &st) == 0 && st.st_dev == v->db_dev && st.st_ino == v->db_ino &&
+		    image_is_at(v->data->image, image);
+
+	free(db);
+	free(image);
+	return ours;
+}
+
+/*
+ * The state as of the last durable group, written and flushed once more. This is more than a probe: a COMMIT that
+ * failed may have left its end in the write-ahead log, where a crash would find it and take it for good, after its
+ * blocks went to others. The new commit takes its place there.
+ */
+static int seal(struct volume *v)
+{
+	struct store_state state = { v->info.committed, v->next_id, v->info.acked, v->info.applied };
+	int rc = db_begin(v->db);
+
+	if (!rc)
+		rc = state_row_put(v->db, &state);
+	if (!rc)
+		rc = db_commit(v->db);
+	if (rc)
+		db_rollback(v->db);
+	db_failure_clear(v->db);
+	return rc;
+}
+
+/* Orphans that were let go in a group that was lost. */
+static void reap_unheld(struct volume *v)
+{
+	struct map all = MAP_INIT;
+	uint64_t ino, value;
+	size_t it = 0;
+
+	orphan_rows(v->db, add_orphan, &all);
+	while (map_next(&all, &it, &ino, &value))
+		if (!map_get(&v->refs, ino, NULL) && group_open(v) == 0)
+			tree_reap(v, ino);
+	map_release(&all);
+}
+
+/* 0: the volume takes changes. Lock held, no group open. */
+static int recover(struct volume *v, bool now)
+{
+	uint64_t now_ms = clock_mono_ms();
+	int rc;
+
+	if (v->health == HEALTH_WELL)
+		return 0;
+	if (v->health == HEALTH_DAMAGED || (!now && now_ms - v->fault_tried_ms < RECOVER_EVERY_MS))
+		return v->fault_code;
+	assert(!v->info.group_open);
+	v->fault_tried_ms = now_ms;
+	if (!files_are_ours(v))
+		return v->fault_code;
+	rc = image_recover(v->data->image);
+	if (!rc)
+		rc = seal(v);
+	if (rc) {
+		v->fault_code = program_errno(rc);
+		return v->fault_code;
+	}
+	log_info("%s: takes changes again, from group %llu on", v->dir, (unsigned long long)v->info.committed);
+	v->health = HEALTH_WELL;
+	v->info.read_only = false;
+	free(v->fault);
+	v->fault = NULL;
+	reap_unheld(v);
+	return 0;
+}
+
+int volume_recover(struct volume *v)
+{
+	bool ours = files_are_ours(v); /* may hang with the host: not under the lock */
+	int rc = 0;
+
+	volume_lock(v);
+	if (v->health == HEALTH_WELL && !ours) {
+		group_commit_locked(v); /* the files are still open, wherever they are */
+		if (v->health == HEALTH_WELL)
+			fail(v, -EIO, "the store's files are no longer there: moved, deleted or mounted over");
+	}
+	if (v->health != HEALTH_WELL)
+		rc = recover(v, true);
+	volume_unlock(v);
+	return rc;
+}
+
+int volume_lost(struct volume *v, uint64_t ino)
+{
+	uint64_t code = 0;
+
+	volume_lock(v);
+	if (map_get(&v->lost, ino, &code))
+		map_del(&v->lost, ino);
+	volume_unlock(v);
+	return -(int)code;
+}
+
+/* ---- commit ---- */
 
 static int store_group(struct volume *v, uint64_t n)
 {
@@ -191,7 +438,20 @@ static int store_group(struct volume *v, uint64_t n)
 		rc = group_row_forget(v->db, n - GROUP_IDS_KEPT);
 	if (!rc)
 		rc = data_store_sync(v);
-	return rc ? rc : db_commit(v->db);
+	if (rc)
+		return rc;
+	atomic_store(&v->commit_since_ms, clock_mono_ms());
+	rc = db_commit(v->db);
+	atomic_store(&v->commit_since_ms, 0);
+	return rc;
+}
+
+uint64_t volume_stalled_ms(struct volume *v)
+{
+	uint64_t now_ms = clock_mono_ms(), db = atomic_load(&v->commit_since_ms);
+	uint64_t image = image_busy_since_ms(v->data->image), since = db && (!image || db < image) ? db : image;
+
+	return since && since < now_ms ? now_ms - since : 0;
 }
 
 int group_commit_locked(struct volume *v)
@@ -200,7 +460,7 @@ int group_commit_locked(struct volume *v)
 	int rc;
 
 	if (!v->info.group_open)
-		return v->fault ? -EIO : 0;
+		return v->health == HEALTH_WELL ? 0 : v->fault_code;
 	if (!db_failure(v->db, NULL) && !v->group_wrote && !v->group_kept) {
 		db_rollback(v->db);
 		data_store_rolled_back(v);
@@ -214,7 +474,7 @@ int group_commit_locked(struct volume *v)
 
 		db_failure(v->db, &text);
 		why = xasprintf("commit failed: %s", text[0] ? text : strerror(-rc));
-		rc = group_fault(v, why);
+		rc = group_fault(v, rc, why);
 		free(why);
 		return rc;
 	}
@@ -226,11 +486,12 @@ int group_commit_locked(struct volume *v)
 
 int volume_commit(struct volume *v)
 {
-	uint64_t n;
-	int rc;
+	uint64_t n, losses;
+	int rc = 0;
 
 	volume_lock(v);
 	n = v->info.group_open;
+	losses = v->info.losses;
 	while (n && v->info.group_open == n) {
 		if (v->committing) {
 			pthread_cond_wait(&v->commit_done, &v->lock);
@@ -245,7 +506,10 @@ int volume_commit(struct volume *v)
 			group_commit_locked(v);
 		pthread_cond_broadcast(&v->commit_done);
 	}
-	rc = v->fault ? -EIO : 0;
+	if (v->info.losses != losses)
+		rc = v->loss_code; /* perhaps not this group; but then one that this caller's changes may be in */
+	else if (v->health != HEALTH_WELL)
+		rc = v->fault_code;
 	volume_unlock(v);
 	return rc;
 }
@@ -278,10 +542,6 @@ static void apply_ended(struct volume *v)
 
 int volume_apply_commit(struct volume *v, uint64_t n_applied)
 {
-	struct notice *notices;
-	volume_notice_fn fn = v->notice_fn;
-	void *ctx = v->notice_ctx;
-	size_t n;
 	int rc;
 
 	assert(v->peer_apply);
@@ -291,14 +551,9 @@ int volume_apply_commit(struct volume *v, uint64_t n_applied)
 	v->info.applied = MAX(v->info.applied, n_applied);
 	apply_ended(v);
 	rc = group_commit_locked(v);
-	notices = v->notices;
-	n = v->n_notices;
-	v->notices = NULL;
-	v->n_notices = v->cap_notices = 0;
+	if (rc)
+		v->n_notices = 0; /* nothing of it happened */
 	unlock_and_tell(v);
-	if (!rc && fn && n > 0)
-		fn(ctx, notices, n);
-	free(notices);
 	return rc;
 }
 

@@ -37,10 +37,26 @@ struct image {
 	_Atomic bool no_punch;
 	_Atomic uint64_t written; /* counts completed writes */
 	_Atomic uint64_t complained_ms;
-	pthread_mutex_t sync_lock; /* innermost; protects the two below, held during fdatasync */
+	pthread_mutex_t sync_lock; /* innermost; protects the next two, held during fdatasync */
 	uint64_t synced;           /* value of `written` that is durable */
 	int sync_error;
+	_Atomic uint64_t busy_since_ms;
+	_Atomic uint64_t losses;   /* no lock to read: nobody may wait for an fdatasync to write */
 };
+
+int host_errno(int e)
+{
+	switch (e) {
+	case ENOSPC:
+	case EDQUOT:
+	case EFBIG:
+		return -ENOSPC;
+	case EROFS:
+		return -EROFS;
+	default:
+		return -EIO;
+	}
+}
 
 uint64_t block_sum(const void *block)
 {
@@ -189,6 +205,23 @@ int image_read(struct image *im, uint64_t phys, size_t skip_bytes, void *buf, si
 	return 0;
 }
 
+static void busy(struct image *im)
+{
+	uint64_t none = 0;
+
+	atomic_compare_exchange_strong(&im->busy_since_ms, &none, clock_mono_ms());
+}
+
+static void idle(struct image *im)
+{
+	atomic_store(&im->busy_since_ms, 0);
+}
+
+uint64_t image_busy_since_ms(const struct image *im)
+{
+	return atomic_load(&im->busy_since_ms);
+}
+
 int image_write(struct image *im, uint64_t phys, size_t skip_bytes, const void *buf, size_t len_bytes)
 {
 	uint64_t at = (phys << BLOCK_SHIFT) + skip_bytes;
@@ -196,15 +229,14 @@ int image_write(struct image *im, uint64_t phys, size_t skip_bytes, const void *
 
 	assert(phys);
 	while (len_bytes) {
+		busy(im);
 		ssize_t n = pwrite(im->fd, p, MIN(len_bytes, PIECE_BYTES), (off_t)at);
 
+		idle(im);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n <= 0) {
-			bool full = n < 0 && (errno == ENOSPC || errno == EDQUOT || errno == EFBIG);
-
-			return complain(im, "write fails", at, full ? -ENOSPC : -EIO);
-		}
+		if (n <= 0)
+			return complain(im, "write fails", at, n ? host_errno(errno) : -EIO);
 		p += n;
 		at += (uint64_t)n;
 		len_bytes -= (size_t)n;
@@ -219,10 +251,16 @@ int image_sync(struct image *im)
 	uint64_t written = atomic_load(&im->written);
 
 	if (!im->sync_error && im->synced != written) {
-		if (!im->no_sync && fdatasync(im->fd) < 0)
-			im->sync_error = complain(im, "flush fails", 0, errno == ENOSPC ? -ENOSPC : -EIO);
-		else
+		busy(im);
+		int rc = im->no_sync ? 0 : fdatasync(im->fd), e = errno;
+
+		idle(im);
+		if (rc < 0) {
+			im->sync_error = complain(im, "flush fails", 0, host_errno(e));
+			atomic_fetch_add(&im->losses, 1);
+		} else {
 			im->synced = written;
+		}
 	}
 	int rc = im->sync_error;
 
@@ -230,12 +268,45 @@ int image_sync(struct image *im)
 	return rc;
 }
 
+uint64_t image_losses(struct image *im)
+{
+	return atomic_load(&im->losses);
+}
+
+int image_recover(struct image *im)
+{
+	pthread_mutex_lock(&im->sync_lock);
+	uint64_t written = atomic_load(&im->written);
+
+	im->sync_error = 0;
+	if (!im->no_sync && fdatasync(im->fd) < 0) {
+		im->sync_error = host_errno(errno);
+		atomic_fetch_add(&im->losses, 1);
+	} else {
+		im->synced = written;
+	}
+	int rc = im->sync_error;
+
+	pthread_mutex_unlock(&im->sync_lock);
+	return rc;
+}
+
+bool image_is_at(const struct image *im, const char *path)
+{
+	struct stat here, there;
+
+	return fstat(im->fd, &here) == 0 && stat(path, &there) == 0 && here.st_dev == there.st_dev &&
+	       here.st_ino == there.st_ino && here.st_rdev == there.st_rdev;
+}
+
 void image_punch(struct image *im, uint64_t phys, uint64_t len_blocks)
 {
 	assert(phys);
 	if (atomic_load(&im->no_punch))
 		return;
-	if (fallocate(im->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(phys << BLOCK_SHIFT),
-	              (off_t)(len_blocks << BLOCK_SHIFT)) < 0 && errno != EINTR)
+	int rc = fallocate(im->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)(phys << BLOCK_SHIFT),
+	                   (off_t)(len_blocks << BLOCK_SHIFT));
+
+	if (rc < 0 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == ENODEV))
 		atomic_store(&im->no_punch, true);
 }

@@ -8,7 +8,13 @@
  * Threads: everything but open and close may be called from any thread at any time; no lock is needed. Who reads a
  * block that somebody else may write meanwhile checks what it got against the checksum.
  *
- * Errors: -EIO (also: the image ends before the block), -ENOSPC from the host, logged here once a minute at most.
+ * Errors: the host's, as host_errno has them (-EIO also when the image ends before the block); logged here once a
+ * minute at most.
+ *
+ * A flush that failed says that some of what was written since the last good one may be lost, not what: the host marks
+ * as clean what it could not write, and a second flush would say "done". So image_sync keeps failing until
+ * image_recover, and whoever holds written blocks that no good flush has covered must forget them: those were written
+ * at another image_losses() than the present one.
  */
 #ifndef TWINFS_CORE_IMAGE_H
 #define TWINFS_CORE_IMAGE_H
@@ -38,11 +44,25 @@ int image_fd(const struct image *im);
  * after 1 MiB writes). */
 int image_read(struct image *im, uint64_t phys, size_t skip_bytes, void *buf, size_t len_bytes);
 int image_write(struct image *im, uint64_t phys, size_t skip_bytes, const void *buf, size_t len_bytes);
-/* Returns when all writes that had returned before the call are durable; no I/O if they are already. A failure is
- * final: the host may have dropped what it could not write, so every later call fails too. */
+/* Returns when all writes that had returned before the call are durable; no I/O if they are already. After a failure
+ * every later call fails too, until image_recover. */
 int image_sync(struct image *im);
+/* How often a flush has failed so far. */
+uint64_t image_losses(struct image *im);
+/* Try whether the host flushes again: 0, and image_sync works again; or the error, and losses counts one more. Whoever
+ * calls it has made sure that nothing written before counts as durable. */
+int image_recover(struct image *im);
+/* Since when (monotonic ms) a write or a flush waits for the host; 0: none does. With several at once it may say a
+ * later time. */
+uint64_t image_busy_since_ms(const struct image *im);
+/* Is the file at the path still the one that is open? */
+bool image_is_at(const struct image *im, const char *path);
 /* Give the range back to the host; its content is undefined afterwards. Hosts that cannot: silently nothing. */
 void image_punch(struct image *im, uint64_t phys, uint64_t len_blocks);
+
+/* The errno (positive) of a failed call on one of the store's files as the error that programs get, negative: what
+ * means "full" is -ENOSPC, a host filesystem that is read-only -EROFS, all else -EIO. */
+int host_errno(int e);
 
 /* Checksum of one block. */
 uint64_t block_sum(const void *block);

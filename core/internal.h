@@ -12,7 +12,10 @@
 #include "core/volume.h"
 #include "db/db.h"
 #include "util/acl.h"
+#include "util/buf.h"
 #include "util/map.h"
+
+#include <stdatomic.h>
 
 struct data_store; /* image + free map + per-group block lists; core/data_store.h */
 
@@ -29,6 +32,7 @@ struct volume {
 	uint64_t next_id;          /* counter part; stored in meta at commit */
 	bool group_wrote;          /* the open group changed something (a commit makes a group only then) */
 	uint64_t group_new_bytes;  /* data written in the open group */
+	unsigned group_marks;      /* how often group_mark was called in it */
 	bool peer_apply;           /* between volume_apply_begin and commit/abort */
 	struct map refs;           /* ino -> kernel lookup count */
 	struct notice *notices;    /* collected while peer_apply */
@@ -37,11 +41,31 @@ struct volume {
 	void *notice_ctx;
 	void (*dirty_fn)(void *);
 	void *dirty_ctx;
-	char *fault;
+	/*
+	 * Health. Only a WELL volume opens groups.
+	 *
+	 *   WELL --a commit, a flush or a statement failed; the files are gone--> FAILED --recover--> WELL
+	 *   any  --the database is damaged--> DAMAGED, until it is opened again
+	 *
+	 * On the way to FAILED the open group is rolled back (note_loss), so a volume that is not WELL has none and is
+	 * exactly the last durable group. recover() is tried once a second by whoever wants to change something, and by
+	 * volume_recover: the files must be those that we opened, a flush of the image must go through, and so must a
+	 * commit that says what was durable before.
+	 */
+	enum { HEALTH_WELL, HEALTH_FAILED, HEALTH_DAMAGED } health;
+	char *fault;               /* for people; NULL: WELL */
+	int fault_code;            /* -ENOSPC, -EROFS or -EIO: what programs get meanwhile */
+	int loss_code;             /* the same of the last loss */
+	uint64_t fault_tried_ms;
+	uint64_t db_dev, db_ino;   /* of the file that was opened */
+	struct map lost;           /* inodes in use with changes in a lost group -> errno that the next fsync returns */
 	int lock_fd;
 
 	pthread_cond_t commit_done; /* a shared commit ended */
 	bool committing;            /* somebody flushes data without the lock and will then commit the open group */
+	bool group_is_peers; /* it was opened to apply the peer's changes: nothing of this side is in it */
+	struct map group_inodes; /* local changes of the open group are in these; one more than the bound: in any */
+	struct buf group_names;  /* made by local changes of the open group: parent, length (a byte), name */
 	bool group_kept; /* the open group holds housekeeping that must be stored, but makes no group of its own */
 	bool became_open;           /* dirty_fn is owed */
 	uint64_t group_opened_ms;   /* wall clock */
@@ -54,6 +78,7 @@ struct volume {
 	bool conflicts_stale;
 	uint64_t room_checked_ms;   /* when the host's free space was looked at; 0 never */
 	bool room_short;
+	_Atomic uint64_t commit_since_ms; /* the database is committing, under the lock; 0: it is not */
 
 	struct pin { /* groups whose view someone reads: core/past.h; ascending by group */
 		uint64_t group;
@@ -72,10 +97,15 @@ void group_mark(struct volume *v);
 void group_keep(struct volume *v);
 /* Commit the open group, if any. Lock held; flushes data under it. -EIO and a fault if it fails. */
 int group_commit_locked(struct volume *v);
-/* Roll the open group back, become read-only; `why` for people. Returns -EIO. */
-int group_fault(struct volume *v, const char *why);
-/* volume_unlock, then a commit if the group has grown beyond opt.group_max_bytes. Local calls that write data end with
- * it. */
+/* Roll the open group back and take no changes until the host is well again (struct volume, health). code: what failed;
+ * why: for people. Returns what programs get: -ENOSPC, -EROFS or -EIO. */
+int group_fault(struct volume *v, int code, const char *why);
+/* A local change of the open group is in ino. */
+void group_touch(struct volume *v, uint64_t ino);
+/* It makes this name. */
+void group_name(struct volume *v, uint64_t parent, const char *name, size_t name_len);
+/* volume_unlock, then a commit if the group has grown beyond opt.group_max_bytes, or beyond what room is held for on a
+ * disk that is full. Local calls that write data, make or remove names end with it. */
 void volume_leave(struct volume *v);
 /* -ENOSPC when the host is nearly out of space (the reserve is for commits and for the peer's changes). 0 while
  * peer_apply. */
@@ -117,12 +147,20 @@ int data_store_sync(struct volume *v); /* fdatasync of the image if anything was
 					  the lock as well */
 void data_store_committed(struct volume *v);    /* the group is durable: blocks it freed may be reused */
 void data_store_rolled_back(struct volume *v);  /* the group is undone: its new blocks are free, its frees are void */
+/* Another limit (0: none): 0; -ENOSPC: more is in use, *least_bytes; -ERANGE: the device has only *least_bytes. */
+int data_store_limit(struct volume *v, uint64_t size_bytes, uint64_t *least_bytes);
 int data_reap(struct volume *v, uint64_t ino);  /* all extents of ino to history or free */
 int data_revive(struct volume *v, uint64_t ino, struct view view);
 int data_history_purge(struct volume *v, const struct lives *which); /* old_extent: delete, free the blocks */
 /* Free what died up to acked and no pin holds. Lock held, group open. */
 int history_trim(struct volume *v);
-void data_usage(struct volume *v, uint64_t *used_bytes, uint64_t *history_bytes, uint64_t *avail_bytes);
+struct data_usage {
+	uint64_t used_bytes, history_bytes;
+	uint64_t free_bytes;       /* what could be had in all */
+	uint64_t avail_bytes;      /* of that, without what is kept for the peer and for commits */
+	bool host_is_less;         /* the host's disk sets the limit */
+};
+void data_usage(struct volume *v, struct data_usage *out);
 uint64_t data_blocks_512(struct volume *v, uint64_t ino); /* for stat; cheap */
 
 #endif

@@ -21,10 +21,12 @@ CORE_TEST_LIBS = core/libcore.a db/libdb.a util/libutil.a $(SQLITE_LIBS) $(XXHAS
 
 include core/data.mk
 
-check_PROGRAMS += tests/test_volume tests/test_tree tests/test_changes tests/test_past tests/test_fsck
-TESTS += tests/test_volume tests/test_tree tests/test_changes tests/test_past tests/test_fsck
+check_PROGRAMS += tests/test_volume tests/test_space tests/test_tree tests/test_changes tests/test_past tests/test_fsck
+TESTS += tests/test_volume tests/test_space tests/test_tree tests/test_changes tests/test_past tests/test_fsck
 tests_test_volume_SOURCES = tests/test_volume.c tests/volume_fixture.h
 tests_test_volume_LDADD = $(CORE_TEST_LIBS)
+tests_test_space_SOURCES = tests/test_space.c tests/volume_fixture.h
+tests_test_space_LDADD = $(CORE_TEST_LIBS)
 tests_test_tree_SOURCES = tests/test_tree.c tests/volume_fixture.h
 tests_test_tree_LDADD = $(CORE_TEST_LIBS)
 tests_test_changes_SOURCES = tests/test_changes.c tests/volume_fixture.h

@@ -206,7 +206,7 @@ int volume_create(struct volume *v, uint64_t parent, const char *name, uint32_t 
 		in.nlink = S_ISDIR(mode) ? 2 : 1;
 		attr_fill(v, &in, out);
 	}
-	volume_unlock(v);
+	volume_leave(v);
 	return rc;
 }
 
@@ -232,7 +232,7 @@ int volume_link(struct volume *v, uint64_t ino, uint64_t parent, const char *nam
 		rc = tree_set_ctime(v, ino, now);
 	if (!rc)
 		rc = attr_get(v, ino, out);
-	volume_unlock(v);
+	volume_leave(v);
 	return rc;
 }
 
@@ -281,7 +281,7 @@ int volume_unlink(struct volume *v, uint64_t parent, const char *name)
 		rc = group_open(v);
 	if (!rc)
 		rc = names_unlink(v, &d);
-	volume_unlock(v);
+	volume_leave(v);
 	return rc;
 }
 
@@ -315,7 +315,7 @@ int volume_rmdir(struct volume *v, uint64_t parent, const char *name)
 		rc = group_open(v);
 	if (!rc)
 		rc = names_unlink(v, &d);
-	volume_unlock(v);
+	volume_leave(v);
 	return rc;
 }
 
@@ -477,7 +477,7 @@ int volume_rename(struct volume *v, uint64_t parent, const char *name, uint64_t 
 		if (!rc)
 			rc = do_rename(v, &r);
 	}
-	volume_unlock(v);
+	volume_leave(v);
 	return rc;
 }
 

@@ -54,6 +54,7 @@ struct stage {
 	struct volume *v;
 	struct map files;          /* ino -> struct stage_file * */
 	uint64_t bytes;
+	uint64_t losses;           /* image_losses at the beginning: after one more nothing staged is to be trusted */
 	uint64_t *log;             /* image block of each log block that was written out */
 	size_t n_log, cap_log;
 	uint8_t *tail;             /* the log's last bytes, from n_log blocks on */
@@ -464,7 +465,15 @@ int stage_put_hole(struct stage *s, uint64_t ino, uint64_t off, uint64_t len_byt
 
 int stage_sync(struct stage *s)
 {
-	return data_store_sync(s->v);
+	int rc = data_store_sync(s->v);
+
+	if (!rc)
+		return s->losses == image_losses(s->v->data->image) ? 0 : -EIO;
+	/* What else was written since the last good flush is in doubt as well. */
+	volume_lock(s->v);
+	rc = group_fault(s->v, rc, "a flush of the image failed");
+	volume_unlock(s->v);
+	return rc;
 }
 
 uint64_t stage_bytes(const struct stage *s)
@@ -526,6 +535,8 @@ int stage_adopt(struct stage *s, uint64_t src_ino, uint64_t dst_ino, enum origin
 
 	if (!f)
 		return 0;
+	if (s->losses != image_losses(s->v->data->image))
+		return -EIO;
 	int rc = tree_inode_get(s->v, dst_ino, &in);
 
 	if (!rc)
@@ -614,6 +625,7 @@ struct stage *stage_new(struct volume *v)
 	struct stage *s = xcalloc(1, sizeof(*s));
 
 	s->v = v;
+	s->losses = image_losses(v->data->image);
 	return s;
 }
 

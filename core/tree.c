@@ -47,6 +47,7 @@ int tree_inode_insert(struct volume *v, const struct inode *in)
 	row.born = v->info.group_open;
 	row.nlink = 0;
 	group_mark(v);
+	group_touch(v, in->ino);
 	if (v->peer_apply)
 		map_put(&v->noticed, in->ino, 1);
 	return inode_row_insert(v->db, &row);
@@ -61,6 +62,7 @@ int tree_inode_put(struct volume *v, const struct inode *in)
 
 	row.born = v->info.group_open;
 	group_mark(v);
+	group_touch(v, in->ino);
 	if (v->peer_apply) {
 		rc = tree_orphan_end(v, in->ino);
 		if (rc)
@@ -85,6 +87,7 @@ int tree_touch_dir(struct volume *v, uint64_t dir, int64_t now_ns)
 	struct inode in;
 	int rc = inode_row_touch(v->db, dir, v->info.group_open, now_ns);
 
+	group_touch(v, dir);
 	if (rc == 0) {
 		rc = inode_row_get(v->db, dir, &in);
 		if (!rc) {
@@ -226,6 +229,7 @@ int tree_link_put(struct volume *v, uint64_t link, uint64_t parent, const char *
 	} else {
 		rc = link_move(v, &d, parent, name, name_len, dir, origin);
 	}
+	group_name(v, parent, name, name_len);
 	notice_entry(v, parent, name, name_len);
 	return rc;
 }

@@ -21,6 +21,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* With less room than one request may bring, a store is called full; a small one with less than a share. */
+#define FULL_BYTES (UINT64_C(1) << 20)
+#define FULL_SHARE 64u
 /* The cache of touched entities packs an inode number and three bits into 64. */
 #define SLOT_MAX 4095u
 #define SETTING_PREFIX "setting."
@@ -111,6 +114,9 @@ int volume_format(const char *dir, const char *volume_id, const char *node_name,
 		return err_set(err, -EINVAL, "\"%s\" is not a volume id (a uuid of 36 characters)", volume_id);
 	if (!name_ok(node_name))
 		return err_set(err, -EINVAL, "\"%s\" is not a node name (1 to 32 of A-Z a-z 0-9 . _ -)", node_name);
+	if (size_bytes && size_bytes < VOLUME_MIN_BYTES)
+		return err_set(err, -EINVAL, "a size limit of %llu bytes is too small; the least is 1M",
+			       (unsigned long long)size_bytes);
 	if (slot < 1 || slot > SLOT_MAX)
 		return err_set(err, -EINVAL, "slot %u is not between 1 and %u", slot, SLOT_MAX);
 	path = store_path(dir, "twinfs.db");
@@ -259,6 +265,9 @@ static void volume_free(struct volume *v)
 	map_release(&v->refs);
 	map_release(&v->orphans);
 	map_release(&v->touched);
+	map_release(&v->group_inodes);
+	buf_release(&v->group_names);
+	map_release(&v->lost);
 	map_release(&v->noticed);
 	pthread_cond_destroy(&v->commit_done);
 	pthread_mutex_destroy(&v->lock);
@@ -271,6 +280,7 @@ static void volume_free(struct volume *v)
 static int open_store(struct volume *v, struct err *err)
 {
 	char *path = store_path(v->dir, "twinfs.db");
+	struct stat st = { .st_ino = 0 };
 	int rc;
 
 	rc = access(path, F_OK) == 0 ? schema_probe(path, err)
@@ -279,6 +289,8 @@ static int open_store(struct volume *v, struct err *err)
 		rc = take_lock(v, err);
 	if (!rc)
 		rc = db_open(path, v->opt.fast_unsafe ? DB_FAST_UNSAFE : 0, &v->db, err);
+	if (!rc && stat(path, &st) < 0)
+		rc = err_set(err, -errno, "cannot look at %s: %s", path, strerror(errno));
 	free(path);
 	if (!rc)
 		rc = schema_check(v->db, err);
@@ -293,6 +305,8 @@ static int open_store(struct volume *v, struct err *err)
 	rc = data_store_open(v, err);
 	if (rc)
 		return rc;
+	v->db_dev = st.st_dev;
+	v->db_ino = st.st_ino;
 	rc = purge_orphans(v);
 	return rc ? err_set(err, rc, "cannot open %s: %s", v->dir, v->fault ? v->fault : strerror(-rc)) : 0;
 }
@@ -306,6 +320,7 @@ int volume_open(const char *dir, const struct volume_options *opt, struct volume
 	pthread_cond_init(&v->commit_done, NULL);
 	v->dir = xstrdup(dir);
 	v->lock_fd = -1;
+	buf_init(&v->group_names, SIZE_MAX >> 1); /* bounded where it is filled */
 	v->pending_stale = v->conflicts_stale = true;
 	if (opt)
 		v->opt = *opt;
@@ -364,13 +379,15 @@ static void count_pending(struct volume *v)
 
 void volume_info(struct volume *v, struct volume_info *out)
 {
-	uint64_t avail;
+	struct data_usage usage;
 
 	volume_lock(v);
 	count_pending(v);
 	if (v->conflicts_stale && conflict_rows_count(v->db, &v->info.conflicts_open, &v->info.conflicts_merged) == 0)
 		v->conflicts_stale = false;
-	data_usage(v, &v->info.used_bytes, &v->info.history_bytes, &avail);
+	data_usage(v, &usage);
+	v->info.used_bytes = usage.used_bytes;
+	v->info.history_bytes = usage.history_bytes;
 	*out = v->info;
 	volume_unlock(v);
 }
@@ -380,32 +397,113 @@ const char *volume_dir(struct volume *v)
 	return v->dir;
 }
 
-char *volume_fault(struct volume *v)
+char *volume_fault(struct volume *v, int *code)
 {
 	char *text;
 
 	volume_lock(v);
 	text = v->fault ? xstrdup(v->fault) : NULL;
+	if (code)
+		*code = v->health == HEALTH_DAMAGED ? -EUCLEAN : v->health == HEALTH_FAILED ? v->fault_code : 0;
 	volume_unlock(v);
 	return text;
 }
 
+/* ---- space ---- */
+
+static void space_look(struct volume *v, struct volume_space *out)
+{
+	struct data_usage u;
+
+	data_usage(v, &u);
+	*out = (struct volume_space){ .used_bytes = u.used_bytes,
+				      .history_bytes = u.history_bytes,
+				      .free_bytes = u.free_bytes,
+				      .avail_bytes = u.avail_bytes,
+				      .size_bytes = v->info.size_bytes,
+				      .host_is_less = u.host_is_less };
+	out->total_bytes = v->info.size_bytes ? MAX(v->info.size_bytes, u.used_bytes) : u.used_bytes + u.free_bytes;
+	if (volume_room(v) != 0)
+		out->avail_bytes = 0;
+	out->full = out->avail_bytes < MIN(FULL_BYTES, out->total_bytes / FULL_SHARE);
+}
+
+void volume_space(struct volume *v, struct volume_space *out)
+{
+	volume_lock(v);
+	space_look(v, out);
+	volume_unlock(v);
+}
+
 int volume_statfs(struct volume *v, struct statvfs *out)
 {
-	uint64_t used, history, avail;
+	struct volume_space s;
 
 	volume_lock(v);
-	data_usage(v, &used, &history, &avail);
+	space_look(v, &s);
 	*out = (struct statvfs){ .f_bsize = BLOCK_BYTES, .f_frsize = BLOCK_BYTES, .f_namemax = NAME_MAX_BYTES };
-	out->f_blocks = (v->info.size_bytes ? MAX(v->info.size_bytes, used) : used + avail) / BLOCK_BYTES;
-	out->f_bfree = out->f_bavail = MIN(avail / BLOCK_BYTES, out->f_blocks);
+	out->f_blocks = s.total_bytes / BLOCK_BYTES;
+	out->f_bfree = MIN(s.free_bytes / BLOCK_BYTES, out->f_blocks);
+	out->f_bavail = MIN(s.avail_bytes / BLOCK_BYTES, out->f_bfree);
 	/* Inodes are not a resource here; programs that divide by these want something plausible. */
 	out->f_files = UINT64_C(1) << 32;
 	out->f_ffree = out->f_favail = out->f_files - MIN(v->next_id, UINT64_C(1) << 31);
-	if (v->fault)
+	if (v->health != HEALTH_WELL)
 		out->f_flag |= ST_RDONLY;
 	volume_unlock(v);
 	return 0;
+}
+
+static int refuse_size(uint64_t size_bytes, int rc, uint64_t least_bytes, uint64_t history_bytes, struct err *err)
+{
+	unsigned long long size = size_bytes, least = least_bytes;
+
+	if (rc == -ERANGE)
+		return err_set(err, rc, "the store's device holds %llu bytes, less than %llu; enlarge it first", least,
+			       size);
+	return err_set(err, rc,
+		       "cannot limit the store to %llu bytes: %llu are in use, %llu of them for old versions that the "
+		       "peer may need; delete files or take %llu or more",
+		       size, least, (unsigned long long)history_bytes, least);
+}
+
+int volume_resize(struct volume *v, uint64_t size_bytes, struct err *err)
+{
+	uint64_t before, least;
+	struct data_usage u;
+	int rc;
+
+	if (size_bytes && size_bytes < VOLUME_MIN_BYTES)
+		return err_set(err, -EINVAL, "a size limit of %llu bytes is too small; the least is 1M",
+			       (unsigned long long)size_bytes);
+	volume_lock(v);
+	before = v->info.size_bytes;
+	rc = group_commit_locked(v); /* what it freed counts as free */
+	if (!rc)
+		rc = group_open(v);
+	if (rc) {
+		err_set(err, rc, "the store takes no changes: %s", v->fault ? v->fault : strerror(-rc));
+		goto out;
+	}
+	data_usage(v, &u);
+	rc = data_store_limit(v, size_bytes, &least);
+	if (rc) {
+		refuse_size(size_bytes, rc, least, u.history_bytes, err);
+		goto out;
+	}
+	group_keep(v);
+	put_number(v->db, "size_bytes", size_bytes); /* a failure is latched, and the commit refused */
+	rc = group_commit_locked(v);
+	v->room_checked_ms = 0;
+	if (rc) {
+		data_store_limit(v, before, &least);
+		err_set(err, rc, "cannot store the new size: %s", v->fault ? v->fault : strerror(-rc));
+		goto out;
+	}
+	v->info.size_bytes = size_bytes;
+out:
+	volume_unlock(v);
+	return rc;
 }
 
 void volume_set_notice(struct volume *v, volume_notice_fn fn, void *ctx)
@@ -537,10 +635,12 @@ int volume_pair(struct volume *v, enum role role, uint64_t generation, unsigned 
 
 int volume_set_role(struct volume *v, enum role role, uint64_t generation)
 {
+	struct volume_info before;
 	int rc;
 
 	assert(role == ROLE_PRIMARY || role == ROLE_SECONDARY);
 	volume_lock(v);
+	before = v->info;
 	rc = v->info.role == ROLE_NONE ? -EINVAL : group_open(v);
 	if (!rc) {
 		group_keep(v);
@@ -548,6 +648,10 @@ int volume_set_role(struct volume *v, enum role role, uint64_t generation)
 	}
 	if (!rc)
 		rc = group_commit_locked(v);
+	if (rc) {
+		v->info.role = before.role;
+		v->info.generation = before.generation;
+	}
 	volume_unlock(v);
 	return rc;
 }

@@ -14,8 +14,17 @@
  *   Order: nothing else is ever locked while the volume's mutex is held, and no callback below is called under it.
  *
  * Errors
- *   0 (or a count) or a negative errno, as the system call it serves would give. -EIO after a failed commit or a
- *   checksum mismatch (logged with file and offset). After a failed COMMIT the volume is read-only until reopened.
+ *   0 (or a count) or a negative errno, as the system call it serves would give. -EIO for a checksum mismatch (logged
+ *   with file and offset).
+ *
+ * When the host fails
+ *   A read that fails is -EIO to its caller and nothing else. A commit that fails (the disk is full, read-only, broken,
+ *   gone) rolls the open group back: the volume is what the last durable group left, shows that, and refuses changes
+ *   with -ENOSPC, -EROFS or -EIO. What was lost is what no commit had made durable. Whoever had changed something in it
+ *   is told: by the commit, or by volume_lost at the next fsync of the file; the kernel by NOTICE_EVERYTHING. Groups
+ *   that were not durable were never sent, so the peer has nothing to forget. As soon as the host takes a commit
+ *   again, so does the volume: it tries once a second when somebody wants to change something, and in volume_recover.
+ *   Only a damaged database, or files that are no longer those that were opened, want unmounting and mounting again.
  *
  * Identities
  *   Inode numbers and link ids are 64 bits, SLOT << 48 | counter; each node of a pair has its own slot, so both
@@ -96,7 +105,9 @@ struct volume_info {
 	uint64_t history_bytes;            /* image bytes held only for the baseline */
 	uint64_t used_bytes, size_bytes;
 	uint64_t conflicts_open, conflicts_merged;
-	bool read_only;                    /* after a failed commit; volume_fault() tells why */
+	bool read_only;                    /* the host failed; volume_fault() tells why */
+	uint64_t losses, loss_last_ms;     /* groups of this side that could not be made durable, since the volume was
+	                                      opened; wall-clock ms of the last, 0 = none */
 };
 void volume_info(struct volume *v, struct volume_info *out);
 const char *volume_dir(struct volume *v);
@@ -121,7 +132,7 @@ int volume_set_role(struct volume *v, enum role role, uint64_t generation);
 /* What the kernel may have cached wrongly after the peer's changes landed. Entry: parent + name; inode: attributes and
  * data. */
 struct notice {
-	enum { NOTICE_ENTRY, NOTICE_INODE, NOTICE_DELETE } kind;
+	enum { NOTICE_ENTRY, NOTICE_INODE, NOTICE_DELETE, NOTICE_EVERYTHING } kind; /* the last: whatever it knows */
 	uint64_t parent, ino; /* ENTRY: parent,name. INODE: ino. DELETE: parent, ino (child), name */
 	char name[NAME_MAX_BYTES + 1];
 	unsigned name_len_bytes;
@@ -219,8 +230,41 @@ int volume_statfs(struct volume *v, struct statvfs *out);
  * once before the lock is taken, so that little is left under it. Several callers share one commit. */
 int volume_commit(struct volume *v);
 
-/* Why the volume is read-only, malloc'd text, or NULL. */
-char *volume_fault(struct volume *v);
+/* Why the volume takes no changes, malloc'd text, or NULL. *code (may be NULL): -ENOSPC, -EROFS, -EIO, or -EUCLEAN when
+ * only opening it again can help. */
+char *volume_fault(struct volume *v, int *code);
+/* See whether the store's files are still there, and whether a volume that failed takes changes again: 0, or what they
+ * fail with. For calling now and then; also from any thread. */
+int volume_recover(struct volume *v);
+/* What an fsync of ino must return though the commit went through: -errno once when changes of it were lost since the
+ * last one, else 0. */
+int volume_lost(struct volume *v, uint64_t ino);
+/* How long the host's disk has been waited for by now (0: it is not). Takes no lock. */
+uint64_t volume_stalled_ms(struct volume *v);
+
+/* ---- space ------------------------------------------------------------------------------------------------------- */
+
+/* The least that a store may be limited to: below it the reserve and a few files do not fit. */
+#define VOLUME_MIN_BYTES (UINT64_C(1) << 20)
+
+/* Another limit of what the store holds, in bytes; 0: none but the host's (or the device's). It holds from now on and
+ * is durable when this returns 0. -ENOSPC: more is in use; -ERANGE: a device has no more; -EINVAL: too small; all
+ * with the figures in the text. The limit counts blocks that are in use, wherever in the image they are: so nothing
+ * has to be moved. */
+int volume_resize(struct volume *v, uint64_t size_bytes, struct err *err);
+/* Give blocks that have been free for a while back to the host, for about budget_ms. True: there are more. For calling
+ * now and then, without haste; each step takes the lock for moments. */
+bool volume_tidy(struct volume *v, unsigned budget_ms);
+
+struct volume_space {
+	uint64_t used_bytes, history_bytes;
+	uint64_t total_bytes;      /* the limit, or what is used and what the host would give */
+	uint64_t free_bytes, avail_bytes; /* avail: without what is kept for commits and the peer's changes */
+	uint64_t size_bytes;       /* the limit; 0: none */
+	bool host_is_less;         /* the host's disk would be full before the limit is reached */
+	bool full;                 /* writes are refused, or about to be */
+};
+void volume_space(struct volume *v, struct volume_space *out);
 
 /* Path of an inode's lowest link ("/a/b"), for messages; malloc'd; NULL if it has none. */
 char *volume_path(struct volume *v, uint64_t ino);

@@ -7,13 +7,27 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
 
 /* Long enough that a checkpoint's fdatasync of the database is shared by many commits; short enough to take well under
  * 100 ms. */
 #define CHECKPOINT_PAGES 4096
+/* A page of the database in the log: with its header of 24 bytes. */
+#define WAL_FRAME_BYTES UINT64_C(4120)
+/* A log that was longer is cut to this when it begins anew: journal_size_limit below. */
+#define WAL_KEPT_BYTES (UINT64_C(64) << 20)
+/* Room that is set aside in each of the two files; of a disk smaller than 32 times that, a share. */
+#define RESERVE_BYTES (UINT64_C(16) << 20)
+#define RESERVE_SHARE 64u
+/* It is set aside in steps of this, so that not every commit asks the host. */
+#define RESERVE_STEP_BYTES (UINT64_C(4) << 20)
 
 struct cached {
 	sqlite3_stmt *stmt;
@@ -26,6 +40,14 @@ struct db {
 	int failure;
 	char failure_text[256];
 	int wal_pages;
+	char *path;
+	/* Set aside up to here; -1: not open. The database's own is closed after SQLite has closed it: closing it
+	 * earlier would end SQLite's locks. */
+	struct reserve {
+		int fd;
+		uint64_t upto_bytes;
+		bool cannot; /* the host knows no such thing */
+	} wal, main;
 };
 
 int db_errno(int sqlite_rc)
@@ -56,9 +78,38 @@ int db_errno(int sqlite_rc)
 	}
 }
 
+static int last_errno(sqlite3_file *f)
+{
+	int e = 0;
+
+	if (f && f->pMethods && f->pMethods->xFileControl(f, SQLITE_FCNTL_LAST_ERRNO, &e) != SQLITE_OK)
+		e = 0;
+	return e;
+}
+
+/* What SQLite calls an I/O error has its reason in the errno of the log, where commits fail, or of the file. */
+static int host_cause(struct db *db, int sqlite_rc)
+{
+	int primary = sqlite_rc & 0xff, e;
+	sqlite3_file *log = NULL, *file = NULL;
+
+	if (primary == SQLITE_READONLY)
+		return -EROFS;
+	if (primary != SQLITE_IOERR && primary != SQLITE_CANTOPEN)
+		return db_errno(sqlite_rc);
+	sqlite3_file_control(db->sqlite, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+	sqlite3_file_control(db->sqlite, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+	e = last_errno(log);
+	if (!e)
+		e = last_errno(file);
+	if (!e)
+		e = sqlite3_system_errno(db->sqlite);
+	return e == ENOSPC || e == EDQUOT || e == EFBIG ? -ENOSPC : e == EROFS ? -EROFS : db_errno(sqlite_rc);
+}
+
 static int latch(struct db *db, int sqlite_rc, const char *what)
 {
-	int rc = db_errno(sqlite_rc);
+	int rc = host_cause(db, sqlite_rc);
 
 	if (db->failure == 0) {
 		db->failure = rc;
@@ -80,7 +131,11 @@ static int on_wal_commit(void *ctx, sqlite3 *sqlite, const char *name, int pages
 {
 	(void)sqlite;
 	(void)name;
-	((struct db *)ctx)->wal_pages = pages;
+	struct db *db = ctx;
+
+	if (pages < db->wal_pages) /* it begins anew, and may have been cut */
+		db->wal.upto_bytes = MIN(db->wal.upto_bytes, WAL_KEPT_BYTES);
+	db->wal_pages = pages;
 	return SQLITE_OK;
 }
 
@@ -111,6 +166,10 @@ static int set_read_only(struct db *db)
 int db_open(const char *path, unsigned flags, struct db **out, struct err *err)
 {
 	struct db *db = xcalloc(1, sizeof(*db));
+
+	db->path = xstrdup(path);
+	db->wal.fd = db->main.fd = -1;
+	db->wal.cannot = db->main.cannot = flags & DB_FAST_UNSAFE;
 	int open_flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (flags & DB_CREATE ? SQLITE_OPEN_CREATE : 0);
 	int rc = sqlite3_open_v2(path, &db->sqlite, open_flags, NULL);
 
@@ -129,6 +188,59 @@ int db_open(const char *path, unsigned flags, struct db **out, struct err *err)
 	}
 	*out = db;
 	return 0;
+}
+
+/* ---- room for commits ---- */
+
+static void reserve_close(struct reserve *r)
+{
+	if (r->fd >= 0)
+		close(r->fd);
+	r->fd = -1;
+	r->upto_bytes = 0;
+}
+
+/* Room for want_bytes in the file at path that has used_bytes in use. */
+static int reserve_hold(struct reserve *r, const char *path, uint64_t used_bytes, uint64_t want_bytes)
+{
+	uint64_t upto = used_bytes + want_bytes;
+
+	if (r->cannot || r->upto_bytes >= upto)
+		return 0;
+	if (r->fd < 0)
+		r->fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (r->fd < 0)
+		return errno == ENOENT ? 0 : -errno; /* no log yet: nothing was ever written */
+	/* In one go with a step more, or else exactly. */
+	if (fallocate(r->fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)(upto + RESERVE_STEP_BYTES)) == 0) {
+		r->upto_bytes = upto + RESERVE_STEP_BYTES;
+		return 0;
+	}
+	if (errno == EOPNOTSUPP || errno == ENOSYS || errno == EINVAL) {
+		r->cannot = true;
+		return 0;
+	}
+	if (fallocate(r->fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)upto) < 0)
+		return -ENOSPC;
+	r->upto_bytes = upto;
+	return 0;
+}
+
+int db_reserve(struct db *db)
+{
+	char *wal = xasprintf("%s-wal", db->path);
+	uint64_t want = RESERVE_BYTES;
+	struct statvfs host;
+	struct stat st;
+	int rc;
+
+	if (statvfs(db->path, &host) == 0)
+		want = MIN(want, (uint64_t)host.f_blocks * host.f_frsize / RESERVE_SHARE);
+	rc = reserve_hold(&db->wal, wal, (uint64_t)db->wal_pages * WAL_FRAME_BYTES, want);
+	if (rc == 0 && stat(db->path, &st) == 0)
+		rc = reserve_hold(&db->main, db->path, (uint64_t)st.st_size, want);
+	free(wal);
+	return rc ? -ENOSPC : 0;
 }
 
 static void free_statements(struct db *db)
@@ -152,6 +264,7 @@ static void free_statements(struct db *db)
 
 void db_close(struct db *db)
 {
+	struct stat st;
 	int rc;
 
 	if (!db)
@@ -162,6 +275,11 @@ void db_close(struct db *db)
 	rc = sqlite3_close(db->sqlite);
 	assert(rc == SQLITE_OK);
 	(void)rc;
+	reserve_close(&db->wal);
+	if (db->main.fd >= 0 && fstat(db->main.fd, &st) == 0 && ftruncate(db->main.fd, st.st_size) < 0)
+		log_debug("db", "%s: its room is not given back: %s", db->path, strerror(errno));
+	reserve_close(&db->main);
+	free(db->path);
 	free(db);
 }
 

@@ -6,10 +6,10 @@
  *   A struct db belongs to one thread at a time (opened with NOMUTEX): core/ calls it under the volume's lock.
  *
  * Errors
- *   0 (or 1 for a row) or a negative errno: SQLITE_FULL -ENOSPC, CORRUPT and NOTADB -EUCLEAN, CONSTRAINT -EEXIST, the
- *   rest -EIO. The first error since the last begin or rollback is *latched* (db_failure): a transaction in which a
- *   statement failed is half done, and db_commit refuses it with that error. Callers need not check each statement's
- *   result for safety's sake, only where they depend on it.
+ *   0 (or 1 for a row) or a negative errno: SQLITE_FULL and a quota -ENOSPC, a host that is read-only -EROFS, CORRUPT
+ *   and NOTADB -EUCLEAN, CONSTRAINT -EEXIST, the rest -EIO. The first error since the last begin or rollback is
+ *   *latched* (db_failure): a transaction in which a statement failed is half done, and db_commit refuses it with that
+ *   error. Callers need not check each statement's result for safety's sake, only where they depend on it.
  *
  * Statements
  *   db_stmt returns a prepared statement for a string literal, reset and without bindings; the cache is keyed by the
@@ -40,6 +40,13 @@ enum {
 /* Open `path` with the pragmas of this store. Without DB_CREATE a missing file is -ENOENT. Does not look at the schema.
  */
 int db_open(const char *path, unsigned flags, struct db **out, struct err *err);
+/*
+ * Hold room on the host's disk for transactions to come: a commit that found the disk full would lose its transaction.
+ * 16 MiB for the log and as much for the database itself, a share of that on a small disk, set aside behind the ends of
+ * both files (which then take that much more of the disk, not of a listing). 0: it is there. -ENOSPC: it is not whole,
+ * so begin nothing that could wait. Hosts that cannot set room aside: 0. Cheap while nothing has to be done.
+ */
+int db_reserve(struct db *db);
 /* Rolls back an open transaction, checkpoints, closes. NULL is fine. */
 void db_close(struct db *db);
 /* Tests: as kill -9 would leave it: no commit, no checkpoint. */

@@ -100,7 +100,7 @@ extern const struct fuse_lowlevel_ops front_ops, front_past_ops;
 /* ---- syncer.c: fsync requests -------------------------------------------------------------------- */
 
 struct syncer *syncer_start(struct front *f);
-void syncer_add(struct syncer *s, fuse_req_t req);
+void syncer_add(struct syncer *s, fuse_req_t req, uint64_t ino);
 /* Answers what waits (with one last commit), then ends. */
 void syncer_stop(struct syncer *s);
 

@@ -301,6 +301,10 @@ void notifier_push(struct notifier *n, const struct notice *list, size_t count)
 	for (size_t i = 0; i < count && !n->stop; i++) {
 		const struct notice *x = &list[i];
 
+		if (x->kind == NOTICE_EVERYTHING) {
+			queue_put(n, ITEM_EVERYTHING, 0, 0, "", 0);
+			continue;
+		}
 		if (x->kind == NOTICE_ENTRY)
 			queue_put(n, ITEM_ENTRY, x->parent, 0, x->name, x->name_len_bytes);
 		else if (x->kind == NOTICE_DELETE)

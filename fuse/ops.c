@@ -317,10 +317,9 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 
 static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
 {
-	(void)ino;
 	(void)datasync;
 	(void)fi;
-	syncer_add(front_of(req)->syncer, req);
+	syncer_add(front_of(req)->syncer, req, ino);
 }
 
 /* The kernel leaves clearing suid and sgid to us (KILLPRIV_V2) but does not say here whether to. */

@@ -2,7 +2,7 @@
 /*
  * The syncer: a thread that answers fsync. A commit takes milliseconds, and with -o sync=peer a round trip; were it
  * done by the workers, two fsyncs would stop all reading and writing. All requests that wait when a commit begins are
- * answered by it.
+ * answered by it. A file of which changes were lost in an earlier commit that failed hears of it now.
  */
 #include "fuse/internal.h"
 
@@ -12,23 +12,31 @@
 #include "util/log.h"
 #include "util/util.h"
 
+struct waiting {
+	fuse_req_t req;
+	uint64_t ino;
+};
+
 struct syncer {
 	struct front *front;
 	pthread_t thread;
 	pthread_mutex_t lock; /* protects all below */
 	pthread_cond_t changed;
-	fuse_req_t *waiting;  /* bounded by the threads that can call fsync */
+	struct waiting *waiting; /* bounded by the threads that can call fsync */
 	size_t n, cap;
 	bool stop;
 };
 
-static void commit_and_answer(struct syncer *s, fuse_req_t *list, size_t n)
+static void commit_and_answer(struct syncer *s, struct waiting *list, size_t n)
 {
 	struct front *f = s->front;
 	int rc = f->fsync_hook ? f->fsync_hook(f->hook_ctx) : volume_commit(f->v);
 
-	for (size_t i = 0; i < n; i++)
-		fuse_reply_err(list[i], -rc);
+	for (size_t i = 0; i < n; i++) {
+		int lost = volume_lost(f->v, list[i].ino); /* told now, and not again */
+
+		fuse_reply_err(list[i].req, rc ? -rc : -lost);
+	}
 	free(list);
 }
 
@@ -39,7 +47,7 @@ static void *syncer_main(void *arg)
 	log_thread_name("syncer");
 	pthread_mutex_lock(&s->lock);
 	while (s->n > 0 || !s->stop) {
-		fuse_req_t *list = s->waiting;
+		struct waiting *list = s->waiting;
 		size_t n = s->n;
 
 		if (n == 0) {
@@ -70,14 +78,14 @@ struct syncer *syncer_start(struct front *f)
 	return s;
 }
 
-void syncer_add(struct syncer *s, fuse_req_t req)
+void syncer_add(struct syncer *s, fuse_req_t req, uint64_t ino)
 {
 	pthread_mutex_lock(&s->lock);
 	if (s->n == s->cap) {
 		s->cap = s->cap ? s->cap * 2 : 8;
 		s->waiting = xrealloc(s->waiting, s->cap * sizeof(*s->waiting));
 	}
-	s->waiting[s->n++] = req;
+	s->waiting[s->n++] = (struct waiting){ req, ino };
 	pthread_cond_signal(&s->changed);
 	pthread_mutex_unlock(&s->lock);
 }

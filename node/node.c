@@ -28,6 +28,8 @@
 #define FSYNC_PEER_MS 30000u
 /* Slices in which others wait for the link, so that a hung-up client or an unmount ends the waiting. */
 #define WAIT_SLICE_MS 250u
+/* Of each second so much goes into giving free blocks back to the host. */
+#define TIDY_MS 250u
 /* A peer that said "paused" may have been resumed a moment ago, and nobody told us yet: its word counts after this. */
 #define PEER_PAUSED_MS 10000u
 
@@ -303,6 +305,8 @@ static void keeper_work(struct node *n)
 {
 	uint64_t until_ms = atomic_load(&n->paused_until_ms);
 
+	volume_recover(n->volume); /* what it says, it has logged */
+	volume_tidy(n->volume, TIDY_MS);
 	if (atomic_exchange(&n->pin_changed, false)) {
 		char *pin = volume_setting_get(n->volume, "peer.pin");
 

@@ -22,6 +22,8 @@
 /* A store that is locked but does not answer is being mounted, unmounted or asked by another command. */
 #define BUSY_RETRY_MS 15000
 #define BUSY_STEP_MS 50
+/* A flush that takes longer is no longer a slow disk. */
+#define STALLED_MS 3000
 
 struct request_ctx {
 	struct volume *v;
@@ -218,6 +220,19 @@ static int answer_baseline_mount(struct request_ctx *x, json_t *reply, struct er
 	return rc;
 }
 
+static int answer_resize(struct request_ctx *x, json_t *reply, struct err *err)
+{
+	struct volume_space space;
+	int rc = volume_resize(x->v, amount(x, "size_bytes"), err);
+
+	if (rc)
+		return rc;
+	volume_space(x->v, &space);
+	json_object_set_new(reply, "size", json_integer((json_int_t)space.size_bytes));
+	json_object_set_new(reply, "used", json_integer((json_int_t)space.used_bytes));
+	return 0;
+}
+
 static const struct {
 	const char *cmd;
 	int (*fn)(struct request_ctx *x, json_t *reply, struct err *err);
@@ -236,6 +251,7 @@ static const struct {
 	{ "baseline-cat", answer_baseline_cat, false, true },
 	{ "baseline-restore", answer_baseline_restore, false, true },
 	{ "baseline-mount", answer_baseline_mount, true, true },
+	{ "resize", answer_resize, false, false },
 };
 
 /* -1: no such request */
@@ -255,9 +271,14 @@ json_t *requests_answer(struct volume *v, const char *mountpoint, struct node *n
 	struct request_ctx x = { .v = v, .mountpoint = mountpoint, .node = node, .client = client, .request = request };
 	struct err err = ERR_INIT;
 	int i = table_find(request), rc;
+	uint64_t stalled_ms = volume_stalled_ms(v);
 	json_t *reply = control_ok();
 
-	if (i < 0) {
+	if (stalled_ms > STALLED_MS) { /* the volume's lock may be held all that time */
+		rc = err_set(&err, -ETIMEDOUT,
+			     "the disk under %s has not answered a flush for %u s; look at that disk, all changes wait",
+			     volume_dir(v), (unsigned)(stalled_ms / 1000));
+	} else if (i < 0) {
 		rc = err_set(
 			&err, -ENOSYS,
 			"the mount of %s does not know this request; it runs another version of twinfs: mount it anew",

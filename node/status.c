@@ -2,6 +2,8 @@
 #include "node/status.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,20 +89,85 @@ static void condition_mounted(struct volume *v, const struct link_status *link, 
 	}
 }
 
+/* The store itself cannot go on: that comes before all that is said of the link. */
+static void condition_fault(struct volume *v, const char *fault, int code, struct condition *c)
+{
+	const char *dir = volume_dir(v);
+
+	snprintf(c->why, sizeof(c->why), "the store takes no changes: %s", fault);
+	if (code == -ENOSPC)
+		snprintf(c->action, sizeof(c->action), "make room on the disk under %s; it goes on by itself", dir);
+	else if (code == -EROFS)
+		snprintf(c->action, sizeof(c->action),
+			 "make the filesystem under %s writable; it goes on by itself; where that needs it to be "
+			 "unmounted or checked first, unmount here before and mount again after", dir);
+	else if (code == -EUCLEAN)
+		snprintf(c->action, sizeof(c->action), "unmount, then twinfs fsck %s", dir);
+	else
+		snprintf(c->action, sizeof(c->action),
+			 "look at the disk under %s; it goes on by itself when that works again; if the store is now "
+			 "elsewhere or on a new device: unmount and mount again", dir);
+	snprintf(c->error, sizeof(c->error), "%s", c->why);
+}
+
+/* Warned of below a twentieth, or a gigabyte of a large store. */
+#define LOW_SHARE 20u
+#define LOW_MAX_BYTES (UINT64_C(1) << 30)
+
+static bool is_low(const struct volume_space *s)
+{
+	return s->full || s->avail_bytes < MIN(s->total_bytes / LOW_SHARE, LOW_MAX_BYTES);
+}
+
+/* Behind what is there already. */
+static void __attribute__((format(printf, 3, 4))) append(char *text, size_t cap_bytes, const char *fmt, ...)
+{
+	size_t len = strlen(text);
+	va_list ap;
+
+	if (len > 0)
+		len += (size_t)snprintf(text + len, cap_bytes - len, "; ");
+	if (len >= cap_bytes)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text + len, cap_bytes - len, fmt, ap);
+	va_end(ap);
+}
+
+static void condition_space(struct volume *v, const struct volume_space *s, struct condition *c)
+{
+	char text[sizeof(c->why) / 2] = "";
+	const char *dir = volume_dir(v), *where = s->host_is_less ? "the disk under it" : "the store";
+
+	if (!is_low(s))
+		return;
+	if (s->history_bytes > s->used_bytes / 10)
+		snprintf(text, sizeof(text), "; %" PRIu64 " MiB are held for the peer until it is back in step",
+			 s->history_bytes >> 20);
+	if (s->full)
+		snprintf(c->error, sizeof(c->error), "no room: %s is full, writes are refused%s", where, text);
+	append(c->why, sizeof(c->why), s->full ? "no room: %s is full, writes are refused%s" : "%s is nearly full%s",
+	       where, text);
+	append(c->action, sizeof(c->action), s->host_is_less ? "make room on the disk under %s, or delete files"
+	                                                     : "delete files, or twinfs resize %s SIZE", dir);
+}
+
 static void condition_find(struct volume *v, const char *mountpoint, const struct link_status *link,
                            const struct volume_info *info, struct condition *c)
 {
-	char *fault = volume_fault(v);
+	struct volume_space space;
+	int code;
+	char *fault = volume_fault(v, &code);
 
 	if (link)
 		condition_mounted(v, link, c);
 	else
 		condition_unmounted(v, mountpoint, c);
-	if (fault) {
-		snprintf(c->why, sizeof(c->why), "the store has failed and is read-only: %s", fault);
-		snprintf(c->action, sizeof(c->action), "mend the cause, then unmount and mount again");
-		snprintf(c->error, sizeof(c->error), "%s", c->why);
-	}
+	volume_space(v, &space);
+	if (fault)
+		condition_fault(v, fault, code, c);
+	else if (link)
+		condition_space(v, &space, c);
 	if (!*c->action && info->conflicts_open > 0)
 		snprintf(c->action, sizeof(c->action), "look at the conflicts: twinfs conflicts %s",
 		         mountpoint ? mountpoint : volume_dir(v));
@@ -196,14 +263,14 @@ static json_t *never_run(void)
 	return json_pack("{s:n, s:n}", "last", "differences");
 }
 
-static json_t *space_object(struct volume *v, const struct volume_info *info)
+static json_t *space_object(struct volume *v)
 {
-	uint64_t size_bytes = info->size_bytes;
-	struct statvfs st;
+	struct volume_space s;
 
-	if (size_bytes == 0 && volume_statfs(v, &st) == 0)
-		size_bytes = (uint64_t)st.f_blocks * st.f_frsize;
-	return json_pack("{s:o, s:o}", "used", number(info->used_bytes), "size", number(size_bytes));
+	volume_space(v, &s);
+	return json_pack("{s:o, s:o, s:o, s:o, s:b, s:b}", "used", number(s.used_bytes), "size", number(s.total_bytes),
+			 "available", number(s.avail_bytes), "limit", s.size_bytes ? number(s.size_bytes) : json_null(),
+			 "low", is_low(&s), "full", s.full);
 }
 
 json_t *status_object(struct volume *v, const char *mountpoint, const struct link_status *link)
@@ -234,7 +301,9 @@ json_t *status_object(struct volume *v, const char *mountpoint, const struct lin
 	json_object_set_new(o, "merged", number(info.conflicts_merged));
 	json_object_set_new(o, "verify", never_run());
 	json_object_set_new(o, "scrub", never_run());
-	json_object_set_new(o, "space", space_object(v, &info));
+	json_object_set_new(o, "space", space_object(v));
+	json_object_set_new(o, "losses", json_pack("{s:o, s:o}", "groups", number(info.losses), "last",
+	                                           words_time(info.loss_last_ms)));
 	return o;
 }
 

@@ -20,6 +20,8 @@
 #define RETRY_FIRST_MS 200u
 #define RETRY_MAX_MS 5000u
 #define RETRY_PERSON_MS 30000u
+/* Room is made without telling us, and a try costs what the peer has sent until we refuse: a credit at worst. */
+#define RETRY_ROOM_MS 10000u
 /* A peer that is paused is there: ask often enough that its resume is felt at once. */
 #define RETRY_PAUSED_MS 1000u
 /* A connection that lived this long was a good one: start with the short delay again. */
@@ -207,12 +209,13 @@ static unsigned jitter(unsigned ms)
 static void schedule_retry(struct channel *c, int code, long status)
 {
 	bool person = code == -EACCES || code == -EPERM || code == -ESTALE;
+	unsigned wait_ms = person ? RETRY_PERSON_MS : code == -ENOSPC ? RETRY_ROOM_MS : c->retry_ms;
 	uint64_t now_ms = clock_mono_ms();
 
 	if (c->up_since_ms && now_ms - c->up_since_ms >= GOOD_LIFE_MS)
 		c->retry_ms = RETRY_FIRST_MS;
 	c->up_since_ms = 0;
-	c->retry_at_ms = now_ms + jitter(person ? RETRY_PERSON_MS : c->retry_ms);
+	c->retry_at_ms = now_ms + jitter(wait_ms);
 	c->retry_ms = MIN(2 * c->retry_ms, status == 503 ? RETRY_PAUSED_MS : RETRY_MAX_MS);
 }
 

@@ -67,7 +67,7 @@ struct channel_state {
 	uint64_t queued_bytes;  /* what was put into this connection, heartbeats included */
 	size_t unsent_bytes;    /* of it not yet taken by the transport */
 	uint64_t failures;      /* lost connections and failed attempts, ever */
-	int code;               /* of the last of them: -errno; -EACCES, -EPERM, -ESTALE: a person must act */
+	int code;               /* of the last of them: -errno; -EACCES, -EPERM, -ESTALE, -ENOSPC: a person must act */
 	long status;            /* its HTTP status, if the peer answered with a refusal; 503: it is paused */
 	char text[ERR_TEXT_MAX_BYTES];
 	char address[ADDRESS_MAX_BYTES + 1]; /* of the present or last connection */

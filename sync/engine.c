@@ -48,6 +48,7 @@ struct engine {
 	uint64_t backlog_to, backlog_peer_to; /* resyncing until these are through */
 	uint64_t since_ms;
 	uint64_t probes_answered;
+	struct err refusal; /* code set: the shipment that arrives has no room here and is dropped as it comes */
 	uint8_t *scratch; /* for decompressed DATA */
 
 	pthread_mutex_t lock;
@@ -215,6 +216,7 @@ void engine_down(struct engine *e)
 	e->n_unacked = 0;
 	e->ack_owed = e->probe_out = e->probe_reply_owed = false;
 	e->dirty_since_ms = 0;
+	e->refusal = (struct err)ERR_INIT;
 	look_and_show(e);
 }
 
@@ -323,12 +325,51 @@ static void acknowledged(struct engine *e, uint64_t upto)
 	e->n_unacked = keep;
 }
 
+/*
+ * No room for the peer's shipment. Dropping the connection at once would keep us full for ever: what we deleted is held
+ * until the peer has it. So our own changes go out first (engine_tick ends it then); what arrives is not looked at.
+ */
+static int refuse(struct engine *e, struct err *err)
+{
+	shipment_free(e->inbox);
+	e->inbox = NULL;
+	e->refusal = *err;
+	*err = (struct err)ERR_INIT;
+	return 0;
+}
+
+/* Known before the first byte is stored: better than after hours. */
+static int check_room(struct engine *e, const struct rec_ship_begin *b, struct err *err)
+{
+	struct volume_space space;
+	struct volume_ids ids;
+
+	volume_space(e->v, &space);
+	if (b->data_bytes > space.free_bytes) {
+		/* The primary needs its history for this very shipment; the secondary can let go what was seen. */
+		volume_lock(e->v);
+		volume_ids(e->v, &ids);
+		if (ids.role == ROLE_SECONDARY)
+			history_purge(e->v, b->seen); /* a failure is latched and seen at the unlock */
+		volume_unlock(e->v);
+		volume_commit(e->v);
+		volume_space(e->v, &space);
+	}
+	if (b->data_bytes <= space.free_bytes)
+		return 0;
+	return err_set(err, -ENOSPC,
+		       "no room for the peer's changes: they bring %llu MiB, %llu MiB are left in %s; nothing of them "
+		       "was taken",
+		       (unsigned long long)(b->data_bytes >> 20), (unsigned long long)(space.free_bytes >> 20),
+		       volume_dir(e->v));
+}
+
 static int on_ship_begin(struct engine *e, const struct rec_ship_begin *b, struct err *err)
 {
 	struct pending p;
 
 	look(e, &p);
-	if (e->inbox)
+	if (e->inbox || e->refusal.code)
 		return err_set(err, -EBADMSG, "the peer began a shipment inside another: dropping the connection");
 	if (b->from != p.ids.applied || b->to < b->from)
 		return err_set(err, -EBADMSG,
@@ -345,6 +386,8 @@ static int on_ship_begin(struct engine *e, const struct rec_ship_begin *b, struc
 	if (b->entries > SHIPMENT_MAX_ENTRIES)
 		return err_set(err, -EBADMSG, "the peer announces %llu entries in one shipment: refused",
 			       (unsigned long long)b->entries);
+	if (check_room(e, b, err))
+		return refuse(e, err);
 	e->inbox = shipment_new(e->v, b);
 	return 0;
 }
@@ -411,6 +454,8 @@ static int on_bye(struct engine *e, const struct rec_bye *b)
 
 static int on_frame(struct engine *e, struct frame *f, uint64_t now_ms, struct err *err)
 {
+	int rc;
+
 	if (f->type == FRAME_HELLO)
 		return on_hello(e, &f->hello, now_ms, err);
 	if (f->type == FRAME_BYE)
@@ -421,11 +466,18 @@ static int on_frame(struct engine *e, struct frame *f, uint64_t now_ms, struct e
 		return err_set(err, -EBADMSG, "the peer sent data before HELLO: dropping the connection");
 	if (f->type == FRAME_SHIP_BEGIN)
 		return on_ship_begin(e, &f->begin, err);
+	if (e->refusal.code && f->type != FRAME_SHIP_END)
+		return 0;
+	if (e->refusal.code) {
+		*err = e->refusal;
+		return err->code;
+	}
 	if (f->type == FRAME_SHIP_END)
 		return on_ship_end(e, &f->end, now_ms, err);
 	if (!e->inbox)
 		return err_set(err, -EBADMSG, "the peer sent a record outside of a shipment: dropping the connection");
-	return shipment_add(e->inbox, f, err);
+	rc = shipment_add(e->inbox, f, err);
+	return rc == -ENOSPC ? refuse(e, err) : rc;
 }
 
 int engine_receive(struct engine *e, const uint8_t *frame, size_t len_bytes, uint64_t now_ms, struct err *err)
@@ -531,6 +583,10 @@ int engine_tick(struct engine *e, uint64_t now_ms, struct err *err)
 		e->hurry = false;
 	}
 	show(e, &p);
+	if (!rc && e->refusal.code && !e->outbox && !p.group_open && !p.unsent) {
+		*err = e->refusal;
+		rc = err->code;
+	}
 	return rc;
 }
 

@@ -43,7 +43,9 @@ void engine_confirm_deletions(struct engine *e);
 
 /* One whole frame as it came (with its length and sum). -errno with a text: the connection must be dropped; the volume
  * is as before the shipment. -EPERM / -ESTALE: no use in trying again soon (wrong volume, both primary, rolled back
- * store …): a person must act. -ECANCELED: so must one, about what the peer deleted (sync/deletions.h). */
+ * store …): a person must act. -ECANCELED: so must one, about what the peer deleted (sync/deletions.h).
+ * -ENOSPC: the shipment has no room here (said when our own changes are out, by engine_receive or engine_tick): try
+ * again later. */
 int engine_receive(struct engine *e, const uint8_t *frame, size_t len_bytes, uint64_t now_ms, struct err *err);
 
 /* Append whole frames to `out` until about want_bytes are there; returns bytes appended, 0 if there is nothing to send

@@ -69,7 +69,11 @@ static void say_why(const struct link *l, struct link_status *st)
 		else
 			snprintf(st->why, sizeof(st->why), l->dials ? "%s does not answer" : "%s has not connected yet",
 				 peer);
-		if (l->needs_person)
+		if (l->needs_person && l->no_room)
+			snprintf(st->action, sizeof(st->action),
+				 "make room here: on the disk, by deleting files, or with twinfs resize; tried again "
+				 "by itself");
+		else if (l->needs_person)
 			snprintf(st->action, sizeof(st->action),
 				 "settle what is said above; until then it is tried again every 30 s");
 		break;

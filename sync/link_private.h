@@ -70,7 +70,7 @@ struct link {
 
 	/* what happened so far */
 	uint64_t failures;       /* of the channel, looked at */
-	bool failed, peer_paused, needs_person;
+	bool failed, peer_paused, needs_person, no_room;
 	char last_error[512], peer_reason[300], peer_name[40];
 	uint64_t connecting_since_ms;
 	uint64_t commit_at_ms;   /* UINT64_MAX: nothing is dirty */

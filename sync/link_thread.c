@@ -111,7 +111,8 @@ static void note_failure(struct link *l, const struct channel_state *s)
 		snprintf(l->peer_reason, sizeof(l->peer_reason), "%.*s", (int)sizeof(l->peer_reason) - 1, s->text);
 		return;
 	}
-	l->needs_person = s->code == -EACCES || s->code == -EPERM || s->code == -ESTALE;
+	l->no_room = s->code == -ENOSPC;
+	l->needs_person = s->code == -EACCES || s->code == -EPERM || s->code == -ESTALE || l->no_room;
 	if (l->needs_person)
 		l->peer_paused = false;
 	snprintf(l->last_error, sizeof(l->last_error), "%.*s", (int)sizeof(l->last_error) - 1, s->text);

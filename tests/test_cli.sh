@@ -83,7 +83,7 @@ ok "the default name is legal" t_default_name
 
 # ---- status
 
-keys='action baseline conflicts error groups merged mountpoint node node_id peer pending resync role scrub since space state store verify volume why'
+keys='action baseline conflicts error groups losses merged mountpoint node node_id peer pending resync role scrub since space state store verify volume why'
 t_status_json() {
 	"$twinfs" status s --json >j || return
 	local have
@@ -146,9 +146,18 @@ ok "a word that is no policy is refused" unchanged s fails 1 'no policy; there a
 ok "unsetting what is not set is refused" unchanged s fails 1 'no policy is set for' policy s unset '*.none'
 ok "policy wants to know which one" unchanged s fails 2 'policy WHERE' policy s set x
 
+# ---- space
+
+ok "a limit is set" sh -c '"$1" resize s 1G | grep -q "1.0 GiB, 0 bytes used"' - "$twinfs"
+ok "and shown" sh -c '"$1" status s --json | grep -q "\"limit\": 1073741824"' - "$twinfs"
+ok "and lifted" sh -c '"$1" resize s none | grep -q "no limit"' - "$twinfs"
+ok "a size of nonsense is wrong usage" unchanged s fails 2 'is no size' resize s 10X
+ok "a size that is too small is refused" unchanged s fails 1 'the least is 1M' resize s 1000
+ok "a store of such a size is refused" fails 1 'the least is 1M' init tiny --size 1000
+
 # ---- not there yet
 
-for c in verify scrub resize promote forget-peer events; do
+for c in verify scrub promote forget-peer events; do
 	ok "$c is not pretended" unchanged s fails 1 'not available in this version' "$c" s
 	ok "$c needs a store all the same" fails 1 'neither a twinfs store nor' "$c" full
 done

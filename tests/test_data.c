@@ -588,7 +588,8 @@ END_TEST
 START_TEST(purged_history_gives_its_blocks_back)
 {
 	uint8_t *buf = xcalloc(1, 1 << 20);
-	uint64_t ino, group, history, used, avail;
+	struct data_usage usage;
+	uint64_t ino, group;
 
 	store_pair(&st);
 	ino = store_file(&st, "f");
@@ -596,16 +597,16 @@ START_TEST(purged_history_gives_its_blocks_back)
 	store_cut(&st);
 	put(ino, buf, 1 << 20, 0);
 	group = store_cut(&st);
-	data_usage(st.v, &used, &history, &avail);
-	ck_assert_uint_eq(history, 1 << 20);
+	data_usage(st.v, &usage);
+	ck_assert_uint_eq(usage.history_bytes, 1 << 20);
 	volume_lock(st.v);
 	ck_assert_int_eq(group_open(st.v), 0);
 	ck_assert_int_eq(history_purge(st.v, group), 0);
 	volume_unlock(st.v);
 	ck_assert_int_eq(volume_commit(st.v), 0);
-	data_usage(st.v, &used, &history, &avail);
-	ck_assert_uint_eq(history, 0);
-	ck_assert_uint_eq(used, 1 << 20);
+	data_usage(st.v, &usage);
+	ck_assert_uint_eq(usage.history_bytes, 0);
+	ck_assert_uint_eq(usage.used_bytes, 1 << 20);
 	free(buf);
 }
 END_TEST

@@ -136,6 +136,52 @@ START_TEST(runs_given_were_free_and_counts_hold)
 }
 END_TEST
 
+START_TEST(what_became_free_is_found_once)
+{
+	struct freemap *f = freemap_new(100000);
+	uint64_t phys, a, sum = 0, len;
+
+	ck_assert_uint_eq(freemap_alloc(f, 20000, 0, 0, &a), 20000);
+	ck_assert_uint_eq(freemap_stale(f, 100, &phys), 0);
+	for (uint64_t i = 0; i < 20000; i += 10)
+		freemap_release(f, a + i, 3);
+	while ((len = freemap_stale(f, 2, &phys)) > 0) {
+		ck_assert_uint_le(len, 2);
+		ck_assert(freemap_used(f, phys) && freemap_used(f, phys + len - 1));
+		freemap_put_back(f, phys, len);
+		sum += len;
+		ck_assert_uint_le(sum, 6000);
+	}
+	ck_assert_uint_eq(sum, 6000);
+	freemap_release(f, a + 15005, 1);
+	for (sum = 0; (len = freemap_stale(f, 100, &phys)) > 0; sum += len)
+		freemap_put_back(f, phys, len);
+	ck_assert_uint_ge(sum, 1);
+	ck_assert_uint_le(sum, 4096); /* its zone, no other */
+	freemap_delete(f);
+}
+END_TEST
+
+START_TEST(a_lower_limit_counts_what_is_used_wherever_it_is)
+{
+	struct freemap *f = freemap_new(1000);
+	uint64_t phys, a;
+
+	ck_assert_uint_eq(freemap_alloc(f, 600, 0, 0, &a), 600);
+	freemap_release(f, a, 300); /* the upper half stays */
+	freemap_set_limit(f, 401, 0);
+	ck_assert_uint_eq(freemap_count_free(f), 100);
+	ck_assert_uint_eq(freemap_alloc(f, 200, 0, 0, &phys), 100);
+	ck_assert_uint_eq(freemap_alloc(f, 1, 0, 0, &phys), 0);
+	freemap_set_limit(f, 100, 0);
+	ck_assert_uint_eq(freemap_count_free(f), 0);
+	ck_assert_uint_eq(freemap_alloc(f, 1, 0, 0, &phys), 0);
+	freemap_set_limit(f, 2000, 0);
+	ck_assert_uint_eq(freemap_count_free(f), 2000 - 401);
+	freemap_delete(f);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("freemap");
@@ -148,6 +194,8 @@ int main(void)
 	tcase_add_test(tc, a_window_keeps_two_growing_files_in_runs);
 	tcase_add_test(tc, every_last_block_can_be_had);
 	tcase_add_test(tc, runs_given_were_free_and_counts_hold);
+	tcase_add_test(tc, what_became_free_is_found_once);
+	tcase_add_test(tc, a_lower_limit_counts_what_is_used_wherever_it_is);
 	suite_add_tcase(s, tc);
 	return tap_main(s);
 }

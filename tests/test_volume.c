@@ -3,9 +3,7 @@
 
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sqlite3.h>
-#include <sys/resource.h>
 #include <sys/xattr.h>
 
 /* ---- names ---- */
@@ -569,52 +567,6 @@ START_TEST(settings_are_kept_and_removed)
 }
 END_TEST
 
-/* Files of this process cannot grow beyond the limit: as on a disk that is full or broken. */
-static void limit_file_size(rlim_t limit_bytes)
-{
-	struct rlimit limit = { limit_bytes, RLIM_INFINITY };
-
-	signal(SIGXFSZ, SIG_IGN);
-	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
-}
-
-START_TEST(a_failed_commit_makes_the_volume_read_only_and_keeps_the_last_group)
-{
-	struct volume_info info;
-	struct attr a, set = { .mode = 0600 };
-	char name[16], *why;
-	uint64_t f = fx_file(INO_ROOT, "f");
-
-	fx_write(f, "one");
-	ck_assert_int_eq(volume_commit(fx), 0);
-	for (int i = 0; i < 500; i++) {
-		snprintf(name, sizeof(name), "%d", i);
-		fx_file(INO_ROOT, name);
-	}
-	limit_file_size(65536);
-	ck_assert_int_eq(volume_commit(fx), -EIO);
-	limit_file_size(RLIM_INFINITY);
-	why = volume_fault(fx);
-	ck_assert_ptr_nonnull(strstr(why, "commit failed"));
-	free(why);
-	volume_info(fx, &info);
-	ck_assert(info.read_only);
-	ck_assert_uint_eq(info.committed, 1);
-	ck_assert_int_eq(volume_create(fx, INO_ROOT, "new", S_IFREG, 0, NULL, &fx_cred, &a), -EROFS);
-	ck_assert_int_eq(volume_setattr(fx, f, SET_MODE, &set, &a), -EROFS);
-	ck_assert_int_eq(volume_commit(fx), -EIO);
-	fx_expect(f, "one");
-	ck_assert_uint_eq(fx_ino(INO_ROOT, "0"), 0);
-
-	ck_assert_int_eq(volume_close(fx), -EIO);
-	fx_open();
-	fx_expect(f, "one");
-	ck_assert_uint_eq(fx_ino(INO_ROOT, "0"), 0);
-	fx_file(INO_ROOT, "0");
-	ck_assert_int_eq(volume_commit(fx), 0);
-}
-END_TEST
-
 /* ---- stores that are refused ---- */
 
 START_TEST(a_store_is_opened_once_at_a_time)
@@ -757,7 +709,6 @@ int main(void)
 	tcase_add_test(tc, commits_of_several_threads_lose_nothing);
 	tcase_add_test(tc, the_dirty_callback_comes_once_a_group);
 	tcase_add_test(tc, settings_are_kept_and_removed);
-	tcase_add_test(tc, a_failed_commit_makes_the_volume_read_only_and_keeps_the_last_group);
 	tcase_add_test(tc, a_store_is_opened_once_at_a_time);
 	tcase_add_test(tc, a_newer_store_is_refused);
 	tcase_add_test(tc, a_foreign_database_and_an_empty_folder_are_refused_untouched);
