@@ -22,7 +22,10 @@ EXTRA_DIST += \
 	tests/e2e/treedump.py
 
 # What Linux promises of a filesystem; run on mounts by tests/e2e/posix.sh, or by hand on any directory.
-check_PROGRAMS += tests/posix/suite
+check_PROGRAMS += tests/posix/fsx tests/posix/stress tests/posix/suite
+tests_posix_fsx_SOURCES = tests/posix/fsx.c tests/posix/posix.h
+tests_posix_stress_SOURCES = tests/posix/stress.c tests/posix/posix.h
+tests_posix_stress_LDFLAGS = -pthread
 tests_posix_suite_SOURCES = tests/posix/suite.c tests/posix/posix.h
 EXTRA_DIST += tests/e2e/posix.sh tests/posix/acl_answers.sh
 

@@ -28,6 +28,34 @@ t_the_suite_passes_on_a_mount() {
 	[ "$(grep -c '^ok' "$TMP/tap")" -gt 40 ] || fail "only some rows ran: $(cat "$TMP/tap")"
 }
 
+t_random_file_operations_match_a_model_also_after_a_remount() {
+	local seed fsx
+	single_up
+	fsx=$(posix_program fsx)
+	for seed in 1 2 3 4; do
+		tap_passes "$fsx" "$A/f$seed" "$seed" 1500
+	done
+	(cd "$A" && sha256sum f?) >"$TMP/sums"
+	unmount_side a
+	mount_side a
+	(cd "$A" && sha256sum -c --quiet "$TMP/sums")
+}
+
+# Each side at work in files and directories of its own, while the other's changes come in.
+t_random_work_on_both_sides_matches_its_models_and_both_are_equal() {
+	local fsx stress
+	fsx=$(posix_program fsx) stress=$(posix_program stress)
+	pair_up
+	mkdir "$A/da" "$A/db"
+	wait_synced
+	tap_passes "$fsx" "$A/fa" 11 1000 & local p1=$!
+	"$fsx" "$B/fb" 12 1000 >"$TMP/tap2" & local p2=$!
+	"$stress" "$A/da" 13 600 3 >"$TMP/tap3" & local p3=$!
+	"$stress" "$B/db" 14 600 3 >"$TMP/tap4" & local p4=$!
+	wait "$p1" && wait "$p2" && wait "$p3" && wait "$p4" || { cat "$TMP"/tap? >&2; return 1; }
+	both_equal
+}
+
 t_acls_and_xattrs_answer_as_elsewhere() {
 	single_up
 	mkdir "$TMP/there" "$A/here"
