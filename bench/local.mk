@@ -10,3 +10,7 @@ bench: all bench/work $(BENCHES)
 	TWINFS=$(abs_top_builddir)/twinfs TWINFS_BENCH_WORK=$(abs_top_builddir)/bench/work \
 		$(srcdir)/bench/local $(BENCH_FLAGS)
 	@for b in $(BENCHES); do echo "# $$b"; ./$$b || exit 1; done
+
+BENCHES += bench/scale
+bench_scale_SOURCES = bench/scale.c
+bench_scale_LDADD = core/libcore.a db/libdb.a util/libutil.a $(SQLITE_LIBS) $(XXHASH_LIBS)

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -48,6 +49,8 @@ struct db {
 		uint64_t upto_bytes;
 		bool cannot; /* the host knows no such thing */
 	} wal, main;
+	void *scratch;
+	size_t scratch_len_bytes;
 };
 
 int db_errno(int sqlite_rc)
@@ -107,10 +110,27 @@ static int host_cause(struct db *db, int sqlite_rc)
 	return e == ENOSPC || e == EDQUOT || e == EFBIG ? -ENOSPC : e == EROFS ? -EROFS : db_errno(sqlite_rc);
 }
 
+static void scratch_forget(struct db *db)
+{
+	if (db->scratch)
+		memset(db->scratch, 0, db->scratch_len_bytes);
+}
+
+void *db_scratch(struct db *db, size_t len_bytes)
+{
+	if (!db->scratch) {
+		db->scratch = xcalloc(1, len_bytes);
+		db->scratch_len_bytes = len_bytes;
+	}
+	assert(db->scratch_len_bytes == len_bytes);
+	return db->scratch;
+}
+
 static int latch(struct db *db, int sqlite_rc, const char *what)
 {
 	int rc = host_cause(db, sqlite_rc);
 
+	scratch_forget(db); /* SQLite may have undone the transaction by itself */
 	if (db->failure == 0) {
 		db->failure = rc;
 		snprintf(db->failure_text, sizeof(db->failure_text), "database: %s (%s)", sqlite3_errmsg(db->sqlite),
@@ -163,8 +183,23 @@ static int set_read_only(struct db *db)
 	                   "PRAGMA wal_autocheckpoint = 0; PRAGMA query_only = ON;");
 }
 
+static void no_memory_count(void)
+{
+	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
+/* SQLite's count of its memory takes a lock for each allocation, and nobody reads it. Refused, harmlessly, if a library
+ * has started SQLite before us. */
+static void configure_once(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	pthread_once(&once, no_memory_count);
+}
+
 int db_open(const char *path, unsigned flags, struct db **out, struct err *err)
 {
+	configure_once();
 	struct db *db = xcalloc(1, sizeof(*db));
 
 	db->path = xstrdup(path);
@@ -280,6 +315,7 @@ void db_close(struct db *db)
 		log_debug("db", "%s: its room is not given back: %s", db->path, strerror(errno));
 	reserve_close(&db->main);
 	free(db->path);
+	free(db->scratch);
 	free(db);
 }
 
@@ -311,6 +347,7 @@ void db_rollback(struct db *db)
 {
 	if (!sqlite3_get_autocommit(db->sqlite))
 		sqlite3_exec(db->sqlite, "ROLLBACK", NULL, NULL, NULL);
+	scratch_forget(db);
 	db_failure_clear(db);
 }
 

@@ -68,11 +68,9 @@ static int row_read(sqlite3_stmt *s, uint64_t ino, bool old, struct extent *e)
 	return -EUCLEAN;
 }
 
-static int list_from(struct db *db, sqlite3_stmt *s, uint64_t ino, uint64_t first, uint64_t end, bool old,
-                     struct extent_list *out)
+static int list_from(struct db *db, sqlite3_stmt *s, uint64_t ino, uint64_t below, uint64_t first, uint64_t end,
+                     bool old, struct extent_list *out)
 {
-	/* where a row that reaches first may start */
-	uint64_t below = first >= EXTENT_MAX_BLOCKS ? first - EXTENT_MAX_BLOCKS + 1 : 0;
 	int rc;
 
 	DB_BIND_INTS(s, 1, ino, below, end);
@@ -91,31 +89,39 @@ static int list_from(struct db *db, sqlite3_stmt *s, uint64_t ino, uint64_t firs
 	return rc;
 }
 
+/* Current rows do not overlap: of those that start at or before `first` only the last can reach it. Looked for alone,
+ * as there may be one for each block before it. */
 int extent_rows_list(struct db *db, uint64_t ino, uint64_t first, uint64_t end, struct extent_list *out)
 {
 	return list_from(db,
-	                 db_stmt(db, "SELECT off, len, phys, born, origin, sums FROM extent"
-	                             " WHERE ino = ? AND off >= ? AND off < ? ORDER BY off"),
-	                 ino, first, end, false, out);
+	                 db_stmt(db, "SELECT off, len, phys, born, origin, sums FROM extent WHERE ino = ?1 AND off >="
+	                             " ifnull((SELECT max(off) FROM extent WHERE ino = ?1 AND off <= ?2), ?2)"
+	                             " AND off < ?3 ORDER BY off"),
+	                 ino, first, first, end, false, out);
+}
+
+/* Where a row that reaches `block` may start. */
+static uint64_t reach_from(uint64_t block)
+{
+	return block >= EXTENT_MAX_BLOCKS ? block - EXTENT_MAX_BLOCKS + 1 : 0;
 }
 
 int extent_rows_list_old(struct db *db, uint64_t ino, uint64_t first, uint64_t end, struct extent_list *out)
 {
 	return list_from(db,
 	                 db_stmt(db, "SELECT off, len, phys, born, origin, sums, died FROM old_extent"
-	                             " WHERE ino = ? AND off >= ? AND off < ? ORDER BY off, born, died"),
-	                 ino, first, end, true, out);
+	                             " WHERE ino = ?1 AND off >= ?2 AND off < ?3 ORDER BY off, born, died"),
+	                 ino, reach_from(first), first, end, true, out);
 }
 
 int extent_rows_next(struct db *db, uint64_t ino, uint64_t from, bool old, uint64_t *block)
 {
-	uint64_t below = from >= EXTENT_MAX_BLOCKS ? from - EXTENT_MAX_BLOCKS + 1 : 0;
 	sqlite3_stmt *s = old ? db_stmt(db, "SELECT off FROM old_extent WHERE ino = ? AND off >= ? AND off + len > ?"
 	                                    " ORDER BY off LIMIT 1")
 	                      : db_stmt(db, "SELECT off FROM extent WHERE ino = ? AND off >= ? AND off + len > ?"
 	                                    " ORDER BY off LIMIT 1");
 
-	DB_BIND_INTS(s, 1, ino, below, from);
+	DB_BIND_INTS(s, 1, ino, reach_from(from), from);
 	int rc = db_step(db, s);
 
 	if (rc > 0) {
@@ -131,7 +137,7 @@ int extent_rows_gap(struct db *db, uint64_t ino, uint64_t from, uint64_t *block)
 	                              " WHERE ino = ? AND off >= ? AND off + len > ? ORDER BY off");
 	int rc;
 
-	DB_BIND_INTS(s, 1, ino, from >= EXTENT_MAX_BLOCKS ? from - EXTENT_MAX_BLOCKS + 1 : 0, from);
+	DB_BIND_INTS(s, 1, ino, reach_from(from), from);
 	while ((rc = db_step(db, s)) > 0 && db_col_u64(s, 0) <= from)
 		from = db_col_u64(s, 1);
 	if (rc > 0)

@@ -1,10 +1,64 @@
 /* SPDX-License-Identifier: MIT */
 #include "db/inode_rows.h"
 
+#include "util/util.h"
+
 #include <errno.h>
 #include <string.h>
 
 #define COLS "ino, mode, uid, gid, rdev, size, nlink, atime, mtime, ctime, target, born, origin, cborn, corigin"
+
+/*
+ * The rows of the inodes in use, as they are in the table: each call of the filesystem wants the same two or three. Every
+ * statement of this file that changes the table changes them too; db_scratch forgets them when a transaction is undone.
+ * Symlinks are not kept (4 KiB each). 1024 slots are 120 KiB; two inodes of one slot take it from each other.
+ */
+#define SLOTS 1024u
+#define HEAD_BYTES offsetof(struct inode, target)
+
+struct slot {
+	uint64_t ino; /* 0: empty */
+	uint8_t head[HEAD_BYTES];
+};
+
+static struct slot *slot_of(struct db *db, uint64_t ino)
+{
+	struct slot *slots = db_scratch(db, SLOTS * sizeof(*slots));
+
+	return &slots[ino % SLOTS];
+}
+
+static bool kept(struct db *db, uint64_t ino, struct inode *out)
+{
+	const struct slot *slot = slot_of(db, ino);
+
+	if (ino == 0 || slot->ino != ino)
+		return false;
+	memcpy(out, slot->head, HEAD_BYTES);
+	out->target[0] = '\0';
+	return true;
+}
+
+static void keep(struct db *db, const struct inode *in)
+{
+	struct slot *slot = slot_of(db, in->ino);
+
+	if (in->target_len > 0) {
+		if (slot->ino == in->ino)
+			slot->ino = 0;
+		return;
+	}
+	slot->ino = in->ino;
+	memcpy(slot->head, in, HEAD_BYTES);
+}
+
+static void forget(struct db *db, uint64_t ino)
+{
+	struct slot *slot = slot_of(db, ino);
+
+	if (slot->ino == ino)
+		slot->ino = 0;
+}
 
 static void read_row(sqlite3_stmt *s, struct inode *out)
 {
@@ -47,10 +101,16 @@ static int get_one(struct db *db, sqlite3_stmt *s, struct inode *out)
 
 int inode_row_get(struct db *db, uint64_t ino, struct inode *out)
 {
+	if (kept(db, ino, out))
+		return 0;
 	sqlite3_stmt *s = db_stmt(db, "SELECT " COLS " FROM inode WHERE ino = ?1");
 
 	DB_BIND_INTS(s, 1, ino);
-	return get_one(db, s, out);
+	int rc = get_one(db, s, out);
+
+	if (!rc)
+		keep(db, out);
+	return rc;
 }
 
 static void bind_target(sqlite3_stmt *s, int index, const struct inode *in)
@@ -68,7 +128,12 @@ int inode_row_insert(struct db *db, const struct inode *in)
 		     (uint64_t)in->atime_ns, (uint64_t)in->mtime_ns, (uint64_t)in->ctime_ns, in->born, in->origin,
 		     in->cborn, in->corigin);
 	bind_target(s, 15, in);
-	return db_run(db, s);
+	int rc = db_run(db, s);
+
+	if (rc)
+		return rc;
+	keep(db, in);
+	return 0;
 }
 
 int inode_row_update(struct db *db, const struct inode *in, uint64_t only_born)
@@ -76,62 +141,100 @@ int inode_row_update(struct db *db, const struct inode *in, uint64_t only_born)
 	sqlite3_stmt *s = db_stmt(db, "UPDATE inode SET mode=?2, uid=?3, gid=?4, rdev=?5, size=?6, atime=?7, mtime=?8,"
 	                              " ctime=?9, born=?10, origin=?11, cborn=?12, corigin=?13, target=?15"
 	                              " WHERE ino=?1 AND (?14 = 0 OR born = ?14)");
+	struct inode row;
+	bool known = kept(db, in->ino, &row);
 	int rc;
+
+	if (known && only_born && row.born != only_born)
+		return 0;
 
 	DB_BIND_INTS(s, 1, in->ino, in->mode, in->uid, in->gid, in->rdev, in->size_bytes, (uint64_t)in->atime_ns,
 		     (uint64_t)in->mtime_ns, (uint64_t)in->ctime_ns, in->born, in->origin, in->cborn, in->corigin,
 		     only_born);
 	bind_target(s, 15, in);
 	rc = db_run(db, s);
-	return rc ? rc : db_changes(db) > 0;
+	if (rc || db_changes(db) == 0)
+		return rc;
+	if (known) {
+		uint32_t nlink = row.nlink;
+
+		row = *in;
+		row.nlink = nlink;
+		keep(db, &row);
+	}
+	return 1;
 }
 
 int inode_row_touch(struct db *db, uint64_t ino, uint64_t born, int64_t time_ns)
 {
+	struct inode row;
+	bool known = kept(db, ino, &row);
+
+	if (known && (row.born != born || row.origin != ORIGIN_LOCAL))
+		return 0;
 	int rc = DB_RUN(db, "UPDATE inode SET mtime = ?3, ctime = ?3 WHERE ino = ?1 AND born = ?2 AND origin = 0", ino,
 			born, (uint64_t)time_ns);
 
-	return rc ? rc : db_changes(db) > 0;
+	if (rc || db_changes(db) == 0)
+		return rc;
+	if (known) {
+		row.mtime_ns = row.ctime_ns = time_ns;
+		keep(db, &row);
+	}
+	return 1;
 }
 
 int inode_row_set_ctime(struct db *db, uint64_t ino, int64_t ctime_ns)
 {
-	return DB_RUN(db, "UPDATE inode SET ctime = ?2 WHERE ino = ?1", ino, (uint64_t)ctime_ns);
+	struct inode row;
+	int rc = DB_RUN(db, "UPDATE inode SET ctime = ?2 WHERE ino = ?1", ino, (uint64_t)ctime_ns);
+
+	if (!rc && kept(db, ino, &row)) {
+		row.ctime_ns = ctime_ns;
+		keep(db, &row);
+	}
+	return rc;
 }
 
 int inode_row_add_nlink(struct db *db, uint64_t ino, int delta)
 {
-	return DB_RUN(db, "UPDATE inode SET nlink = max(nlink + ?2, 0) WHERE ino = ?1", ino, (uint64_t)(int64_t)delta);
+	struct inode row;
+	int rc = DB_RUN(db, "UPDATE inode SET nlink = max(nlink + ?2, 0) WHERE ino = ?1", ino,
+			(uint64_t)(int64_t)delta);
+
+	if (!rc && kept(db, ino, &row)) {
+		row.nlink = (uint32_t)MAX((int64_t)row.nlink + delta, 0);
+		keep(db, &row);
+	}
+	return rc;
 }
 
 int inode_row_delete(struct db *db, uint64_t ino)
 {
+	forget(db, ino);
 	return DB_RUN(db, "DELETE FROM inode WHERE ino = ?1", ino);
 }
 
+/* A version whose content came from the peer is one of the peer's: its size is the base of a merge. */
 int inode_row_life(struct db *db, uint64_t ino, uint64_t *born, enum origin *origin)
 {
-	/* a version whose content came from the peer is one of the peer's: its size is the base of a merge */
-	sqlite3_stmt *s = db_stmt(db, "SELECT born, max(origin, corigin) FROM inode WHERE ino = ?1");
-	int rc;
+	struct inode row;
+	int rc = inode_row_get(db, ino, &row);
 
-	DB_BIND_INTS(s, 1, ino);
-	rc = db_step(db, s);
-	if (rc != 1)
-		return rc < 0 ? rc : -ENOENT;
-	*born = db_col_u64(s, 0);
-	*origin = (enum origin)db_col_u64(s, 1);
-	db_done(s);
+	if (rc)
+		return rc;
+	*born = row.born;
+	*origin = (enum origin)MAX(row.origin, row.corigin);
 	return 0;
 }
 
 int inode_row_mode(struct db *db, uint64_t ino, uint32_t *mode)
 {
-	uint64_t value = 0;
-	int rc = DB_GET(db, "SELECT mode FROM inode WHERE ino = ?1", &value, ino);
+	struct inode row;
+	int rc = inode_row_get(db, ino, &row);
 
-	*mode = (uint32_t)value;
-	return rc == 1 ? 0 : rc < 0 ? rc : -ENOENT;
+	*mode = rc ? 0 : row.mode;
+	return rc;
 }
 
 int inode_row_archive(struct db *db, uint64_t ino, uint64_t died)
