@@ -70,7 +70,7 @@ static void pick_plain(const struct extent_list *rows, struct view view, uint64_
 	for (size_t i = 0; i < rows->n; i++) {
 		const struct extent *e = &rows->rows[i];
 
-		if (view.kind == VIEW_NOW || (e->born <= view.group && (!e->died || view.group < e->died)))
+		if (view.kind == VIEW_NOW ? !e->died : (e->born <= view.group && (!e->died || view.group < e->died)))
 			paint(pick, first, n, &(struct stroke){ 0, (int32_t)i, 0, e->off, extent_end(e) });
 	}
 }
@@ -80,6 +80,8 @@ int blocks_pick(struct volume *v, uint64_t ino, struct view view, uint64_t first
 {
 	int rc = extent_rows_list(v->db, ino, first, first + n, rows);
 
+	if (!rc)
+		leftover_mark(v, ino, rows);
 	if (!rc && view.kind != VIEW_NOW)
 		rc = extent_rows_list_old(v->db, ino, first, first + n, rows);
 	if (rc)
@@ -223,29 +225,35 @@ static int forget_same_group(struct volume *v, uint64_t ino, const struct extent
 	return rc;
 }
 
+/* Who ended a version, and in which group. */
+struct death {
+	enum origin by;
+	uint64_t group;
+	bool leftover; /* then: the file's blocks are counted without it */
+};
+
 /* e left the current table: to history, or its blocks to the free ones. */
-static int supersede(struct volume *v, uint64_t ino, struct extent *e, enum origin by)
+static int supersede(struct volume *v, uint64_t ino, struct extent *e, struct death death)
 {
-	uint64_t group = group_number(v);
 	/* what the peer sent us is a base for merges, even when we write over it in the group in which it came */
-	bool in_group = e->born == group && !(e->origin == ORIGIN_PEER && by == ORIGIN_LOCAL);
+	bool in_group = e->born == death.group && !(e->origin == ORIGIN_PEER && death.by == ORIGIN_LOCAL);
 	int rc = 0;
 
-	if (in_group || !history_wanted(v, e->born, e->origin)) {
+	if (in_group || !history_wanted(v, e->born, e->origin) || death.group <= v->info.acked) {
 		store_free(v, e->phys, e->len);
 		return 0;
 	}
-	if (e->born == group)
+	if (e->born == death.group)
 		rc = forget_same_group(v, ino, e);
-	e->died = group;
-	e->killed_by_peer = by == ORIGIN_PEER;
+	e->died = death.group;
+	e->killed_by_peer = death.by == ORIGIN_PEER;
 	store_count_old(v, e->len);
 	return rc ? rc : extent_rows_put_old(v->db, ino, e);
 }
 
 /* Take [first, end) out of the row. keep_row: leave a row that starts at first to be replaced by the caller's own. */
-static int cut_row(struct volume *v, uint64_t ino, const struct extent *e, uint64_t first, uint64_t end, enum origin by,
-                   bool keep_row)
+static int cut_row(struct volume *v, uint64_t ino, const struct extent *e, uint64_t first, uint64_t end,
+                   struct death death, bool keep_row)
 {
 	struct extent part = *e;
 	uint64_t lo = MAX(e->off, first), hi = MIN(extent_end(e), end);
@@ -254,8 +262,9 @@ static int cut_row(struct volume *v, uint64_t ino, const struct extent *e, uint6
 	if (lo >= hi)
 		return 0;
 	extent_clip(&part, lo, hi);
-	store_count_inode(v, ino, -(int64_t)(hi - lo));
-	rc = supersede(v, ino, &part, by);
+	if (!death.leftover)
+		store_count_inode(v, ino, -(int64_t)(hi - lo));
+	rc = supersede(v, ino, &part, death);
 	if (!rc && lo > e->off) {
 		part = *e;
 		extent_clip(&part, e->off, lo);
@@ -319,15 +328,16 @@ int blocks_replace(struct volume *v, uint64_t ino, uint64_t first, uint64_t n, c
 	int rc = 0;
 
 	assert(n && n_runs && group_number(v));
+	rc = leftover_settle(v, ino);
 	group_mark(v);
 	for (size_t i = 0; i < n_runs; i++)
 		store_born(v, runs[i].phys, runs[i].len);
-	if (!rows) {
+	if (!rc && !rows) {
 		rc = extent_rows_list(v->db, ino, first ? first - 1 : 0, first + n, &own);
 		rows = &own;
 	}
 	row.len = 0;
-	for (size_t i = 0; i < rows->n && !rc; i++) {
+	for (size_t i = 0; !rc && i < rows->n; i++) {
 		const struct extent *e = &rows->rows[i];
 
 		if (follows(e, first, runs[0].phys) && e->born == group_number(v) && e->origin == origin)
@@ -335,8 +345,9 @@ int blocks_replace(struct volume *v, uint64_t ino, uint64_t first, uint64_t n, c
 	}
 	bool merges = row.len > 0;
 
-	for (size_t i = 0; i < rows->n && !rc; i++)
-		rc = cut_row(v, ino, &rows->rows[i], first, first + n, origin, !merges);
+	for (size_t i = 0; !rc && i < rows->n; i++)
+		rc = cut_row(v, ino, &rows->rows[i], first, first + n, (struct death){ origin, group_number(v), false },
+		             !merges);
 	if (!rc)
 		rc = put_runs(v, ino, &row, first, runs, n_runs, sums, origin);
 	extent_list_release(&own);
@@ -383,26 +394,65 @@ static int drop_for_peer(struct volume *v, uint64_t ino, uint64_t first, uint64_
 	return MIN(rc, 0);
 }
 
-int blocks_drop(struct volume *v, uint64_t ino, uint64_t first, uint64_t end, enum origin by)
+/* Make [*first, end) a hole, in windows of `step` blocks, until about max_rows rows are gone. *first: where it
+ * stopped; end if it is done. */
+static int drop_rows(struct volume *v, uint64_t ino, uint64_t *first, uint64_t end, struct death death, size_t max_rows)
 {
-	int rc = by == ORIGIN_PEER ? drop_for_peer(v, ino, first, end) : 0;
+	const uint64_t step = MIN(max_rows, 4096); /* a bounded list at a time */
+	size_t gone = 0;
+	int rc;
 
-	if (rc)
-		return rc;
-	group_mark(v);
-	while ((rc = extent_rows_next(v->db, ino, first, false, &first)) > 0 && first < end) {
+	while ((rc = extent_rows_next(v->db, ino, *first, false, first)) > 0 && *first < end && gone < max_rows) {
 		struct extent_list rows = EXTENT_LIST_INIT;
-		uint64_t stop = MIN(end, first + 4096); /* a bounded list at a time */
+		uint64_t stop = *first > end - MIN(step, end) ? end : *first + step;
 
-		rc = extent_rows_list(v->db, ino, first, stop, &rows);
+		rc = extent_rows_list(v->db, ino, *first, stop, &rows);
 		for (size_t i = 0; i < rows.n && !rc; i++)
-			rc = cut_row(v, ino, &rows.rows[i], first, stop, by, false);
+			rc = cut_row(v, ino, &rows.rows[i], *first, stop, death, false);
+		gone += rows.n;
 		extent_list_release(&rows);
 		if (rc)
 			return rc;
-		first = stop;
+		*first = stop;
 	}
+	if (rc == 0)
+		*first = end;
+	*first = MIN(*first, end);
 	return MIN(rc, 0);
+}
+
+int blocks_drop(struct volume *v, uint64_t ino, uint64_t first, uint64_t end, enum origin by)
+{
+	int rc = leftover_settle(v, ino);
+
+	if (!rc && by == ORIGIN_PEER)
+		rc = drop_for_peer(v, ino, first, end);
+	if (rc)
+		return rc;
+	group_mark(v);
+	return drop_rows(v, ino, &first, end, (struct death){ by, group_number(v), false }, SIZE_MAX);
+}
+
+int blocks_drop_tail(struct volume *v, uint64_t ino, uint64_t first, enum origin by)
+{
+	struct death death = { by, group_number(v), false };
+	int rc = leftover_settle(v, ino);
+
+	if (!rc && by == ORIGIN_PEER)
+		rc = drop_for_peer(v, ino, first, UINT64_MAX);
+	if (rc)
+		return rc;
+	group_mark(v);
+	rc = drop_rows(v, ino, &first, LEFTOVER_NONE, death,
+	               v->opt.drop_at_once_rows ? v->opt.drop_at_once_rows : DROP_AT_ONCE_ROWS);
+	if (rc || first == LEFTOVER_NONE)
+		return rc;
+	return leftover_put(v, &(struct leftover){ .ino = ino, .floor = first, .group = death.group, .by = by });
+}
+
+int blocks_drop_leftover(struct volume *v, struct leftover *l, size_t max_rows)
+{
+	return drop_rows(v, l->ino, &l->floor, LEFTOVER_NONE, (struct death){ l->by, l->group, true }, max_rows);
 }
 
 /* ---- writing whole blocks ---- */
@@ -500,9 +550,11 @@ int blocks_write(struct volume *v, uint64_t ino, uint64_t first, size_t n, const
 	struct block_run *runs = xmalloc(n * sizeof(*runs));
 	uint64_t sums[STEP_BLOCKS];
 	size_t count = 0, used = 0;
-	int rc = extent_rows_list(v->db, ino, first ? first - 1 : 0, first + n, &rows);
+	int rc = leftover_settle(v, ino);
 
 	assert(n && n <= STEP_BLOCKS && group_number(v));
+	if (!rc)
+		rc = extent_rows_list(v->db, ino, first ? first - 1 : 0, first + n, &rows);
 	if (rc)
 		goto out;
 	group_mark(v);

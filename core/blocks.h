@@ -11,6 +11,7 @@
 #define TWINFS_CORE_BLOCKS_H
 
 #include "core/data_store.h"
+#include "core/leftover.h"
 #include "db/extent_rows.h"
 
 /* Blocks handled in one step: 1 MiB, the largest request that the kernel sends; keeps the arrays on the stack. */
@@ -18,6 +19,9 @@
 #define STEP_BYTES (STEP_BLOCKS * BLOCK_BYTES)
 /* A file that is appended to in small pieces gets windows of so many blocks when it cannot go on where it ended. */
 #define APPEND_WINDOW_BLOCKS 16u
+
+/* Rows that a truncation or removal drops before it leaves the rest over: some 10 ms under the lock. */
+#define DROP_AT_ONCE_ROWS 2048u
 
 struct block_ref {
 	uint64_t phys, sum; /* phys 0: a hole */
@@ -49,5 +53,9 @@ int blocks_write(struct volume *v, uint64_t ino, uint64_t first, size_t n, const
                  enum space space);
 /* Make [first, end) a hole. end may be UINT64_MAX. */
 int blocks_drop(struct volume *v, uint64_t ino, uint64_t first, uint64_t end, enum origin by);
+/* The same up to the end of the file, which ends there now. What would take long is left over (core/leftover.h). */
+int blocks_drop_tail(struct volume *v, uint64_t ino, uint64_t first, enum origin by);
+/* Some more of what was left over; l->floor rises, to LEFTOVER_NONE at the end. */
+int blocks_drop_leftover(struct volume *v, struct leftover *l, size_t max_rows);
 
 #endif

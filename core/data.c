@@ -48,6 +48,8 @@ int data_read(struct volume *v, uint64_t ino, struct view view, void *buf, size_
 
 void data_touch_inode(struct volume *v, struct inode *in, uint64_t end_bytes, enum origin origin)
 {
+	if (end_bytes > in->size_bytes)
+		leftover_settle(v, in->ino); /* only the database can refuse it, and then no group is made of this */
 	in->size_bytes = MAX(in->size_bytes, end_bytes);
 	in->cborn = group_number(v);
 	in->corigin = origin;
@@ -157,8 +159,10 @@ int data_truncate(struct volume *v, uint64_t ino, uint64_t size_bytes, enum orig
 	if (size_bytes < in.size_bytes) {
 		rc = data_zero_tail(v, ino, size_bytes, origin); /* the only part that can be refused: first */
 		if (!rc)
-			rc = blocks_drop(v, ino, (size_bytes + BLOCK_BYTES - 1) >> BLOCK_SHIFT, UINT64_MAX, origin);
+			rc = blocks_drop_tail(v, ino, (size_bytes + BLOCK_BYTES - 1) >> BLOCK_SHIFT, origin);
 	}
+	if (!rc && size_bytes > in.size_bytes)
+		rc = leftover_settle(v, ino);
 	if (rc)
 		return rc;
 	in.size_bytes = size_bytes;

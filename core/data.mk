@@ -8,6 +8,7 @@ core_libcore_a_SOURCES += \
 	core/file.c \
 	core/freemap.c core/freemap.h \
 	core/image.c core/image.h \
+	core/leftover.c core/leftover.h \
 	core/stage.c
 
 check_PROGRAMS += tests/test_freemap tests/test_data tests/test_stage

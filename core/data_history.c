@@ -9,7 +9,7 @@
 
 int data_reap(struct volume *v, uint64_t ino)
 {
-	int rc = blocks_drop(v, ino, 0, UINT64_MAX, ORIGIN_LOCAL);
+	int rc = blocks_drop_tail(v, ino, 0, ORIGIN_LOCAL);
 
 	map_del(&v->data->inode_blocks, ino);
 	return rc;
@@ -102,6 +102,9 @@ int data_revive(struct volume *v, uint64_t ino, struct view view)
 	uint64_t end = (in.size_bytes + BLOCK_BYTES - 1) >> BLOCK_SHIFT;
 
 	group_mark(v);
+	rc = leftover_settle(v, ino);
+	if (rc)
+		return rc;
 	while ((rc = extent_rows_next(v->db, ino, block, true, &block)) > 0 && block < end) {
 		size_t n = (size_t)MIN(end - block, STEP_BLOCKS);
 

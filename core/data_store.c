@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/data_store.h"
 
+#include "core/leftover.h"
 #include "db/extent_rows.h"
 #include "util/log.h"
 #include "util/util.h"
@@ -261,7 +262,7 @@ uint64_t data_blocks_512(struct volume *v, uint64_t ino)
 	uint64_t n;
 
 	if (!map_get(&d->inode_blocks, ino, &n)) {
-		if (extent_rows_count_blocks(v->db, ino, &n) < 0)
+		if (extent_rows_count_blocks(v->db, ino, leftover_floor(v, ino), &n) < 0)
 			return 0;
 		if (map_count(&d->inode_blocks) >= INODE_BLOCKS_MAX)
 			map_clear(&d->inode_blocks);

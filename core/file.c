@@ -350,7 +350,7 @@ int volume_fallocate(struct volume *v, uint64_t ino, int mode, uint64_t off, uin
 	volume_lock(v);
 	int rc = fallocate_locked(v, ino, mode, off, len_bytes);
 
-	volume_unlock(v);
+	volume_leave(v);
 	return rc;
 }
 

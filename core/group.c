@@ -3,6 +3,7 @@
 #include "core/internal.h"
 
 #include "core/data_store.h"
+#include "core/leftover.h"
 #include "db/inode_rows.h"
 #include "db/meta_rows.h"
 #include "util/log.h"
@@ -29,6 +30,9 @@
 /* And of names that it made, some 100,000: those that do not fit may be taken for existing by an old kernel (before
  * 6.16, fuse/notify.c) until it asks again. */
 #define GROUP_NAMES_MAX_BYTES ((size_t)4 << 20)
+/* A group is closed at so many changed rows: the database's log gets a page of 4 KiB for each row at worst, and is only
+ * emptied between groups. */
+#define GROUP_MAX_ROWS 100000u
 
 static struct notice *notice_add(struct volume *v);
 static int recover(struct volume *v, bool now);
@@ -57,6 +61,12 @@ static void unlock_and_tell(struct volume *v)
 	free(notices);
 }
 
+/* Rows that the open group has changed. */
+static uint64_t group_rows(struct volume *v)
+{
+	return db_changes_in_all(v->db) - v->group_rows_before;
+}
+
 /* A statement that failed leaves its operation half done: then the group goes, not the rule that groups are whole. */
 static void check_database(struct volume *v)
 {
@@ -82,8 +92,9 @@ void volume_unlock(struct volume *v)
 void volume_leave(struct volume *v)
 {
 	uint64_t limit = v->opt.group_max_bytes ? v->opt.group_max_bytes : UINT64_C(64) << 20;
-	bool full = v->info.group_open && (v->group_new_bytes >= limit ||
-	                                   (v->room_short && v->group_marks >= SHORT_GROUP_MARKS));
+	bool full = v->info.group_open &&
+	            (v->group_new_bytes >= limit || group_rows(v) >= GROUP_MAX_ROWS ||
+	             (v->room_short && v->group_marks >= SHORT_GROUP_MARKS));
 
 	volume_unlock(v);
 	if (full)
@@ -147,6 +158,7 @@ int group_open(struct volume *v)
 	v->group_wrote = v->group_kept = false;
 	v->group_new_bytes = 0;
 	v->group_marks = 0;
+	v->group_rows_before = db_changes_in_all(v->db);
 	v->group_opened_ms = clock_real_ms();
 	v->saved_acked = v->info.acked;
 	v->saved_applied = v->info.applied;
@@ -205,6 +217,7 @@ static void group_undo(struct volume *v)
 	v->info.applied = v->saved_applied;
 	map_clear(&v->orphans);
 	orphan_rows(v->db, add_orphan, &v->orphans);
+	leftover_load(v);
 	v->conflicts_stale = true;
 	v->trimmed = 0; /* what was freed is back */
 	group_ended(v);

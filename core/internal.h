@@ -33,6 +33,7 @@ struct volume {
 	bool group_wrote;          /* the open group changed something (a commit makes a group only then) */
 	uint64_t group_new_bytes;  /* data written in the open group */
 	unsigned group_marks;      /* how often group_mark was called in it */
+	uint64_t group_rows_before; /* db_changes_in_all when the group was opened */
 	bool peer_apply;           /* between volume_apply_begin and commit/abort */
 	struct map refs;           /* ino -> kernel lookup count */
 	struct notice *notices;    /* collected while peer_apply */
@@ -70,6 +71,11 @@ struct volume {
 	bool became_open;           /* dirty_fn is owed */
 	uint64_t group_opened_ms;   /* wall clock */
 	uint64_t saved_acked, saved_applied; /* as when the group was opened, for a rollback */
+	struct map leftovers;       /* ino -> struct leftover *; table leftover. Nearly always empty */
+	struct map doomed;          /* orphans of the last run that wait for being purged */
+	size_t doomed_it;
+	pthread_t reaper;           /* core/leftover.c */
+	bool reaper_made, reaper_idle, reaper_stop;
 	struct map orphans;         /* inodes without a link that are still referenced; table orphan */
 	struct map touched;         /* ino << 3 | entity: has a change row of the open group already; a bounded cache */
 	struct map noticed; /* peer_apply: inodes that need no (other) notice: made in this group, or listed already */
@@ -104,8 +110,8 @@ int group_fault(struct volume *v, int code, const char *why);
 void group_touch(struct volume *v, uint64_t ino);
 /* It makes this name. */
 void group_name(struct volume *v, uint64_t parent, const char *name, size_t name_len);
-/* volume_unlock, then a commit if the group has grown beyond opt.group_max_bytes, or beyond what room is held for on a
- * disk that is full. Local calls that write data, make or remove names end with it. */
+/* volume_unlock, then a commit if the group has grown beyond opt.group_max_bytes or many rows, or beyond what room is
+ * held for on a disk that is full. Local calls that change something end with it. */
 void volume_leave(struct volume *v);
 /* -ENOSPC when the host is nearly out of space (the reserve is for commits and for the peer's changes). 0 while
  * peer_apply. */

@@ -2,6 +2,7 @@
 /* The volume as a whole: format, open, close, settings, pair, what it says of itself. */
 #include "core/internal.h"
 
+#include "core/leftover.h"
 #include "db/change_rows.h"
 #include "db/inode_rows.h"
 #include "db/meta_rows.h"
@@ -235,6 +236,9 @@ static void add_orphan(void *ctx, uint64_t ino)
 	map_put(ctx, ino, 1);
 }
 
+/* More orphans of the last run than these are not waited for. */
+#define PURGE_AT_ONCE 1000u
+
 /* What was unlinked but open when the last run ended. Nobody holds it any more. */
 static int purge_orphans(struct volume *v)
 {
@@ -245,6 +249,10 @@ static int purge_orphans(struct volume *v)
 
 	if (!rc && map_count(&v->orphans) > 0) {
 		orphan_rows(v->db, add_orphan, &all);
+		if (map_count(&all) > PURGE_AT_ONCE) {
+			leftover_doom(v, &all);
+			return 0;
+		}
 		rc = group_open(v);
 		while (!rc && map_next(&all, &it, &ino, &value))
 			rc = tree_reap(v, ino);
@@ -262,6 +270,7 @@ static void volume_free(struct volume *v)
 	db_close(v->db);
 	if (v->lock_fd >= 0)
 		close(v->lock_fd);
+	leftover_release(v);
 	map_release(&v->refs);
 	map_release(&v->orphans);
 	map_release(&v->touched);
@@ -307,7 +316,12 @@ static int open_store(struct volume *v, struct err *err)
 		return rc;
 	v->db_dev = st.st_dev;
 	v->db_ino = st.st_ino;
-	rc = purge_orphans(v);
+	volume_lock(v);
+	rc = leftover_load(v);
+	if (!rc)
+		rc = purge_orphans(v);
+	leftover_start(v);
+	volume_unlock(v);
 	return rc ? err_set(err, rc, "cannot open %s: %s", v->dir, v->fault ? v->fault : strerror(-rc)) : 0;
 }
 
@@ -326,25 +340,28 @@ int volume_open(const char *dir, const struct volume_options *opt, struct volume
 		v->opt = *opt;
 	rc = open_store(v, err);
 	if (rc) {
+		leftover_stop(v);
 		volume_free(v);
 		return rc;
 	}
 	tell_pid(v);
-	v->became_open = false;
 	*out = v;
 	return 0;
 }
 
 int volume_close(struct volume *v)
 {
-	int rc = volume_commit(v);
+	int rc;
 
+	leftover_stop(v);
+	rc = volume_commit(v);
 	volume_free(v);
 	return rc;
 }
 
 void volume_crash(struct volume *v)
 {
+	leftover_stop(v);
 	db_abandon(v->db);
 	v->db = NULL;
 	volume_free(v);
@@ -519,6 +536,8 @@ void volume_set_dirty(struct volume *v, void (*fn)(void *ctx), void *ctx)
 	volume_lock(v);
 	v->dirty_fn = fn;
 	v->dirty_ctx = ctx;
+	if (v->info.group_open) /* the reaper was at work already */
+		v->became_open = true;
 	volume_unlock(v);
 }
 

@@ -66,6 +66,7 @@ struct volume;
 struct volume_options {
 	bool fast_unsafe;     /* tests only: no fsync anywhere (synchronous=OFF) */
 	uint64_t group_max_bytes; /* close the group after so many new bytes; 0 = 64 MiB */
+	unsigned drop_at_once_rows; /* tests only: how much of a truncated file is not left over; 0 = what is good */
 };
 
 /* Make the files of an empty store in the existing empty directory `dir` (image, twinfs.db). volume_id: 36 characters

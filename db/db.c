@@ -432,6 +432,11 @@ uint64_t db_changes(struct db *db)
 	return (uint64_t)sqlite3_changes(db->sqlite);
 }
 
+uint64_t db_changes_in_all(struct db *db)
+{
+	return (uint64_t)sqlite3_total_changes64(db->sqlite);
+}
+
 sqlite3 *db_handle(struct db *db)
 {
 	return db->sqlite;

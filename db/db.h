@@ -70,6 +70,8 @@ int db_run(struct db *db, sqlite3_stmt *s);
 void db_done(sqlite3_stmt *s);
 /* Rows changed by the last INSERT, UPDATE or DELETE. */
 uint64_t db_changes(struct db *db);
+/* Rows changed since the database was opened. */
+uint64_t db_changes_in_all(struct db *db);
 /* Several statements without parameters, not cached. */
 int db_exec(struct db *db, const char *sql);
 sqlite3 *db_handle(struct db *db);

@@ -187,10 +187,10 @@ int extent_rows_del_old(struct db *db, uint64_t ino, const struct extent *e)
 	              e->died, e->born);
 }
 
-int extent_rows_count_blocks(struct db *db, uint64_t ino, uint64_t *blocks)
+int extent_rows_count_blocks(struct db *db, uint64_t ino, uint64_t below, uint64_t *blocks)
 {
 	*blocks = 0;
-	int rc = DB_GET(db, "SELECT sum(len) FROM extent WHERE ino = ?", blocks, ino);
+	int rc = DB_GET(db, "SELECT sum(len) FROM extent WHERE ino = ? AND off < ?", blocks, ino, below);
 
 	return rc < 0 ? rc : 0;
 }

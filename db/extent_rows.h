@@ -56,7 +56,8 @@ int extent_rows_del(struct db *db, uint64_t ino, uint64_t off);
 int extent_rows_put_old(struct db *db, uint64_t ino, const struct extent *e);
 int extent_rows_del_old(struct db *db, uint64_t ino, const struct extent *e);
 
-int extent_rows_count_blocks(struct db *db, uint64_t ino, uint64_t *blocks);
+/* of the rows that start below that block */
+int extent_rows_count_blocks(struct db *db, uint64_t ino, uint64_t below, uint64_t *blocks);
 
 /* Every row of a table, in no order that matters; only phys and len are given. fn: 0 goes on. */
 typedef int (*extent_run_fn)(void *ctx, uint64_t phys, uint64_t len);

@@ -25,6 +25,12 @@ struct inode {
 	char target[SYMLINK_MAX_BYTES + 1];   /* symlinks; NUL-terminated */
 };
 
+/* Current rows in table extent, of blocks of ino from floor on, that ended in `group` (core/leftover.h). */
+struct leftover {
+	uint64_t ino, floor, group;
+	enum origin by;
+};
+
 struct dentry {
 	uint64_t link, parent, child, born;
 	uint8_t origin;

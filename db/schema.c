@@ -7,6 +7,10 @@
 #include <stdio.h>
 #include <string.h>
 
+/* Since version 2. */
+#define LEFTOVER_TABLE \
+	"CREATE TABLE leftover(ino INTEGER PRIMARY KEY, floor INTEGER, grp INTEGER, origin INTEGER);"
+
 /*
  * Columns that every version has: born (group of this version), origin (0 this side, 1 the peer). old_* holds
  * superseded versions with died (group that superseded it): a version lived for born <= g < died. Extents count in
@@ -29,6 +33,9 @@ static const char SCHEMA[] =
 	"CREATE INDEX old_inode_died ON old_inode(died);"
 	/* inodes without a link that the kernel still holds */
 	"CREATE TABLE orphan(ino INTEGER PRIMARY KEY);"
+
+	/* extent rows of ino from block floor on that ended in group grp and wait for being dropped */
+	LEFTOVER_TABLE
 
 	"CREATE TABLE dentry(link INTEGER PRIMARY KEY, parent INTEGER, name BLOB, child INTEGER, born INTEGER,"
 	" origin INTEGER);"
@@ -80,7 +87,7 @@ static const char SCHEMA[] =
 	"CREATE INDEX conflict_grp ON conflict(grp);";
 
 /* MIGRATION[i] turns version i + 1 into i + 2. */
-static const char *const MIGRATION[SCHEMA_VERSION] = { NULL };
+static const char *const MIGRATION[SCHEMA_VERSION] = { LEFTOVER_TABLE, NULL };
 
 static int set_version(struct db *db)
 {

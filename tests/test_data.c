@@ -126,7 +126,8 @@ static void world_check(struct world *w)
 			expect_view(&st, w->ino[i], (struct view){ VIEW_AT, w->past[k].group }, &w->past[k].file[i]);
 		ck_assert_int_eq(volume_getattr(st.v, w->ino[i], &attr), 0);
 		volume_lock(st.v);
-		ck_assert_int_eq(extent_rows_count_blocks(st.v->db, w->ino[i], &blocks), 0);
+		ck_assert_int_eq(extent_rows_count_blocks(st.v->db, w->ino[i],
+		                                          leftover_floor(st.v, w->ino[i]), &blocks), 0);
 		volume_unlock(st.v);
 		ck_assert_uint_eq(attr.blocks_512, blocks * 8);
 	}
@@ -212,7 +213,6 @@ static void world_run(uint64_t seed, bool paired)
 	for (int step = 0; step < 400; step++)
 		world_step(&w, paired);
 	world_check(&w);
-	ck_assert_int_eq(volume_commit(st.v), 0);
 	store_check_owners(&st);
 	ck_assert_int_eq(volume_close(st.v), 0);
 	store_reopen(&st);
@@ -228,14 +228,23 @@ static void world_run(uint64_t seed, bool paired)
 	free(w.buf);
 }
 
+/* In every other run truncations leave over nearly everything. */
+static void leave_over(int i)
+{
+	st.drop_at_once_rows = i % 2 ? 1 : 0;
+	st.v->opt.drop_at_once_rows = st.drop_at_once_rows;
+}
+
 START_TEST(a_lone_volume_matches_a_model_through_crashes)
 {
+	leave_over(_i);
 	world_run((uint64_t)_i + 1, false);
 }
 END_TEST
 
 START_TEST(a_paired_volume_matches_a_model_now_and_at_old_groups)
 {
+	leave_over(_i);
 	world_run((uint64_t)_i + 1000, true);
 }
 END_TEST

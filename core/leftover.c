@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/leftover.h"
+
+#include "core/blocks.h"
+#include "core/internal.h"
+#include "db/leftover_rows.h"
+#include "util/log.h"
+#include "util/util.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* How long one step may hold the lock: rows at 5 us, inodes at 50 us. */
+#define STEP_ROWS 512u
+#define STEP_INODES 50u
+/* Between two steps, so that others get the lock, which is not fair. */
+#define PAUSE_US 500
+
+static struct leftover *find(struct volume *v, uint64_t ino)
+{
+	uint64_t value = 0;
+
+	if (map_count(&v->leftovers) == 0 || !map_get(&v->leftovers, ino, &value))
+		return NULL;
+	return (struct leftover *)(uintptr_t)value;
+}
+
+static void add(struct volume *v, const struct leftover *l)
+{
+	struct leftover *copy = xmalloc(sizeof(*copy));
+
+	*copy = *l;
+	map_put(&v->leftovers, l->ino, (uint64_t)(uintptr_t)copy);
+}
+
+static void forget_all(struct volume *v)
+{
+	uint64_t ino, value;
+	size_t it = 0;
+
+	while (map_next(&v->leftovers, &it, &ino, &value))
+		free((struct leftover *)(uintptr_t)value);
+	map_clear(&v->leftovers);
+}
+
+static void load_one(void *ctx, const struct leftover *l)
+{
+	add(ctx, l);
+}
+
+int leftover_load(struct volume *v)
+{
+	forget_all(v);
+	return leftover_rows(v->db, load_one, v);
+}
+
+int leftover_put(struct volume *v, const struct leftover *l)
+{
+	assert(!find(v, l->ino));
+	int rc = leftover_row_put(v->db, l);
+
+	if (rc)
+		return rc;
+	add(v, l);
+	map_del(&v->data->inode_blocks, l->ino); /* to be counted again, up to the floor */
+	leftover_start(v);
+	return 0;
+}
+
+/* Drop some rows. Stores where it stopped, or forgets the leftover. */
+static int step(struct volume *v, struct leftover *l, size_t max_rows)
+{
+	int rc = blocks_drop_leftover(v, l, max_rows);
+
+	if (rc)
+		return rc;
+	group_keep(v);
+	if (l->floor != LEFTOVER_NONE)
+		return leftover_row_put(v->db, l);
+	rc = leftover_row_drop(v->db, l->ino);
+	map_del(&v->leftovers, l->ino);
+	free(l);
+	return rc;
+}
+
+int leftover_settle(struct volume *v, uint64_t ino)
+{
+	struct leftover *l = find(v, ino);
+
+	return l ? step(v, l, SIZE_MAX) : 0;
+}
+
+uint64_t leftover_floor(struct volume *v, uint64_t ino)
+{
+	const struct leftover *l = find(v, ino);
+
+	return l ? l->floor : LEFTOVER_NONE;
+}
+
+void leftover_mark(struct volume *v, uint64_t ino, struct extent_list *rows)
+{
+	const struct leftover *l = find(v, ino);
+
+	for (size_t i = 0; l && i < rows->n; i++)
+		if (rows->rows[i].off >= l->floor) {
+			rows->rows[i].died = l->group;
+			rows->rows[i].killed_by_peer = l->by == ORIGIN_PEER;
+		}
+}
+
+void leftover_doom(struct volume *v, struct map *inodes)
+{
+	assert(map_count(&v->doomed) == 0);
+	map_release(&v->doomed);
+	v->doomed = *inodes;
+	v->doomed_it = 0;
+	*inodes = (struct map)MAP_INIT;
+	leftover_start(v);
+}
+
+/* ---- the thread ---- */
+
+static bool work_left(struct volume *v)
+{
+	return !v->fault && (map_count(&v->leftovers) > 0 || map_count(&v->doomed) > 0);
+}
+
+/* Inodes that nobody can have got hold of since the store was opened. */
+static int reap_some(struct volume *v)
+{
+	uint64_t ino, value;
+	int rc = 0;
+
+	for (unsigned i = 0; !rc && i < STEP_INODES; i++) {
+		if (!map_next(&v->doomed, &v->doomed_it, &ino, &value)) {
+			map_release(&v->doomed);
+			break;
+		}
+		rc = tree_reap(v, ino);
+	}
+	return rc;
+}
+
+static void some_work(struct volume *v)
+{
+	uint64_t ino, value;
+	size_t it = 0;
+
+	/* A failure is the database's, and seen at the unlock. */
+	if (group_open(v))
+		return;
+	if (map_next(&v->leftovers, &it, &ino, &value))
+		step(v, (struct leftover *)(uintptr_t)value, STEP_ROWS);
+	else
+		reap_some(v);
+}
+
+static void *reaper_main(void *arg)
+{
+	struct volume *v = arg;
+
+	log_thread_name("reaper");
+	volume_lock(v);
+	while (!v->reaper_stop && work_left(v)) {
+		some_work(v);
+		volume_leave(v);
+		nanosleep(&(struct timespec){ .tv_nsec = PAUSE_US * 1000L }, NULL);
+		volume_lock(v);
+	}
+	v->reaper_idle = true;
+	volume_unlock(v);
+	return NULL;
+}
+
+void leftover_start(struct volume *v)
+{
+	if (v->reaper_stop || !work_left(v) || (v->reaper_made && !v->reaper_idle))
+		return;
+	if (v->reaper_made) /* it holds no lock and has nothing to do but to return */
+		pthread_join(v->reaper, NULL);
+	v->reaper_idle = false;
+	v->reaper_made = pthread_create(&v->reaper, NULL, reaper_main, v) == 0;
+	if (!v->reaper_made) /* the next one tries again, and so does the next mount */
+		log_warn("%s: no thread to drop what was removed; its space comes back later", v->dir);
+}
+
+void leftover_stop(struct volume *v)
+{
+	pthread_mutex_lock(&v->lock);
+	v->reaper_stop = true;
+	bool made = v->reaper_made;
+
+	pthread_mutex_unlock(&v->lock);
+	if (made)
+		pthread_join(v->reaper, NULL);
+	v->reaper_made = false;
+}
+
+void leftover_release(struct volume *v)
+{
+	forget_all(v);
+	map_release(&v->leftovers);
+	map_release(&v->doomed);
+}
