@@ -9,9 +9,9 @@
 #define COLS "ino, mode, uid, gid, rdev, size, nlink, atime, mtime, ctime, target, born, origin, cborn, corigin"
 
 /*
- * The rows of the inodes in use, as they are in the table: each call of the filesystem wants the same two or three. Every
- * statement of this file that changes the table changes them too; db_scratch forgets them when a transaction is undone.
- * Symlinks are not kept (4 KiB each). 1024 slots are 120 KiB; two inodes of one slot take it from each other.
+ * The rows of the inodes in use, as they are in the table: each call of the filesystem wants the same two or three.
+ * Every statement of this file that changes the table changes them too; db_scratch forgets them when a transaction is
+ * undone. Symlinks are not kept (4 KiB each). 1024 slots are 120 KiB; two inodes of one slot take it from each other.
  */
 #define SLOTS 1024u
 #define HEAD_BYTES offsetof(struct inode, target)
@@ -243,10 +243,12 @@ int inode_row_archive(struct db *db, uint64_t ino, uint64_t died)
 		      died);
 }
 
-int inode_row_forget(struct db *db, const struct lives *which)
+int inode_row_forget(struct db *db, uint64_t upto, size_t max_rows)
 {
-	return DB_RUN(db, "DELETE FROM old_inode WHERE died > ?1 AND died <= ?2 AND born >= ?3", which->died_after,
-	              which->died_upto, which->born_from);
+	int rc = DB_RUN(db, "DELETE FROM old_inode WHERE (ino, died) IN"
+	                    " (SELECT ino, died FROM old_inode WHERE died <= ?1 LIMIT ?2)", upto, max_rows);
+
+	return rc ? rc : (int)db_changes(db);
 }
 
 int inode_row_at(struct db *db, uint64_t ino, uint64_t group, struct inode *out)
@@ -259,9 +261,9 @@ int inode_row_at(struct db *db, uint64_t ino, uint64_t group, struct inode *out)
 	return get_one(db, s, out);
 }
 
-int inode_row_died(struct db *db, uint64_t ino, uint64_t *grp)
+int inode_row_died(struct db *db, uint64_t ino, uint64_t after, uint64_t *grp)
 {
-	int rc = DB_GET(db, "SELECT ifnull(max(died), 0) FROM old_inode WHERE ino = ?1", grp, ino);
+	int rc = DB_GET(db, "SELECT ifnull(max(died), 0) FROM old_inode WHERE ino = ?1 AND died > ?2", grp, ino, after);
 
 	return rc < 0 ? rc : *grp == 0 ? -ENOENT : 0;
 }
