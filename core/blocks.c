@@ -239,7 +239,10 @@ static int supersede(struct volume *v, uint64_t ino, struct extent *e, struct de
 	bool in_group = e->born == death.group && !(e->origin == ORIGIN_PEER && death.by == ORIGIN_LOCAL);
 	int rc = 0;
 
-	if (in_group || !history_wanted(v, e->born, e->origin) || death.group <= v->info.acked) {
+	/* what was left over may be acknowledged by now; what a pin may hold goes with the pin */
+	bool needless = death.group <= v->info.acked && v->n_pins == 0;
+
+	if (in_group || needless || !history_wanted(v, e->born, e->origin)) {
 		store_free(v, e->phys, e->len);
 		return 0;
 	}

@@ -23,6 +23,13 @@
 #define IMAGE_VERSION 1u
 #define PIECE_BYTES ((size_t)128 << 10)
 #define COMPLAIN_EVERY_MS 60000u
+/* A stream of writes is handed to the disk in windows of this size, so that a flush finds little left to do. */
+#define WINDOW_SHIFT 22
+#define WINDOW_BYTES (UINT64_C(1) << WINDOW_SHIFT)
+/* Windows written since the last flush whose pages are dropped then: the kernel has the bytes once more in the file's
+ * own cache. Of more than this (1 GiB, 16 groups) some stay cached. */
+#define WINDOWS_MAX 256u
+#define STREAM_BYTES ((size_t)64 << 10) /* shorter writes belong to no stream */
 
 /* Block 0, numbers little-endian (Linux on big-endian machines: refused by the version, which reads as another one). */
 struct header {
@@ -42,6 +49,9 @@ struct image {
 	int sync_error;
 	_Atomic uint64_t busy_since_ms;
 	_Atomic uint64_t losses;   /* no lock to read: nobody may wait for an fdatasync to write */
+	pthread_mutex_t window_lock; /* innermost; protects the two below */
+	uint64_t windows[WINDOWS_MAX]; /* numbers of windows written whole since the last flush */
+	size_t n_windows;
 };
 
 int host_errno(int e)
@@ -145,6 +155,7 @@ int image_open(const char *path, bool no_sync, struct image **out, struct err *e
 	im->no_sync = no_sync;
 	im->device = S_ISBLK(st.st_mode);
 	pthread_mutex_init(&im->sync_lock, NULL);
+	pthread_mutex_init(&im->window_lock, NULL);
 	*out = im;
 	return 0;
 }
@@ -155,6 +166,7 @@ void image_close(struct image *im)
 		return;
 	close(im->fd);
 	pthread_mutex_destroy(&im->sync_lock);
+	pthread_mutex_destroy(&im->window_lock);
 	free(im);
 }
 
@@ -222,9 +234,38 @@ uint64_t image_busy_since_ms(const struct image *im)
 	return atomic_load(&im->busy_since_ms);
 }
 
+/* A write went on beyond the end of this window. Begin to write it out, and remember to drop it. No error matters
+ * here: the flush reports it. */
+static void window_full(struct image *im, uint64_t window)
+{
+	if (im->no_sync)
+		return;
+	sync_file_range(im->fd, (off_t)(window << WINDOW_SHIFT), (off_t)WINDOW_BYTES, SYNC_FILE_RANGE_WRITE);
+	pthread_mutex_lock(&im->window_lock);
+	if (im->n_windows < WINDOWS_MAX)
+		im->windows[im->n_windows++] = window;
+	pthread_mutex_unlock(&im->window_lock);
+}
+
+/* All is on the disk that was written before: the host need not keep the streams in memory. */
+static void windows_drop(struct image *im)
+{
+	uint64_t windows[WINDOWS_MAX];
+	size_t n;
+
+	pthread_mutex_lock(&im->window_lock);
+	n = im->n_windows;
+	memcpy(windows, im->windows, n * sizeof(*windows));
+	im->n_windows = 0;
+	pthread_mutex_unlock(&im->window_lock);
+	for (size_t i = 0; i < n; i++)
+		posix_fadvise(im->fd, (off_t)(windows[i] << WINDOW_SHIFT), (off_t)WINDOW_BYTES, POSIX_FADV_DONTNEED);
+}
+
 int image_write(struct image *im, uint64_t phys, size_t skip_bytes, const void *buf, size_t len_bytes)
 {
 	uint64_t at = (phys << BLOCK_SHIFT) + skip_bytes;
+	const size_t whole_bytes = len_bytes;
 	const uint8_t *p = buf;
 
 	assert(phys);
@@ -242,6 +283,8 @@ int image_write(struct image *im, uint64_t phys, size_t skip_bytes, const void *
 		len_bytes -= (size_t)n;
 	}
 	atomic_fetch_add(&im->written, 1);
+	if (whole_bytes >= STREAM_BYTES && at >> WINDOW_SHIFT != (at - whole_bytes) >> WINDOW_SHIFT)
+		window_full(im, (at - whole_bytes) >> WINDOW_SHIFT);
 	return 0;
 }
 
@@ -265,6 +308,8 @@ int image_sync(struct image *im)
 	int rc = im->sync_error;
 
 	pthread_mutex_unlock(&im->sync_lock);
+	if (!rc)
+		windows_drop(im);
 	return rc;
 }
 

@@ -145,10 +145,11 @@ static void peek(struct worker *w)
 	const struct fuse_in_header *h = w->in.mem;
 	const void *body = h + 1;
 
-	w->kill_suidgid = w->kill_sgid = false;
+	w->init = w->kill_suidgid = w->kill_sgid = false;
 	patch_init = 0;
 	if (w->in.size < sizeof(*h))
 		return;
+	w->init = h->opcode == FUSE_INIT;
 	if (h->opcode == FUSE_WRITE && w->in.size >= sizeof(*h) + sizeof(struct fuse_write_in)) {
 		w->kill_suidgid = ((const struct fuse_write_in *)body)->write_flags & FUSE_WRITE_KILL_SUIDGID;
 	} else if (h->opcode == FUSE_SETATTR && w->in.size >= sizeof(*h) + sizeof(struct fuse_setattr_in)) {
@@ -187,6 +188,8 @@ static void *worker_main(void *arg)
 			break;
 		peek(w);
 		fuse_session_process_buf(f->se, &w->in);
+		if (w->init) /* the reply to it sets what is read ahead, too */
+			mount_read_ahead(f->mountpoint);
 	}
 	fuse_session_exit(f->se);
 	pthread_mutex_lock(&f->lock);

@@ -28,6 +28,7 @@ struct worker {
 	pthread_t thread;
 	struct fuse_buf in;     /* the request */
 	char *data;             /* FRONT_IO_MAX_BYTES for read and readdir replies */
+	bool init;              /* the request being handled is INIT */
 	bool kill_suidgid;      /* the current request asks for it; libfuse 3.14 does not show the flag */
 	bool kill_sgid;         /* likewise, of an access ACL being set */
 	/* Odd while the current request will hand out names with attributes: what it read may be older than a notice
@@ -89,6 +90,8 @@ int mount_options_parse(const char *options, bool past, struct mount_options *ou
 int mountpoint_check(const char *path, char **abs_path, struct err *err);
 /* A file descriptor of /dev/fuse, mounted; root only. */
 int mount_by_hand(const char *mountpoint, const char *fsname, const struct mount_options *opt, struct err *err);
+/* Have the kernel read ahead in long pieces, if it lets us. */
+void mount_read_ahead(const char *mountpoint);
 /* Unmount as whoever mounted may; -EBUSY while in use unless lazy. */
 int mount_end(const char *mountpoint, bool lazy);
 bool mount_is_there(const char *mountpoint); /* one of our types is on top there */
