@@ -128,8 +128,8 @@ static void step(const char *name, void (*fn)(void), uint64_t count)
 		printf(" %9.2f us each", took_s / (double)count * 1e6);
 	else
 		printf(" %17s", "");
-	printf("  stall %8.1f ms  rss %5lu MiB  db %5lu  wal %5lu MiB\n", shared ? other.longest_s * 1e3 : 0.0, rss_mib(),
-	       file_mib("twinfs.db"), file_mib("twinfs.db-wal"));
+	printf("  stall %8.1f ms  rss %5lu MiB  db %5lu  wal %5lu MiB\n", shared ? other.longest_s * 1e3 : 0.0,
+	       rss_mib(), file_mib("twinfs.db"), file_mib("twinfs.db-wal"));
 	fflush(stdout);
 }
 

@@ -2,12 +2,14 @@
 /*
  * leftover: blocks of a file that was removed or cut short, too many to be dropped in one go. Private to core/.
  *
- * A file of 100 GB has a million rows in table extent; dropping them takes seconds, and nobody should wait for the volume
- * so long. So the operation ends with the first few rows dropped and a row in table leftover: the rows of ino from
- * block `floor` on belong to nobody since `group`. A thread of the volume's own (started when there is something to do)
- * drops them a few at a time, in whatever group is open then; after a crash it goes on. Rows that wait count as ended in
- * `group`, in every view, and get that group when they go to history: nothing can tell when they were really dropped.
- * Whoever writes to the file or lets it grow settles first, all at once: a file has no rows beyond its end but these.
+ * A file of 100 GB has a million rows in table extent; dropping them takes seconds, and nobody should wait for the
+ * volume so long. So the operation ends with the first few rows dropped and a row in table leftover: the rows of ino
+ * from block `floor` on belong to nobody since `group`. A thread of the volume's own (started when there is something
+ * to do) drops them a few at a time, in whatever group is open then; after a crash it goes on.
+ *
+ * Rows that wait count as ended in `group`, in every view, and get that group when they go to history: nothing can tell
+ * when they were really dropped. Whoever writes to the file or lets it grow settles first, all at once: a file has no
+ * rows beyond its end but these.
  *
  * The same thread reaps the inodes that were unlinked but open when the store was last closed or died, when there are
  * many.

@@ -75,8 +75,8 @@ uint64_t db_changes_in_all(struct db *db);
 /* Several statements without parameters, not cached. */
 int db_exec(struct db *db, const char *sql);
 sqlite3 *db_handle(struct db *db);
-/* Memory of this length for copies of rows, zeroed when it is first asked for, when a transaction is rolled back and when
- * a statement fails. For one file of db/ (inode_rows.c); it lives as long as the database is open. */
+/* Memory of this length for copies of rows, zeroed when it is first asked for, when a transaction is rolled back and
+ * when a statement fails. For one file of db/ (inode_rows.c); it lives as long as the database is open. */
 void *db_scratch(struct db *db, size_t len_bytes);
 
 /* Binding. Integers are stored signed; keep values below 2^63 where their order matters. */

@@ -243,12 +243,10 @@ int inode_row_archive(struct db *db, uint64_t ino, uint64_t died)
 		      died);
 }
 
-int inode_row_forget(struct db *db, uint64_t upto, size_t max_rows)
+int inode_row_forget(struct db *db, const struct lives *which)
 {
-	int rc = DB_RUN(db, "DELETE FROM old_inode WHERE (ino, died) IN"
-	                    " (SELECT ino, died FROM old_inode WHERE died <= ?1 LIMIT ?2)", upto, max_rows);
-
-	return rc ? rc : (int)db_changes(db);
+	return DB_RUN(db, "DELETE FROM old_inode WHERE died > ?1 AND died <= ?2 AND born >= ?3", which->died_after,
+	              which->died_upto, which->born_from);
 }
 
 int inode_row_at(struct db *db, uint64_t ino, uint64_t group, struct inode *out)
@@ -261,9 +259,9 @@ int inode_row_at(struct db *db, uint64_t ino, uint64_t group, struct inode *out)
 	return get_one(db, s, out);
 }
 
-int inode_row_died(struct db *db, uint64_t ino, uint64_t after, uint64_t *grp)
+int inode_row_died(struct db *db, uint64_t ino, uint64_t *grp)
 {
-	int rc = DB_GET(db, "SELECT ifnull(max(died), 0) FROM old_inode WHERE ino = ?1 AND died > ?2", grp, ino, after);
+	int rc = DB_GET(db, "SELECT ifnull(max(died), 0) FROM old_inode WHERE ino = ?1", grp, ino);
 
 	return rc < 0 ? rc : *grp == 0 ? -ENOENT : 0;
 }

@@ -3,8 +3,8 @@
 
 int leftover_row_put(struct db *db, const struct leftover *l)
 {
-	return DB_RUN(db, "INSERT OR REPLACE INTO leftover(ino, floor, grp, origin) VALUES(?, ?, ?, ?)", l->ino, l->floor,
-	              l->group, l->by);
+	return DB_RUN(db, "INSERT OR REPLACE INTO leftover(ino, floor, grp, origin) VALUES(?, ?, ?, ?)", l->ino,
+	              l->floor, l->group, l->by);
 }
 
 int leftover_row_drop(struct db *db, uint64_t ino)
