@@ -11,8 +11,10 @@ core_libcore_a_SOURCES += \
 	core/leftover.c core/leftover.h \
 	core/stage.c
 
-check_PROGRAMS += tests/test_freemap tests/test_data tests/test_stage
-TESTS += tests/test_freemap tests/test_data tests/test_stage
+check_PROGRAMS += tests/test_freemap tests/test_data tests/test_scale tests/test_stage
+TESTS += tests/test_freemap tests/test_data tests/test_scale tests/test_stage
+tests_test_scale_SOURCES = tests/test_scale.c tests/data_fixture.h
+tests_test_scale_LDADD = $(CORE_TEST_LIBS)
 tests_test_freemap_SOURCES = tests/test_freemap.c
 tests_test_freemap_LDADD = $(CORE_TEST_LIBS)
 tests_test_data_SOURCES = tests/test_data.c tests/data_fixture.h

@@ -53,9 +53,15 @@ static void unlock_and_tell(struct volume *v)
 	v->became_open = false;
 	v->notices = NULL;
 	v->n_notices = v->cap_notices = 0;
+	v->telling += fn != NULL;
 	pthread_mutex_unlock(&v->lock);
-	if (fn)
+	if (fn) {
 		fn(ctx);
+		pthread_mutex_lock(&v->lock);
+		v->telling--;
+		pthread_cond_broadcast(&v->commit_done);
+		pthread_mutex_unlock(&v->lock);
+	}
 	if (notice_fn && n > 0)
 		notice_fn(notice_ctx, notices, n);
 	free(notices);

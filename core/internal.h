@@ -62,13 +62,14 @@ struct volume {
 	struct map lost;           /* inodes in use with changes in a lost group -> errno that the next fsync returns */
 	int lock_fd;
 
-	pthread_cond_t commit_done; /* a shared commit ended */
+	pthread_cond_t commit_done; /* a shared commit or a call of dirty_fn ended */
 	bool committing;            /* somebody flushes data without the lock and will then commit the open group */
 	bool group_is_peers; /* it was opened to apply the peer's changes: nothing of this side is in it */
 	struct map group_inodes; /* local changes of the open group are in these; one more than the bound: in any */
 	struct buf group_names;  /* made by local changes of the open group: parent, length (a byte), name */
 	bool group_kept; /* the open group holds housekeeping that must be stored, but makes no group of its own */
 	bool became_open;           /* dirty_fn is owed */
+	unsigned telling;           /* threads in dirty_fn */
 	uint64_t group_opened_ms;   /* wall clock */
 	uint64_t saved_acked, saved_applied; /* as when the group was opened, for a rollback */
 	struct map leftovers;       /* ino -> struct leftover *; table leftover. Nearly always empty */

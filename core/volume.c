@@ -536,6 +536,8 @@ void volume_set_dirty(struct volume *v, void (*fn)(void *ctx), void *ctx)
 	volume_lock(v);
 	v->dirty_fn = fn;
 	v->dirty_ctx = ctx;
+	while (v->telling > 0) /* whoever goes is called no more when this returns; the reaper may be calling now */
+		pthread_cond_wait(&v->commit_done, &v->lock);
 	if (v->info.group_open) /* the reaper was at work already */
 		v->became_open = true;
 	volume_unlock(v);

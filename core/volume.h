@@ -140,7 +140,8 @@ struct notice {
 };
 typedef void (*volume_notice_fn)(void *ctx, const struct notice *list, size_t n);
 void volume_set_notice(struct volume *v, volume_notice_fn fn, void *ctx);
-/* Called once when a group becomes open (something is dirty that was not). */
+/* Called once when a group becomes open (something is dirty that was not), also from a thread of the volume's own. What
+ * was set before is called no more when this returns; so no lock that it takes may be held. */
 void volume_set_dirty(struct volume *v, void (*fn)(void *ctx), void *ctx);
 
 /* ---- what the filesystem needs ----------------------------------------------------------------------------------- */
