@@ -100,9 +100,13 @@ static const struct rule {
 	  "inode.ino = xattr.ino) AND typeof(key) = 'text' AND length(CAST(key AS BLOB)) BETWEEN 1 AND 255 "
 	  "AND typeof(value) IN ('blob', 'text') AND length(CAST(value AS BLOB)) <= 65536 AND born BETWEEN 0 "
 	  "AND " COMMITTED " AND origin IN (0, 1)) IS NOT TRUE" },
-	{ "extent", "it is of a file that is there",
+	{ "extent", "it is of a file that is there, or left over of one",
 	  "SELECT ino, " EXTENT_ROW " FROM extent WHERE NOT EXISTS (SELECT 1 FROM inode WHERE inode.ino = "
-	  "extent.ino AND mode & 61440 = 32768)" },
+	  "extent.ino AND mode & 61440 = 32768) AND NOT EXISTS (SELECT 1 FROM leftover AS l WHERE l.ino = "
+	  "extent.ino AND l.floor <= extent.off)" },
+	{ "leftover", "it begins at a possible block and ended in a group",
+	  "SELECT ino, 'from block ' || floor FROM leftover WHERE (" INT("floor") " AND floor BETWEEN 0 AND "
+	  "17592186044416 AND " INT("grp") " AND grp BETWEEN 1 AND " NEXT " AND origin IN (0, 1)) IS NOT TRUE" },
 	{ "extent", "its place is possible and it has a checksum for each block",
 	  "SELECT ino, " EXTENT_ROW " FROM extent WHERE (" INT("off") " AND " INT("len") " AND " INT("phys")
 	  " AND off >= 0 AND len BETWEEN 1 AND 64 AND phys >= 1 AND off < 17592186044416 AND phys < "
