@@ -142,7 +142,7 @@ static void do_commit(void)
 
 static uint64_t make(uint64_t parent, const char *name, uint32_t mode)
 {
-	static const struct cred cred = { 0, 0 };
+	static const struct cred cred = { .uid = 0 };
 	struct attr a;
 
 	must(name, volume_create(v, parent, name, mode, 0, NULL, &cred, &a));

@@ -17,7 +17,7 @@ static void teardown(void)
 
 static uint64_t make(uint64_t parent, const char *name, uint32_t mode)
 {
-	struct cred cred = { 0, 0 };
+	const struct cred cred = { .uid = 0 };
 	struct attr attr;
 
 	ck_assert_int_eq(volume_create(st.v, parent, name, mode, 0, NULL, &cred, &attr), 0);
