@@ -9,11 +9,6 @@
 
 #include "util/util.h"
 
-static bool wants_store(const struct command *c)
-{
-	return strcmp(c->name, "why") != 0;
-}
-
 int cmd_later(const struct command *c, int argc, char **argv)
 {
 	struct err err = ERR_INIT;
@@ -23,7 +18,7 @@ int cmd_later(const struct command *c, int argc, char **argv)
 		printf("usage: twinfs %s %s\nnot available in this version\n", c->name, c->args);
 		return EXIT_OK;
 	}
-	if (argc > 1 && wants_store(c)) {
+	if (argc > 1) {
 		if (where_find(argv[1], &w, &err))
 			return fail(&err);
 		where_release(&w);

@@ -12,7 +12,8 @@ twinfs_SOURCES = \
 	cli/setup.c \
 	cli/status.c \
 	cli/steer.c \
-	cli/where.c
+	cli/where.c \
+	cli/why.c
 twinfs_LDADD = $(NODE_LIBS)
 
 TESTS += tests/test_cli.sh

@@ -111,7 +111,10 @@ static const struct command commands[] = {
 	  "A store cannot be made smaller than what is in use; what was freed goes back to\n"
 	  "the disk by itself.\n",
 	  cmd_resize },
-	{ "why", "PATH", NULL, NULL, cmd_later },
+	{ "why", "[WHERE] PATH [--json]", "what happened to a file or directory, also to one that is gone",
+	  "  PATH     below a mountpoint; or, with WHERE, in that volume\n"
+	  "  --json   for programs; see twinfs(1) for the keys\n",
+	  cmd_why },
 	{ "verify", "WHERE [--repair]", NULL, NULL, cmd_later },
 	{ "scrub", "STORE", NULL, NULL, cmd_later },
 	{ "promote", "WHERE", NULL, NULL, cmd_later },

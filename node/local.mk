@@ -15,6 +15,7 @@ node_libnode_a_SOURCES = \
 	node/restore.c node/restore.h \
 	node/status.c node/status.h \
 	node/store.c node/store.h \
+	node/why.c node/why.h \
 	node/words.c node/words.h
 
 # Everything that a mount consists of, in the order of its dependencies.

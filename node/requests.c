@@ -15,6 +15,7 @@
 #include "node/restore.h"
 #include "node/status.h"
 #include "node/store.h"
+#include "node/why.h"
 #include "util/util.h"
 
 /* A mount answers what needs no waiting within this, or is not well. */
@@ -169,6 +170,13 @@ static int answer_resume(struct request_ctx *x, json_t *reply, struct err *err)
 	return node_resume(x->node, json_is_true(json_object_get(x->request, "confirm_deletes")), err);
 }
 
+static int answer_why(struct request_ctx *x, json_t *reply, struct err *err)
+{
+	const char *path = word(x, "path");
+
+	return path ? why_path(x->v, path, reply, err) : err_set(err, -EINVAL, "why needs a path");
+}
+
 /* ---- the baseline ---- */
 
 static const char *path_or_root(const struct request_ctx *x)
@@ -247,6 +255,7 @@ static const struct {
 	{ "wait", answer_wait, true, true },
 	{ "pause", answer_pause, true, true },
 	{ "resume", answer_resume, true, false },
+	{ "why", answer_why, false, false },
 	{ "baseline-ls", answer_baseline_ls, false, true },
 	{ "baseline-cat", answer_baseline_cat, false, true },
 	{ "baseline-restore", answer_baseline_restore, false, true },

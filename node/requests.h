@@ -11,6 +11,7 @@
  *	wait       timeout_ms (0: forever); only mounted
  *	pause      reason, for_ms (both may be missing); reply: drained; only mounted
  *	resume     only mounted
+ *	why        path; keys: why.h
  *	baseline-ls       path, recursive; pieces and keys: baseline.h
  *	baseline-cat      path; pieces: baseline.h
  *	baseline-restore  path; keys: restore.h

@@ -325,6 +325,14 @@ static json_t *versions_array(const struct conflict *c)
 	return list;
 }
 
+json_t *status_conflict(const struct conflict *c)
+{
+	return json_pack("{s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:b}", "id", number(c->id), "path",
+	                 c->path ? words_path(c->path) : json_null(), "kind", c->kind, "outcome", c->outcome, "rule",
+	                 c->rule ?: "", "when", words_time(c->when_ms), "versions", versions_array(c), "resolved",
+	                 c->resolved);
+}
+
 json_t *status_conflicts(struct volume *v, struct err *err)
 {
 	struct conflict *rows = NULL;
@@ -338,13 +346,7 @@ json_t *status_conflicts(struct volume *v, struct err *err)
 	}
 	list = json_array();
 	for (size_t i = 0; i < n; i++) {
-		const struct conflict *c = &rows[i];
-
-		json_array_append_new(list, json_pack("{s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:b}", "id", number(c->id),
-		                                      "path", c->path ? words_path(c->path) : json_null(), "kind",
-		                                      c->kind, "outcome", c->outcome, "rule", c->rule ?: "", "when",
-		                                      words_time(c->when_ms), "versions", versions_array(c),
-		                                      "resolved", c->resolved));
+		json_array_append_new(list, status_conflict(&rows[i]));
 		conflict_release(&rows[i]);
 	}
 	free(rows);

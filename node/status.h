@@ -19,7 +19,8 @@
 /* mountpoint may be NULL. link NULL: the store is not mounted. A new reference. */
 json_t *status_object(struct volume *v, const char *mountpoint, const struct link_status *link);
 
-/* The array of `twinfs conflicts --json`. */
+/* An object of `twinfs conflicts --json`, and the array. */
+json_t *status_conflict(const struct conflict *c);
 json_t *status_conflicts(struct volume *v, struct err *err);
 
 #endif

@@ -10,6 +10,7 @@ EXTRA_DIST += \
 	build-aux/deps.sh \
 	tests/lint.sh \
 	tests/e2e/baseline.sh \
+	tests/e2e/why.sh \
 	tests/e2e/basic.sh \
 	tests/e2e/deletions.sh \
 	tests/e2e/fs.sh \

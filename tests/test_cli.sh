@@ -164,7 +164,8 @@ done
 ok "baseline wants a baseline" fails 1 'has no baseline: it has no peer' baseline s ls
 ok "baseline wants one of its words" fails 2 'none of ls, cat, restore' baseline s dance x
 ok "baseline cat wants a path" fails 2 'of what' baseline s cat
-ok "why is not pretended" fails 1 'not available in this version' why m/x
+ok "why knows nothing of what is not there" sh -c '"$1" why s none | grep -q "nothing is known of it"' - "$twinfs"
+ok "why wants a mount or a store" fails 1 'not below a mountpoint' why m/x
 
 echo "1..$n"
 [ -n "${TWINFS_TAP_HARNESS:-}" ] || [ "$bad" -eq 0 ]

@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT */
+#include "node/why.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/changes.h"
+#include "core/past.h"
+#include "node/status.h"
+#include "node/words.h"
+#include "util/buf.h"
+#include "util/util.h"
+
+/* Two paths and a rule; a longer sentence is cut. */
+#define TEXT_MAX_BYTES 16384u
+
+struct about {
+	struct volume *v;
+	const char *path;
+	struct volume_info info;
+	bool here;
+	struct attr now;
+	struct buf text;
+};
+
+/* ---- where it is ---- */
+
+static int find_now(struct volume *v, const char *path, struct attr *out)
+{
+	char *copy = xstrdup(path), *save = NULL;
+	int rc = volume_getattr(v, INO_ROOT, out);
+
+	for (char *part = strtok_r(copy, "/", &save); !rc && part; part = strtok_r(NULL, "/", &save))
+		rc = volume_lookup(v, out->ino, part, out);
+	free(copy);
+	return rc == -ENOTDIR || rc == -ENAMETOOLONG ? -ENOENT : rc;
+}
+
+/* ---- the change set ---- */
+
+struct dirt {
+	struct volume *v;
+	uint64_t ino;
+	bool names, content, attributes, xattrs;
+};
+
+static int look_at_link(void *ctx, const struct dentry *d)
+{
+	struct dirt *dirt = ctx;
+	struct change_row row;
+
+	dirt->names |= changes_get_link(dirt->v, d->link, &row) == 0;
+	return 0;
+}
+
+static int look_at_key(void *ctx, const char *key, const void *value, size_t len_bytes)
+{
+	struct dirt *dirt = ctx;
+	struct change_row row;
+
+	(void)value;
+	(void)len_bytes;
+	dirt->xattrs |= changes_get_xattr(dirt->v, dirt->ino, key, &row) == 0;
+	return 0;
+}
+
+static bool look_at_entity(struct dirt *d, enum entity what)
+{
+	struct change_row row;
+
+	return changes_get(d->v, d->ino, what, &row) == 0;
+}
+
+/* What of the inode the peer does not have yet. `view`: as of when its links are looked for. */
+static int find_dirt(struct volume *v, uint64_t ino, struct view view, struct dirt *d)
+{
+	int rc;
+
+	*d = (struct dirt){ .v = v, .ino = ino };
+	volume_lock(v);
+	rc = tree_links_of_view(v, ino, view, look_at_link, d);
+	if (!rc)
+		rc = tree_xattrs(v, ino, look_at_key, d);
+	d->content = look_at_entity(d, ENT_CONTENT) || look_at_entity(d, ENT_NEW);
+	d->attributes = look_at_entity(d, ENT_MODE) || look_at_entity(d, ENT_OWNER) || look_at_entity(d, ENT_TIMES);
+	volume_unlock(v);
+	return rc;
+}
+
+/* ---- the conflicts ---- */
+
+static bool same_path(const char *a, const char *b)
+{
+	return a && strcmp(a + strspn(a, "/"), b + strspn(b, "/")) == 0;
+}
+
+enum part { PART_NONE, PART_ORIGINAL, PART_COPY };
+
+/* Is the path the file that the conflict is about, or a version that was put elsewhere? */
+static enum part part_in(const struct about *a, const struct conflict *c)
+{
+	for (int i = 0; i < 2; i++) {
+		const struct conflict_version *ver = &c->version[i];
+
+		if (ver->ino == c->ino || !ver->path)
+			continue;
+		if (same_path(ver->path, a->path) || (a->here && ver->ino == a->now.ino))
+			return PART_COPY;
+	}
+	if (same_path(c->path, a->path) || (a->here && c->ino && c->ino == a->now.ino))
+		return PART_ORIGINAL;
+	return PART_NONE;
+}
+
+/* The version that is not in place, or NULL. */
+static const struct conflict_version *put_elsewhere(const struct conflict *c)
+{
+	for (int i = 1; i >= 0; i--)
+		if (*c->version[i].node && c->version[i].ino != c->ino)
+			return &c->version[i];
+	return NULL;
+}
+
+static bool is(const struct conflict *c, const char *kind, const char *outcome)
+{
+	return strcmp(c->kind, kind) == 0 && (!outcome || strcmp(c->outcome, outcome) == 0);
+}
+
+static void tell_versions(struct about *a, const struct conflict *c)
+{
+	const struct conflict_version *p = &c->version[0], *s = &c->version[1];
+
+	if (p->path && s->path && p->ino != c->ino && s->ino != c->ino)
+		buf_printf(&a->text, "; the whole versions are %s (%s) and %s (%s)", p->path, p->node, s->path,
+		           s->node);
+	else if (p->path && p->ino != c->ino)
+		buf_printf(&a->text, "; %s's whole version is %s", p->node, p->path);
+	else if (s->path && s->ino != c->ino)
+		buf_printf(&a->text, "; %s's whole version is %s", s->node, s->path);
+}
+
+static void tell_original(struct about *a, const struct conflict *c, const char *when)
+{
+	const struct conflict_version *other = put_elsewhere(c);
+	const char *place = other && other->node == c->version[0].node ? c->version[1].node : c->version[0].node;
+
+	if (is(c, "content", "merged")) {
+		buf_printf(&a->text, "%s was changed on both sides; they were merged at %s (%s)", a->path, when,
+		           c->rule);
+		tell_versions(a, c);
+	} else if (is(c, "content", "kept-both")) {
+		buf_printf(&a->text, "%s was changed on both sides and both versions were kept at %s (%s): ", a->path,
+		           when, c->rule);
+		buf_printf(&a->text, "here is %s's, ", place);
+		if (other && other->path)
+			buf_printf(&a->text, "%s's is %s", other->node, other->path);
+		else
+			buf_printf(&a->text, "the other's file is gone by now");
+	} else if (is(c, "content", NULL)) {
+		buf_printf(&a->text, "%s was changed on both sides; at %s the %s's version was taken (%s)", a->path,
+		           when, c->outcome, c->rule);
+		tell_versions(a, c);
+	} else if (is(c, "name", NULL)) {
+		buf_printf(&a->text, "both sides gave the name %s to different things: here is %s's; the other was ",
+		           a->path, place);
+		if (other && other->path)
+			buf_printf(&a->text, "renamed to %s at %s, because the name was taken", other->path, when);
+		else
+			buf_printf(&a->text, "renamed at %s, because the name was taken, and is gone by now", when);
+	} else if (is(c, "delete", "restored")) {
+		buf_printf(&a->text, "%s came back at %s (%s)", a->path, when, c->rule);
+	} else {
+		buf_printf(&a->text, "%s was changed on both sides, which was settled at %s (%s)", a->path, when,
+		           c->rule);
+	}
+}
+
+static void tell_copy(struct about *a, const struct conflict *c, const char *when)
+{
+	const struct conflict_version *me = put_elsewhere(c);
+
+	for (int i = 0; i < 2; i++)
+		if (same_path(c->version[i].path, a->path) || (a->here && c->version[i].ino == a->now.ino))
+			me = &c->version[i];
+	if (is(c, "name", NULL))
+		buf_printf(&a->text, "%s is %s's; it was renamed at %s, because the name %s was taken", a->path,
+		           me ? me->node : "?", when, c->path);
+	else
+		buf_printf(&a->text, "%s is the version that %s had of %s, which both sides changed (%s, at %s)",
+		           a->path, me ? me->node : "?", c->path, c->rule, when);
+}
+
+static int tell_last(struct about *a, json_t *reply)
+{
+	struct conflict *rows = NULL, *last = NULL;
+	enum part part = PART_NONE;
+	char when[21];
+	size_t n = 0;
+	int rc = volume_conflicts(a->v, &rows, &n);
+
+	for (size_t i = 0; i < n; i++) { /* in the order in which they were noted */
+		enum part one = part_in(a, &rows[i]);
+
+		if (one != PART_NONE) {
+			last = &rows[i];
+			part = one;
+		}
+	}
+	json_object_set_new(reply, "last", last ? status_conflict(last) : json_null());
+	if (last) {
+		time_rfc3339(last->when_ms, when);
+		json_object_set_new(json_object_get(reply, "last"), "role",
+		                    json_string(part == PART_COPY ? "copy" : "original"));
+		if (part == PART_COPY)
+			tell_copy(a, last, when);
+		else
+			tell_original(a, last, when);
+		if (!last->resolved && strcmp(last->outcome, "kept-both") == 0)
+			buf_printf(&a->text, "; it waits for you (twinfs conflicts)");
+	}
+	for (size_t i = 0; i < n; i++)
+		conflict_release(&rows[i]);
+	free(rows);
+	return rc;
+}
+
+/* ---- how it stands ---- */
+
+static const char *state_here(struct about *a, json_t *reply)
+{
+	json_t *changed;
+	struct dirt d;
+
+	if (a->info.role == ROLE_NONE)
+		return "alone";
+	if (find_dirt(a->v, a->now.ino, (struct view){ .kind = VIEW_NOW }, &d))
+		return "unknown";
+	if (!d.names && !d.content && !d.attributes && !d.xattrs)
+		return "identical";
+	changed = json_array();
+	if (d.names)
+		json_array_append_new(changed, json_string("names"));
+	if (d.content)
+		json_array_append_new(changed, json_string("content"));
+	if (d.attributes)
+		json_array_append_new(changed, json_string("attributes"));
+	if (d.xattrs)
+		json_array_append_new(changed, json_string("xattrs"));
+	json_object_set_new(reply, "changed", changed);
+	return "pending";
+}
+
+/* *unsent: the peer does not know yet that it went. */
+static const char *state_gone(struct about *a, json_t *reply, bool *unsent)
+{
+	struct past *past = NULL;
+	struct attr was, now;
+	const char *state = "unknown";
+	struct dirt d;
+
+	if (past_open(a->v, &past, NULL))
+		return state;
+	if (past_find(past, a->path, &was) == 0) {
+		bool lives = volume_getattr(a->v, was.ino, &now) == 0;
+		char *path = lives ? volume_path(a->v, was.ino) : NULL;
+
+		state = path ? "moved" : "deleted";
+		if (path)
+			json_object_set_new(reply, "now", words_path(path));
+		free(path);
+		if (find_dirt(a->v, was.ino, (struct view){ .kind = VIEW_AT, .group = past_group(past) }, &d) == 0)
+			*unsent = d.names;
+	}
+	past_close(past);
+	return state;
+}
+
+static void tell_state(struct about *a, const char *state, bool unsent, json_t *reply)
+{
+	bool more = a->text.len_bytes > 0;
+	const char *here = more ? "It" : a->path;
+	const char *nothing = more ? "" : "; no conflict of it is known";
+	json_t *changed = json_object_get(reply, "changed"), *one;
+	size_t i;
+
+	if (more)
+		buf_printf(&a->text, ". ");
+	if (strcmp(state, "identical") == 0) {
+		buf_printf(&a->text, "%s is the same on both sides%s", here, nothing);
+	} else if (strcmp(state, "alone") == 0) {
+		buf_printf(&a->text, "%s is on this side alone: the store has no peer", here);
+	} else if (strcmp(state, "pending") == 0) {
+		buf_printf(&a->text, "%s was changed here (", here);
+		json_array_foreach(changed, i, one)
+			buf_printf(&a->text, "%s%s", i ? ", " : "", json_string_value(one));
+		buf_printf(&a->text, "), which the peer has not confirmed yet%s", nothing);
+	} else if (strcmp(state, "moved") == 0) {
+		buf_printf(&a->text, "%s was moved to %s%s", here, json_string_value(json_object_get(reply, "now")),
+		           unsent ? ", which the peer has not confirmed yet" : "");
+	} else if (strcmp(state, "deleted") == 0) {
+		buf_printf(&a->text, "%s was deleted%s; the baseline has it (twinfs baseline)", here,
+		           unsent ? " here, which the peer has not confirmed yet" : " on the other side or by a merge");
+	} else {
+		buf_printf(&a->text, more ? "%s is not here any more" : "%s is not here, and nothing is known of it",
+		           here);
+	}
+}
+
+int why_path(struct volume *v, const char *path, json_t *reply, struct err *err)
+{
+	struct about a = { .v = v, .path = path };
+	const char *state;
+	bool unsent = false;
+	int rc;
+
+	volume_info(v, &a.info);
+	rc = find_now(v, path, &a.now);
+	a.here = rc == 0;
+	if (rc && rc != -ENOENT)
+		return err_set(err, rc, "cannot look at %s: %s", path, strerror(-rc));
+	buf_init(&a.text, TEXT_MAX_BYTES);
+	rc = tell_last(&a, reply);
+	if (!rc) {
+		state = a.here ? state_here(&a, reply) : state_gone(&a, reply, &unsent);
+		json_object_set_new(reply, "path", words_path(path));
+		json_object_set_new(reply, "state", json_string(state));
+		tell_state(&a, state, unsent, reply);
+		buf_append(&a.text, "", 1);
+		json_object_set_new(reply, "text", a.text.failed ? json_null() : words_path((char *)a.text.data));
+	}
+	buf_release(&a.text);
+	return rc ? err_set(err, rc, "cannot read the conflicts of %s: %s", volume_dir(v), strerror(-rc)) : 0;
+}

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash disable=SC2154
+# twinfs why: what happened to a file, in a sentence; twinfs events: what happens, as it happens.
+
+# says a|b PATH PATTERN
+says() {
+	local out
+	out=$(tw "$1" why "$2") || fail "why $2 failed"
+	grep -qiE -- "$3" <<<"$out" || fail "why $2 says '$out', nothing about '$3'"
+}
+
+t_why_tells_what_a_merge_did_to_each_file() {
+	pair_up
+	seq 1 30 >"$A/lines.txt"
+	echo base >"$A/both"
+	echo base >"$A/gone.txt"
+	echo base >"$A/calm"
+	mkdir "$A/dir"
+	echo base >"$A/dir/moved"
+	both_equal
+	says a "$A/calm" 'calm is the same on both sides; no conflict'
+	says b "$B/nothing" 'nothing is known of it'
+	link_cut_down
+	wait_apart
+	sed '1s/.*/left/' "$A/lines.txt" >"$TMP/edited" && cat "$TMP/edited" >"$A/lines.txt"
+	sed '30s/.*/right/' "$B/lines.txt" >"$TMP/edited" && cat "$TMP/edited" >"$B/lines.txt"
+	echo left >"$A/both"
+	echo right >"$B/both"
+	rm "$A/gone.txt"
+	echo changed >"$B/gone.txt"
+	echo l >"$A/same-name"
+	mkdir "$B/same-name"
+	mv "$A/dir/moved" "$A/here"
+	says a "$A/both" 'was changed here \(.*content.*\), which the peer has not confirmed'
+	says a "$A/gone.txt" 'was deleted here, which the peer has not confirmed yet; the baseline has it'
+	says a "$A/dir/moved" 'was moved to /here, which the peer has not'
+	link_restore
+	wait_together
+	both_equal
+	local side m copy
+	copy=$(cd "$A" && echo both.conflict-*)
+	for side in a b; do
+		m=$(mountpoint_of "$side")
+		says "$side" "$m/lines.txt" 'changed on both sides; they were merged at .*same on both sides'
+		says "$side" "$m/both" "both versions were kept .*here is left's, right's is /$copy; it waits for you"
+		says "$side" "$m/$copy" "is the version that right had of /both"
+		says "$side" "$m/gone.txt" 'gone.txt came back at .*deleted on one side, changed on the other'
+		says "$side" "$m/same-name" "both sides gave the name .*because the name was taken"
+		says "$side" "$m/$(cd "$m" && echo same-name.conflict-*)" "is right's; it was renamed .* the name /same-name was taken"
+	done
+	is_equal "$(tw_b why "$B/both" --json | python3 -c 'import json, sys; v = json.load(sys.stdin); print(v["state"], v["last"]["role"], v["last"]["outcome"])')" \
+		"identical original kept-both"
+	# a store that is not mounted has the same to say
+	unmount_side b
+	tw_b why "$SB" /lines.txt | grep -q 'they were merged'
+	refused_b 'not below a mountpoint' why "$B/lines.txt"
+}
