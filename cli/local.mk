@@ -4,6 +4,7 @@ twinfs_SOURCES = \
 	cli/args.c cli/cli.h \
 	cli/baseline.c \
 	cli/conflicts.c \
+	cli/events.c \
 	cli/fsck.c \
 	cli/later.c \
 	cli/main.c \

@@ -119,7 +119,8 @@ static const struct command commands[] = {
 	{ "scrub", "STORE", NULL, NULL, cmd_later },
 	{ "promote", "WHERE", NULL, NULL, cmd_later },
 	{ "forget-peer", "WHERE", NULL, NULL, cmd_later },
-	{ "events", "WHERE [--json]", NULL, NULL, cmd_later },
+	{ "events", "WHERE [--json]", "what happens to a mount, as it happens; until interrupted",
+	  "  --json   one object a line; see twinfs(1) for the keys\n", cmd_events },
 };
 
 static void print_help(void)

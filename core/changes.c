@@ -322,6 +322,7 @@ int conflict_put(struct volume *v, const struct conflict *c, bool from_peer)
 	if (!from_peer)
 		group_mark(v);
 	v->conflicts_stale = true;
+	v->info.conflicts_noted++;
 	return conflict_row_put(v->db, &row, from_peer ? 0 : v->info.group_open);
 }
 

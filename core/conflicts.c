@@ -217,6 +217,7 @@ static int settle(struct volume *v, const struct conflict *c, int keep, struct e
 		return rc;
 	group_mark(v);
 	v->conflicts_stale = true;
+	v->info.conflicts_noted++;
 	return conflict_row_resolve(v->db, c->id, v->info.group_open);
 }
 

@@ -106,6 +106,7 @@ struct volume_info {
 	uint64_t history_bytes;            /* image bytes held only for the baseline */
 	uint64_t used_bytes, size_bytes;
 	uint64_t conflicts_open, conflicts_merged;
+	uint64_t conflicts_noted;          /* grows with each that is noted or settled; from 0 at the opening */
 	bool read_only;                    /* the host failed; volume_fault() tells why */
 	uint64_t losses, loss_last_ms;     /* groups of this side that could not be made durable, since the volume was
 	                                      opened; wall-clock ms of the last, 0 = none */

@@ -20,6 +20,7 @@ struct node {
 	struct front *front;
 	struct past *past;          /* what the front shows if it is the baseline alone that is mounted */
 	struct baseline_mounts *baselines;
+	struct watch *watch;
 	struct control *control;
 	const char *mountpoint;
 	/* Held for reading by whoever calls the link, for writing by whoever replaces it. Never taken in the link's own

@@ -4,6 +4,7 @@ node_libnode_a_SOURCES = \
 	node/baseline.c node/baseline.h \
 	node/baseline_mounts.c node/baseline_mounts.h \
 	node/control.c node/control.h \
+	node/events.c node/events.h \
 	node/internal.h \
 	node/logger.c node/logger.h \
 	node/merge_command.c node/merge_command.h \
@@ -15,6 +16,7 @@ node_libnode_a_SOURCES = \
 	node/restore.c node/restore.h \
 	node/status.c node/status.h \
 	node/store.c node/store.h \
+	node/watch.c node/watch.h \
 	node/why.c node/why.h \
 	node/words.c node/words.h
 
@@ -23,7 +25,9 @@ NODE_LIBS = node/libnode.a sync/libsync.a fuse/libfront.a core/libcore.a db/libd
 	$(FUSE_LIBS) $(CURL_LIBS) $(NGHTTP2_LIBS) $(OPENSSL_LIBS) $(SQLITE_LIBS) $(XXHASH_LIBS) $(ZSTD_LIBS) $(JANSSON_LIBS) \
 	$(MAGIC_LIBS)
 
-check_PROGRAMS += tests/test_control
-TESTS += tests/test_control
+check_PROGRAMS += tests/test_control tests/test_events
+TESTS += tests/test_control tests/test_events
 tests_test_control_SOURCES = tests/test_control.c
 tests_test_control_LDADD = node/libnode.a util/libutil.a $(JANSSON_LIBS) $(UNIT_LIBS)
+tests_test_events_SOURCES = tests/test_events.c
+tests_test_events_LDADD = node/libnode.a util/libutil.a $(JANSSON_LIBS) $(UNIT_LIBS)

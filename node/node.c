@@ -17,6 +17,7 @@
 #include "node/requests.h"
 #include "node/status.h"
 #include "node/store.h"
+#include "node/watch.h"
 #include "sync/identity.h"
 #include "util/log.h"
 #include "util/util.h"
@@ -81,6 +82,12 @@ static int on_pair(void *ctx, const char *body_json, const char *peer_fingerprin
 	return rc;
 }
 
+/* Who follows events hears of it at once. */
+static void on_link_changed(void *ctx)
+{
+	node_kick(ctx);
+}
+
 /* Start the link as the settings say. link_lock is held for writing, or nobody else is there yet. */
 static int link_begin(struct node *n, struct err *err)
 {
@@ -99,6 +106,8 @@ static int link_begin(struct node *n, struct err *err)
 		.driver = { .run = merge_command_run },
 		.start_paused = reason != NULL,
 		.pause_reason = reason,
+		.changed = on_link_changed,
+		.changed_ctx = n,
 	};
 	int rc;
 
@@ -127,7 +136,8 @@ int node_relisten(struct node *n, struct err *err)
 		rc = link_begin(n, err);
 		if (rc) {
 			/* Without a listener rather than without a link: the mount must go on. */
-			struct link_options opt = { .identity = n->identity };
+			struct link_options opt = { .identity = n->identity, .changed = on_link_changed,
+				                    .changed_ctx = n };
 
 			if (link_start(n->volume, &opt, &n->link, NULL))
 				n->link = NULL;
@@ -333,11 +343,13 @@ static void *keeper_main(void *arg)
 	log_thread_name("keeper");
 	keeper_signals(&set);
 	while (!atomic_load(&n->leaving)) {
-		/* The end of a pause is wall-clock time, which can jump: look every second. */
-		const struct timespec second = { .tv_sec = 1 };
-		int sig = sigtimedwait(&set, NULL, &second);
+		/* The end of a pause is wall-clock time, which can jump: look every second. Followers of events want
+		 * to know sooner. */
+		const struct timespec second = { .tv_sec = 1 }, moment = { .tv_nsec = 250000000 };
+		int sig = sigtimedwait(&set, NULL, watch_is_followed(n->watch) ? &moment : &second);
 
 		keeper_work(n);
+		watch_look(n->watch);
 		if (sig > 0 && sig != SIGUSR1) {
 			log_info("%s: unmounting %s", strsignal(sig), n->mountpoint);
 			front_stop(n->front);
@@ -443,6 +455,7 @@ static int serve(struct node *n, const struct node_options *opt, struct err *err
 	int rc;
 
 	n->baselines = baseline_mounts_new(n->volume);
+	n->watch = watch_new(n);
 	rc = mount_begin(n, opt, err);
 	if (!rc && !n->past)
 		rc = link_begin(n, err);
@@ -465,6 +478,8 @@ static void unserve(struct node *n)
 {
 	atomic_store(&n->leaving, true); /* ends what waits for the link */
 	leave(n);
+	if (n->watch)
+		watch_end(n->watch);
 	control_stop(n->control);
 	if (n->baselines)
 		baseline_mounts_stop(n->baselines);
@@ -473,6 +488,7 @@ static void unserve(struct node *n)
 		node_kick(n);
 		pthread_join(n->keeper, NULL);
 	}
+	watch_free(n->watch);
 	volume_set_notice(n->volume, NULL, NULL);
 	if (n->front)
 		front_free(n->front);

@@ -15,6 +15,7 @@
 #include "node/restore.h"
 #include "node/status.h"
 #include "node/store.h"
+#include "node/watch.h"
 #include "node/why.h"
 #include "util/util.h"
 
@@ -177,6 +178,12 @@ static int answer_why(struct request_ctx *x, json_t *reply, struct err *err)
 	return path ? why_path(x->v, path, reply, err) : err_set(err, -EINVAL, "why needs a path");
 }
 
+static int answer_events(struct request_ctx *x, json_t *reply, struct err *err)
+{
+	(void)reply;
+	return watch_follow(x->node->watch, x->client, err);
+}
+
 /* ---- the baseline ---- */
 
 static const char *path_or_root(const struct request_ctx *x)
@@ -256,6 +263,7 @@ static const struct {
 	{ "pause", answer_pause, true, true },
 	{ "resume", answer_resume, true, false },
 	{ "why", answer_why, false, false },
+	{ "events", answer_events, true, true },
 	{ "baseline-ls", answer_baseline_ls, false, true },
 	{ "baseline-cat", answer_baseline_cat, false, true },
 	{ "baseline-restore", answer_baseline_restore, false, true },

@@ -12,6 +12,7 @@
  *	pause      reason, for_ms (both may be missing); reply: drained; only mounted
  *	resume     only mounted
  *	why        path; keys: why.h
+ *	events     pieces: events.h; until the client is gone or the store unmounted; only mounted
  *	baseline-ls       path, recursive; pieces and keys: baseline.h
  *	baseline-cat      path; pieces: baseline.h
  *	baseline-restore  path; keys: restore.h

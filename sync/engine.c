@@ -48,6 +48,7 @@ struct engine {
 	uint64_t backlog_to, backlog_peer_to; /* resyncing until these are through */
 	uint64_t since_ms;
 	uint64_t probes_answered;
+	uint64_t applied_shipments, applied_entries, applied_bytes; /* as shown */
 	struct err refusal; /* code set: the shipment that arrives has no room here and is dropped as it comes */
 	uint8_t *scratch; /* for decompressed DATA */
 
@@ -146,6 +147,9 @@ static void show(struct engine *e, const struct pending *p)
 	e->shown.recv_done_bytes = e->inbox ? e->inbox->data_bytes : 0;
 	e->shown.recv_total_bytes = e->inbox ? e->inbox->begin.data_bytes : 0;
 	e->shown.since_ms = e->since_ms;
+	e->shown.applied_shipments = e->applied_shipments;
+	e->shown.applied_entries = e->applied_entries;
+	e->shown.applied_bytes = e->applied_bytes;
 	snprintf(e->shown.peer_node, sizeof(e->shown.peer_node), "%s", e->names.peer);
 	pthread_mutex_unlock(&e->lock);
 }
@@ -422,6 +426,11 @@ static int on_ship_end(struct engine *e, const struct rec_ship_end *end, uint64_
 		e->peer_committed = MAX(e->peer_committed, s->begin.to);
 		if (!shipment_is_empty(s) || (s->begin.wants_ack & SHIP_WANTS_ACK))
 			e->ack_owed = true;
+		if (!shipment_is_empty(s)) {
+			e->applied_shipments++;
+			e->applied_entries += s->n_inodes + s->n_links + s->n_xattrs;
+			e->applied_bytes += s->data_bytes;
+		}
 		if (!shipment_is_empty(s))
 			e->last_to = ids.committed; /* what this group superseded is kept until it is acknowledged */
 		if (s->begin.wants_ack & SHIP_PROBE)

@@ -79,6 +79,8 @@ struct engine_status {
 	bool sending, receiving; /* a shipment with data is in transit */
 	uint64_t send_done_bytes, send_total_bytes, recv_done_bytes, recv_total_bytes; /* of the current shipments */
 	uint64_t since_ms; /* when the present backlog began to move */
+	/* Of the peer's shipments that changed something here, since the engine was made. */
+	uint64_t applied_shipments, applied_entries, applied_bytes;
 };
 void engine_status(struct engine *e, struct engine_status *out);
 

@@ -157,13 +157,14 @@ ok "a store of such a size is refused" fails 1 'the least is 1M' init tiny --siz
 
 # ---- not there yet
 
-for c in verify scrub promote forget-peer events; do
+for c in verify scrub promote forget-peer; do
 	ok "$c is not pretended" unchanged s fails 1 'not available in this version' "$c" s
 	ok "$c needs a store all the same" fails 1 'neither a twinfs store nor' "$c" full
 done
 ok "baseline wants a baseline" fails 1 'has no baseline: it has no peer' baseline s ls
 ok "baseline wants one of its words" fails 2 'none of ls, cat, restore' baseline s dance x
 ok "baseline cat wants a path" fails 2 'of what' baseline s cat
+ok "events wants a mount" fails 1 'is not mounted' events s
 ok "why knows nothing of what is not there" sh -c '"$1" why s none | grep -q "nothing is known of it"' - "$twinfs"
 ok "why wants a mount or a store" fails 1 'not below a mountpoint' why m/x
 

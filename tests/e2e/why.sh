@@ -55,3 +55,39 @@ t_why_tells_what_a_merge_did_to_each_file() {
 	tw_b why "$SB" /lines.txt | grep -q 'they were merged'
 	refused_b 'not below a mountpoint' why "$B/lines.txt"
 }
+
+# event PATTERN: is there such a line by now?
+event() { grep -q -- "$1" "$TMP/events"; }
+
+t_events_tell_what_happens_as_it_happens() {
+	pair_up
+	ns_b "$TWINFS" events "$B" --json >"$TMP/events" 2>"$TMP/events.err" &
+	local follower=$!
+	within "$SOON_S" event '"state":"connected"'
+	echo x >"$A/x"
+	within "$SOON_S" event '"event":"applied"'
+	link_cut_down
+	within "$SOON_S" event '"state":"disconnected"'
+	echo left >"$A/x"
+	echo right >"$B/x"
+	sync "$A" "$B"
+	link_restore
+	within 90 event '"event":"conflict"'
+	within "$SOON_S" event '"event":"resync","phase":"end"'
+	tw_a pause "$A" --reason 'the cat is on the cable'
+	within "$SOON_S" event '"state":"paused".*the cat is on the cable'
+	python3 - "$TMP/events" <<-'EOF'
+		import json, sys
+		seen = [json.loads(line) for line in open(sys.argv[1])]
+		assert all(e["text"] and e["time"].endswith("Z") for e in seen), seen
+		assert any(e["event"] == "applied" and e["entries"] >= 1 and e["shipments"] >= 1 for e in seen), seen
+		c = [e for e in seen if e["event"] == "conflict"]
+		assert len(c) == 1 and c[0]["path"] == "/x" and c[0]["outcome"] == "kept-both", c
+	EOF
+	# one that hangs up, and one for people, do not disturb
+	ns_b timeout 2 "$TWINFS" events "$B" | head -n 1 | grep -q 'paused'
+	unmount_side b
+	wait "$follower" || fail "the follower failed: $(cat "$TMP/events.err")"
+	tail -n 1 "$TMP/events" | grep -q '"event":"unmounted"'
+	refused_b 'is not mounted' events "$SB"
+}
