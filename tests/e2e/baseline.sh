@@ -218,6 +218,7 @@ t_a_baseline_that_is_read_when_its_daemon_dies_is_freed_later() {
 	rm -r "$A/docs"
 	wait_synced
 	kill_side b
+	tw_b fsck "$SB" >"$TMP/fsck" || fail "what a pin held is no damage: $(cat "$TMP/fsck")"
 	mount_side b
 	if is_mounted "$TMP/snap"; then fail "a dead baseline is still mounted"; fi
 	wait_together
