@@ -25,9 +25,11 @@ NODE_LIBS = node/libnode.a sync/libsync.a fuse/libfront.a core/libcore.a db/libd
 	$(FUSE_LIBS) $(CURL_LIBS) $(NGHTTP2_LIBS) $(OPENSSL_LIBS) $(SQLITE_LIBS) $(XXHASH_LIBS) $(ZSTD_LIBS) $(JANSSON_LIBS) \
 	$(MAGIC_LIBS)
 
-check_PROGRAMS += tests/test_control tests/test_events
-TESTS += tests/test_control tests/test_events
+check_PROGRAMS += tests/test_control tests/test_events tests/test_why
+TESTS += tests/test_control tests/test_events tests/test_why
 tests_test_control_SOURCES = tests/test_control.c
 tests_test_control_LDADD = node/libnode.a util/libutil.a $(JANSSON_LIBS) $(UNIT_LIBS)
 tests_test_events_SOURCES = tests/test_events.c
+tests_test_why_SOURCES = tests/test_why.c tests/volume_fixture.h
+tests_test_why_LDADD = $(NODE_LIBS) $(UNIT_LIBS)
 tests_test_events_LDADD = node/libnode.a util/libutil.a $(JANSSON_LIBS) $(UNIT_LIBS)

@@ -237,9 +237,14 @@ static int copy_bytes(struct work *w, uint64_t was, uint64_t now, uint64_t size)
 static int copy_xattrs(struct work *w, uint64_t was, uint64_t now)
 {
 	char *keys = xmalloc(KEYS_MAX_BYTES);
-	ssize_t n = past_listxattr(w->past, was, keys, KEYS_MAX_BYTES);
+	ssize_t n = volume_listxattr(w->v, now, keys, KEYS_MAX_BYTES);
 	int rc = n < 0 ? (int)n : 0;
 
+	/* What a new file inherits it may not have had. */
+	for (const char *key = keys; !rc && key < keys + n; key += strlen(key) + 1)
+		rc = volume_removexattr(w->v, now, key);
+	n = rc ? rc : past_listxattr(w->past, was, keys, KEYS_MAX_BYTES);
+	rc = n < 0 ? (int)n : 0;
 	for (const char *key = keys; !rc && key < keys + n; key += strlen(key) + 1) {
 		ssize_t len = past_getxattr(w->past, was, key, w->buf, PIECE_BYTES);
 
@@ -260,7 +265,7 @@ static int copy_attrs(struct work *w, const struct attr *was, uint64_t now)
 
 static int make_one(struct work *w, uint64_t parent, const char *name, const struct attr *was, struct attr *now)
 {
-	const struct cred cred = { was->uid, was->gid };
+	const struct cred cred = { .uid = was->uid, .gid = was->gid };
 	char target[SYMLINK_MAX_BYTES + 1];
 	ssize_t n = 0;
 	uint64_t linked;

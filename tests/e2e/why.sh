@@ -44,7 +44,6 @@ t_why_tells_what_a_merge_did_to_each_file() {
 		says "$side" "$m/lines.txt" 'changed on both sides; they were merged at .*same on both sides'
 		says "$side" "$m/both" "both versions were kept .*here is left's, right's is /$copy; it waits for you"
 		says "$side" "$m/$copy" "is the version that right had of /both"
-		says "$side" "$m/gone.txt" 'gone.txt came back at .*deleted on one side, changed on the other'
 		says "$side" "$m/same-name" "both sides gave the name .*because the name was taken"
 		says "$side" "$m/$(cd "$m" && echo same-name.conflict-*)" "is right's; it was renamed .* the name /same-name was taken"
 	done

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: MIT */
+/* The sentences of twinfs why, for each kind of note and each way a path can stand. */
+#include "node/why.h"
+#include "tests/volume_fixture.h"
+
+static json_t *reply;
+
+static const char *why(const char *path)
+{
+	struct err err = ERR_INIT;
+
+	json_decref(reply);
+	reply = json_object();
+	ck_assert_msg(why_path(fx, path, reply, &err) == 0, "%s", err.text);
+	return json_string_value(json_object_get(reply, "text"));
+}
+
+static void teardown(void)
+{
+	json_decref(reply);
+	reply = NULL;
+	fx_teardown();
+}
+
+#define SAYS(path, words) \
+	ck_assert_msg(strstr(why(path), words) != NULL, "%s: \"%s\", nothing about \"%s\"", path, why(path), words)
+
+static void expect_state(const char *path, const char *state)
+{
+	why(path);
+	ck_assert_str_eq(json_string_value(json_object_get(reply, "state")), state);
+}
+
+/* All there is becomes the baseline. */
+static void in_step(void)
+{
+	uint64_t g = fx_cut();
+
+	ck_assert_int_eq(volume_apply_begin(fx), 0);
+	ck_assert_int_eq(changes_purge(fx, g), 0);
+	ck_assert_int_eq(history_purge(fx, g), 0);
+	ck_assert_int_eq(volume_apply_commit(fx, 1), 0);
+}
+
+struct note {
+	const char *kind, *outcome, *rule;
+	const char *copy; /* name of the secondary's version, or NULL */
+	const char *words;
+};
+
+#define AT "2026-01-02T03:04:05Z"
+
+static const struct note notes[] = {
+	{ "content", "merged", "R1", "aside", 
+	  "/f was changed on both sides; they were merged at " AT " (R1); beta's whole version is /aside. It is the same on both sides" },
+	{ "content", "kept-both", "R2", "copy",
+	  "both versions were kept at " AT " (R2): here is alpha's, "
+	  "beta's is /copy; it waits for you (twinfs conflicts). It is the same on both sides" },
+	{ "content", "kept-both", "R2", NULL, "here is alpha's, the other's file is gone by now" },
+	{ "content", "secondary", "R3", "aside",
+	  "at " AT " the secondary's version was taken (R3); beta's "
+	  "whole version is /aside" },
+	{ "name", "kept-both", "R4", "other",
+	  "both sides gave the name /f to different things: here is alpha's; the other "
+	  "was renamed to /other at " AT ", because the name was taken" },
+	{ "delete", "restored", "R5", NULL,
+	  "/f came back at " AT " (R5)" },
+	{ "move", "primary", "R6", NULL,
+	  "/f was changed on both sides, which was settled at " AT " (R6)" },
+	{ "attribute", "primary", "R7", NULL, "settled at " AT " (R7)" },
+};
+
+static void put_note(const struct note *n, uint64_t ino, uint64_t copy)
+{
+	char rule[8], path[] = "/f", copy_path[32];
+	struct conflict c = { .rule = rule, .path = path, .ino = ino, .when_ms = UINT64_C(1767323045000) };
+
+	snprintf(rule, sizeof(rule), "%s", n->rule);
+	snprintf(c.kind, sizeof(c.kind), "%s", n->kind);
+	snprintf(c.outcome, sizeof(c.outcome), "%s", n->outcome);
+	snprintf(copy_path, sizeof(copy_path), "/%s", n->copy ?: "was-removed");
+	c.version[0] = (struct conflict_version){ .node = "alpha", .path = path, .ino = ino };
+	c.version[1] = (struct conflict_version){ .node = "beta", .path = copy_path, .ino = copy };
+	c.resolved = strcmp(n->outcome, "kept-both") != 0;
+	volume_lock(fx);
+	ck_assert_int_eq(group_open(fx), 0);
+	ck_assert_int_eq(conflict_put(fx, &c, false), 0);
+	volume_unlock(fx);
+}
+
+START_TEST(each_note_has_its_sentence)
+{
+	const struct note *n = &notes[_i];
+	uint64_t f = fx_file(INO_ROOT, "f"), copy = n->copy ? fx_file(INO_ROOT, n->copy) : UINT64_C(99999);
+
+	put_note(n, f, copy);
+	in_step();
+	SAYS("/f", n->words);
+	SAYS("f", n->rule[1] == '4' ? "because" : n->rule);
+	ck_assert_str_eq(json_string_value(json_object_get(json_object_get(reply, "last"), "role")), "original");
+	if (n->copy && strcmp(n->kind, "name") != 0)
+		SAYS(n->copy, "is the version that beta had of /f, which both sides changed (");
+	if (n->copy && strcmp(n->kind, "name") == 0)
+		SAYS(n->copy, "is beta's; it was renamed at 2026-01-02T03:04:05Z, because the name /f was taken");
+}
+END_TEST
+
+START_TEST(the_newest_note_counts_and_follows_a_rename)
+{
+	uint64_t f = fx_file(INO_ROOT, "f");
+
+	put_note(&notes[6], f, 0);
+	put_note(&notes[5], f, 0);
+	in_step();
+	SAYS("f", "came back");
+	ck_assert_int_eq(volume_rename(fx, INO_ROOT, "f", INO_ROOT, "g", 0), 0);
+	SAYS("g", "g came back");
+	SAYS("g", "It was changed here (names), which the peer has not confirmed yet");
+	SAYS("f", "It was moved to /g, which the peer has not confirmed yet");
+	expect_state("f", "moved");
+}
+END_TEST
+
+START_TEST(a_path_without_a_note_is_told_how_it_stands)
+{
+	struct attr a = { .mode = 0600 };
+	uint64_t f = fx_file(INO_ROOT, "f"), g = fx_file(INO_ROOT, "g");
+
+	fx_file(INO_ROOT, "h");
+	in_step();
+	expect_state("f", "identical");
+	SAYS("f", "f is the same on both sides; no conflict of it is known");
+	fx_write(f, "new");
+	ck_assert_int_eq(volume_setxattr(fx, f, "user.x", "1", 1, 0), 0);
+	SAYS("f", "f was changed here (content, attributes, xattrs), which the peer has not confirmed yet");
+	ck_assert_int_eq(volume_setattr(fx, g, SET_MODE, &a, &a), 0);
+	SAYS("g", "g was changed here (attributes)");
+	expect_state("g", "pending");
+	ck_assert_int_eq(volume_unlink(fx, INO_ROOT, "h"), 0);
+	SAYS("h", "h was deleted here, which the peer has not confirmed yet; the baseline has it");
+	expect_state("h", "deleted");
+	SAYS("f/below", "nothing is known of it");
+	expect_state("none", "unknown");
+	ck_assert_ptr_nonnull(json_object_get(reply, "last"));
+}
+END_TEST
+
+START_TEST(without_a_peer_there_is_one_side)
+{
+	fx_file(INO_ROOT, "f");
+	expect_state("f", "alone");
+	expect_state("none", "unknown");
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("why");
+	TCase *tc = tcase_create("why"), *alone = tcase_create("alone");
+
+	tcase_add_checked_fixture(tc, fx_setup_primary, teardown);
+	tcase_add_loop_test(tc, each_note_has_its_sentence, 0, (int)ARRAY_LEN(notes));
+	tcase_add_test(tc, the_newest_note_counts_and_follows_a_rename);
+	tcase_add_test(tc, a_path_without_a_note_is_told_how_it_stands);
+	tcase_add_checked_fixture(alone, fx_setup, teardown);
+	tcase_add_test(alone, without_a_peer_there_is_one_side);
+	suite_add_tcase(s, tc);
+	suite_add_tcase(s, alone);
+	return tap_main(s);
+}
