@@ -51,8 +51,9 @@ struct note {
 #define AT "2026-01-02T03:04:05Z"
 
 static const struct note notes[] = {
-	{ "content", "merged", "R1", "aside", 
-	  "/f was changed on both sides; they were merged at " AT " (R1); beta's whole version is /aside. It is the same on both sides" },
+	{ "content", "merged", "R1", "aside",
+	  "/f was changed on both sides; they were merged at " AT " (R1); beta's whole version is /aside. "
+	  "It is the same on both sides" },
 	{ "content", "kept-both", "R2", "copy",
 	  "both versions were kept at " AT " (R2): here is alpha's, "
 	  "beta's is /copy; it waits for you (twinfs conflicts). It is the same on both sides" },
