@@ -114,7 +114,7 @@ static void look_at_applied(struct watch *w, const struct engine_status *now, co
 
 static void look_at_fault(struct watch *w, const struct volume_info *now)
 {
-	char *fault = now->read_only && !w->info.read_only ? volume_fault(w->n->volume) : NULL;
+	char *fault = now->read_only && !w->info.read_only ? volume_fault(w->n->volume, NULL) : NULL;
 
 	if (fault)
 		events_add(w->events, json_pack("{s:s, s:s}", "event", "error", "text", fault));
