@@ -45,12 +45,13 @@ void volume_lock(struct volume *v)
 static void unlock_and_tell(struct volume *v)
 {
 	void (*fn)(void *) = v->became_open ? v->dirty_fn : NULL;
-	void *ctx = v->dirty_ctx, *notice_ctx = v->notice_ctx;
-	volume_notice_fn notice_fn = v->notice_fn;
-	struct notice *notices = v->notices;
-	size_t n = v->n_notices;
+	void *ctx = v->dirty_ctx;
 
 	v->became_open = false;
+	/* Before anybody can read the new state (volume.h). */
+	if (v->notice_fn && v->n_notices > 0)
+		v->notice_fn(v->notice_ctx, v->notices, v->n_notices);
+	free(v->notices);
 	v->notices = NULL;
 	v->n_notices = v->cap_notices = 0;
 	v->telling += fn != NULL;
@@ -62,9 +63,6 @@ static void unlock_and_tell(struct volume *v)
 		pthread_cond_broadcast(&v->commit_done);
 		pthread_mutex_unlock(&v->lock);
 	}
-	if (notice_fn && n > 0)
-		notice_fn(notice_ctx, notices, n);
-	free(notices);
 }
 
 /* Rows that the open group has changed. */
@@ -561,6 +559,9 @@ static void apply_ended(struct volume *v)
 
 int volume_apply_commit(struct volume *v, uint64_t n_applied)
 {
+	volume_told_fn told = v->told_fn;
+	void *ctx = v->notice_ctx;
+	bool any = v->n_notices > 0;
 	int rc;
 
 	assert(v->peer_apply);
@@ -573,6 +574,8 @@ int volume_apply_commit(struct volume *v, uint64_t n_applied)
 	if (rc)
 		v->n_notices = 0; /* nothing of it happened */
 	unlock_and_tell(v);
+	if (!rc && told && any)
+		told(ctx);
 	return rc;
 }
 

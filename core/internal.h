@@ -39,6 +39,7 @@ struct volume {
 	struct notice *notices;    /* collected while peer_apply */
 	size_t n_notices, cap_notices;
 	volume_notice_fn notice_fn;
+	volume_told_fn told_fn;
 	void *notice_ctx;
 	void (*dirty_fn)(void *);
 	void *dirty_ctx;

@@ -523,10 +523,11 @@ out:
 	return rc;
 }
 
-void volume_set_notice(struct volume *v, volume_notice_fn fn, void *ctx)
+void volume_set_notice(struct volume *v, volume_notice_fn fn, volume_told_fn told, void *ctx)
 {
 	volume_lock(v);
 	v->notice_fn = fn;
+	v->told_fn = told;
 	v->notice_ctx = ctx;
 	volume_unlock(v);
 }

@@ -11,7 +11,8 @@
  * Threads and locks
  *   Every volume_* function may be called from any thread; each takes the volume's one mutex itself. Functions of
  *   core/tree.h, core/data.h, core/changes.h want that mutex held (volume_lock) and an open group where they write.
- *   Order: nothing else is ever locked while the volume's mutex is held, and no callback below is called under it.
+ *   Order: while the volume's mutex is held nothing else is locked but the notifier's queue, by the one callback
+ *   below that is called under it.
  *
  * Errors
  *   0 (or a count) or a negative errno, as the system call it serves would give. -EIO for a checksum mismatch (logged
@@ -128,8 +129,7 @@ int volume_pair(struct volume *v, enum role role, uint64_t generation, unsigned 
 /* Of a pair already: another role and generation (a switch, or promotion). Commits. */
 int volume_set_role(struct volume *v, enum role role, uint64_t generation);
 
-/* ---- callbacks; called without the volume's lock, from the thread that caused them; must not block for long -------
- */
+/* ---- callbacks; called from the thread that caused them, without the volume's lock but where said ---------------- */
 
 /* What the kernel may have cached wrongly after the peer's changes landed. Entry: parent + name; inode: attributes and
  * data. */
@@ -139,8 +139,13 @@ struct notice {
 	char name[NAME_MAX_BYTES + 1];
 	unsigned name_len_bytes;
 };
+/* The one callback under the lock, so that nobody reads the new state before its notices are queued: it queues them and
+ * does nothing else. */
 typedef void (*volume_notice_fn)(void *ctx, const struct notice *list, size_t n);
-void volume_set_notice(struct volume *v, volume_notice_fn fn, void *ctx);
+/* Without the lock, after the notices of an apply: may wait (bounded) until the kernel has been told, so that what is
+ * acknowledged to the peer can also be seen here. */
+typedef void (*volume_told_fn)(void *ctx);
+void volume_set_notice(struct volume *v, volume_notice_fn fn, volume_told_fn told, void *ctx);
 /* Called once when a group becomes open (something is dirty that was not), also from a thread of the volume's own. What
  * was set before is called no more when this returns; so no lock that it takes may be held. */
 void volume_set_dirty(struct volume *v, void (*fn)(void *ctx), void *ctx);

@@ -18,6 +18,7 @@
 
 #define STOP_GRACE_MS 1000u
 #define STOP_RETRY_MS 20u
+#define TOLD_MAX_MS 500u
 
 /* Set while a worker handles a request. */
 static _Thread_local struct worker *self;
@@ -460,6 +461,14 @@ void front_notice(void *front, const struct notice *list, size_t n)
 	struct front *f = front;
 
 	notifier_push(f->notifier, list, n);
+}
+
+void front_told(void *front)
+{
+	struct front *f = front;
+
+	if (notifier_runs(f->notifier) && !notifier_flush(f->notifier, TOLD_MAX_MS))
+		log_debug("fuse", "the kernel takes long to hear of the peer's changes");
 }
 
 bool front_flush_notices(struct front *f, unsigned timeout_ms)

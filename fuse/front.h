@@ -7,10 +7,11 @@
  * did not come through this mount must be told with front_notice(). The page cache is write-through. Threads:
  * front_run() blocks in a loop with `threads` workers until the filesystem is unmounted (by anyone) or front_stop().
  * fsync is done by a thread of its own, which answers all that wait with one commit. front_notice() may be called from
- * any thread at any time: it copies the notices into a bounded queue that one notifier thread empties, never from
- * inside a request handler and never under a lock. When the queue is full, the notices are folded into "invalidate
- * everything the kernel knows" rather than lost. Threads are made by front_run() alone, so that a process may fork
- * between front_mount() and front_run(). Errors: volume errors (-errno) go to the kernel as they are.
+ * any thread at any time, under the volume's lock too: it copies the notices into bounded queues that two threads
+ * empty, never from inside a request handler and never under a lock. When one is full, the notices are folded into
+ * "invalidate everything the kernel knows" rather than lost. No reply carries attributes that are newer than the pages
+ * in the kernel's cache. Threads are made by front_run() alone, so that a process may fork between front_mount() and
+ * front_run(). Errors: volume errors (-errno) go to the kernel as they are.
  */
 #ifndef TWINFS_FUSE_FRONT_H
 #define TWINFS_FUSE_FRONT_H
@@ -43,6 +44,9 @@ int front_run(struct front *f);
  * them. Async-signal-unsafe; any thread but a worker's. May be called before front_run. */
 void front_stop(struct front *f);
 void front_notice(void *front, const struct notice *list, size_t n); /* a volume_notice_fn */
+/* A volume_told_fn: waits until what was queued has been told, but only as long as that ordinarily takes: a program
+ * that holds a directory in the kernel, perhaps while it waits for the peer, must not keep us from answering it. */
+void front_told(void *front);
 /* Wait until every notice queued before the call has reached the kernel (at most timeout_ms). False: it has not. Never
  * call it from a request handler or under the volume's lock. */
 bool front_flush_notices(struct front *f, unsigned timeout_ms);

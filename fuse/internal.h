@@ -111,9 +111,18 @@ void syncer_stop(struct syncer *s);
 
 struct notifier *notifier_new(struct front *f);
 int notifier_start(struct notifier *n);
+bool notifier_runs(struct notifier *n);
 void notifier_push(struct notifier *n, const struct notice *list, size_t count);
 void notifier_push_inode(struct notifier *n, uint64_t ino);
 bool notifier_flush(struct notifier *n, unsigned timeout_ms);
+/*
+ * Attributes that are newer than the pages in the kernel's cache must not reach it: a program would take the old bytes
+ * for what was there at the new time, and make or git believe that for ever. So a handler that read attributes calls
+ * this before it hands them out: it waits until what was queued of the inode has been told. Bounded. Not between
+ * entries_begin and entries_end, for which the notifier waits.
+ */
+void notifier_settle(struct notifier *n, uint64_t ino);
+bool notifier_owes(struct notifier *n, uint64_t ino); /* would it wait? */
 /* Ends after the notice at hand, which may wait for a request: workers must still serve, or the session be aborted. */
 void notifier_stop(struct notifier *n);
 void notifier_free(struct notifier *n);

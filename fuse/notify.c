@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The notifier: a bounded queue of notices and the one thread that tells them to the kernel.
+ * The notifier: two bounded queues of notices, each with a thread that tells them to the kernel.
+ *
+ * One is for names: telling one takes the directory's lock in the kernel, which a program may hold for long. The other
+ * is for inodes: telling one waits for pages at most, that is for reads and writes being served. So who needs to know
+ * that an inode was told (notifier_settle) does not wait for anybody's directory.
  *
  * A notice is queued after the change is in the volume, so telling it at any later time is right, and two equal notices
  * that wait are one. What the kernel answers with ENOENT it does not know *yet*, perhaps: a reply with the old
@@ -25,6 +29,8 @@
 #define RETRY_LAST_US 20000u
 #define RETRY_TOTAL_US 1000000u
 #define ENTRY_POLL_US 50u
+/* A page that is being told of may be waiting for a worker, and all of them for us: nobody waits longer than this. */
+#define SETTLE_MAX_MS 50u
 
 /* linux/fuse.h has it from 6.16 on: all names are looked up again before they are believed. */
 #define NOTIFY_INC_EPOCH 8
@@ -36,18 +42,28 @@ struct item {
 	char name[]; /* NUL-terminated */
 };
 
-struct notifier {
-	struct front *front;
+/* One queue and its thread. */
+struct lane {
+	struct notifier *notifier;
 	pthread_t thread;
-	bool started;
 
-	pthread_mutex_t lock;   /* protects all below */
-	pthread_cond_t changed;
+	/* The notifier's lock protects all below. */
+	bool started;
 	struct item *ring[QUEUE_LEN];
 	uint64_t head, tail;    /* item i is in ring[i % QUEUE_LEN] */
 	uint64_t told;          /* items before this one have been told to the kernel */
+	struct item *telling;   /* the item telling_at, while it is being told */
+	uint64_t telling_at;
 	struct map waiting;     /* hash of an item -> its index + 1 */
-	unsigned flushers;      /* threads in notifier_flush */
+};
+
+struct notifier {
+	struct front *front;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	struct lane names, inodes;
+	atomic_bool busy;       /* inodes has something that was not told yet */
+	unsigned waiters;       /* threads that wait for `told` to grow */
 	bool stop;
 };
 
@@ -70,17 +86,16 @@ static bool item_equal(const struct item *a, const struct item *b)
 	       a->name_len_bytes == b->name_len_bytes && memcmp(a->name, b->name, a->name_len_bytes) == 0;
 }
 
-static void queue_clear(struct notifier *n)
+static void queue_clear(struct lane *l)
 {
-	for (; n->head != n->tail; n->head++)
-		free(n->ring[n->head % QUEUE_LEN]);
-	map_clear(&n->waiting);
+	for (; l->head != l->tail; l->head++)
+		free(l->ring[l->head % QUEUE_LEN]);
+	map_clear(&l->waiting);
 }
 
-static void queue_put(struct notifier *n, int kind, uint64_t parent, uint64_t ino, const char *name, unsigned len)
+static struct item *item_new(int kind, uint64_t parent, uint64_t ino, const char *name, unsigned len)
 {
 	struct item *it = xmalloc(sizeof(*it) + len + 1);
-	uint64_t hash, at;
 
 	assert(len <= NAME_MAX_BYTES);
 	it->kind = kind;
@@ -89,28 +104,60 @@ static void queue_put(struct notifier *n, int kind, uint64_t parent, uint64_t in
 	it->name_len_bytes = len;
 	memcpy(it->name, name, len);
 	it->name[len] = '\0';
-	hash = item_hash(it);
-	if (map_get(&n->waiting, hash, &at) && item_equal(n->ring[(at - 1) % QUEUE_LEN], it)) {
-		free(it);
-		return;
-	}
-	if (n->tail - n->head == QUEUE_LEN) {
-		log_debug("fuse", "notice queue is full: everything the kernel knows is invalidated");
-		queue_clear(n);
-		it->kind = ITEM_EVERYTHING;
-		hash = item_hash(it);
-	}
-	n->ring[n->tail++ % QUEUE_LEN] = it;
-	map_put(&n->waiting, hash, n->tail);
+	return it;
 }
 
-static struct item *queue_take(struct notifier *n)
+/* Index + 1 of an equal item that waits in the queue; 0: none. */
+static uint64_t queue_find(const struct lane *l, const struct item *it)
 {
-	struct item *it = n->ring[n->head++ % QUEUE_LEN];
+	uint64_t at;
+
+	if (map_get(&l->waiting, item_hash(it), &at) && item_equal(l->ring[(at - 1) % QUEUE_LEN], it))
+		return at;
+	return 0;
+}
+
+static void queue_append(struct lane *l, struct item *it)
+{
+	l->ring[l->tail++ % QUEUE_LEN] = it;
+	map_put(&l->waiting, item_hash(it), l->tail);
+}
+
+/* Both: a name that is gone is found out by its inode (tell_names). */
+static void everything(struct notifier *n)
+{
+	struct lane *lanes[] = { &n->inodes, &n->names };
+
+	for (unsigned i = 0; i < ARRAY_LEN(lanes); i++) {
+		queue_clear(lanes[i]);
+		queue_append(lanes[i], item_new(ITEM_EVERYTHING, 0, 0, "", 0));
+	}
+	atomic_store(&n->busy, true);
+}
+
+static void queue_put(struct notifier *n, int kind, uint64_t parent, uint64_t ino, const char *name, unsigned len)
+{
+	struct lane *l = kind == ITEM_INODE ? &n->inodes : &n->names;
+	struct item *it = item_new(kind, parent, ino, name, len);
+
+	if (l->tail - l->head == QUEUE_LEN) {
+		log_debug("fuse", "notice queue is full: everything the kernel knows is invalidated");
+		everything(n);
+	}
+	if (queue_find(l, it))
+		free(it);
+	else
+		queue_append(l, it);
+	atomic_store(&n->busy, true);
+}
+
+static struct item *queue_take(struct lane *l)
+{
+	struct item *it = l->ring[l->head++ % QUEUE_LEN];
 	uint64_t hash = item_hash(it), at;
 
-	if (map_get(&n->waiting, hash, &at) && at == n->head)
-		map_del(&n->waiting, hash);
+	if (map_get(&l->waiting, hash, &at) && at == l->head)
+		map_del(&l->waiting, hash);
 	return it;
 }
 
@@ -205,28 +252,38 @@ static void tell_names(struct front *f, uint64_t ino)
 		volume_readdir(f->v, ino, 0, tell_listed, &c);
 }
 
-static void tell_everything(struct front *f)
+static void tell_all_names(struct front *f)
 {
 	struct {
 		uint32_t len_bytes;
 		int32_t code;
 		uint64_t unique;
 	} msg = { .len_bytes = sizeof(msg), .code = NOTIFY_INC_EPOCH };
-	bool epoch = write(fuse_session_fd(f->se), &msg, sizeof(msg)) == (ssize_t)sizeof(msg);
+	uint64_t *list;
+	size_t count;
+
+	if (write(fuse_session_fd(f->se), &msg, sizeof(msg)) == (ssize_t)sizeof(msg))
+		return;
+	wait_entries(f);
+	list = known_list(f, &count);
+	for (size_t i = 0; i < count && !atomic_load(&f->ended); i++)
+		tell_names(f, list[i]);
+	free(list);
+}
+
+static void tell_all_inodes(struct front *f)
+{
 	uint64_t *list;
 	size_t count;
 
 	wait_entries(f);
 	list = known_list(f, &count);
-	for (size_t i = 0; i < count && !atomic_load(&f->ended); i++) {
-		if (!epoch)
-			tell_names(f, list[i]);
+	for (size_t i = 0; i < count && !atomic_load(&f->ended); i++)
 		tell_inode(f, list[i]);
-	}
 	free(list);
 }
 
-static void tell(struct front *f, const struct item *it)
+static void tell(struct front *f, const struct item *it, bool names)
 {
 	switch (it->kind) {
 	case ITEM_INODE:
@@ -239,32 +296,37 @@ static void tell(struct front *f, const struct item *it)
 		tell_delete(f, it);
 		break;
 	case ITEM_EVERYTHING:
-		tell_everything(f);
+		if (names)
+			tell_all_names(f);
+		else
+			tell_all_inodes(f);
 		break;
 	}
 }
 
-static void *notifier_main(void *arg)
+static void *lane_main(void *arg)
 {
-	struct notifier *n = arg;
+	struct lane *l = arg;
+	struct notifier *n = l->notifier;
 
-	log_thread_name("notifier");
+	log_thread_name(l == &n->names ? "notifier" : "invalidator");
 	pthread_mutex_lock(&n->lock);
 	while (!n->stop) {
-		struct item *it;
-		uint64_t at = n->head;
-
-		if (n->head == n->tail) {
+		if (l->head == l->tail) {
+			if (l == &n->inodes)
+				atomic_store(&n->busy, false);
 			pthread_cond_wait(&n->changed, &n->lock);
 			continue;
 		}
-		it = queue_take(n);
+		l->telling_at = l->head;
+		l->telling = queue_take(l);
 		pthread_mutex_unlock(&n->lock);
-		tell(n->front, it);
-		free(it);
+		tell(n->front, l->telling, l == &n->names);
 		pthread_mutex_lock(&n->lock);
-		n->told = at + 1;
-		if (n->flushers > 0)
+		free(l->telling);
+		l->telling = NULL;
+		l->told = l->telling_at + 1;
+		if (n->waiters > 0)
 			pthread_cond_broadcast(&n->changed);
 	}
 	pthread_mutex_unlock(&n->lock);
@@ -279,6 +341,7 @@ struct notifier *notifier_new(struct front *f)
 	pthread_condattr_t attr;
 
 	n->front = f;
+	n->names.notifier = n->inodes.notifier = n;
 	pthread_mutex_init(&n->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -287,12 +350,32 @@ struct notifier *notifier_new(struct front *f)
 	return n;
 }
 
+static int lane_start(struct lane *l)
+{
+	int rc;
+
+	pthread_mutex_lock(&l->notifier->lock);
+	rc = pthread_create(&l->thread, NULL, lane_main, l);
+	l->started = rc == 0;
+	pthread_mutex_unlock(&l->notifier->lock);
+	return -rc;
+}
+
 int notifier_start(struct notifier *n)
 {
-	int rc = pthread_create(&n->thread, NULL, notifier_main, n);
+	int rc = lane_start(&n->names);
 
-	n->started = rc == 0;
-	return -rc;
+	return rc ? rc : lane_start(&n->inodes);
+}
+
+bool notifier_runs(struct notifier *n)
+{
+	bool yes;
+
+	pthread_mutex_lock(&n->lock);
+	yes = n->inodes.started && !n->stop;
+	pthread_mutex_unlock(&n->lock);
+	return yes;
 }
 
 void notifier_push(struct notifier *n, const struct notice *list, size_t count)
@@ -302,7 +385,7 @@ void notifier_push(struct notifier *n, const struct notice *list, size_t count)
 		const struct notice *x = &list[i];
 
 		if (x->kind == NOTICE_EVERYTHING) {
-			queue_put(n, ITEM_EVERYTHING, 0, 0, "", 0);
+			everything(n);
 			continue;
 		}
 		if (x->kind == NOTICE_ENTRY)
@@ -325,30 +408,88 @@ void notifier_push_inode(struct notifier *n, uint64_t ino)
 	notifier_push(n, &notice, 1);
 }
 
+static struct timespec in_ms(unsigned ms)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	t.tv_sec += ms / 1000;
+	t.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (t.tv_nsec >= NS_PER_S) {
+		t.tv_nsec -= NS_PER_S;
+		t.tv_sec++;
+	}
+	return t;
+}
+
+/* Lock held. False: it is not until then. A mount that is gone caches nothing. */
+static bool wait_told(struct notifier *n, const struct lane *l, uint64_t target, const struct timespec *until)
+{
+	n->waiters++;
+	while (l->told < target && !n->stop)
+		if (pthread_cond_timedwait(&n->changed, &n->lock, until) == ETIMEDOUT)
+			break;
+	n->waiters--;
+	return l->told >= target || n->stop;
+}
+
 bool notifier_flush(struct notifier *n, unsigned timeout_ms)
+{
+	const struct timespec until = in_ms(timeout_ms);
+	uint64_t names, inodes;
+	bool done;
+
+	pthread_mutex_lock(&n->lock);
+	names = n->names.tail;
+	inodes = n->inodes.tail;
+	done = wait_told(n, &n->inodes, inodes, &until) && wait_told(n, &n->names, names, &until);
+	pthread_mutex_unlock(&n->lock);
+	return done;
+}
+
+/* Lock held. Items up to here must be told before the kernel has heard all about ino; 0: it has. */
+static uint64_t owed(const struct lane *l, uint64_t ino)
+{
+	const struct item inode = { .kind = ITEM_INODE, .ino = ino }, all = { .kind = ITEM_EVERYTHING };
+	uint64_t at = MAX(queue_find(l, &inode), queue_find(l, &all));
+
+	if (!at && l->telling && (l->telling->kind == ITEM_EVERYTHING || l->telling->ino == ino))
+		at = l->telling_at + 1;
+	return at;
+}
+
+bool notifier_owes(struct notifier *n, uint64_t ino)
+{
+	bool yes;
+
+	if (!atomic_load(&n->busy))
+		return false;
+	pthread_mutex_lock(&n->lock);
+	yes = !n->stop && owed(&n->inodes, ino) > 0;
+	pthread_mutex_unlock(&n->lock);
+	return yes;
+}
+
+void notifier_settle(struct notifier *n, uint64_t ino)
 {
 	struct timespec until;
 	uint64_t target;
-	bool done;
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += timeout_ms / 1000;
-	until.tv_nsec += (long)(timeout_ms % 1000) * 1000000;
-	if (until.tv_nsec >= NS_PER_S) {
-		until.tv_nsec -= NS_PER_S;
-		until.tv_sec++;
-	}
+	if (!atomic_load(&n->busy))
+		return;
+	until = in_ms(SETTLE_MAX_MS);
 	pthread_mutex_lock(&n->lock);
-	target = n->tail;
-	n->flushers++;
-	while (n->told < target && !n->stop) {
-		if (pthread_cond_timedwait(&n->changed, &n->lock, &until) == ETIMEDOUT)
-			break;
-	}
-	n->flushers--;
-	done = n->told >= target || n->stop; /* a mount that is gone caches nothing */
+	target = owed(&n->inodes, ino);
+	if (target && !wait_told(n, &n->inodes, target, &until))
+		log_debug("fuse", "inode %llx: attributes are newer than the kernel's pages", (unsigned long long)ino);
 	pthread_mutex_unlock(&n->lock);
-	return done;
+}
+
+static void lane_join(struct lane *l)
+{
+	if (l->started)
+		pthread_join(l->thread, NULL);
+	l->started = false;
 }
 
 void notifier_stop(struct notifier *n)
@@ -357,15 +498,18 @@ void notifier_stop(struct notifier *n)
 	n->stop = true;
 	pthread_cond_broadcast(&n->changed);
 	pthread_mutex_unlock(&n->lock);
-	if (n->started)
-		pthread_join(n->thread, NULL);
-	n->started = false;
+	lane_join(&n->names);
+	lane_join(&n->inodes);
 }
 
 void notifier_free(struct notifier *n)
 {
-	queue_clear(n);
-	map_release(&n->waiting);
+	struct lane *lanes[] = { &n->names, &n->inodes };
+
+	for (unsigned i = 0; i < ARRAY_LEN(lanes); i++) {
+		queue_clear(lanes[i]);
+		map_release(&lanes[i]->waiting);
+	}
 	pthread_cond_destroy(&n->changed);
 	pthread_mutex_destroy(&n->lock);
 	free(n);

@@ -102,6 +102,12 @@ static void op_init(void *userdata, struct fuse_conn_info *conn)
 
 /* ---- names --------------------------------------------------------------------------------------- */
 
+/* "." of anything, a file too: that is how file handles of NFS find their inode again. */
+static int lookup(struct front *f, uint64_t parent, const char *name, struct attr *a)
+{
+	return strcmp(name, ".") == 0 ? source_getattr(f, parent, a) : source_lookup(f, parent, name, a);
+}
+
 static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 {
 	struct front *f = front_of(req);
@@ -109,8 +115,13 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 	int rc;
 
 	entries_begin();
-	/* "." of anything, a file too: that is how file handles of NFS find their inode again. */
-	rc = strcmp(name, ".") == 0 ? source_getattr(f, parent, &a) : source_lookup(f, parent, name, &a);
+	rc = lookup(f, parent, name, &a);
+	if (rc == 0 && notifier_owes(f->notifier, a.ino)) {
+		entries_end();
+		notifier_settle(f->notifier, a.ino);
+		entries_begin();
+		rc = lookup(f, parent, name, &a);
+	}
 	if (rc == -ENOENT) {
 		const struct fuse_entry_param none = { .entry_timeout = CACHE_SECONDS };
 
@@ -167,6 +178,7 @@ static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const cha
 	struct attr a;
 	int rc;
 
+	notifier_settle(front_of(req)->notifier, ino);
 	entries_begin();
 	rc = volume_link(front_of(req)->v, ino, parent, name, &a);
 	reply_entry(req, rc, &a, UNSURE_SECONDS);
@@ -206,15 +218,17 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 
 static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 {
+	struct front *f = front_of(req);
 	struct stat st;
 	struct attr a;
-	int rc = source_getattr(front_of(req), ino, &a);
+	int rc = source_getattr(f, ino, &a);
 
 	(void)fi;
 	if (rc != 0) {
 		fuse_reply_err(req, -rc);
 		return;
 	}
+	notifier_settle(f->notifier, ino);
 	st = stat_of(&a);
 	fuse_reply_attr(req, &st, CACHE_SECONDS);
 }
@@ -256,6 +270,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
 		fuse_reply_err(req, -rc);
 		return;
 	}
+	notifier_settle(f->notifier, ino);
 	*st = stat_of(&a);
 	fuse_reply_attr(req, st, UNSURE_SECONDS);
 }
@@ -370,7 +385,8 @@ struct listing {
 	fuse_req_t req;
 	char *out;
 	size_t cap_bytes, len_bytes;
-	bool plus;
+	bool plus, patient;
+	uint64_t owed;     /* the inode before which the listing stopped: the notifier owes it */
 	uint64_t *counted; /* inodes handed out, to be taken back if the reply fails */
 	size_t n_counted;
 };
@@ -383,6 +399,10 @@ static bool list_entry(void *ctx, const char *name, size_t name_len, uint64_t co
 	size_t left = l->cap_bytes - l->len_bytes, need;
 
 	(void)name_len;
+	if (l->plus && l->patient && !dot && notifier_owes(front_of(l->req)->notifier, a->ino)) {
+		l->owed = a->ino;
+		return false;
+	}
 	if (dot) /* the kernel does not count these */
 		e.ino = 0;
 	if (l->plus)
@@ -401,7 +421,7 @@ static bool list_entry(void *ctx, const char *name, size_t name_len, uint64_t co
 
 static void list_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
 {
-	struct listing l = { .req = req, .out = worker_self()->data, .plus = plus };
+	struct listing l = { .req = req, .out = worker_self()->data, .plus = plus, .patient = true };
 	struct front *f = front_of(req);
 	int rc;
 
@@ -410,6 +430,13 @@ static void list_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, boo
 		l.counted = xmalloc((l.cap_bytes / 152 + 1) * sizeof(*l.counted));
 	entries_begin();
 	rc = source_readdir(f, ino, (uint64_t)off, list_entry, &l);
+	if (l.owed && l.len_bytes == 0) { /* else the kernel comes again for the rest */
+		entries_end();
+		notifier_settle(f->notifier, l.owed);
+		l.patient = false;
+		entries_begin();
+		rc = source_readdir(f, ino, (uint64_t)off, list_entry, &l);
+	}
 	if (rc < 0 && l.len_bytes == 0)
 		rc = fuse_reply_err(req, -rc);
 	else

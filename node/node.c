@@ -420,7 +420,7 @@ static int mount_begin(struct node *n, const struct node_options *opt, struct er
 	if (rc)
 		return rc;
 	if (!n->past)
-		volume_set_notice(n->volume, front_notice, n->front);
+		volume_set_notice(n->volume, front_notice, front_told, n->front);
 	rc = pthread_create(&n->keeper, NULL, keeper_main, n);
 	return rc ? err_set(err, -rc, "cannot start a thread: %s", strerror(rc)) : 0;
 }
@@ -489,7 +489,7 @@ static void unserve(struct node *n)
 		pthread_join(n->keeper, NULL);
 	}
 	watch_free(n->watch);
-	volume_set_notice(n->volume, NULL, NULL);
+	volume_set_notice(n->volume, NULL, NULL, NULL);
 	if (n->front)
 		front_free(n->front);
 	past_close(n->past);

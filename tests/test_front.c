@@ -52,7 +52,7 @@ static void mount_with(const struct front_options *extra)
 	opt.mountpoint = mnt;
 	opt.fsname = store;
 	ck_assert_msg(front_mount(vol, &opt, &front, &err) == 0, "%s", err_text(&err));
-	volume_set_notice(vol, front_notice, front);
+	volume_set_notice(vol, front_notice, NULL, front);
 	atomic_store(&run_ended, false);
 	ck_assert_int_eq(pthread_create(&runner, NULL, run_thread, NULL), 0);
 }
@@ -63,7 +63,7 @@ static void wait_run(void)
 
 	ck_assert_int_eq(pthread_join(runner, &rc), 0);
 	ck_assert_int_eq((int)(intptr_t)rc, 0);
-	volume_set_notice(vol, NULL, NULL);
+	volume_set_notice(vol, NULL, NULL, NULL);
 	front_free(front);
 	front = NULL;
 }
@@ -591,7 +591,7 @@ START_TEST(an_append_goes_to_the_end_that_the_peer_made)
 	ino = stat_of("log").st_ino;
 	fd = open(at("log"), O_WRONLY | O_APPEND);
 	/* The kernel is not told, as in the moment before it is. */
-	volume_set_notice(vol, NULL, NULL);
+	volume_set_notice(vol, NULL, NULL, NULL);
 	peer_write(ino, "two\n", 4, 8);
 	ck_assert_int_eq(write(fd, "three\n", 6), 6);
 	/* Told after the reply, so a moment after write(2) returned. */
@@ -615,7 +615,7 @@ START_TEST(more_notices_than_the_queue_holds_lose_nothing)
 	ck_assert_str_eq(get("f"), "old");
 	ck_assert_int_eq(access(at("new"), F_OK), -1);
 	ino = stat_of("f").st_ino;
-	volume_set_notice(vol, NULL, NULL);
+	volume_set_notice(vol, NULL, NULL, NULL);
 	peer_write(ino, "new", 0, 3);
 	peer_create("new");
 	peer_move("gone", NULL);
@@ -680,6 +680,54 @@ START_TEST(no_stale_answer_stays_when_lookups_and_notices_meet)
 		ck_assert_int_eq(stat_of("race").st_mtim.tv_sec, i);
 	}
 	pthread_join(t, NULL);
+}
+END_TEST
+
+/* A reader who sees the time of a change must see its bytes: make and git believe a file by its time. */
+enum { COHERENT_ROUNDS = 2000 };
+static atomic_bool peer_stopped;
+
+static void *believe_the_times(void *arg)
+{
+	int fd = open(arg, O_RDONLY);
+	intptr_t stale = 0;
+
+	while (!atomic_load(&peer_stopped)) {
+		char text[9] = { 0 };
+		struct statx stx;
+
+		if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_MTIME, &stx) != 0 ||
+		    pread(fd, text, 8, 0) != 8)
+			stale += 1000000;
+		stale += atoll(text) < stx.stx_mtime.tv_sec;
+	}
+	close(fd);
+	return (void *)stale;
+}
+
+START_TEST(new_attributes_never_come_with_old_bytes)
+{
+	char path[512], text[9] = "00000000";
+	pthread_t t;
+	uint64_t ino;
+	void *stale;
+
+	put("f", text);
+	ck_assert_int_eq(utimensat(AT_FDCWD, at("f"), (struct timespec[2]){ { 0, 0 }, { 0, 0 } }, 0), 0);
+	ino = stat_of("f").st_ino;
+	snprintf(path, sizeof(path), "%s", at("f"));
+	atomic_store(&peer_stopped, false);
+	ck_assert_int_eq(pthread_create(&t, NULL, believe_the_times, path), 0);
+	for (int i = 1; i <= COHERENT_ROUNDS; i++) {
+		snprintf(text, sizeof(text), "%08d", i);
+		peer_begin();
+		ck_assert_int_eq(data_write(vol, ino, text, 8, 0, ORIGIN_PEER), 0);
+		peer_touch(ino, i * NS_PER_S);
+		peer_end();
+	}
+	atomic_store(&peer_stopped, true);
+	pthread_join(t, &stale);
+	ck_assert_msg((intptr_t)stale == 0, "%ld times", (long)(intptr_t)stale);
 }
 END_TEST
 
@@ -1002,6 +1050,7 @@ int main(void)
 		an_append_goes_to_the_end_that_the_peer_made,
 		more_notices_than_the_queue_holds_lose_nothing,
 		no_stale_answer_stays_when_lookups_and_notices_meet,
+		new_attributes_never_come_with_old_bytes,
 	};
 	const TTest *const life[] = {
 		the_fsync_hook_answers_fsync,

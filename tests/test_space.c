@@ -148,13 +148,13 @@ START_TEST(the_kernel_is_told_to_forget_a_lost_group)
 	uint64_t f = one_durable_file();
 
 	seen = (struct notices){ 0 };
-	volume_set_notice(fx, see_notices, NULL);
+	volume_set_notice(fx, see_notices, NULL, NULL);
 	lose_a_group(f);
 	limit_file_size(RLIM_INFINITY);
 	ck_assert_uint_eq(seen.n_everything, 1);
 	ck_assert_uint_eq(seen.n_entry, 500);
 	ck_assert_str_eq(seen.name, "499");
-	volume_set_notice(fx, NULL, NULL);
+	volume_set_notice(fx, NULL, NULL, NULL);
 }
 END_TEST
 
@@ -166,7 +166,7 @@ START_TEST(a_peers_group_that_cannot_be_committed_loses_nothing_of_ours)
 	fx_pair(ROLE_SECONDARY);
 	f = one_durable_file();
 	seen = (struct notices){ 0 };
-	volume_set_notice(fx, see_notices, NULL);
+	volume_set_notice(fx, see_notices, NULL, NULL);
 	ck_assert_int_eq(volume_apply_begin(fx), 0);
 	for (int i = 0; i < 3000; i++) {
 		char key[16];
@@ -184,7 +184,7 @@ START_TEST(a_peers_group_that_cannot_be_committed_loses_nothing_of_ours)
 	ck_assert_uint_eq(seen.n_everything, 0);
 	ck_assert_int_eq(volume_lost(fx, f), 0);
 	ck_assert_ptr_null(volume_setting_get(fx, "k1"));
-	volume_set_notice(fx, NULL, NULL);
+	volume_set_notice(fx, NULL, NULL, NULL);
 }
 END_TEST
 

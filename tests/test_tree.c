@@ -455,7 +455,7 @@ START_TEST(a_name_that_is_taken_is_refused)
 END_TEST
 
 struct seen_notices {
-	unsigned entries, inodes, deletes;
+	unsigned entries, inodes, deletes, told;
 };
 
 static void count_notices(void *ctx, const struct notice *list, size_t n)
@@ -467,6 +467,13 @@ static void count_notices(void *ctx, const struct notice *list, size_t n)
 		c->inodes += list[i].kind == NOTICE_INODE;
 		c->deletes += list[i].kind == NOTICE_DELETE;
 	}
+}
+
+static void count_told(void *ctx)
+{
+	struct seen_notices *c = ctx;
+
+	c->told += c->inodes > 0;
 	volume_commit(fx); /* must be callable: no lock is held */
 }
 
@@ -476,12 +483,13 @@ START_TEST(notices_tell_what_the_kernel_may_have_cached)
 	uint64_t f = fx_file(INO_ROOT, "f");
 
 	fx_file(INO_ROOT, "g");
-	volume_set_notice(fx, count_notices, &seen);
+	volume_set_notice(fx, count_notices, count_told, &seen);
 	ck_assert_int_eq(volume_apply_begin(fx), 0);
 	ck_assert_int_eq(data_write(fx, f, "HELLO", 5, 0, ORIGIN_PEER), 0);
 	ck_assert_int_eq(tree_link_put(fx, id_new(fx), INO_ROOT, "h", 1, f, ORIGIN_PEER), 0);
 	ck_assert_int_eq(volume_apply_commit(fx, 1), 0);
 	ck_assert_uint_eq(seen.entries, 1);
+	ck_assert_uint_eq(seen.told, 1); /* after its notices */
 	ck_assert_uint_eq(seen.inodes, 2); /* the file once, and the root for its listing */
 	ck_assert_int_eq(volume_unlink(fx, INO_ROOT, "g"), 0);
 	ck_assert_uint_eq(seen.deletes, 0); /* our own changes need none */
