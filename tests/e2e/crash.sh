@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=bash disable=SC2154 # lib.sh is sourced first by ./run
-# kill -9 on a real mount, against a model of what a program did and of what an fsync promised it.
+# kill -9 on a real mount against a model of what a program did and of what an fsync promised it.
 #	E2E_SEED=N repeats the choices of a run (not its timing); E2E_CRASH_S=N makes it go on for N seconds.
 
 model() { python3 "$E2E_HERE/crashmodel.py" "$@"; }
