@@ -8,6 +8,7 @@
 #include "db/meta_rows.h"
 #include "db/note_rows.h"
 #include "db/schema.h"
+#include "util/dir.h"
 #include "util/log.h"
 #include "util/util.h"
 
@@ -93,46 +94,90 @@ static int fill_tables(struct db *db, const char *volume_id, const char *node_na
 	return rc ? rc : state_row_put(db, &state);
 }
 
-/* Names and small files' attributes are nobody else's business; SQLite gives its other files the same mode. */
-static int make_private(const char *path, struct err *err)
-{
-	int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+/*
+ * A store comes into being with one rename: of the database, which is made under this name. It is there before any
+ * other file, so that where it is and twinfs.db is not, the rest is what a making that was cut short left.
+ */
+#define UNFINISHED_DB "twinfs.db.new"
 
-	if (fd < 0)
-		return err_set(err, -errno, "cannot make %s: %s", path, strerror(errno));
-	close(fd);
-	return 0;
+static bool is_there(const char *dir, const char *name)
+{
+	char *path = store_path(dir, name);
+	bool is = access(path, F_OK) == 0;
+
+	free(path);
+	return is;
 }
 
-int volume_format(const char *dir, const char *volume_id, const char *node_name, unsigned slot, uint64_t size_bytes,
-                  struct err *err)
+bool volume_unfinished(const char *dir)
 {
-	char *path;
-	struct db *db = NULL;
-	int rc;
+	return is_there(dir, UNFINISHED_DB) && !is_there(dir, "twinfs.db");
+}
 
-	if (strlen(volume_id) != 36)
-		return err_set(err, -EINVAL, "\"%s\" is not a volume id (a uuid of 36 characters)", volume_id);
-	if (!name_ok(node_name))
-		return err_set(err, -EINVAL, "\"%s\" is not a node name (1 to 32 of A-Z a-z 0-9 . _ -)", node_name);
-	if (size_bytes && size_bytes < VOLUME_MIN_BYTES)
-		return err_set(err, -EINVAL, "a size limit of %llu bytes is too small; the least is 1M",
-			       (unsigned long long)size_bytes);
-	if (slot < 1 || slot > SLOT_MAX)
-		return err_set(err, -EINVAL, "slot %u is not between 1 and %u", slot, SLOT_MAX);
-	path = store_path(dir, "twinfs.db");
-	if (access(path, F_OK) == 0) {
+static void remove_file(const char *dir, const char *name)
+{
+	char *path = store_path(dir, name);
+
+	unlink(path);
+	free(path);
+}
+
+int volume_unmake_begin(const char *dir)
+{
+	char *from = store_path(dir, "twinfs.db"), *to = store_path(dir, UNFINISHED_DB);
+	int rc = rename(from, to) == 0 || errno == ENOENT ? 0 : -errno;
+
+	free(from);
+	free(to);
+	return rc ? rc : dir_sync(dir, NULL);
+}
+
+/* All but what marks the directory. Durably: it must not be found without the mark. */
+static int remove_others(const char *dir, struct err *err)
+{
+	static const char *const names[] = { UNFINISHED_DB "-wal", UNFINISHED_DB "-journal", "twinfs.db-wal",
+		                             "twinfs.db-journal", "image", "lock" };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		remove_file(dir, names[i]);
+	return dir_sync(dir, err);
+}
+
+void volume_unmake(const char *dir)
+{
+	if (volume_unmake_begin(dir) == 0 && volume_unfinished(dir) && remove_others(dir, NULL) == 0)
+		remove_file(dir, UNFINISHED_DB);
+}
+
+/* Names and small files' attributes are nobody else's business; SQLite gives its other files the same mode. */
+int volume_format_begin(const char *dir, struct err *err)
+{
+	char *path = store_path(dir, UNFINISHED_DB);
+	int rc = 0, fd = -1;
+
+	if (is_there(dir, "twinfs.db"))
 		rc = err_set(err, -EEXIST, "%s holds a store already", dir);
-		goto out;
+	else if (volume_unfinished(dir))
+		rc = remove_others(dir, err);
+	if (!rc) {
+		fd = open(path, O_RDWR | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+		if (fd < 0)
+			rc = err_set(err, -errno, "cannot make %s: %s", path, strerror(errno));
+		else
+			close(fd);
 	}
-	rc = data_store_format(dir, err);
+	free(path);
+	return rc ? rc : dir_sync(dir, err);
+}
+
+static int make_database(const char *path, const char *volume_id, const char *node_name, unsigned slot,
+                         uint64_t size_bytes, struct err *err)
+{
+	struct db *db = NULL;
+	int rc = db_open(path, 0, &db, err);
+
 	if (rc)
-		goto out;
-	rc = make_private(path, err);
-	if (!rc)
-		rc = db_open(path, DB_CREATE, &db, err);
-	if (rc)
-		goto out;
+		return rc;
 	rc = db_begin(db);
 	if (!rc)
 		rc = fill_tables(db, volume_id, node_name, slot, size_bytes);
@@ -145,7 +190,56 @@ int volume_format(const char *dir, const char *volume_id, const char *node_name,
 		err_set(err, rc, "cannot make the database %s: %s", path, text);
 	}
 	db_close(db);
-out:
+	return rc;
+}
+
+/* The database is closed: all of it is in the one file, unless the checkpoint failed. */
+static int put_in_place(const char *dir, const char *path, struct err *err)
+{
+	char *final = store_path(dir, "twinfs.db");
+	int rc = 0, fd = open(path, O_RDWR | O_CLOEXEC);
+
+	if (is_there(dir, UNFINISHED_DB "-wal"))
+		rc = err_set(err, -EIO, "cannot write the database %s", path);
+	else if (fd < 0 || fsync(fd) < 0 || rename(path, final) < 0)
+		rc = err_set(err, -errno, "cannot write the database %s: %s", path, strerror(errno));
+	if (fd >= 0)
+		close(fd);
+	free(final);
+	if (!rc) {
+		rc = dir_sync(dir, err);
+		if (rc)
+			volume_unmake_begin(dir);
+	}
+	return rc;
+}
+
+int volume_format(const char *dir, const char *volume_id, const char *node_name, unsigned slot, uint64_t size_bytes,
+                  struct err *err)
+{
+	char *path;
+	int rc;
+
+	if (strlen(volume_id) != 36)
+		return err_set(err, -EINVAL, "\"%s\" is not a volume id (a uuid of 36 characters)", volume_id);
+	if (!name_ok(node_name))
+		return err_set(err, -EINVAL, "\"%s\" is not a node name (1 to 32 of A-Z a-z 0-9 . _ -)", node_name);
+	if (size_bytes && size_bytes < VOLUME_MIN_BYTES)
+		return err_set(err, -EINVAL, "a size limit of %llu bytes is too small; the least is 1M",
+			       (unsigned long long)size_bytes);
+	if (slot < 1 || slot > SLOT_MAX)
+		return err_set(err, -EINVAL, "slot %u is not between 1 and %u", slot, SLOT_MAX);
+	rc = volume_format_begin(dir, err);
+	if (rc)
+		return rc;
+	path = store_path(dir, UNFINISHED_DB);
+	rc = data_store_format(dir, err);
+	if (rc == -EEXIST) /* somebody's own */
+		remove_file(dir, UNFINISHED_DB);
+	if (!rc)
+		rc = make_database(path, volume_id, node_name, slot, size_bytes, err);
+	if (!rc)
+		rc = put_in_place(dir, path, err);
 	free(path);
 	return rc;
 }

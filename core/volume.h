@@ -70,11 +70,21 @@ struct volume_options {
 	unsigned drop_at_once_rows; /* tests only: how much of a truncated file is not left over; 0 = what is good */
 };
 
-/* Make the files of an empty store in the existing empty directory `dir` (image, twinfs.db). volume_id: 36 characters
- * uuid. node_name 1..32 of [A-Za-z0-9._-]. size_bytes 0 = no limit but the host's. slot 1 for init, the peer's word for
- * join. */
+/* Make the files of an empty store in the existing empty directory `dir` (image, twinfs.db), durably: whatever ends
+ * the process or the machine meanwhile leaves the whole store or an unfinished one, and so does a failure (but -EEXIST,
+ * when something is in the way: that leaves what was there). volume_id: 36 characters uuid. node_name 1..32 of
+ * [A-Za-z0-9._-]. size_bytes 0 = no limit but the host's. slot 1 for init, the peer's word for join. */
 int volume_format(const char *dir, const char *volume_id, const char *node_name, unsigned slot, uint64_t size_bytes,
                   struct err *err);
+/* The beginning of volume_format, for who puts files of its own beside the store's before that: from here on, until
+ * volume_format has returned, the directory is volume_unfinished. Removes what an earlier attempt left of a volume. */
+int volume_format_begin(const char *dir, struct err *err);
+/* Does `dir` hold what a making that was cut short has left, and no store? volume_format then begins anew. */
+bool volume_unfinished(const char *dir);
+/* Take a store away that was just made, or what is left of one. begin: from here on there is no store, and the
+ * directory is volume_unfinished until volume_unmake has removed all that is a volume's. */
+int volume_unmake_begin(const char *dir);
+void volume_unmake(const char *dir);
 
 /* Open; takes an exclusive lock on the store (-EBUSY: "STORE is already mounted or in use by pid N"). Refuses what is
  * not a twinfs store (-EINVAL), is newer than this program (-EPROTONOSUPPORT) or damaged (-EUCLEAN). Purges orphans of

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "sync/identity.h"
+#include "util/dir.h"
 #include "util/util.h"
 
 #define DB_FILE "twinfs.db"
@@ -58,6 +59,8 @@ static int dir_prepare(const char *path, bool *made, struct err *err)
 		               errno == ENOENT ? "; make its parent first" : "");
 	if (store_is(path))
 		return err_set(err, -EEXIST, "%s is already a twinfs store; nothing was changed", path);
+	if (volume_unfinished(path)) /* an init or join that was cut short */
+		store_unmake(path, false);
 	rc = check_empty(path);
 	if (rc == -ENOTEMPTY)
 		return err_set(err, rc, "%s is neither empty nor a twinfs store; give an empty or a new directory",
@@ -88,26 +91,28 @@ int store_make(const struct store_spec *spec, bool *made_dir, struct err *err)
 	if (rc)
 		return rc;
 	uuid_make(uuid);
-	rc = volume_format(spec->dir, spec->volume_id ? spec->volume_id : uuid, spec->name, spec->slot,
-	                   spec->size_bytes, err);
-	if (!rc)
-		rc = identity_create(spec->dir, err);
+	rc = volume_format_begin(spec->dir, err);
+	if (rc) { /* somebody else is at it, or nothing can be made here */
+		if (*made_dir)
+			rmdir(spec->dir);
+		return rc;
+	}
+	rc = identity_create(spec->dir, err);
+	if (!rc) /* last, because it is what makes a store of the directory */
+		rc = volume_format(spec->dir, spec->volume_id ? spec->volume_id : uuid, spec->name, spec->slot,
+		                   spec->size_bytes, err);
+	if (!rc && *made_dir)
+		rc = dir_sync_parent(spec->dir, err);
 	if (rc)
 		store_unmake(spec->dir, *made_dir);
 	return rc;
 }
 
-/* Only plain files: a store that was just made has nothing else. */
 void store_unmake(const char *path, bool made_dir)
 {
-	DIR *dir = opendir(path);
-	struct dirent *entry;
-
-	while (dir && (entry = readdir(dir)))
-		if (!dots(entry->d_name))
-			unlinkat(dirfd(dir), entry->d_name, 0);
-	if (dir)
-		closedir(dir);
+	volume_unmake_begin(path);
+	identity_remove(path);
+	volume_unmake(path);
 	if (made_dir)
 		rmdir(path);
 }

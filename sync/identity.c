@@ -15,6 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "util/dir.h"
 #include "util/log.h"
 #include "util/util.h"
 
@@ -139,16 +140,6 @@ static int write_new(const char *dir, const char *name, mode_t mode, const char 
 	return rc;
 }
 
-static int sync_dir(const char *dir, struct err *err)
-{
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	int rc = fd >= 0 && !fsync(fd) ? 0 : err_set(err, -errno, "cannot sync the directory %s: %m", dir);
-
-	if (fd >= 0)
-		close(fd);
-	return rc;
-}
-
 int identity_create(const char *dir, struct err *err)
 {
 	EVP_PKEY *key = EVP_EC_gen("P-256");
@@ -172,7 +163,7 @@ int identity_create(const char *dir, struct err *err)
 		free(path);
 		goto out;
 	}
-	rc = sync_dir(dir, err);
+	rc = dir_sync(dir, err);
 out:
 	if (key_pem)
 		OPENSSL_cleanse(key_pem, strlen(key_pem));
@@ -181,6 +172,18 @@ out:
 	X509_free(cert);
 	EVP_PKEY_free(key);
 	return rc;
+}
+
+void identity_remove(const char *dir)
+{
+	static const char *const names[] = { KEY_FILE, CERT_FILE };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		char *path = xasprintf("%s/%s", dir, names[i]);
+
+		unlink(path);
+		free(path);
+	}
 }
 
 /* ---- loading --------------------------------------------------------------------------------------------------------

@@ -22,6 +22,8 @@ struct identity;
 
 /* Make both files in the directory `dir`, durably. -EEXIST if one of them is there: an identity is never replaced. */
 int identity_create(const char *dir, struct err *err);
+/* Of a store that is unmade. Missing files are fine. */
+void identity_remove(const char *dir);
 /* -ENOENT: missing; -EUCLEAN: damaged, or key and certificate do not belong together; -EACCES: not readable. */
 int identity_load(const char *dir, struct identity **out, struct err *err);
 void identity_free(struct identity *id);

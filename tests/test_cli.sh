@@ -81,6 +81,12 @@ ok "init takes an empty folder" "$twinfs" init empty
 t_default_name() { "$twinfs" status empty --json | grep -qE '"node": "[A-Za-z0-9._-]{1,32}"'; }
 ok "the default name is legal" t_default_name
 
+mkdir half && : >half/twinfs.db.new && echo part >half/image && echo part >half/node.key
+ok "init begins anew where one was cut short" "$twinfs" init half
+mkdir half2 && : >half2/twinfs.db.new && echo mine >half2/precious
+ok "what was cut short does not take other files with it" fails 1 'neither empty nor' init half2
+ok "they are still there" grep -q mine half2/precious
+
 # ---- status
 
 keys='action baseline conflicts error groups losses merged mountpoint node node_id peer pending resync role scrub since space state store verify volume why'
