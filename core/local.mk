@@ -21,8 +21,10 @@ CORE_TEST_LIBS = core/libcore.a db/libdb.a util/libutil.a $(SQLITE_LIBS) $(XXHAS
 
 include core/data.mk
 
-check_PROGRAMS += tests/test_volume tests/test_space tests/test_tree tests/test_changes tests/test_past tests/test_fsck
-TESTS += tests/test_volume tests/test_space tests/test_tree tests/test_changes tests/test_past tests/test_fsck
+check_PROGRAMS += tests/test_volume tests/test_space tests/test_tree tests/test_changes tests/test_past tests/test_fsck \
+	tests/test_power tests/test_faults
+TESTS += tests/test_volume tests/test_space tests/test_tree tests/test_changes tests/test_past tests/test_fsck \
+	tests/test_power tests/test_faults
 tests_test_volume_SOURCES = tests/test_volume.c tests/volume_fixture.h
 tests_test_volume_LDADD = $(CORE_TEST_LIBS)
 tests_test_space_SOURCES = tests/test_space.c tests/volume_fixture.h
@@ -35,4 +37,16 @@ tests_test_past_SOURCES = tests/test_past.c tests/volume_fixture.h
 tests_test_past_LDADD = $(CORE_TEST_LIBS)
 tests_test_fsck_SOURCES = tests/test_fsck.c tests/volume_fixture.h
 tests_test_fsck_LDADD = $(CORE_TEST_LIBS)
+tests_test_power_SOURCES = tests/test_power.c tests/data_fixture.h tests/disk.c tests/disk.h tests/volume_text.h
+tests_test_power_LDADD = $(CORE_TEST_LIBS)
+tests_test_power_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=store_free
+SOAK_TESTS += tests/soak_power
+tests_soak_power_SOURCES = $(tests_test_power_SOURCES)
+tests_soak_power_LDADD = $(tests_test_power_LDADD)
+tests_soak_power_LDFLAGS = $(tests_test_power_LDFLAGS)
+tests_test_faults_SOURCES = tests/test_faults.c tests/data_fixture.h tests/disk.c tests/disk.h tests/volume_text.h
+tests_test_faults_LDADD = $(CORE_TEST_LIBS)
+SOAK_TESTS += tests/soak_faults
+tests_soak_faults_SOURCES = $(tests_test_faults_SOURCES)
+tests_soak_faults_LDADD = $(tests_test_faults_LDADD)
 include core/merge3.mk
