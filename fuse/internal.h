@@ -122,6 +122,14 @@ bool notifier_flush(struct notifier *n, unsigned timeout_ms);
  * entries_begin and entries_end, for which the notifier waits.
  */
 void notifier_settle(struct notifier *n, uint64_t ino);
+/*
+ * A write(2) into a cached page changes the page first and asks us then. If a notice drops the page in between, a reader
+ * may ask for it before we have the write, and what he gets stays in the cache: the write would be missing there for
+ * ever. So reads and writes say what they are about, the read before it looks at the volume, the write after it changed
+ * it; true: the inode is to be told once more. It errs on the side of telling.
+ */
+void notifier_reading(struct notifier *n, uint64_t ino);
+bool notifier_crossed(struct notifier *n, uint64_t ino);
 bool notifier_owes(struct notifier *n, uint64_t ino); /* would it wait? */
 /* Ends after the notice at hand, which may wait for a request: workers must still serve, or the session be aborted. */
 void notifier_stop(struct notifier *n);

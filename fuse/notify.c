@@ -32,6 +32,10 @@
 /* A page that is being told of may be waiting for a worker, and all of them for us: nobody waits longer than this. */
 #define SETTLE_MAX_MS 50u
 
+/* Inodes share so many marks of when they were told and read last, and a write is not longer than this on its way. */
+#define MARKS 256u
+#define CROSSING_MS 1000u
+
 /* linux/fuse.h has it from 6.16 on: all names are looked up again before they are believed. */
 #define NOTIFY_INC_EPOCH 8
 
@@ -63,6 +67,9 @@ struct notifier {
 	pthread_cond_t changed;
 	struct lane names, inodes;
 	atomic_bool busy;       /* inodes has something that was not told yet */
+	struct {
+		_Atomic uint64_t told_ms, read_ms; /* 0: never */
+	} marks[MARKS];
 	unsigned waiters;       /* threads that wait for `told` to grow */
 	bool stop;
 };
@@ -193,6 +200,7 @@ static void tell_inode(struct front *f, uint64_t ino)
 	unsigned us = RETRY_FIRST_US, waited_us = 0;
 
 	while (is_known(f, ino)) {
+		atomic_store(&f->notifier->marks[ino % MARKS].told_ms, clock_mono_ms());
 		/* Always the whole range: attributes alone would leave zeros behind the old end of a file that grew. */
 		int rc = fuse_lowlevel_notify_inval_inode(f->se, ino, 0, 0);
 
@@ -456,6 +464,22 @@ static uint64_t owed(const struct lane *l, uint64_t ino)
 	if (!at && l->telling && (l->telling->kind == ITEM_EVERYTHING || l->telling->ino == ino))
 		at = l->telling_at + 1;
 	return at;
+}
+
+void notifier_reading(struct notifier *n, uint64_t ino)
+{
+	uint64_t told_ms = atomic_load(&n->marks[ino % MARKS].told_ms);
+
+	if (told_ms && clock_mono_ms() - told_ms < CROSSING_MS)
+		atomic_store(&n->marks[ino % MARKS].read_ms, clock_mono_ms());
+}
+
+bool notifier_crossed(struct notifier *n, uint64_t ino)
+{
+	uint64_t told_ms = atomic_load(&n->marks[ino % MARKS].told_ms);
+
+	return told_ms && clock_mono_ms() - told_ms < CROSSING_MS &&
+	       atomic_load(&n->marks[ino % MARKS].read_ms) >= told_ms;
 }
 
 bool notifier_owes(struct notifier *n, uint64_t ino)

@@ -298,10 +298,13 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 
 static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
 {
+	struct front *f = front_of(req);
 	char *data = worker_self()->data;
-	ssize_t n = source_read(front_of(req), ino, data, MIN(size, (size_t)FRONT_IO_MAX_BYTES), (uint64_t)off);
+	ssize_t n;
 
 	(void)fi;
+	notifier_reading(f->notifier, ino);
+	n = source_read(f, ino, data, MIN(size, (size_t)FRONT_IO_MAX_BYTES), (uint64_t)off);
 	if (n < 0)
 		fuse_reply_err(req, (int)-n);
 	else
@@ -314,6 +317,7 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	uint64_t at = (uint64_t)off;
 	unsigned flags = 0;
 	ssize_t n;
+	bool crossed;
 
 	/* The kernel's end of file may be older than ours. A page of a mapping (writepage) goes where it is. */
 	if ((fi->flags & O_APPEND) && !fi->writepage)
@@ -325,6 +329,12 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 		fuse_reply_err(req, (int)-n);
 		return;
 	}
+	crossed = notifier_crossed(f->notifier, ino);
+	if (crossed)
+		notifier_push_inode(f->notifier, ino);
+	/* Before the writer goes on. A last page that is written in part may be locked until our answer. */
+	if (crossed && (off + (off_t)size) % BLOCK_BYTES == 0)
+		notifier_settle(f->notifier, ino);
 	fuse_reply_write(req, (size_t)n);
 	if ((flags & WRITE_APPEND) && at != (uint64_t)off) /* the kernel cached the bytes in the wrong place */
 		notifier_push_inode(f->notifier, ino);

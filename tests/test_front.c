@@ -731,6 +731,73 @@ START_TEST(new_attributes_never_come_with_old_bytes)
 }
 END_TEST
 
+/* A notice that drops a page while a write to it is on its way, and a reader who asks for the page before the write is
+ * served: what he was given must not stay. */
+static void *read_on_and_on(void *arg)
+{
+	int fd = open(arg, O_RDONLY);
+	char text[200];
+
+	while (!atomic_load(&peer_stopped))
+		if (pread(fd, text, sizeof(text), 0) < 0)
+			break;
+	close(fd);
+	return NULL;
+}
+
+enum { CROSSING_ROUNDS = 1500, CROSSING_WRITES = 40 };
+
+/* One change of the same page in each round. */
+static void *change_once_a_round(void *arg)
+{
+	uint64_t ino = *(uint64_t *)arg;
+
+	for (int i = 1; i <= CROSSING_ROUNDS; i++) {
+		while (atomic_load(&race_round) < i)
+			sched_yield();
+		peer_begin();
+		ck_assert_int_eq(data_write(vol, ino, "peer", 4, 4000, ORIGIN_PEER), 0);
+		peer_end();
+		atomic_store(&race_done, i);
+	}
+	return NULL;
+}
+
+START_TEST(own_writes_stay_in_a_page_that_the_peer_changes)
+{
+	char path[512], text[9], page[CROSSING_WRITES * 8];
+	pthread_t reader, changer;
+	uint64_t ino;
+	int fd, lost = 0;
+
+	put("f", "00000000");
+	fd = open(at("f"), O_RDWR);
+	ck_assert_int_eq(ftruncate(fd, 4096), 0);
+	ino = stat_of("f").st_ino;
+	snprintf(path, sizeof(path), "%s", at("f"));
+	atomic_store(&peer_stopped, false);
+	ck_assert_int_eq(pthread_create(&reader, NULL, read_on_and_on, path), 0);
+	ck_assert_int_eq(pthread_create(&changer, NULL, change_once_a_round, &ino), 0);
+	for (int i = 1; i <= CROSSING_ROUNDS; i++) {
+		snprintf(text, sizeof(text), "%08d", i);
+		atomic_store(&race_round, i);
+		for (int k = 0; k < CROSSING_WRITES; k++)
+			ck_assert_int_eq(pwrite(fd, text, 8, k * 8), 8);
+		while (atomic_load(&race_done) < i)
+			sched_yield();
+		peer_told();
+		ck_assert_int_eq(pread(fd, page, sizeof(page), 0), (ssize_t)sizeof(page));
+		for (int k = 0; k < CROSSING_WRITES; k++)
+			lost += memcmp(page + k * 8, text, 8) != 0;
+	}
+	atomic_store(&peer_stopped, true);
+	pthread_join(reader, NULL);
+	pthread_join(changer, NULL);
+	close(fd);
+	ck_assert_msg(lost == 0, "%d times", lost);
+}
+END_TEST
+
 /* ---- life and death of a mount ------------------------------------------------------------------- */
 
 static int fail_sync(void *ctx)
@@ -1051,6 +1118,7 @@ int main(void)
 		more_notices_than_the_queue_holds_lose_nothing,
 		no_stale_answer_stays_when_lookups_and_notices_meet,
 		new_attributes_never_come_with_old_bytes,
+		own_writes_stay_in_a_page_that_the_peer_changes,
 	};
 	const TTest *const life[] = {
 		the_fsync_hook_answers_fsync,
