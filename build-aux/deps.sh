@@ -11,7 +11,7 @@ DEPS_BUILD=(autoconf automake gcc libc6-dev make pkg-config
 	libxxhash-dev libzstd-dev libmagic-dev libjansson-dev)
 # fusermount3 at run time; the rest is what the tests and the demo use.
 DEPS_RUN=(fuse3 iproute2 nftables)
-DEPS_TEST=(acl check git attr python3 procps util-linux)
+DEPS_TEST=(acl check git attr python3 procps rsync util-linux)
 
 deps_missing() {
 	local p

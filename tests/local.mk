@@ -12,10 +12,14 @@ EXTRA_DIST += \
 	tests/e2e/baseline.sh \
 	tests/e2e/why.sh \
 	tests/e2e/basic.sh \
+	tests/e2e/crash.sh \
+	tests/e2e/crashmodel.py \
 	tests/e2e/deletions.sh \
 	tests/e2e/fs.sh \
 	tests/e2e/lib.sh \
 	tests/e2e/policy.sh \
+	tests/e2e/programs.py \
+	tests/e2e/programs.sh \
 	tests/e2e/refusals.sh \
 	tests/e2e/run \
 	tests/e2e/storm.py \
@@ -65,8 +69,9 @@ check-e2e: all
 
 # Long runs. SOAK_S seconds each.
 SOAK_S = 600
-soak: $(SOAK_TESTS)
+soak: all $(SOAK_TESTS)
 	@for t in $(SOAK_TESTS); do echo "# $$t"; TWINFS_SOAK_S=$(SOAK_S) ./$$t || exit 1; done
+	E2E_CRASH_S=$(SOAK_S) TWINFS=$(abs_top_builddir)/twinfs $(abs_top_srcdir)/tests/e2e/run '*_a_killed_*'
 
 # Our own rules, and what the analysers say where they are installed.
 CPPCHECK_FLAGS = --quiet --std=c11 --enable=warning,portability,performance --inline-suppr --error-exitcode=1 \

@@ -9,9 +9,11 @@ model() { python3 "$E2E_HERE/crashmodel.py" "$@"; }
 crash_mount() { tw_a mount "$SA" "$A" "$@" >"$TMP/mount.out"; }
 crash_pid() { cat "$SA/lock"; }
 
-# crash_round SEED: work in a directory of its own, death at any moment, `twinfs mount` over the dead mount, judgement.
+# crash_round SEED [CHECK...]: work in a directory of its own, death at any moment, `twinfs mount` over the dead mount,
+# judgement; CHECK is one more, before the directory is removed.
 crash_round() {
 	local seed=$1 dir=$A/round-$1 journal=$TMP/journal.$1 worker rc=0 victim
+	shift
 	mkdir "$dir"
 	sync "$A" # syncfs(2) does not reach a FUSE filesystem, fsync does
 	model work "$dir" "$seed" "$journal" &
@@ -26,6 +28,7 @@ crash_round() {
 	refused_by_dead_mount "$A"
 	crash_mount
 	model check "$dir" "$seed" "$journal" || fail "after a crash (seed $seed)"
+	"$@"
 	rm -r "$dir"
 }
 unmount_daemon() {
@@ -35,6 +38,31 @@ unmount_daemon() {
 	within "$SOON_S" gone "$pid"
 }
 refused_by_dead_mount() { ! ls "$1" >/dev/null 2>&1 || fail "the mount still answers"; }
+
+# The other side gets the very state that is there after the crash: it was never ahead of what was durable here.
+as_on_the_left() {
+	wait_together
+	same_tree "$A" "$B"
+}
+
+LIMIT_S[t_a_killed_side_of_a_pair_and_its_peer_are_one]=1200
+t_a_killed_side_of_a_pair_and_its_peer_are_one() {
+	local seed=${E2E_SEED:-$RANDOM} end_s token
+	note "again: E2E_SEED=$seed"
+	RANDOM=$seed
+	tw_a init "$SA" --name left >/dev/null
+	token=$(tw_a invite "$SA" --listen "$ADDR_A:$PORT")
+	crash_mount
+	tw_b join "$token" "$SB" --name right >/dev/null
+	mount_side b
+	wait_together
+	end_s=$((SECONDS + ${E2E_CRASH_S:-12}))
+	while [ "$SECONDS" -lt "$end_s" ]; do crash_round "$RANDOM" as_on_the_left; done
+	unmount_side b
+	unmount_daemon
+	tw_a fsck "$SA"
+	tw_b fsck "$SB"
+}
 
 LIMIT_S[t_a_killed_daemon_leaves_a_state_that_was]=1200
 t_a_killed_daemon_leaves_a_state_that_was() {
