@@ -123,10 +123,11 @@ bool notifier_flush(struct notifier *n, unsigned timeout_ms);
  */
 void notifier_settle(struct notifier *n, uint64_t ino);
 /*
- * A write(2) into a cached page changes the page first and asks us then. If a notice drops the page in between, a reader
- * may ask for it before we have the write, and what he gets stays in the cache: the write would be missing there for
- * ever. So reads and writes say what they are about, the read before it looks at the volume, the write after it changed
- * it; true: the inode is to be told once more. It errs on the side of telling.
+ * A write(2) into a cached page changes the page first and asks us then. If a notice drops the page in between, a
+ * reader may ask for it before we have the write, and what he gets stays in the cache: the write would be missing there
+ * for ever. So reads and writes say what they are about, the read before it looks at the volume, the write after it
+ * changed it; true: the inode is to be told once more. It errs on the side of telling. Until the notifier has done so,
+ * a moment later, a page that was written in part may be read without the write.
  */
 void notifier_reading(struct notifier *n, uint64_t ino);
 bool notifier_crossed(struct notifier *n, uint64_t ino);
