@@ -60,6 +60,8 @@ struct conn {
 	char address[ADDRESS_MAX_BYTES + 1];
 };
 
+#define ACCEPT_PAUSE_MS 1000u
+
 struct listen {
 	SSL_CTX *tls;
 	nghttp2_session_callbacks *callbacks;
@@ -69,6 +71,7 @@ struct listen {
 	size_t n_fds;
 	struct conn *conns[LISTEN_CONNS_MAX];
 	size_t n_conns;
+	uint64_t accept_after_ms; /* nobody is accepted before: there was no descriptor for the last one */
 };
 
 static const char *ssl_reason(void)
@@ -455,6 +458,11 @@ static void accept_one(struct listen *l, int listener)
 	int one = 1, fd = accept4(listener, (struct sockaddr *)&sa, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	struct conn *c;
 
+	if (fd < 0 && (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)) {
+		/* It goes on waiting, and poll would say so at once, for ever. */
+		l->accept_after_ms = clock_mono_ms() + ACCEPT_PAUSE_MS;
+		log_warn("cannot accept a connection: %s", strerror(errno));
+	}
 	if (fd < 0)
 		return;
 	if (!make_room(l)) {
@@ -535,8 +543,10 @@ size_t listen_poll(struct listen *l, struct pollfd *fds)
 {
 	size_t n = 0;
 
+	bool accepting = clock_mono_ms() >= l->accept_after_ms;
+
 	for (size_t i = 0; i < l->n_fds; i++)
-		fds[n++] = (struct pollfd){ .fd = l->fds[i], .events = POLLIN };
+		fds[n++] = (struct pollfd){ .fd = l->fds[i], .events = accepting ? POLLIN : 0 };
 	for (size_t i = 0; i < l->n_conns; i++) {
 		struct conn *c = l->conns[i];
 
@@ -548,7 +558,7 @@ size_t listen_poll(struct listen *l, struct pollfd *fds)
 
 uint64_t listen_deadline(const struct listen *l)
 {
-	uint64_t at = UINT64_MAX;
+	uint64_t at = clock_mono_ms() < l->accept_after_ms ? l->accept_after_ms : UINT64_MAX;
 
 	for (size_t i = 0; i < l->n_conns; i++) {
 		const struct conn *c = l->conns[i];

@@ -824,6 +824,42 @@ START_TEST(an_unpaired_node_has_no_stream_for_anybody)
 }
 END_TEST
 
+static uint64_t cpu_ms(void)
+{
+	struct rusage use;
+
+	getrusage(RUSAGE_SELF, &use);
+	return (uint64_t)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) * 1000 +
+	       (uint64_t)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1000;
+}
+
+START_TEST(a_connection_without_a_descriptor_for_it_waits_and_costs_nothing)
+{
+	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct rlimit all, none;
+	int fd, next;
+	uint64_t before_ms;
+
+	start_a();
+	sa.sin_port = htons((uint16_t)atoi(strchr(a_at, ':') + 1));
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	next = dup(fd);
+	close(next);
+	ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &all), 0);
+	none = all;
+	none.rlim_cur = (rlim_t)next;
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	before_ms = cpu_ms();
+	usleep(600000);
+	ck_assert_uint_lt(cpu_ms() - before_ms, 200);
+	ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &all), 0);
+	start_b_to(a_at);
+	wait_connected();
+	close(fd);
+}
+END_TEST
+
 START_TEST(forgetting_the_peer_ends_the_connection)
 {
 	start_a();
@@ -874,6 +910,7 @@ int main(void)
 	tcase_add_test(tc, a_request_that_is_too_long_is_refused);
 	tcase_add_test(tc, an_unpaired_node_has_no_stream_for_anybody);
 	tcase_add_test(tc, forgetting_the_peer_ends_the_connection);
+	tcase_add_test(tc, a_connection_without_a_descriptor_for_it_waits_and_costs_nothing);
 	suite_add_tcase(s, tc);
 	return tap_main(s);
 }
