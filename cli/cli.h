@@ -88,6 +88,7 @@ int cmd_conflicts(const struct command *c, int argc, char **argv);  /* conflicts
 int cmd_baseline(const struct command *c, int argc, char **argv);   /* baseline.c */
 int cmd_policy(const struct command *c, int argc, char **argv);     /* policy.c */
 int cmd_events(const struct command *c, int argc, char **argv);     /* events.c */
+int cmd_scrub(const struct command *c, int argc, char **argv);      /* scrub.c */
 int cmd_fsck(const struct command *c, int argc, char **argv);       /* fsck.c */
 int cmd_why(const struct command *c, int argc, char **argv);        /* why.c */
 int cmd_later(const struct command *c, int argc, char **argv);      /* later.c */

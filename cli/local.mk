@@ -10,6 +10,7 @@ twinfs_SOURCES = \
 	cli/main.c \
 	cli/mount.c \
 	cli/policy.c \
+	cli/scrub.c \
 	cli/setup.c \
 	cli/status.c \
 	cli/steer.c \

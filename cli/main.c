@@ -115,8 +115,14 @@ static const struct command commands[] = {
 	  "  PATH     below a mountpoint; or, with WHERE, in that volume\n"
 	  "  --json   for programs; see twinfs(1) for the keys\n",
 	  cmd_why },
+	{ "scrub", "STORE|MOUNTPOINT", "read every block from the disk and compare it with its checksum; mends nothing",
+	  "Files and the old versions that are kept for the peer. Mounted or not; beside a\n"
+	  "mount it takes half of the time, and the disk only when nobody else does.\n"
+	  "Interrupting it (or unmounting) ends it. What it found is in twinfs status\n"
+	  "until the next one has come to its end.\n\n"
+	  "Exit code: 0 all is well, 1 something is damaged or it could not be done.\n",
+	  cmd_scrub },
 	{ "verify", "WHERE [--repair]", NULL, NULL, cmd_later },
-	{ "scrub", "STORE", NULL, NULL, cmd_later },
 	{ "promote", "WHERE", NULL, NULL, cmd_later },
 	{ "forget-peer", "WHERE", NULL, NULL, cmd_later },
 	{ "events", "WHERE [--json]", "what happens to a mount, as it happens; until interrupted",

@@ -127,6 +127,30 @@ static void print_resync(const json_t *s)
 	print_line("resync", text);
 }
 
+/* While one runs, or when the last one found something. */
+static void print_scrub(const json_t *s)
+{
+	const json_t *scrub = json_object_get(s, "scrub");
+	uint64_t found = number_of(scrub, "differences");
+	json_int_t eta_s = json_integer_value(json_object_get(scrub, "eta_s"));
+	char of[32], sum[32], rate[32], eta[32] = "?", text[200];
+
+	if (json_object_get(scrub, "bytes_total")) {
+		print_bytes(of, number_of(scrub, "bytes_done"));
+		print_bytes(sum, number_of(scrub, "bytes_total"));
+		print_bytes(rate, number_of(scrub, "bytes_per_s"));
+		if (eta_s >= 0)
+			print_duration(eta, (uint64_t)eta_s);
+		snprintf(text, sizeof(text), "running: %s of %s, %s/s, %s left", of, sum, rate, eta);
+		print_line("scrub", text);
+	}
+	if (found > 0) {
+		snprintf(text, sizeof(text), "%llu damaged block%s on %s; the log has their places",
+		         (unsigned long long)found, found == 1 ? "" : "s", text_of(scrub, "last") ?: "?");
+		print_line("damaged", text);
+	}
+}
+
 static void print_conflicts(const json_t *s)
 {
 	uint64_t open = number_of(s, "conflicts"), merged = number_of(s, "merged");
@@ -209,6 +233,7 @@ static void print_people(const json_t *s)
 	print_line("do", text_of(s, "action"));
 	print_resync(s);
 	print_pending(s);
+	print_scrub(s);
 	print_conflicts(s);
 	print_baseline(s);
 	print_space(s);

@@ -173,10 +173,15 @@ int blocks_fetch(struct image *im, const struct block_ref *refs, size_t skip_byt
 	return rc;
 }
 
-void blocks_complain(uint64_t ino, uint64_t block)
+int blocks_complain(struct volume *v, uint64_t ino, uint64_t block, int code)
 {
-	log_error("inode %llu: block at byte %llu does not match its checksum; it is refused", (unsigned long long)ino,
-	          (unsigned long long)(block << BLOCK_SHIFT));
+	char *path = path_of(v, ino);
+
+	log_error("%s (inode %llu): the block at byte %llu %s; it is refused", path ? path : "(no name)",
+	          (unsigned long long)ino, (unsigned long long)(block << BLOCK_SHIFT),
+	          code == -EBADMSG ? "does not match its checksum" : "cannot be read from the disk");
+	free(path);
+	return -EIO;
 }
 
 int blocks_read_one(struct volume *v, uint64_t ino, struct view view, uint64_t block, void *buf)
@@ -184,13 +189,10 @@ int blocks_read_one(struct volume *v, uint64_t ino, struct view view, uint64_t b
 	struct block_ref ref;
 	int rc = blocks_map(v, ino, view, block, 1, &ref);
 
-	if (!rc)
-		rc = blocks_fetch(v->data->image, &ref, 0, buf, BLOCK_BYTES, NULL);
-	if (rc == -EBADMSG) {
-		blocks_complain(ino, block);
-		rc = -EIO;
-	}
-	return rc;
+	if (rc)
+		return rc;
+	rc = blocks_fetch(v->data->image, &ref, 0, buf, BLOCK_BYTES, NULL);
+	return rc ? blocks_complain(v, ino, block, rc) : 0;
 }
 
 /* ---- replacing ---- */

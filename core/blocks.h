@@ -39,9 +39,10 @@ int blocks_pick(struct volume *v, uint64_t ino, struct view view, uint64_t first
  * failed. */
 int blocks_fetch(struct image *im, const struct block_ref *refs, size_t skip_bytes, void *buf, size_t len_bytes,
                  size_t *bad);
-/* One block of ino, for read-modify-write. -EIO (logged) if it is damaged. */
+/* One block of ino, for read-modify-write. -EIO (logged) if it is damaged: it must not get a new checksum. */
 int blocks_read_one(struct volume *v, uint64_t ino, struct view view, uint64_t block, void *buf);
-void blocks_complain(uint64_t ino, uint64_t block);
+/* Log that a block cannot be had, with the file's path; code is what blocks_fetch returned. Returns -EIO. */
+int blocks_complain(struct volume *v, uint64_t ino, uint64_t block, int code);
 
 /* Put held blocks (written already, sums given one a block, len in all = n) in place of [first, first + n); they
  * are born by it, even if it fails (which only the database can make it do).

@@ -34,12 +34,11 @@ int data_read(struct volume *v, uint64_t ino, struct view view, void *buf, size_
 		size_t len = (size_t)MIN(end - off, STEP_BYTES), bad = 0;
 
 		rc = blocks_map(v, ino, view, first, (IN_BLOCK(off) + len + BLOCK_BYTES - 1) >> BLOCK_SHIFT, refs);
-		if (!rc)
-			rc = blocks_fetch(v->data->image, refs, IN_BLOCK(off), p, len, &bad);
-		if (rc == -EBADMSG) {
-			blocks_complain(ino, first + bad);
-			rc = -EIO;
-		}
+		if (rc)
+			return rc;
+		rc = blocks_fetch(v->data->image, refs, IN_BLOCK(off), p, len, &bad);
+		if (rc)
+			rc = blocks_complain(v, ino, first + bad, rc);
 		off += len;
 		p += len;
 	}
@@ -59,20 +58,25 @@ void data_touch_inode(struct volume *v, struct inode *in, uint64_t end_bytes, en
 	notice_inode(v, in->ino);
 }
 
-/* One step: at most STEP_BLOCKS blocks are touched. */
-static int write_step(struct volume *v, uint64_t ino, const uint8_t *buf, size_t len, uint64_t off, enum origin origin)
+/* One step: at most STEP_BLOCKS blocks are touched. What lies behind the end of the file is zero: a write that reaches
+ * that far needs nothing of its last block, damaged as it may be. */
+static int write_step(struct volume *v, const struct inode *in, const uint8_t *buf, size_t len, uint64_t off,
+                      enum origin origin)
 {
+	uint64_t ino = in->ino;
 	uint64_t first = off >> BLOCK_SHIFT, end = off + len;
 	size_t n = (size_t)(((end + BLOCK_BYTES - 1) >> BLOCK_SHIFT) - first);
 
 	if (!IN_BLOCK(off) && !IN_BLOCK(end))
 		return blocks_write(v, ino, first, n, buf, origin, SPACE_ORDINARY);
 	uint8_t *whole = xmalloc(n << BLOCK_SHIFT);
+	bool last = IN_BLOCK(end) && end < in->size_bytes, first_too = IN_BLOCK(off) || (last && n == 1);
 	int rc = 0;
 
-	if (IN_BLOCK(off) || n == 1)
+	memset(whole + ((n - 1) << BLOCK_SHIFT), 0, BLOCK_BYTES);
+	if (first_too)
 		rc = blocks_read_one(v, ino, NOW, first, whole);
-	if (!rc && IN_BLOCK(end) && n > 1)
+	if (!rc && last && n > 1)
 		rc = blocks_read_one(v, ino, NOW, first + n - 1, whole + ((n - 1) << BLOCK_SHIFT));
 	if (!rc) {
 		memcpy(whole + IN_BLOCK(off), buf, len);
@@ -96,7 +100,7 @@ int data_write_inode(struct volume *v, struct inode *in, const void *buf, size_t
 	for (uint64_t at = off, left = len_bytes; !rc && left;) {
 		size_t len = (size_t)MIN(left, STEP_BYTES - IN_BLOCK(at));
 
-		rc = write_step(v, in->ino, p, len, at, origin);
+		rc = write_step(v, in, p, len, at, origin);
 		p += len;
 		at += len;
 		left -= len;

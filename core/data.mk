@@ -9,6 +9,7 @@ core_libcore_a_SOURCES += \
 	core/freemap.c core/freemap.h \
 	core/image.c core/image.h \
 	core/leftover.c core/leftover.h \
+	core/scrub.c core/scrub.h \
 	core/stage.c
 
 check_PROGRAMS += tests/test_freemap tests/test_data tests/test_scale tests/test_stage

@@ -287,7 +287,9 @@ void data_store_committed(struct volume *v)
 
 	for (size_t i = 0; i < d->n_moves; i++)
 		if (!d->moves[i].born) {
-			freemap_release(d->map, d->moves[i].phys, d->moves[i].len);
+			if (!freemap_give(d->map, d->moves[i].phys, d->moves[i].len))
+				log_error("%s is damaged: blocks from %llu on were freed twice; see twinfs fsck",
+				          v->dir, (unsigned long long)d->moves[i].phys);
 			d->freed_ms = clock_mono_ms();
 		}
 	d->old_blocks_committed = d->old_blocks;

@@ -47,7 +47,7 @@ static ssize_t read_step(struct volume *v, uint64_t ino, uint8_t *buf, size_t le
 	if (rc || len == 0)
 		return rc;
 	rc = blocks_fetch(v->data->image, refs, IN_BLOCK(off), buf, len, NULL);
-	if (rc == -EBADMSG) {
+	if (rc == -EBADMSG || rc == -EIO) { /* -EIO: for the log, and a disk may have a second thought */
 		volume_lock(v);
 		rc = data_read(v, ino, (struct view){ VIEW_NOW, 0 }, buf, len, off);
 		volume_unlock(v);
@@ -207,15 +207,19 @@ static int big_write_middle(struct volume *v, const struct write *w, struct big 
 	return rc;
 }
 
-/* One block at an end of the write: what the file has there, with our bytes over it. Lock held. */
-static int big_write_edge(struct volume *v, const struct write *w, struct big *b, size_t i)
+/* One block at an end of the write: what the file has there, with our bytes over it (all that is up to its end, or it
+ * need not be read). Lock held. */
+static int big_write_edge(struct volume *v, const struct inode *in, const struct write *w, struct big *b, size_t i)
 {
 	uint8_t data[BLOCK_BYTES];
 	uint64_t start = (b->first + i) << BLOCK_SHIFT;
 	uint64_t from = MAX(start, w->off), to = MIN(start + BLOCK_BYTES, w->off + w->len);
 	size_t follow;
-	int rc = blocks_read_one(v, w->ino, (struct view){ VIEW_NOW, 0 }, b->first + i, data);
+	int rc = 0;
 
+	memset(data, 0, sizeof(data));
+	if (from > start || to < MIN(start + BLOCK_BYTES, in->size_bytes))
+		rc = blocks_read_one(v, w->ino, (struct view){ VIEW_NOW, 0 }, b->first + i, data);
 	if (rc)
 		return rc;
 	memcpy(data + (from - start), w->buf + (from - w->off), (size_t)(to - from));
@@ -236,9 +240,9 @@ static int big_finish(struct volume *v, struct write *w, struct big *b, bool *ta
 	if (!rc && (w->flags & WRITE_APPEND) && in.size_bytes != w->off)
 		rc = -EAGAIN;
 	if (!rc && IN_BLOCK(w->off))
-		rc = big_write_edge(v, w, b, 0);
+		rc = big_write_edge(v, &in, w, b, 0);
 	if (!rc && IN_BLOCK(w->off + w->len))
-		rc = big_write_edge(v, w, b, b->n - 1);
+		rc = big_write_edge(v, &in, w, b, b->n - 1);
 	if (rc)
 		return rc;
 	*taken = true;

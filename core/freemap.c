@@ -191,6 +191,14 @@ uint64_t freemap_stale(struct freemap *f, uint64_t most, uint64_t *phys)
 	return 0;
 }
 
+bool freemap_give(struct freemap *f, uint64_t phys, uint64_t len)
+{
+	if (!phys || phys > f->end || len > f->end - phys || find(f, phys, phys + len, false) < phys + len)
+		return false;
+	freemap_release(f, phys, len);
+	return true;
+}
+
 /* Longest free run (up to want) of [from, to), full zones skipped, looking at SCAN_ZONES zones that have room. */
 static uint64_t scan(const struct freemap *f, uint64_t from, uint64_t to, uint64_t want, uint64_t *phys)
 {

@@ -44,6 +44,8 @@ void freemap_release(struct freemap *f, uint64_t phys, uint64_t len);
  * 0 when none is stale any more. Give it back with freemap_put_back, which makes nothing stale. */
 uint64_t freemap_stale(struct freemap *f, uint64_t most, uint64_t *phys);
 void freemap_put_back(struct freemap *f, uint64_t phys, uint64_t len);
+/* The same for what the database said: false, and nothing is done, if part of it is not in use. */
+bool freemap_give(struct freemap *f, uint64_t phys, uint64_t len);
 /* Take exactly this run if all of it is free. */
 bool freemap_take(struct freemap *f, uint64_t phys, uint64_t len);
 

@@ -40,6 +40,8 @@ static int recover(struct volume *v, bool now);
 void volume_lock(struct volume *v)
 {
 	pthread_mutex_lock(&v->lock);
+	db_damage_clear(v->db);
+	v->changes_at_lock = db_changes_in_all(v->db);
 }
 
 static void unlock_and_tell(struct volume *v)
@@ -78,12 +80,15 @@ static void check_database(struct volume *v)
 
 	int rc = db_failure(v->db, &text);
 
-	if (!rc)
-		return;
-	if (v->info.group_open)
+	if (rc && v->info.group_open)
 		group_fault(v, rc, text);
-	else
+	else if (rc)
 		db_failure_clear(v->db);
+	/* So does an operation that met an impossible row when it had changed something already. One that had not has
+	 * failed, and that is all. */
+	text = db_damage(v->db);
+	if (text && v->info.group_open && db_changes_in_all(v->db) != v->changes_at_lock)
+		group_fault(v, -EUCLEAN, text);
 }
 
 void volume_unlock(struct volume *v)

@@ -355,3 +355,8 @@ void image_punch(struct image *im, uint64_t phys, uint64_t len_blocks)
 	if (rc < 0 && (errno == EOPNOTSUPP || errno == ENOSYS || errno == ENODEV))
 		atomic_store(&im->no_punch, true);
 }
+
+void image_uncache(struct image *im, uint64_t phys, uint64_t len_blocks)
+{
+	posix_fadvise(im->fd, (off_t)(phys << BLOCK_SHIFT), (off_t)(len_blocks << BLOCK_SHIFT), POSIX_FADV_DONTNEED);
+}

@@ -65,6 +65,9 @@ void image_punch(struct image *im, uint64_t phys, uint64_t len_blocks);
  * means "full" is -ENOSPC, a host filesystem that is read-only -EROFS, all else -EIO. */
 int host_errno(int e);
 
+/* Make the host forget what it has of the blocks in memory, as far as it is on the disk: the next read asks that. */
+void image_uncache(struct image *im, uint64_t phys, uint64_t len_blocks);
+
 /* Checksum of one block. */
 uint64_t block_sum(const void *block);
 

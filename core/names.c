@@ -12,8 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* Deeper than any path can name; ends walks through a damaged tree. */
-#define DEPTH_MAX 1048576u
+/* Longer than any path that a program can use; ends walks through a damaged tree. */
 #define PATH_MAX_BYTES 65536u
 
 static bool is_hidden_name(uint64_t parent, const char *name)
@@ -83,6 +82,15 @@ static int lookup_ino(struct volume *v, uint64_t parent, const char *name, uint6
 	return rc;
 }
 
+/* Of something that has a name: if that leads nowhere it is damage, not absence. */
+static int child_attr(struct volume *v, uint64_t ino, struct attr *out)
+{
+	int rc = attr_get(v, ino, out);
+
+	return rc == -ENOENT ? db_damaged(v->db, "inode %llu has a name but does not exist", (unsigned long long)ino)
+	                     : rc;
+}
+
 int volume_lookup(struct volume *v, uint64_t parent, const char *name, struct attr *out)
 {
 	struct inode dir;
@@ -96,7 +104,7 @@ int volume_lookup(struct volume *v, uint64_t parent, const char *name, struct at
 	if (!rc)
 		rc = lookup_ino(v, parent, name, &ino);
 	if (!rc)
-		rc = attr_get(v, ino, out);
+		rc = child_attr(v, ino, out);
 	volume_unlock(v);
 	return rc;
 }
@@ -330,17 +338,23 @@ struct rename {
 	bool has_over;
 };
 
-/* Is `ino` the directory `dir` or above it? */
+/* Is `ino` the directory `dir` or above it? Also true where a damaged tree goes round: what was seen at a power of two
+ * comes again. */
 static bool is_above(struct volume *v, uint64_t ino, uint64_t dir)
 {
-	for (unsigned depth = 0; depth < DEPTH_MAX; depth++) {
+	uint64_t mark = 0;
+
+	for (uint64_t depth = 1;; depth++) {
 		if (dir == ino)
 			return true;
 		if (dir == INO_ROOT || dir == 0)
 			return false;
+		if (dir == mark)
+			return true;
+		if ((depth & (depth - 1)) == 0)
+			mark = dir;
 		dir = tree_parent_of_dir(v, dir);
 	}
-	return true;
 }
 
 static int check_places(struct volume *v, const struct rename *r)
@@ -526,7 +540,7 @@ static int read_batch(struct volume *v, uint64_t dir, uint64_t after, struct bat
 	volume_lock(v);
 	rc = dentry_rows_of_parent(v->db, dir, after, batch_add, b);
 	for (size_t i = 0; rc >= 0 && i < b->n; i++) {
-		int e = attr_get(v, b->entries[i].child, &b->attrs[kept]);
+		int e = child_attr(v, b->entries[i].child, &b->attrs[kept]);
 
 		if (e == 0)
 			b->entries[kept++] = b->entries[i];

@@ -363,9 +363,10 @@ static ssize_t read_step(struct past *p, uint64_t ino, uint8_t *buf, size_t len,
 	if (rc || len == 0)
 		return rc;
 	rc = blocks_fetch(p->v->data->image, refs, IN_BLOCK(off), buf, len, &bad);
-	if (rc == -EBADMSG) { /* nobody moves these blocks: it is damage */
-		blocks_complain(ino, (off >> BLOCK_SHIFT) + bad);
-		rc = -EIO;
+	if (rc) { /* nobody moves these blocks: it is damage */
+		volume_lock(p->v);
+		rc = blocks_complain(p->v, ino, (off >> BLOCK_SHIFT) + bad, rc);
+		volume_unlock(p->v);
 	}
 	return rc ? rc : (ssize_t)len;
 }

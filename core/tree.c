@@ -337,7 +337,8 @@ static int purge(struct volume *v, const struct inode *in)
 	uint64_t ino = in->ino;
 	int rc = 0;
 
-	assert(!S_ISDIR(in->mode) || tree_is_empty_dir(v, ino) || db_failure(v->db, NULL));
+	if (S_ISDIR(in->mode) && !tree_is_empty_dir(v, ino))
+		return db_damaged(v->db, "directory %llu has entries but no name", (unsigned long long)ino);
 	if (in->born < v->info.group_open &&
 	    history_wanted(v, in->born, in->origin || in->corigin ? ORIGIN_PEER : ORIGIN_LOCAL))
 		rc = inode_row_archive(v->db, ino, v->info.group_open);

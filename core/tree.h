@@ -100,8 +100,8 @@ bool tree_is_empty_dir(struct volume *v, uint64_t dir);
 int tree_count_links(struct volume *v, uint64_t most, uint64_t *n);
 /* The directory's parent; root's is root; 0 if it has no link. */
 uint64_t tree_parent_of_dir(struct volume *v, uint64_t dir);
-/* Purge ino if it has no link and no lookup count (a directory: must be empty, asserted). Drops its rows of the change
- * set too. */
+/* Purge ino if it has no link and no lookup count (a directory that is not empty: damage, -EUCLEAN). Drops its rows of
+ * the change set too. */
 int tree_reap(struct volume *v, uint64_t ino);
 /* If ino is an orphan: purge it though someone holds it, as it is about to be made again from history or from the peer
  * (those who hold it then have the new one). tree_inode_put (of the peer's), tree_inode_last and tree_inode_revive do

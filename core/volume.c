@@ -30,6 +30,8 @@
 #define SLOT_MAX 4095u
 #define SETTING_PREFIX "setting."
 #define SETTING_MAX_BYTES 65535u
+/* Ids never run out (core/tree.c): a counter near its end was damaged. */
+#define NEXT_ID_LIMIT ((UINT64_C(1) << ID_SLOT_SHIFT) - (UINT64_C(1) << 40))
 /* An inode number of the first file a volume makes itself; root and .twinfs are below. */
 #define FIRST_OWN_INO (INO_HIDDEN + 1)
 
@@ -285,21 +287,59 @@ static int read_text(struct volume *v, const char *key, char *out, size_t cap_by
 	return rc;
 }
 
-static uint64_t read_number(struct volume *v, const char *key)
+/* 0 if it is not set. */
+static int read_number(struct volume *v, const char *key, uint64_t most, uint64_t *n)
 {
-	char *text = meta_row_get(v->db, key);
-	uint64_t n = text ? strtoull(text, NULL, 10) : 0;
+	char *text = meta_row_get(v->db, key), *end = NULL;
+
+	*n = text ? strtoull(text, &end, 10) : 0;
+	bool sane = (!text || (*text && *end == '\0')) && *n <= most;
 
 	free(text);
-	return n;
+	return sane ? 0 : -EUCLEAN;
+}
+
+/* Every name of the pair's nodes, ids included, travels as it is. */
+static bool identity_sane(const struct volume_info *i)
+{
+	return strlen(i->volume_id) == 36 && name_ok(i->node_name) && strlen(i->node_id) == 32 &&
+	       strspn(i->node_id, "0123456789abcdef") == 32;
+}
+
+static int read_numbers(struct volume *v)
+{
+	struct volume_info *info = &v->info;
+	struct store_state state;
+	uint64_t slot = 0, role = 0;
+	int rc = state_row_get(v->db, &state);
+
+	if (!rc)
+		rc = read_number(v, "slot", SLOT_MAX, &slot);
+	if (!rc)
+		rc = read_number(v, "size_bytes", UINT64_MAX >> 1, &info->size_bytes);
+	if (!rc)
+		rc = read_number(v, "role", ROLE_SECONDARY, &role);
+	if (!rc)
+		rc = read_number(v, "generation", UINT64_MAX >> 1, &info->generation);
+	if (rc)
+		return rc;
+	info->slot = (unsigned)slot;
+	info->role = (enum role)role;
+	info->committed = info->cut = state.committed;
+	info->acked = state.acked;
+	info->applied = state.applied;
+	v->next_id = state.next_id;
+	return slot < 1 || state.committed >= GROUP_LIMIT || state.acked > state.committed ||
+	                       state.applied >= GROUP_LIMIT || state.next_id < 1 || state.next_id >= NEXT_ID_LIMIT
+	               ? -EUCLEAN
+	               : 0;
 }
 
 static int read_identity(struct volume *v)
 {
 	struct volume_info *info = &v->info;
-	struct store_state state;
-	uint32_t mode;
-	int rc = state_row_get(v->db, &state);
+	uint32_t root = 0, hidden = 0;
+	int rc = read_numbers(v);
 
 	if (!rc)
 		rc = read_text(v, "volume_id", info->volume_id, sizeof(info->volume_id));
@@ -308,21 +348,13 @@ static int read_identity(struct volume *v)
 	if (!rc)
 		rc = read_text(v, "node_id", info->node_id, sizeof(info->node_id));
 	if (!rc)
-		rc = inode_row_mode(v->db, INO_ROOT, &mode);
-	if (rc)
-		return rc;
-	info->slot = (unsigned)read_number(v, "slot");
-	info->size_bytes = read_number(v, "size_bytes");
-	info->role = (enum role)read_number(v, "role");
-	info->generation = read_number(v, "generation");
-	info->committed = info->cut = state.committed;
-	info->acked = state.acked;
-	info->applied = state.applied;
-	v->next_id = state.next_id;
-	if (info->slot < 1 || info->slot > SLOT_MAX || info->role > ROLE_SECONDARY || state.acked > state.committed ||
-	    state.next_id < 1 || state.next_id >> ID_SLOT_SHIFT)
-		return -EUCLEAN;
-	return 0;
+		rc = inode_row_mode(v->db, INO_ROOT, &root);
+	if (!rc)
+		rc = inode_row_mode(v->db, INO_HIDDEN, &hidden);
+	/* A link that is nowhere exists only within a transaction. */
+	if (!rc && (!identity_sane(info) || !S_ISDIR(root) || !S_ISDIR(hidden) || !tree_is_empty_dir(v, 0)))
+		rc = -EUCLEAN;
+	return rc;
 }
 
 static void add_orphan(void *ctx, uint64_t ino)
@@ -350,6 +382,8 @@ static int purge_orphans(struct volume *v)
 		rc = group_open(v);
 		while (!rc && map_next(&all, &it, &ino, &value))
 			rc = tree_reap(v, ino);
+		if (!rc && map_count(&v->orphans) > 0)
+			rc = db_damaged(v->db, "table orphan lists files that have names, or that do not exist");
 		if (!rc)
 			rc = group_commit_locked(v);
 	}

@@ -2,6 +2,21 @@
 #include "db/change_rows.h"
 
 #include <errno.h>
+#include <string.h>
+
+/* grp and seen of a row, in two columns that follow each other, and the id that it is about. */
+static int check(struct db *db, sqlite3_stmt *s, int grp_col, uint64_t id)
+{
+	if (db_cols_int(s, grp_col, 2) && db_col_within(s, grp_col, GROUP_LIMIT) &&
+	    db_col_within(s, grp_col + 1, GROUP_LIMIT) && id < ID_LIMIT)
+		return 0;
+	return db_damaged(db, "impossible row of the change set about %lld", (long long)id);
+}
+
+static bool key_sane(const char *key, int len)
+{
+	return key && len >= 1 && len <= 255 && strlen(key) == (size_t)len;
+}
 
 static void bind_or_null(sqlite3_stmt *s, int index, uint64_t value)
 {
@@ -49,8 +64,9 @@ int change_inode_get(struct db *db, uint64_t ino, enum entity what, struct chang
 		return rc < 0 ? rc : -ENOENT;
 	*out = (struct change_row){ .grp = db_col_u64(s, 0), .seen = db_col_u64(s, 1), .shrunk_to = col_or_max(s, 2),
 	                             .shrunk_grp = db_col_u64(s, 3) };
+	rc = check(db, s, 0, ino);
 	db_done(s);
-	return 0;
+	return rc;
 }
 
 int change_inode_drop(struct db *db, uint64_t ino, enum entity what)
@@ -72,7 +88,12 @@ int change_inodes(struct db *db, uint64_t after, uint64_t upto, change_inode_fn 
 					  .shrunk_to = col_or_max(s, 4),
 					  .shrunk_grp = db_col_u64(s, 5) };
 
-		rc = fn(ctx, db_col_u64(s, 0), (enum entity)db_col_u64(s, 1), &row);
+		rc = check(db, s, 2, db_col_u64(s, 0));
+		if (rc == 0 && db_col_u64(s, 1) > ENT_TIMES)
+			rc = db_damaged(db, "impossible row of the change set about %llu",
+			                (unsigned long long)db_col_u64(s, 0));
+		if (rc == 0)
+			rc = fn(ctx, db_col_u64(s, 0), (enum entity)db_col_u64(s, 1), &row);
 		if (rc != 0) {
 			db_done(s);
 			break;
@@ -104,8 +125,9 @@ int change_xattr_get(struct db *db, uint64_t ino, const char *key, struct change
 	if (rc != 1)
 		return rc < 0 ? rc : -ENOENT;
 	*out = (struct change_row){ .grp = db_col_u64(s, 0), .seen = db_col_u64(s, 1), .shrunk_to = UINT64_MAX };
+	rc = check(db, s, 0, ino);
 	db_done(s);
-	return 0;
+	return rc;
 }
 
 int change_xattr_drop(struct db *db, uint64_t ino, const char *key)
@@ -127,7 +149,14 @@ int change_xattrs(struct db *db, uint64_t after, uint64_t upto, change_xattr_fn 
 	while ((rc = db_step(db, s)) == 1) {
 		struct change_row row = { .grp = db_col_u64(s, 2), .seen = db_col_u64(s, 3), .shrunk_to = UINT64_MAX };
 
-		rc = fn(ctx, db_col_u64(s, 0), (const char *)sqlite3_column_text(s, 1), &row);
+		const char *key = (const char *)sqlite3_column_text(s, 1);
+
+		rc = check(db, s, 2, db_col_u64(s, 0));
+		if (rc == 0 && !key_sane(key, sqlite3_column_bytes(s, 1)))
+			rc = db_damaged(db, "impossible attribute in the change set of inode %llu",
+			                (unsigned long long)db_col_u64(s, 0));
+		if (rc == 0)
+			rc = fn(ctx, db_col_u64(s, 0), key, &row);
 		if (rc != 0) {
 			db_done(s);
 			break;
@@ -172,8 +201,9 @@ int change_link_get(struct db *db, uint64_t link, struct change_row *out)
 		return rc < 0 ? rc : -ENOENT;
 	*out = (struct change_row){ .grp = db_col_u64(s, 0), .seen = db_col_u64(s, 1), .shrunk_to = UINT64_MAX,
 	                            .child = db_col_u64(s, 2), .skipped = db_col_u64(s, 3) != 0 };
+	rc = check(db, s, 0, out->child);
 	db_done(s);
-	return 0;
+	return rc;
 }
 
 int change_link_drop(struct db *db, uint64_t link)
@@ -199,7 +229,9 @@ int change_links(struct db *db, uint64_t after, uint64_t upto, change_link_fn fn
 		struct change_row row = { .grp = db_col_u64(s, 1), .seen = db_col_u64(s, 2), .shrunk_to = UINT64_MAX,
 		                          .child = db_col_u64(s, 3) };
 
-		rc = fn(ctx, db_col_u64(s, 0), &row);
+		rc = check(db, s, 1, row.child);
+		if (rc == 0)
+			rc = fn(ctx, db_col_u64(s, 0), &row);
 		if (rc != 0) {
 			db_done(s);
 			break;
@@ -214,6 +246,18 @@ struct range {
 	uint64_t off, end, grp;
 };
 
+static int range_read(struct db *db, sqlite3_stmt *s, uint64_t ino, struct range *out)
+{
+	uint64_t off = db_col_u64(s, 0), len = db_col_u64(s, 1);
+
+	*out = (struct range){ off, off + len, db_col_u64(s, 2) };
+	if (db_cols_int(s, 0, 3) && off <= SIZE_MAX_BYTES && len >= 1 && len <= SIZE_MAX_BYTES - off &&
+	    out->grp <= GROUP_LIMIT)
+		return 0;
+	return db_damaged(db, "impossible range in the change set of inode %llu at %lld", (unsigned long long)ino,
+	                  (long long)off);
+}
+
 /* The first range of ino with end >= from, ascending: 1, 0 none, or negative. Ranges do not overlap, so ends ascend
  * with offsets. */
 static int first_reaching(struct db *db, uint64_t ino, uint64_t from, struct range *out)
@@ -226,8 +270,11 @@ static int first_reaching(struct db *db, uint64_t ino, uint64_t from, struct ran
 	DB_BIND_INTS(s, 1, ino, from > 0 ? from - 1 : 0);
 	rc = db_step(db, s);
 	if (rc == 1) {
-		*out = (struct range){ db_col_u64(s, 0), db_col_u64(s, 0) + db_col_u64(s, 1), db_col_u64(s, 2) };
+		int damaged = range_read(db, s, ino, out);
+
 		db_done(s);
+		if (damaged)
+			return damaged;
 		if (out->end >= from)
 			return 1;
 	}
@@ -237,8 +284,11 @@ static int first_reaching(struct db *db, uint64_t ino, uint64_t from, struct ran
 	DB_BIND_INTS(s, 1, ino, from);
 	rc = db_step(db, s);
 	if (rc == 1) {
-		*out = (struct range){ db_col_u64(s, 0), db_col_u64(s, 0) + db_col_u64(s, 1), db_col_u64(s, 2) };
+		int damaged = range_read(db, s, ino, out);
+
 		db_done(s);
+		if (damaged)
+			return damaged;
 	}
 	return rc;
 }
@@ -313,7 +363,11 @@ int change_ranges(struct db *db, uint64_t ino, uint64_t after, uint64_t upto, ch
 
 	DB_BIND_INTS(s, 1, ino, after, upto);
 	while ((rc = db_step(db, s)) == 1) {
-		rc = fn(ctx, ino, db_col_u64(s, 0), db_col_u64(s, 1), db_col_u64(s, 2));
+		struct range r;
+
+		rc = range_read(db, s, ino, &r);
+		if (rc == 0)
+			rc = fn(ctx, ino, r.off, r.end - r.off, r.grp);
 		if (rc != 0) {
 			db_done(s);
 			break;

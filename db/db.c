@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <pthread.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +31,10 @@
 /* It is set aside in steps of this, so that not every commit asks the host. */
 #define RESERVE_STEP_BYTES (UINT64_C(4) << 20)
 
+/* Nothing that is stored here is longer (xattrs and settings 64 KiB, a conflict's texts some more); a damaged length
+ * must not make us allocate gigabytes. */
+#define VALUE_MAX_BYTES (4 << 20)
+
 struct cached {
 	sqlite3_stmt *stmt;
 	struct cached *next; /* more instances of the same literal, for nested walks */
@@ -39,7 +44,7 @@ struct db {
 	sqlite3 *sqlite;
 	struct map cache; /* address of literal -> struct cached */
 	int failure;
-	char failure_text[256];
+	char failure_text[256], damage_text[256];
 	int wal_pages;
 	char *path;
 	/* Set aside up to here; -1: not open. The database's own is closed after SQLite has closed it: closing it
@@ -64,6 +69,7 @@ int db_errno(int sqlite_rc)
 		return -ENOSPC;
 	case SQLITE_CORRUPT:
 	case SQLITE_NOTADB:
+	case SQLITE_TOOBIG: /* see VALUE_MAX_BYTES */
 		return -EUCLEAN;
 	case SQLITE_NOMEM:
 		return -ENOMEM;
@@ -163,7 +169,8 @@ static int on_wal_commit(void *ctx, sqlite3 *sqlite, const char *name, int pages
  * then). */
 static int set_pragmas(struct db *db, unsigned flags)
 {
-	int rc = db_exec(db, "PRAGMA page_size = 4096; PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;"
+	int rc = db_exec(db, "PRAGMA page_size = 4096; PRAGMA cell_size_check = ON;"
+	                     "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;"
 	                     "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536; PRAGMA foreign_keys = OFF;"
 	                     "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;");
 
@@ -215,6 +222,12 @@ int db_open(const char *path, unsigned flags, struct db **out, struct err *err)
 		return rc;
 	}
 	sqlite3_extended_result_codes(db->sqlite, 1);
+	sqlite3_limit(db->sqlite, SQLITE_LIMIT_LENGTH, VALUE_MAX_BYTES);
+	/* What a damaged page could make of the schema does nothing: no views or triggers with functions. */
+	sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_DEFENSIVE, 1, (int *)NULL);
+	sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, (int *)NULL);
+	sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, (int *)NULL);
+	sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_ENABLE_VIEW, 0, (int *)NULL);
 	rc = flags & DB_READ_ONLY ? set_read_only(db) : set_pragmas(db, flags);
 	if (rc) {
 		err_set(err, rc, "cannot use the database %s: %s", path, db->failure_text);
@@ -367,6 +380,35 @@ void db_failure_clear(struct db *db)
 {
 	db->failure = 0;
 	db->failure_text[0] = '\0';
+}
+
+int db_damaged(struct db *db, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(db->damage_text, sizeof(db->damage_text), fmt, ap);
+	va_end(ap);
+	log_error("the store's database is damaged: %s; see twinfs fsck", db->damage_text);
+	return -EUCLEAN;
+}
+
+const char *db_damage(const struct db *db)
+{
+	return *db->damage_text ? db->damage_text : NULL;
+}
+
+void db_damage_clear(struct db *db)
+{
+	db->damage_text[0] = '\0';
+}
+
+bool db_cols_int(sqlite3_stmt *s, int first, int n)
+{
+	for (int i = first; i < first + n; i++)
+		if (sqlite3_column_type(s, i) != SQLITE_INTEGER)
+			return false;
+	return true;
 }
 
 sqlite3_stmt *db_stmt(struct db *db, const char *sql_literal)

@@ -10,6 +10,7 @@
  *   and NOTADB -EUCLEAN, CONSTRAINT -EEXIST, the rest -EIO. The first error since the last begin or rollback is
  *   *latched* (db_failure): a transaction in which a statement failed is half done, and db_commit refuses it with that
  *   error. Callers need not check each statement's result for safety's sake, only where they depend on it.
+ *   A row that cannot be (db_damaged) is -EUCLEAN and noted apart: who has changed nothing yet merely fails with it.
  *
  * Statements
  *   db_stmt returns a prepared statement for a string literal, reset and without bindings; the cache is keyed by the
@@ -62,6 +63,12 @@ int db_failure(const struct db *db, const char **text);
 /* Forget the latched error of a statement that failed outside a transaction. */
 void db_failure_clear(struct db *db);
 
+/* What was read is impossible, so the file was damaged: logs it, notes it, returns -EUCLEAN. */
+int db_damaged(struct db *db, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* What db_damaged said since db_damage_clear, or NULL. */
+const char *db_damage(const struct db *db);
+void db_damage_clear(struct db *db);
+
 sqlite3_stmt *db_stmt(struct db *db, const char *sql_literal);
 /* 1: a row is there. 0: done. Negative: failed. In the latter two cases the statement is finished (reset). */
 int db_step(struct db *db, sqlite3_stmt *s);
@@ -91,6 +98,13 @@ void db_bind_text(sqlite3_stmt *s, int index, const char *text);
 static inline uint64_t db_col_u64(sqlite3_stmt *s, int col)
 {
 	return (uint64_t)sqlite3_column_int64(s, col);
+}
+
+/* Are the n columns from `first` on all integers? SQLite stores whatever type it finds in a damaged row. */
+bool db_cols_int(sqlite3_stmt *s, int first, int n);
+static inline bool db_col_within(sqlite3_stmt *s, int col, uint64_t most)
+{
+	return db_col_u64(s, col) <= most;
 }
 
 /* Whole statements whose parameters are all integers (at least one; give a 0 to a statement that has none: it is

@@ -6,22 +6,40 @@
 
 #define COLS "link, parent, name, child, born, origin"
 
-static void read_row(sqlite3_stmt *s, struct dentry *out)
+/* Parent 0 is a link on its way elsewhere: it has a '/' in its name, as no other has (core/tree.c). */
+static bool name_sane(const char *name, size_t len, bool detached)
+{
+	if (!name || len == 0 || len > NAME_MAX_BYTES || memchr(name, '\0', len))
+		return false;
+	return (memchr(name, '/', len) != NULL) == detached && !(len <= 2 && memcmp(name, "..", len) == 0);
+}
+
+static bool row_sane(sqlite3_stmt *s)
+{
+	return db_cols_int(s, 0, 2) && db_cols_int(s, 3, 3) && db_col_u64(s, 0) - 1 < ID_LIMIT - 1 &&
+	       db_col_within(s, 1, ID_LIMIT - 1) && db_col_u64(s, 3) - 1 < ID_LIMIT - 1 &&
+	       db_col_u64(s, 1) != db_col_u64(s, 3) && db_col_within(s, 4, GROUP_LIMIT) && db_col_within(s, 5, 1) &&
+	       sqlite3_column_type(s, 2) == SQLITE_BLOB &&
+	       name_sane(sqlite3_column_blob(s, 2), (size_t)sqlite3_column_bytes(s, 2), db_col_u64(s, 1) == 0);
+}
+
+static int read_row(struct db *db, sqlite3_stmt *s, struct dentry *out)
 {
 	size_t len = (size_t)sqlite3_column_bytes(s, 2);
 	const void *name = sqlite3_column_blob(s, 2);
 
-	if (len > NAME_MAX_BYTES)
-		len = NAME_MAX_BYTES;
+	if (!row_sane(s))
+		return db_damaged(db, "impossible row of link %lld in directory %lld", sqlite3_column_int64(s, 0),
+		                  sqlite3_column_int64(s, 1));
 	out->link = db_col_u64(s, 0);
 	out->parent = db_col_u64(s, 1);
 	out->name_len = (uint8_t)len;
-	if (len > 0)
-		memcpy(out->name, name, len);
+	memcpy(out->name, name, len);
 	out->name[len] = '\0';
 	out->child = db_col_u64(s, 3);
 	out->born = db_col_u64(s, 4);
 	out->origin = (uint8_t)db_col_u64(s, 5);
+	return 0;
 }
 
 static int get_one(struct db *db, sqlite3_stmt *s, struct dentry *out)
@@ -30,9 +48,9 @@ static int get_one(struct db *db, sqlite3_stmt *s, struct dentry *out)
 
 	if (rc != 1)
 		return rc < 0 ? rc : -ENOENT;
-	read_row(s, out);
+	rc = read_row(db, s, out);
 	db_done(s);
-	return 0;
+	return rc;
 }
 
 int dentry_row_get(struct db *db, uint64_t link, struct dentry *out)
@@ -100,8 +118,9 @@ static int walk(struct db *db, sqlite3_stmt *s, dentry_row_fn fn, void *ctx)
 	int rc;
 
 	while ((rc = db_step(db, s)) == 1) {
-		read_row(s, &d);
-		rc = fn(ctx, &d);
+		rc = read_row(db, s, &d);
+		if (rc == 0)
+			rc = fn(ctx, &d);
 		if (rc != 0) {
 			db_done(s);
 			break;
@@ -132,6 +151,8 @@ int dentry_row_parent(struct db *db, uint64_t child, uint64_t *parent)
 {
 	int rc = DB_GET(db, "SELECT parent FROM dentry WHERE child = ?1 ORDER BY link LIMIT 1", parent, child);
 
+	if (rc == 1 && (*parent >= ID_LIMIT || *parent == child))
+		return db_damaged(db, "impossible parent of directory %llu", (unsigned long long)child);
 	return rc == 1 ? 0 : rc < 0 ? rc : -ENOENT;
 }
 
@@ -206,9 +227,11 @@ int dentry_row_peer(struct db *db, uint64_t link, uint64_t seen, struct dentry *
 	rc = db_step(db, s);
 	if (rc != 1)
 		return rc < 0 ? rc : -ENOENT;
-	read_row(s, out);
+	rc = read_row(db, s, out);
 	died = db_col_u64(s, 6);
 	db_done(s);
+	if (rc)
+		return rc;
 	/* As for inodes: the peer knew of nothing later, so it knew it deleted. */
 	return died != 0 && died <= seen ? -ENOENT : 0;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "db/extent_rows.h"
 
-#include "util/log.h"
 #include "util/util.h"
 
 #include <assert.h>
@@ -39,6 +38,18 @@ void extent_clip(struct extent *e, uint64_t first, uint64_t end)
 	e->len = (uint32_t)(end - first);
 }
 
+static bool row_sane(sqlite3_stmt *s, bool old)
+{
+	uint64_t len = db_col_u64(s, 1), flags = old ? ORIGIN_BIT | KILLED_BY_PEER_BIT : ORIGIN_BIT;
+
+	return db_cols_int(s, 0, 5) && len >= 1 && len <= EXTENT_MAX_BLOCKS &&
+	       db_col_within(s, 0, EXTENT_BLOCK_LIMIT - 1) && db_col_u64(s, 2) - 1 < EXTENT_BLOCK_LIMIT - 1 &&
+	       db_col_within(s, 3, GROUP_LIMIT) && db_col_within(s, 4, flags) &&
+	       sqlite3_column_type(s, 5) == SQLITE_BLOB &&
+	       (uint64_t)sqlite3_column_bytes(s, 5) == len * sizeof(uint64_t) &&
+	       (!old || (db_cols_int(s, 6, 1) && db_col_u64(s, 6) - 1 < GROUP_LIMIT));
+}
+
 /* Columns: off, len, phys, born, origin, sums[, died]. False: no such row can be. */
 static bool row_decode(sqlite3_stmt *s, bool old, struct extent *e)
 {
@@ -51,21 +62,19 @@ static bool row_decode(sqlite3_stmt *s, bool old, struct extent *e)
 	e->died = old ? db_col_u64(s, 6) : 0;
 	e->origin = flags & ORIGIN_BIT;
 	e->killed_by_peer = flags & KILLED_BY_PEER_BIT;
-	if (len == 0 || len > EXTENT_MAX_BLOCKS || e->off >= EXTENT_BLOCK_LIMIT || e->phys == 0 ||
-	    e->phys >= EXTENT_BLOCK_LIMIT || !sums || (size_t)sqlite3_column_bytes(s, 5) != len * sizeof(e->sums[0]))
+	if (!row_sane(s, old))
 		return false;
 	e->len = (uint32_t)len;
 	memcpy(e->sums, sums, len * sizeof(e->sums[0]));
 	return true;
 }
 
-static int row_read(sqlite3_stmt *s, uint64_t ino, bool old, struct extent *e)
+static int row_read(struct db *db, sqlite3_stmt *s, uint64_t ino, bool old, struct extent *e)
 {
 	if (row_decode(s, old, e))
 		return 0;
-	log_error("the store's database is damaged: impossible extent of inode %llu at block %llu; "
-	          "restore it from the peer", (unsigned long long)ino, (unsigned long long)e->off);
-	return -EUCLEAN;
+	return db_damaged(db, "impossible %sextent of inode %llu at block %lld", old ? "old " : "",
+	                  (unsigned long long)ino, (long long)e->off);
 }
 
 static int list_from(struct db *db, sqlite3_stmt *s, uint64_t ino, uint64_t below, uint64_t first, uint64_t end,
@@ -77,7 +86,10 @@ static int list_from(struct db *db, sqlite3_stmt *s, uint64_t ino, uint64_t belo
 	while ((rc = db_step(db, s)) > 0) {
 		struct extent *e = list_add(out);
 
-		rc = row_read(s, ino, old, e);
+		rc = row_read(db, s, ino, old, e);
+		if (!rc && !old && out->n > 1 && extent_end(e - 1) > e->off)
+			rc = db_damaged(db, "extents of inode %llu overlap at block %llu", (unsigned long long)ino,
+			                (unsigned long long)e->off);
 		if (rc) {
 			out->n--;
 			db_done(s);
@@ -202,7 +214,7 @@ static int each_run(struct db *db, sqlite3_stmt *s, extent_run_fn fn, void *ctx)
 	while ((rc = db_step(db, s)) > 0) {
 		uint64_t phys = db_col_u64(s, 0), len = db_col_u64(s, 1);
 
-		bool sane = phys > 0 && phys < EXTENT_BLOCK_LIMIT && len > 0 && len <= EXTENT_MAX_BLOCKS;
+		bool sane = db_cols_int(s, 0, 2) && phys > 0 && phys < EXTENT_BLOCK_LIMIT && len > 0 && len <= EXTENT_MAX_BLOCKS;
 
 		rc = sane ? fn(ctx, phys, len) : -EUCLEAN;
 		if (rc) {
@@ -219,6 +231,34 @@ int extent_rows_each_run(struct db *db, bool old, extent_run_fn fn, void *ctx)
 	                      : db_stmt(db, "SELECT phys, len FROM extent");
 
 	return each_run(db, s, fn, ctx);
+}
+
+int extent_rows_after(struct db *db, bool old, struct extent_pos *pos, struct extent_at *out, size_t cap, size_t *n)
+{
+	sqlite3_stmt *s = old ? db_stmt(db, "SELECT off, len, phys, born, origin, sums, died, ino FROM old_extent"
+	                                    " WHERE (ino, off, born, died) > (?1, ?2, ?3, ?4)"
+	                                    " ORDER BY ino, off, born, died LIMIT ?5")
+	                      : db_stmt(db, "SELECT off, len, phys, born, origin, sums, 0, ino FROM extent"
+	                                    " WHERE (ino, off) > (?1, ?2) ORDER BY ino, off LIMIT ?5");
+	int rc;
+
+	*n = 0;
+	DB_BIND_INTS(s, 1, pos->ino, pos->off, pos->born, pos->died, cap);
+	while ((rc = db_step(db, s)) > 0) {
+		struct extent_at *at = &out[*n];
+
+		at->ino = db_col_u64(s, 7);
+		rc = at->ino - 1 < ID_LIMIT - 1 && db_cols_int(s, 7, 1)
+		             ? row_read(db, s, at->ino, old, &at->e)
+		             : db_damaged(db, "extent of the impossible inode %lld", (long long)at->ino);
+		if (rc) {
+			db_done(s);
+			break;
+		}
+		*pos = (struct extent_pos){ at->ino, at->e.off, at->e.born, at->e.died };
+		++*n;
+	}
+	return rc;
 }
 
 int extent_rows_each(struct db *db, bool old, extent_row_fn fn, void *ctx)

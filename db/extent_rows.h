@@ -9,8 +9,7 @@
  *
  * In old_extent `origin` carries one bit more than in extent: whether the peer was the one who superseded the version.
  *
- * Errors as db.h; -EUCLEAN (latched by the caller's reaction only) for a row that cannot be: it came from a damaged
- * database.
+ * Errors as db.h; rows of a damaged database that cannot be, or that overlap, are db_damaged.
  */
 #ifndef TWINFS_DB_EXTENT_ROWS_H
 #define TWINFS_DB_EXTENT_ROWS_H
@@ -69,6 +68,16 @@ int extent_rows_each(struct db *db, bool old, extent_row_fn fn, void *ctx);
 uint64_t extent_rows_total_blocks(struct db *db);
 /* Delete these old rows, telling fn about each. */
 int extent_rows_purge(struct db *db, const struct lives *which, extent_run_fn fn, void *ctx);
+/* Rows of one table in the order of their keys, a few at a time: the first `cap` behind *pos (start with zeros), which
+ * moves on to the last of them. *n 0: the end. Between two calls the table may change. */
+struct extent_pos {
+	uint64_t ino, off, born, died;
+};
+struct extent_at {
+	uint64_t ino;
+	struct extent e;
+};
+int extent_rows_after(struct db *db, bool old, struct extent_pos *pos, struct extent_at *out, size_t cap, size_t *n);
 
 /* Keep blocks [first, end) of the row, which must be a non-empty part of it. */
 void extent_clip(struct extent *e, uint64_t first, uint64_t end);

@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define COLS "ino, mode, uid, gid, rdev, size, nlink, atime, mtime, ctime, target, born, origin, cborn, corigin"
 
@@ -60,13 +61,43 @@ static void forget(struct db *db, uint64_t ino)
 		slot->ino = 0;
 }
 
-static void read_row(sqlite3_stmt *s, struct inode *out)
+static bool mode_sane(uint64_t mode)
+{
+	switch (mode & S_IFMT) {
+	case S_IFREG:
+	case S_IFDIR:
+	case S_IFLNK:
+	case S_IFIFO:
+	case S_IFSOCK:
+	case S_IFCHR:
+	case S_IFBLK:
+		return mode <= (S_IFMT | 07777);
+	default:
+		return false;
+	}
+}
+
+static bool row_sane(sqlite3_stmt *s)
+{
+	int target = sqlite3_column_type(s, 10);
+	bool ok = db_cols_int(s, 0, 10) && db_cols_int(s, 11, 4);
+
+	for (int col = 2; col <= 4; col++) /* uid, gid, rdev */
+		ok = ok && db_col_within(s, col, UINT32_MAX);
+	return ok && db_col_u64(s, 0) - 1 < ID_LIMIT - 1 && mode_sane(db_col_u64(s, 1)) &&
+	       db_col_within(s, 5, SIZE_MAX_BYTES) && db_col_within(s, 6, UINT32_MAX) &&
+	       (target == SQLITE_NULL || target == SQLITE_BLOB) &&
+	       sqlite3_column_bytes(s, 10) <= (int)SYMLINK_MAX_BYTES && db_col_within(s, 11, GROUP_LIMIT) &&
+	       db_col_within(s, 12, 1) && db_col_within(s, 13, GROUP_LIMIT) && db_col_within(s, 14, 1);
+}
+
+static int read_row(struct db *db, sqlite3_stmt *s, struct inode *out)
 {
 	size_t len = (size_t)sqlite3_column_bytes(s, 10);
 	const void *target = sqlite3_column_blob(s, 10);
 
-	if (len > SYMLINK_MAX_BYTES)
-		len = SYMLINK_MAX_BYTES;
+	if (!row_sane(s))
+		return db_damaged(db, "impossible row of inode %lld", sqlite3_column_int64(s, 0));
 	out->ino = db_col_u64(s, 0);
 	out->mode = (uint32_t)db_col_u64(s, 1);
 	out->uid = (uint32_t)db_col_u64(s, 2);
@@ -86,6 +117,7 @@ static void read_row(sqlite3_stmt *s, struct inode *out)
 	out->cborn = db_col_u64(s, 13);
 	out->corigin = (uint8_t)db_col_u64(s, 14);
 	out->shrunk_to = UINT64_MAX;
+	return 0;
 }
 
 static int get_one(struct db *db, sqlite3_stmt *s, struct inode *out)
@@ -94,9 +126,9 @@ static int get_one(struct db *db, sqlite3_stmt *s, struct inode *out)
 
 	if (rc != 1)
 		return rc < 0 ? rc : -ENOENT;
-	read_row(s, out);
+	rc = read_row(db, s, out);
 	db_done(s);
-	return 0;
+	return rc;
 }
 
 int inode_row_get(struct db *db, uint64_t ino, struct inode *out)
@@ -263,6 +295,8 @@ int inode_row_died(struct db *db, uint64_t ino, uint64_t *grp)
 {
 	int rc = DB_GET(db, "SELECT ifnull(max(died), 0) FROM old_inode WHERE ino = ?1", grp, ino);
 
+	if (rc == 1 && *grp > GROUP_LIMIT)
+		return db_damaged(db, "impossible old version of inode %llu", (unsigned long long)ino);
 	return rc < 0 ? rc : *grp == 0 ? -ENOENT : 0;
 }
 
@@ -278,9 +312,11 @@ int inode_row_peer(struct db *db, uint64_t ino, uint64_t seen, struct inode *out
 	rc = db_step(db, s);
 	if (rc != 1)
 		return rc < 0 ? rc : -ENOENT;
-	read_row(s, out);
+	rc = read_row(db, s, out);
 	died = db_col_u64(s, 15);
 	db_done(s);
+	if (rc)
+		return rc;
 	/* Nothing that the peer knew came after it, so it was deleted, and the peer had seen that. */
 	if (died != 0 && died <= seen)
 		return -ENOENT;
@@ -295,6 +331,8 @@ int inode_row_peer(struct db *db, uint64_t ino, uint64_t seen, struct inode *out
 		out->cborn = db_col_u64(s, 1);
 		out->corigin = (uint8_t)db_col_u64(s, 2);
 		db_done(s);
+		if (out->size_bytes > SIZE_MAX_BYTES || out->cborn > GROUP_LIMIT)
+			return db_damaged(db, "impossible version of inode %llu", (unsigned long long)ino);
 	}
 	return rc < 0 ? rc : 0;
 }
@@ -314,7 +352,14 @@ int orphan_rows(struct db *db, void (*fn)(void *ctx, uint64_t ino), void *ctx)
 	sqlite3_stmt *s = db_stmt(db, "SELECT ino FROM orphan");
 	int rc;
 
-	while ((rc = db_step(db, s)) == 1)
-		fn(ctx, db_col_u64(s, 0));
+	while ((rc = db_step(db, s)) == 1) {
+		uint64_t ino = db_col_u64(s, 0);
+
+		if (ino == 0 || ino >= ID_LIMIT) {
+			db_done(s);
+			return db_damaged(db, "impossible inode number %lld in table orphan", (long long)ino);
+		}
+		fn(ctx, ino);
+	}
 	return rc;
 }

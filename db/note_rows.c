@@ -33,13 +33,31 @@ int peer_link_row_get(struct db *db, uint64_t link, struct dentry *out)
 				.name_len = (uint8_t)(n < 0 || n > (int)NAME_MAX_BYTES ? 0 : n) };
 	if (out->name_len)
 		memcpy(out->name, sqlite3_column_blob(s, 3), out->name_len);
+	if (!db_cols_int(s, 0, 3) || out->parent >= ID_LIMIT || out->child >= ID_LIMIT || out->born > GROUP_LIMIT ||
+	    n > (int)NAME_MAX_BYTES || memchr(out->name, '/', out->name_len) || memchr(out->name, '\0', out->name_len))
+		rc = db_damaged(db, "impossible row of link %llu in peer_link", (unsigned long long)link);
+	else
+		rc = 0;
 	db_done(s);
-	return 0;
+	return rc;
 }
 
 int peer_link_row_purge(struct db *db, uint64_t upto)
 {
 	return DB_RUN(db, "DELETE FROM peer_link WHERE grp <= ?1", upto);
+}
+
+/* Columns src, dst, grp, kind. dst may be a size in bytes. */
+static int lineage_read(struct db *db, sqlite3_stmt *s, struct lineage *out)
+{
+	uint64_t kind = db_col_u64(s, 3);
+
+	*out = (struct lineage){ .src = db_col_u64(s, 0), .dst = db_col_u64(s, 1),
+		                 .grp = db_col_u64(s, 2), .kind = (char)kind };
+	if (db_cols_int(s, 0, 4) && out->src - 1 < ID_LIMIT - 1 && out->grp <= GROUP_LIMIT && kind < 128 && kind &&
+	    strchr("lmacbs", (char)kind) && out->dst < (kind == 's' ? SIZE_MAX_BYTES + 1 : ID_LIMIT))
+		return 0;
+	return db_damaged(db, "impossible row of %lld in lineage", (long long)out->src);
 }
 
 int lineage_row_put(struct db *db, const struct lineage *l)
@@ -50,18 +68,16 @@ int lineage_row_put(struct db *db, const struct lineage *l)
 
 int lineage_row_get(struct db *db, bool link, uint64_t src, struct lineage *out)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT dst, grp, kind FROM lineage WHERE is_link = ?1 AND src = ?2");
+	sqlite3_stmt *s = db_stmt(db, "SELECT src, dst, grp, kind FROM lineage WHERE is_link = ?1 AND src = ?2");
 	int rc;
 
 	DB_BIND_INTS(s, 1, link, src);
 	rc = db_step(db, s);
 	if (rc != 1)
 		return rc < 0 ? rc : -ENOENT;
-	*out = (struct lineage){
-		.src = src, .dst = db_col_u64(s, 0), .grp = db_col_u64(s, 1), .kind = (char)db_col_u64(s, 2)
-	};
+	rc = lineage_read(db, s, out);
 	db_done(s);
-	return 0;
+	return rc;
 }
 
 int lineage_rows(struct db *db, bool link, lineage_row_fn fn, void *ctx)
@@ -71,10 +87,11 @@ int lineage_rows(struct db *db, bool link, lineage_row_fn fn, void *ctx)
 
 	DB_BIND_INTS(s, 1, link);
 	while ((rc = db_step(db, s)) == 1) {
-		struct lineage l = { .src = db_col_u64(s, 0), .dst = db_col_u64(s, 1), .grp = db_col_u64(s, 2),
-			             .kind = (char)db_col_u64(s, 3) };
+		struct lineage l;
 
-		rc = fn(ctx, &l);
+		rc = lineage_read(db, s, &l);
+		if (rc == 0)
+			rc = fn(ctx, &l);
 		if (rc != 0) {
 			db_done(s);
 			break;
@@ -177,7 +194,10 @@ static int walk(struct db *db, sqlite3_stmt *s, conflict_row_fn fn, void *ctx)
 			c.version[i].ino = db_col_u64(s, 9 + i * 4);
 			c.version[i].written_ms = db_col_u64(s, 10 + i * 4);
 		}
-		rc = fn(ctx, &c);
+		rc = c.id - 1 < ID_LIMIT - 1 && c.ino < ID_LIMIT && c.version[0].ino < ID_LIMIT &&
+				     c.version[1].ino < ID_LIMIT
+		             ? fn(ctx, &c)
+		             : db_damaged(db, "impossible row %lld in conflict", (long long)c.id);
 		if (rc != 0) {
 			db_done(s);
 			break;

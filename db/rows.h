@@ -11,6 +11,12 @@
 #define NAME_MAX_BYTES 255u
 #define SYMLINK_MAX_BYTES 4095u
 
+/* Inode numbers and link ids are below: SLOT << 48 | counter, slots are below 4096 (core/volume.h). */
+#define ID_LIMIT (UINT64_C(1) << 60)
+/* Groups and times in ms are below: no sum of two comes near the sign bit. */
+#define GROUP_LIMIT (UINT64_C(1) << 62)
+#define SIZE_MAX_BYTES (UINT64_C(1) << 53) /* FILE_MAX_BYTES of core/volume.h */
+
 enum origin { ORIGIN_LOCAL = 0, ORIGIN_PEER = 1 }; /* who authored a version */
 enum entity { ENT_NEW = 0, ENT_CONTENT = 1, ENT_MODE = 2, ENT_OWNER = 3, ENT_TIMES = 4 };
 

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* Since version 2. */
 #define LEFTOVER_TABLE \
@@ -146,6 +147,42 @@ static int quick_check(struct db *db)
 	return rc;
 }
 
+/* What the tables are: names and columns, and the indices. It must be the same as of an empty database made anew. */
+static const char SHAPE[] = "SELECT m.name, p.name, p.pk FROM sqlite_schema m, pragma_table_info(m.name) p"
+                            " WHERE m.type = 'table' AND m.name NOT LIKE 'sqlite%'"
+                            " UNION ALL SELECT tbl_name, name, -1 FROM sqlite_schema"
+                            " WHERE type = 'index' AND sql NOT NULL"
+                            " UNION ALL SELECT name, type, -2 FROM sqlite_schema WHERE type NOT IN ('table', 'index')"
+                            " ORDER BY 1, 2, 3";
+
+static bool same_shape(sqlite3_stmt *a, sqlite3_stmt *b)
+{
+	int rc_a, rc_b;
+
+	while ((rc_a = sqlite3_step(a)) == SQLITE_ROW && (rc_b = sqlite3_step(b)) == SQLITE_ROW)
+		for (int col = 0; col < 3; col++)
+			if (sqlite3_stricmp((const char *)sqlite3_column_text(a, col),
+			                    (const char *)sqlite3_column_text(b, col)) != 0)
+				return false;
+	return rc_a == SQLITE_DONE && sqlite3_step(b) == SQLITE_DONE;
+}
+
+/* A page of the schema that was damaged shows here, not in the middle of an operation. */
+static int check_shape(struct db *db)
+{
+	sqlite3 *fresh = NULL;
+	sqlite3_stmt *a = NULL, *b = NULL;
+	bool same = sqlite3_open(":memory:", &fresh) == SQLITE_OK &&
+		    sqlite3_exec(fresh, SCHEMA, NULL, NULL, NULL) == SQLITE_OK &&
+		    sqlite3_prepare_v2(fresh, SHAPE, -1, &a, NULL) == SQLITE_OK &&
+		    sqlite3_prepare_v2(db_handle(db), SHAPE, -1, &b, NULL) == SQLITE_OK && same_shape(b, a);
+
+	sqlite3_finalize(a);
+	sqlite3_finalize(b);
+	sqlite3_close(fresh);
+	return same ? 0 : -EUCLEAN;
+}
+
 static int judge_version(uint64_t app, uint64_t version, struct err *err)
 {
 	if (app != SCHEMA_APPLICATION_ID || version == 0)
@@ -166,9 +203,13 @@ static uint64_t be32(const uint8_t *p)
 int schema_probe(const char *path, struct err *err)
 {
 	uint8_t head[100];
-	FILE *f = fopen(path, "rbe");
+	struct stat st;
 	size_t n;
+	FILE *f;
 
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode)) /* opening a pipe could wait for ever */
+		return err_set(err, -EUCLEAN, "%s is no file; restore it from a copy, or join again", path);
+	f = fopen(path, "rbe");
 	if (!f)
 		return err_set(err, -errno, "cannot open %s: %s", path, strerror(errno));
 	n = fread(head, 1, sizeof(head), f);
@@ -192,5 +233,8 @@ int schema_check(struct db *db, struct err *err)
 		return rc;
 	if (quick_check(db) < 0)
 		return err_set(err, -EUCLEAN, DAMAGED);
-	return version < SCHEMA_VERSION ? migrate(db, version, err) : 0;
+	rc = version < SCHEMA_VERSION ? migrate(db, version, err) : 0;
+	if (!rc && check_shape(db) < 0)
+		return err_set(err, -EUCLEAN, DAMAGED);
+	return rc;
 }

@@ -2,13 +2,33 @@
 #include "db/xattr_rows.h"
 
 #include <errno.h>
+#include <string.h>
+
+/* The kernel's limits: XATTR_NAME_MAX_BYTES and XATTR_VALUE_MAX_BYTES of core/volume.h. */
+#define KEY_MAX_BYTES 255
+#define VALUE_MAX_BYTES 65536
+
+static bool row_sane(sqlite3_stmt *s)
+{
+	int value = sqlite3_column_type(s, 1), key_len;
+	const char *key;
+
+	if (sqlite3_column_type(s, 0) != SQLITE_TEXT || (value != SQLITE_BLOB && value != SQLITE_NULL))
+		return false;
+	key = (const char *)sqlite3_column_text(s, 0);
+	key_len = sqlite3_column_bytes(s, 0);
+	return key && key_len >= 1 && key_len <= KEY_MAX_BYTES && !memchr(key, '\0', (size_t)key_len) &&
+	       sqlite3_column_bytes(s, 1) <= VALUE_MAX_BYTES;
+}
 
 /* Columns 0 and 1 of a row are key and value. An empty value gives a pointer that is not NULL. */
-static int give(sqlite3_stmt *s, xattr_row_fn fn, void *ctx)
+static int give(struct db *db, sqlite3_stmt *s, xattr_row_fn fn, void *ctx)
 {
 	const void *value = sqlite3_column_blob(s, 1);
 	int len = sqlite3_column_bytes(s, 1);
 
+	if (!row_sane(s))
+		return db_damaged(db, "impossible extended attribute");
 	return fn(ctx, (const char *)sqlite3_column_text(s, 0), value ? value : "", (size_t)len);
 }
 
@@ -18,7 +38,7 @@ static int give_one(struct db *db, sqlite3_stmt *s, xattr_row_fn fn, void *ctx)
 
 	if (rc != 1)
 		return rc < 0 ? rc : -ENOENT;
-	rc = give(s, fn, ctx);
+	rc = give(db, s, fn, ctx);
 	db_done(s);
 	return rc;
 }
@@ -42,10 +62,12 @@ int xattr_row_life(struct db *db, uint64_t ino, const char *key, uint64_t *born,
 	rc = db_step(db, s);
 	if (rc != 1)
 		return rc < 0 ? rc : -ENOENT;
+	bool sane = db_cols_int(s, 0, 2) && db_col_within(s, 0, GROUP_LIMIT) && db_col_within(s, 1, 1);
+
 	*born = db_col_u64(s, 0);
 	*origin = (enum origin)db_col_u64(s, 1);
 	db_done(s);
-	return 0;
+	return sane ? 0 : db_damaged(db, "impossible extended attribute of inode %llu", (unsigned long long)ino);
 }
 
 int xattr_row_put(struct db *db, uint64_t ino, const char *key, const void *value, size_t len_bytes, uint64_t born,
@@ -113,7 +135,7 @@ static int walk(struct db *db, sqlite3_stmt *s, xattr_row_fn fn, void *ctx)
 	int rc;
 
 	while ((rc = db_step(db, s)) == 1) {
-		rc = give(s, fn, ctx);
+		rc = give(db, s, fn, ctx);
 		if (rc != 0) {
 			db_done(s);
 			break;
@@ -167,7 +189,7 @@ int xattr_row_peer(struct db *db, uint64_t ino, const char *key, uint64_t seen, 
 	if (rc != 1)
 		return rc < 0 ? rc : -ENOENT;
 	died = db_col_u64(s, 2);
-	rc = died != 0 && died <= seen ? -ENOENT : give(s, fn, ctx);
+	rc = died != 0 && died <= seen ? -ENOENT : give(db, s, fn, ctx);
 	db_done(s);
 	return rc;
 }

@@ -9,6 +9,7 @@
 #include "fuse/front.h"
 #include "node/control.h"
 #include "node/node.h"
+#include "node/scrub.h"
 #include "sync/link.h"
 
 /* How long a planned link-down may take to ship what is pending. What is not through by then goes later. */
@@ -30,6 +31,7 @@ struct node {
 	pthread_t keeper;
 	atomic_bool leaving;        /* serving is over, or about to be */
 	atomic_bool pin_changed;    /* set in the link's thread by a pairing; the keeper tells the link */
+	struct scrub_state scrub;
 	atomic_ullong paused_until_ms; /* wall clock; 0: no end */
 };
 

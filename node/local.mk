@@ -14,6 +14,7 @@ node_libnode_a_SOURCES = \
 	node/resolve.c node/resolve.h \
 	node/requests.c node/requests.h \
 	node/restore.c node/restore.h \
+	node/scrub.c node/scrub.h \
 	node/status.c node/status.h \
 	node/store.c node/store.h \
 	node/watch.c node/watch.h \

@@ -56,11 +56,26 @@ static int answer_status(struct request_ctx *x, json_t *reply, struct err *err)
 	if (x->node)
 		node_link_status(x->node, &link);
 	status = status_object(x->v, x->mountpoint, x->node ? &link : NULL);
-	if (x->node)
+	if (x->node) {
 		json_object_set_new(json_object_get(status, "baseline"), "mounts",
 		                    baseline_mounts_list(x->node->baselines));
+		json_object_set_new(status, "scrub", scrub_object(x->v, &x->node->scrub));
+	}
 	json_object_set_new(reply, "status", status);
 	return 0;
+}
+
+static bool say_scrub(void *ctx, const char *text)
+{
+	struct control_client *client = ctx;
+
+	control_say(client, text);
+	return !control_gone(client);
+}
+
+static int answer_scrub(struct request_ctx *x, json_t *reply, struct err *err)
+{
+	return scrub_run(x->v, x->node ? &x->node->scrub : NULL, say_scrub, x->client, reply, err);
 }
 
 static int answer_conflicts(struct request_ctx *x, json_t *reply, struct err *err)
@@ -264,6 +279,7 @@ static const struct {
 	{ "resume", answer_resume, true, false },
 	{ "why", answer_why, false, false },
 	{ "events", answer_events, true, true },
+	{ "scrub", answer_scrub, false, true },
 	{ "baseline-ls", answer_baseline_ls, false, true },
 	{ "baseline-cat", answer_baseline_cat, false, true },
 	{ "baseline-restore", answer_baseline_restore, false, true },

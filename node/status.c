@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "node/words.h"
+#include "node/scrub.h"
 #include "util/util.h"
 
 static json_t *text_or_null(const char *text)
@@ -158,6 +159,7 @@ static void condition_find(struct volume *v, const char *mountpoint, const struc
 	struct volume_space space;
 	int code;
 	char *fault = volume_fault(v, &code);
+	uint64_t found = scrub_found_last(v);
 
 	if (link)
 		condition_mounted(v, link, c);
@@ -168,6 +170,14 @@ static void condition_find(struct volume *v, const char *mountpoint, const struc
 		condition_fault(v, fault, code, c);
 	else if (link)
 		condition_space(v, &space, c);
+	if (!*c->error && found > 0) {
+		snprintf(c->error, sizeof(c->error), "the last scrub found %llu damaged block%s",
+		         (unsigned long long)found, found == 1 ? "" : "s");
+		if (!*c->action)
+			snprintf(c->action, sizeof(c->action),
+			         "write the damaged files anew or delete them, then twinfs scrub %s",
+			         mountpoint ? mountpoint : volume_dir(v));
+	}
 	if (!*c->action && info->conflicts_open > 0)
 		snprintf(c->action, sizeof(c->action), "look at the conflicts: twinfs conflicts %s",
 		         mountpoint ? mountpoint : volume_dir(v));
@@ -300,7 +310,7 @@ json_t *status_object(struct volume *v, const char *mountpoint, const struct lin
 	json_object_set_new(o, "conflicts", number(info.conflicts_open));
 	json_object_set_new(o, "merged", number(info.conflicts_merged));
 	json_object_set_new(o, "verify", never_run());
-	json_object_set_new(o, "scrub", never_run());
+	json_object_set_new(o, "scrub", scrub_object(v, NULL));
 	json_object_set_new(o, "space", space_object(v));
 	json_object_set_new(o, "losses", json_pack("{s:o, s:o}", "groups", number(info.losses), "last",
 	                                           words_time(info.loss_last_ms)));

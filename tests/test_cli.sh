@@ -113,6 +113,12 @@ ok "commands look through a symbolic link" sh -c "ln -s s link && '$twinfs' stat
 t_fsck() { "$twinfs" fsck s >o && grep -q "^$dir/s: whole; " o; }
 ok "fsck finds a new store whole" t_fsck
 ok "fsck needs a store" fails 1 'neither a twinfs store nor' fsck full
+t_scrub() {
+	"$twinfs" scrub s >o && grep -q '^s: every block is what was written' o &&
+		"$twinfs" status s --json | grep -A2 '"scrub"' | grep -q '"last": "2'
+}
+ok "scrub finds nothing in a new store, and the status remembers when" t_scrub
+ok "scrub needs a store" fails 1 'neither a twinfs store nor' scrub full
 
 # ---- what needs a mount
 
@@ -163,7 +169,7 @@ ok "a store of such a size is refused" fails 1 'the least is 1M' init tiny --siz
 
 # ---- not there yet
 
-for c in verify scrub promote forget-peer; do
+for c in verify promote forget-peer; do
 	ok "$c is not pretended" unchanged s fails 1 'not available in this version' "$c" s
 	ok "$c needs a store all the same" fails 1 'neither a twinfs store nor' "$c" full
 done

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "core/scrub.h"
 #include "tests/data_fixture.h"
 
 #include <fcntl.h>
@@ -496,8 +497,93 @@ START_TEST(a_flipped_byte_is_an_error_and_never_wrong_data)
 	ck_assert_int_eq(volume_read(st.v, ino, buf, 50 * BLOCK_BYTES, 0), 50 * BLOCK_BYTES);
 	/* writing a part of the block would seal the damage */
 	ck_assert_int_eq(volume_write(st.v, ino, "x", 1, 50 * BLOCK_BYTES + 9, 0, NULL), -EIO);
+	ck_assert_int_eq(volume_write(st.v, ino, buf, 20 * BLOCK_BYTES, 50 * BLOCK_BYTES + 9, 0, NULL), -EIO);
 	put(ino, buf, BLOCK_BYTES, 50 * BLOCK_BYTES);
 	ck_assert_int_eq(volume_read(st.v, ino, buf, 100 * BLOCK_BYTES, 0), 100 * BLOCK_BYTES);
+	free(buf);
+}
+END_TEST
+
+/* Of the last block only what lies before the end of the file is the file's. */
+START_TEST(a_damaged_last_block_is_mended_by_a_write_up_to_the_end)
+{
+	static const size_t lens[] = { 100, 90000 }; /* a small write and a big one */
+	uint8_t *buf = xcalloc(1, 100 * BLOCK_BYTES);
+
+	for (size_t i = 0; i < ARRAY_LEN(lens); i++) {
+		uint64_t ino = store_file(&st, i ? "big" : "small");
+		size_t len = lens[i], last = len / BLOCK_BYTES;
+
+		put(ino, buf, len, 0);
+		ck_assert_int_eq(volume_commit(st.v), 0);
+		flip_byte(ino, last, 5);
+		ck_assert_int_eq(volume_write(st.v, ino, buf, len - 1, 0, 0, NULL), -EIO);
+		put(ino, buf, len, 0);
+		ck_assert_int_eq(volume_read(st.v, ino, buf, 2 * len, 0), (ssize_t)len);
+		/* and behind it there are zeros still */
+		ck_assert_int_eq(volume_setattr(st.v, ino, SET_SIZE, &(struct attr){ .size_bytes = len + 9 }, NULL), 0);
+		ck_assert_int_eq(volume_read(st.v, ino, buf, 9, len), 9);
+		for (int k = 0; k < 9; k++)
+			ck_assert_uint_eq(buf[k], 0);
+	}
+	free(buf);
+}
+END_TEST
+
+struct scrubbed {
+	char path[2][64];
+	uint64_t off[2];
+	bool history[2];
+	unsigned n, stop_after;
+};
+
+static void scrub_note(void *ctx, const struct scrub_found *f)
+{
+	struct scrubbed *s = ctx;
+
+	ck_assert_uint_lt(s->n, 2);
+	snprintf(s->path[s->n], sizeof(s->path[0]), "%s", f->path ? f->path : "");
+	s->off[s->n] = f->off;
+	s->history[s->n++] = f->history;
+	free(f->path);
+}
+
+static bool scrub_step(void *ctx, const struct scrub_progress *p)
+{
+	struct scrubbed *s = ctx;
+
+	ck_assert_uint_le(p->done_blocks, p->total_blocks);
+	return s->stop_after == 0 || --s->stop_after > 0;
+}
+
+START_TEST(a_scrub_names_each_damaged_block_of_files_and_of_their_history)
+{
+	struct scrubbed seen = { .n = 0 };
+	struct scrub_options opt = { scrub_note, scrub_step, &seen };
+	struct scrub_progress p;
+	uint8_t *buf = xcalloc(1, 200 * BLOCK_BYTES);
+	uint64_t ino;
+
+	store_pair(&st);
+	ino = store_file(&st, "f");
+	put(ino, buf, 200 * BLOCK_BYTES, 0);
+	store_cut(&st);
+	ck_assert_int_eq(volume_scrub(st.v, &opt, &p), 0);
+	ck_assert_uint_eq(p.found, 0);
+	ck_assert_uint_eq(p.done_blocks, 200);
+	flip_byte(ino, 3, 9);
+	put(ino, buf, BLOCK_BYTES, 3 * BLOCK_BYTES); /* the damaged one is history now */
+	flip_byte(ino, 150, 9);
+	ck_assert_int_eq(volume_scrub(st.v, &opt, &p), 0);
+	ck_assert_uint_eq(p.found, 2);
+	ck_assert_uint_eq(p.done_blocks, 201);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_str_eq(seen.path[i], "/f");
+		ck_assert_uint_eq(seen.off[i], (i ? 3 : 150) * BLOCK_BYTES);
+		ck_assert_int_eq(seen.history[i], i);
+	}
+	seen = (struct scrubbed){ .stop_after = 2 };
+	ck_assert_int_eq(volume_scrub(st.v, &opt, &p), -ECANCELED);
 	free(buf);
 }
 END_TEST
@@ -765,6 +851,8 @@ int main(void)
 	tcase_add_test(tc, seek_in_an_old_group_sees_its_holes);
 	tcase_add_test(tc, runs_of_an_old_group_cover_its_data_and_its_holes);
 	tcase_add_test(tc, a_flipped_byte_is_an_error_and_never_wrong_data);
+	tcase_add_test(tc, a_damaged_last_block_is_mended_by_a_write_up_to_the_end);
+	tcase_add_test(tc, a_scrub_names_each_damaged_block_of_files_and_of_their_history);
 	tcase_add_test(tc, a_full_store_refuses_the_write_and_keeps_the_file);
 	tcase_add_test(tc, blocks_of_a_deleted_file_are_free_after_the_commit);
 	tcase_add_loop_test(tc, a_revived_file_has_the_bytes_of_its_group, 0, 4);
