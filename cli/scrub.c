@@ -40,8 +40,8 @@ static int print_result(const char *arg, const json_t *reply)
 		return EXIT_OK;
 	}
 	err_set(&err, -EUCLEAN,
-	        "%s: %" PRIu64 " of the blocks (4 KiB each, %s in all) are damaged; nothing was mended: write what is there "
-	        "anew, from the peer or a copy, or delete it", arg, found, size);
+	        "%s: %" PRIu64 " of the blocks (4 KiB each, %s in all) are damaged; nothing was mended: write what is "
+	        "there anew, from the peer or a copy, or delete it", arg, found, size);
 	return fail(&err);
 }
 

@@ -214,7 +214,7 @@ static int each_run(struct db *db, sqlite3_stmt *s, extent_run_fn fn, void *ctx)
 	while ((rc = db_step(db, s)) > 0) {
 		uint64_t phys = db_col_u64(s, 0), len = db_col_u64(s, 1);
 
-		bool sane = db_cols_int(s, 0, 2) && phys > 0 && phys < EXTENT_BLOCK_LIMIT && len > 0 && len <= EXTENT_MAX_BLOCKS;
+		bool sane = db_cols_int(s, 0, 2) && phys - 1 < EXTENT_BLOCK_LIMIT - 1 && len - 1 < EXTENT_MAX_BLOCKS;
 
 		rc = sane ? fn(ctx, phys, len) : -EUCLEAN;
 		if (rc) {
