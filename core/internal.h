@@ -62,7 +62,7 @@ struct volume {
 	uint64_t db_dev, db_ino;   /* of the file that was opened */
 	struct map lost;           /* inodes in use with changes in a lost group -> errno that the next fsync returns */
 	int lock_fd;
-	uint64_t changes_at_lock;  /* db_total_changes when the lock was taken */
+	uint64_t changes_at_lock;  /* db_changes_in_all when the lock was taken */
 
 	pthread_cond_t commit_done; /* a shared commit or a call of dirty_fn ended */
 	bool committing;            /* somebody flushes data without the lock and will then commit the open group */

@@ -25,6 +25,24 @@ check_PROGRAMS += tests/test_volume tests/test_space tests/test_tree tests/test_
 	tests/test_power tests/test_faults
 TESTS += tests/test_volume tests/test_space tests/test_tree tests/test_changes tests/test_past tests/test_fsck \
 	tests/test_power tests/test_faults
+
+check_PROGRAMS += tests/test_damage
+TESTS += tests/test_damage
+tests_test_damage_SOURCES = tests/test_damage.c tests/damage.h
+tests_test_damage_LDADD = $(CORE_TEST_LIBS)
+
+# The same by libFuzzer: make fuzz-store FUZZ_SECONDS=600
+EXTRA_DIST += tests/fuzz_store.c
+.PHONY: fuzz-store
+fuzz-store:
+	$(MKDIR_P) tests/fuzz-store-corpus
+	$(FUZZ_CC) -g -O1 -std=gnu11 $(AM_CPPFLAGS) $(CPPFLAGS) -pthread -fsanitize=fuzzer,address,undefined \
+		-o tests/fuzz_store $(addprefix $(top_srcdir)/,tests/fuzz_store.c $(filter %.c, \
+		$(core_libcore_a_SOURCES) $(db_libdb_a_SOURCES) $(util_libutil_a_SOURCES))) $(PACKAGE_CFLAGS) $(SQLITE_LIBS) $(XXHASH_LIBS) $(MAGIC_LIBS)
+	tests/fuzz_store -max_total_time=$(FUZZ_SECONDS) -max_len=256 -rss_limit_mb=1024 -timeout=20 \
+		tests/fuzz-store-corpus
+MOSTLYCLEANFILES += tests/fuzz_store
+
 tests_test_volume_SOURCES = tests/test_volume.c tests/volume_fixture.h
 tests_test_volume_LDADD = $(CORE_TEST_LIBS)
 tests_test_space_SOURCES = tests/test_space.c tests/volume_fixture.h
