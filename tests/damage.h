@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * damage: a store as bytes in memory, to be damaged and used again and again: by tests/test_damage.c (tables and
- * chance) and by tests/fuzz_store.c (libFuzzer). Whatever was done to its files, opening and using it must neither crash
- * nor hang, and must refuse with a text or answer every call.
+ * damage: a store as bytes in memory, to be damaged and used again and again, by tests/test_damage.c (tables and
+ * chance) and by tests/fuzz_store.c (libFuzzer). Whatever was done to its files, opening and using it must neither
+ * crash nor hang, and must refuse with a text or answer every call.
  */
 #ifndef TWINFS_TESTS_DAMAGE_H
 #define TWINFS_TESTS_DAMAGE_H
@@ -74,7 +74,7 @@ static inline char *damage_path(const struct damage_store *d, const char *name)
 
 static inline uint64_t damage_make(struct volume *v, uint64_t parent, const char *name, uint32_t mode)
 {
-	struct cred cred = { 0, 0 };
+	struct cred cred = { .uid = 0 };
 	struct attr a;
 
 	must(volume_create(v, parent, name, mode, 0, S_ISLNK(mode) ? "target" : NULL, &cred, &a) == 0, "create");
@@ -314,7 +314,7 @@ static inline void damage_walk_all(struct damage_walk *w)
 
 static inline void damage_write_all(struct damage_walk *w)
 {
-	struct cred cred = { 0, 0 };
+	struct cred cred = { .uid = 0 };
 	uint8_t *buf = xcalloc(1, 80000);
 	struct attr a;
 	char name[32];
