@@ -602,3 +602,28 @@ out:
 	free(runs);
 	return rc;
 }
+
+uint64_t block_sum_lost(void)
+{
+	static const uint8_t zeros[BLOCK_BYTES];
+
+	return ~block_sum(zeros);
+}
+
+int blocks_lose(struct volume *v, uint64_t ino, uint64_t block, enum origin origin)
+{
+	static const uint8_t zeros[BLOCK_BYTES];
+	uint64_t sum = block_sum_lost();
+	struct block_run run;
+	size_t n_runs;
+	int rc = store_alloc(v, 1, 0, 0, SPACE_RESERVE, &run, &n_runs);
+
+	if (rc)
+		return rc;
+	rc = image_write(v->data->image, run.phys, 0, zeros, BLOCK_BYTES);
+	if (rc) {
+		store_release(v, &run, 1);
+		return rc;
+	}
+	return blocks_replace(v, ino, block, 1, &run, 1, &sum, origin, NULL);
+}

@@ -40,12 +40,15 @@ struct stage *stage_new(struct volume *v);
  * briefly: call WITHOUT it. hole: the range is a hole (buf NULL). -ENOSPC, -EIO. */
 int stage_put(struct stage *s, uint64_t ino, uint64_t off, const void *buf, size_t len_bytes);
 int stage_put_hole(struct stage *s, uint64_t ino, uint64_t off, uint64_t len_bytes);
+/* The peer's disk has lost these bytes: each block that they touch becomes one that nobody can read. */
+int stage_put_lost(struct stage *s, uint64_t ino, uint64_t off, uint64_t len_bytes);
 /* fdatasync of what was staged (call without the lock, before apply_begin), so that the apply's commit has little
  * left to flush. After a flush that failed, this one or another, nothing that is staged can be had any more: -EIO. */
 int stage_sync(struct stage *s);
 /* Lock held, group open: make everything staged for src_ino part of dst_ino (usually the same). Whole blocks are
  * adopted without copying, edges are merged. Grows the size if needed. May be called once for an ino. 0 if nothing
- * is staged for it. */
+ * is staged for it. What would be merged with a damaged block of dst_ino is lost with it: that block stays
+ * unreadable. */
 int stage_adopt(struct stage *s, uint64_t src_ino, uint64_t dst_ino, enum origin origin);
 /* Read staged bytes over a base already in buf: overlays the pieces of ino that fall into [off, off+len). Lock held. */
 int stage_overlay(struct stage *s, uint64_t ino, void *buf, size_t len_bytes, uint64_t off);

@@ -463,6 +463,30 @@ int stage_put_hole(struct stage *s, uint64_t ino, uint64_t off, uint64_t len_byt
 	return rc;
 }
 
+int stage_put_lost(struct stage *s, uint64_t ino, uint64_t off, uint64_t len_bytes)
+{
+	static const uint8_t zeros[BLOCK_BYTES];
+
+	if (off > FILE_MAX_BYTES || len_bytes > FILE_MAX_BYTES - off)
+		return -EFBIG;
+	if (len_bytes == 0)
+		return 0;
+	struct stage_file *f = file_of(s, ino, true);
+	uint64_t end = (off + len_bytes + BLOCK_BYTES - 1) >> BLOCK_SHIFT;
+	int rc = 0;
+
+	f->end_bytes = MAX(f->end_bytes, off + len_bytes);
+	for (uint64_t block = off >> BLOCK_SHIFT; !rc && block < end; block++) {
+		rc = put_whole(s, f, block, 1, zeros);
+		if (!rc) {
+			struct stage_run *r = &f->runs[run_at(f, block)];
+
+			r->sums[block - r->off] = block_sum_lost();
+		}
+	}
+	return rc;
+}
+
 int stage_sync(struct stage *s)
 {
 	int rc = data_store_sync(s->v);
@@ -510,6 +534,12 @@ static int adopt_parts(struct stage *s, const struct stage_file *f, uint64_t dst
 		uint64_t block = f->parts[i].off >> BLOCK_SHIFT;
 
 		rc = blocks_read_one(s->v, dst, (struct view){ VIEW_NOW, 0 }, block, data);
+		if (rc == -EIO) {
+			rc = blocks_lose(s->v, dst, block, origin);
+			while (i < f->n_parts && f->parts[i].off >> BLOCK_SHIFT == block)
+				i++;
+			continue;
+		}
 		for (; !rc && i < f->n_parts && f->parts[i].off >> BLOCK_SHIFT == block; i++)
 			rc = part_read(s, &f->parts[i], data + IN_BLOCK(f->parts[i].off));
 		if (!rc)

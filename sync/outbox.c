@@ -360,14 +360,33 @@ static int emit(struct outbox *o, struct buf *to, const struct frame *f)
 	return frame_encode(to, f);
 }
 
-/* The next piece of ranges[at]: a DATA or a HOLE record, at most DATA_MAX_BYTES of data. */
+/* A block of [off, off + len) cannot be read. What comes before it goes out as it is, to be followed by what is lost:
+ * fewer *len bytes of the chunk, or none and *len bytes of the lost block. Lock held. */
+static int part_readable(struct outbox *o, uint64_t ino, struct view view, uint64_t off, uint64_t *len, bool *lost)
+{
+	uint64_t done = 0, piece = 0;
+	int rc = 0;
+
+	while (rc == 0 && done < *len) {
+		piece = MIN(*len - done, BLOCK_BYTES - (off + done) % BLOCK_BYTES);
+		rc = data_read(o->v, ino, view, o->chunk + done, piece, off + done);
+		if (rc == 0)
+			done += piece;
+	}
+	*lost = done == 0;
+	*len = done ? done : piece;
+	return rc == -EIO ? 0 : rc;
+}
+
+/* The next piece of ranges[at]: a DATA, HOLE or LOST record, at most DATA_MAX_BYTES of data. What this disk has lost is
+ * told as such: the peer must get neither wrong bytes nor nothing at all, and all else must go on. */
 static int pull_range(struct outbox *o, struct buf *to, struct err *err)
 {
 	struct out_range *r = &o->ranges[o->at];
 	struct view view = { .kind = VIEW_AT, .group = o->begin.to };
 	uint64_t off = r->off + o->range_done, left = r->len_bytes - o->range_done, len = left;
 	struct frame f = { .type = FRAME_DATA };
-	bool hole = false;
+	bool hole = false, lost = false;
 	int rc;
 
 	volume_lock(o->v);
@@ -377,6 +396,10 @@ static int pull_range(struct outbox *o, struct buf *to, struct err *err)
 	} else if (rc == 0) {
 		len = MIN(len, DATA_MAX_BYTES);
 		rc = data_read(o->v, r->ino, view, o->chunk, len, off);
+		if (rc == -EIO)
+			rc = part_readable(o, r->ino, view, off, &len, &lost);
+		if (lost)
+			f.type = FRAME_LOST;
 	}
 	volume_unlock(o->v);
 	if (rc < 0)

@@ -24,6 +24,7 @@ static const struct {
 	{ FRAME_XATTR, "XATTR" },
 	{ FRAME_DATA, "DATA" },
 	{ FRAME_HOLE, "HOLE" },
+	{ FRAME_LOST, "LOST" },
 	{ FRAME_CONFLICT, "CONFLICT" },
 	{ FRAME_LINEAGE, "LINEAGE" },
 	{ FRAME_SKIP, "SKIP" },
@@ -215,6 +216,7 @@ const char *record_judge(const struct frame *f)
 	case FRAME_DATA:
 		return judge_range(&f->data, DATA_MAX_BYTES);
 	case FRAME_HOLE:
+	case FRAME_LOST:
 		return judge_range(&f->data, FILE_MAX_BYTES);
 	case FRAME_CONFLICT:
 		return judge_conflict(&f->conflict.c);

@@ -8,7 +8,7 @@
  * (-EBADMSG, with a text naming frame and field); the caller then drops the connection. Nothing here keeps state or
  * does I/O.
  *
- * A shipment is: SHIP_BEGIN, any number of INODE, LINK, XATTR, DATA, HOLE, CONFLICT, LINEAGE, SKIP records in any
+ * A shipment is: SHIP_BEGIN, any number of INODE, LINK, XATTR, DATA, HOLE, LOST, CONFLICT, LINEAGE, SKIP records in any
  * order, SHIP_END.
  */
 #ifndef TWINFS_SYNC_RECORD_H
@@ -17,7 +17,7 @@
 #include "core/volume.h"
 #include "util/buf.h"
 
-#define PROTOCOL_VERSION 1
+#define PROTOCOL_VERSION 2
 /* A DATA record carries at most 256 KiB: large enough to cost nothing per byte, small enough to keep both sides'
  * buffers small. */
 #define DATA_MAX_BYTES (256u << 10)
@@ -28,7 +28,7 @@ enum frame_type {
 	FRAME_HELLO = 1, FRAME_HEARTBEAT = 2, FRAME_BYE = 3, FRAME_CREDIT = 4,
 	FRAME_SHIP_BEGIN = 16, FRAME_SHIP_END = 17,
 	FRAME_INODE = 32, FRAME_LINK = 33, FRAME_XATTR = 34, FRAME_DATA = 35, FRAME_HOLE = 36,
-	FRAME_CONFLICT = 37, FRAME_LINEAGE = 38, FRAME_SKIP = 39,
+	FRAME_CONFLICT = 37, FRAME_LINEAGE = 38, FRAME_SKIP = 39, FRAME_LOST = 40,
 };
 
 struct rec_hello {
@@ -85,7 +85,7 @@ struct rec_xattr {
 	uint32_t value_len;
 	const uint8_t *value; /* points into the frame when decoded */
 };
-struct rec_data { /* also HOLE: data NULL */
+struct rec_data { /* also HOLE, and LOST (the sender's disk has lost the bytes): data NULL */
 	uint64_t ino, off, len_bytes;
 	const uint8_t *data; /* points into the frame when decoded; DATA may travel zstd-compressed, decode gives it
 				plain (into `scratch`) */

@@ -242,6 +242,7 @@ static void get_payload(struct cursor *c, struct frame *f, uint8_t *scratch)
 		get_data(c, &f->data, scratch);
 		break;
 	case FRAME_HOLE:
+	case FRAME_LOST:
 		f->data.ino = get_u64(c);
 		f->data.off = get_u64(c);
 		f->data.len_bytes = get_u64(c);

@@ -226,6 +226,7 @@ static void put_payload(struct buf *b, const struct frame *f)
 		put_data(b, &f->data);
 		break;
 	case FRAME_HOLE:
+	case FRAME_LOST:
 		put_u64(b, f->data.ino);
 		put_u64(b, f->data.off);
 		put_u64(b, f->data.len_bytes);

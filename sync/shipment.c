@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "util/log.h"
 #include "util/util.h"
 
 struct shipment *shipment_new(struct volume *v, const struct rec_ship_begin *begin)
@@ -140,7 +141,7 @@ static int add_xattr(struct shipment *s, const struct rec_xattr *r, struct err *
 	return 0;
 }
 
-static int add_bytes(struct shipment *s, const struct rec_data *r, bool hole, struct err *err)
+static int add_bytes(struct shipment *s, const struct rec_data *r, enum frame_type type, struct err *err)
 {
 	int rc;
 
@@ -152,9 +153,14 @@ static int add_bytes(struct shipment *s, const struct rec_data *r, bool hole, st
 		return bad(err, "data past the end of its file", r->ino);
 	if (!s->stage)
 		s->stage = stage_new(s->v);
-	rc = hole ? stage_put_hole(s->stage, r->ino, r->off, r->len_bytes)
-		  : stage_put(s->stage, r->ino, r->off, r->data, r->len_bytes);
-	s->data_bytes += hole ? 0 : r->len_bytes;
+	rc = type == FRAME_HOLE   ? stage_put_hole(s->stage, r->ino, r->off, r->len_bytes)
+	     : type == FRAME_LOST ? stage_put_lost(s->stage, r->ino, r->off, r->len_bytes)
+				  : stage_put(s->stage, r->ino, r->off, r->data, r->len_bytes);
+	if (type == FRAME_LOST)
+		log_error("the peer's disk has lost bytes %llu to %llu of inode %#llx: nobody can read them, here "
+		          "neither, until they are written anew", (unsigned long long)r->off,
+		          (unsigned long long)(r->off + r->len_bytes), (unsigned long long)r->ino);
+	s->data_bytes += type == FRAME_HOLE ? 0 : r->len_bytes;
 	if (rc < 0)
 		return err_set(err, rc,
 			       "cannot store the peer's data in %s: %s; make room there, it will be sent again",
@@ -170,8 +176,9 @@ int shipment_add(struct shipment *s, struct frame *f, struct err *err)
 	case FRAME_INODE: return add_inode(s, &f->inode, err);
 	case FRAME_LINK: return add_link(s, &f->link, err);
 	case FRAME_XATTR: return add_xattr(s, &f->xattr, err);
-	case FRAME_DATA: return add_bytes(s, &f->data, false, err);
-	case FRAME_HOLE: return add_bytes(s, &f->data, true, err);
+	case FRAME_DATA:
+	case FRAME_HOLE:
+	case FRAME_LOST: return add_bytes(s, &f->data, f->type, err);
 	case FRAME_CONFLICT:
 		s->conflicts = grow(s->conflicts, s->n_conflicts, &s->cap_conflicts, sizeof(*s->conflicts));
 		s->conflicts[s->n_conflicts++] = f->conflict.c;
