@@ -137,8 +137,13 @@ int extent_rows_next(struct db *db, uint64_t ino, uint64_t from, bool old, uint6
 	int rc = db_step(db, s);
 
 	if (rc > 0) {
-		*block = MAX(from, db_col_u64(s, 0));
+		uint64_t off = db_col_u64(s, 0);
+
 		db_done(s);
+		if (off >= EXTENT_BLOCK_LIMIT) /* who walks from block to block would never arrive */
+			return db_damaged(db, "impossible %sextent of inode %llu at block %lld", old ? "old " : "",
+			                  (unsigned long long)ino, (long long)off);
+		*block = MAX(from, off);
 	}
 	return rc;
 }

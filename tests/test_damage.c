@@ -225,6 +225,8 @@ static const char *const together[] = {
 	"UPDATE dentry SET parent = 0, name = x'612f62' WHERE name = x'6631'",
 	"UPDATE extent SET len = 2, sums = zeroblob(16)", "UPDATE extent SET origin = 3",
 	"UPDATE old_extent SET died = 0",
+	"UPDATE OR IGNORE extent SET off = 9223372036854775807",
+	"UPDATE OR IGNORE old_extent SET off = 9223372036854775807",
 	"UPDATE OR IGNORE extent SET off = off - 1", "UPDATE old_extent SET origin = 9",
 	"INSERT INTO old_extent SELECT ino, off, len, phys, born, origin, sums, 9 FROM extent",
 	"UPDATE change_extent SET len = 9223372036854775807", "UPDATE OR IGNORE change_extent SET off = -5, len = 3",
