@@ -47,7 +47,7 @@ uint64_t token_at(const uint8_t *p, size_t n)
 {
 	char digits[11];
 
-	if (n < 12 || p[0] != 'T' || p[11] != ';')
+	if (n < TOKEN_TEXT || p[0] != 'T' || p[11] != ';')
 		return 0;
 	memcpy(digits, p + 1, 10);
 	digits[10] = '\0';
@@ -75,11 +75,12 @@ void ledger_commit(struct world *w, int side)
 	w->side[side].n_undo = 0;
 }
 
-void ledger_crash(struct world *w, int side)
+/* What was noted since `mark` did not happen: the store was full, or the call failed. */
+static void ledger_undo(struct world *w, int side, size_t mark)
 {
 	struct side *sd = &w->side[side];
 
-	while (sd->n_undo) {
+	while (sd->n_undo > mark) {
 		struct undo *u = &sd->undo[--sd->n_undo];
 
 		if (u->written)
@@ -89,18 +90,38 @@ void ledger_crash(struct world *w, int side)
 	}
 }
 
+void ledger_crash(struct world *w, int side)
+{
+	ledger_undo(w, side, 0);
+}
+
+static bool is_full(struct world *w, int side, int64_t rc)
+{
+	if (rc != -ENOSPC || !(w->small & (1u << side)))
+		return false;
+	w->n_full++;
+	sim_trace(w, "%c is full\n", "PS"[side]);
+	return true;
+}
+
 /* All tokens of a file from an offset on are about to go, by someone who sees them. */
 static void over_from(struct world *w, int side, uint64_t ino, uint64_t off, uint64_t len)
 {
 	struct attr a;
+	uint64_t before, end;
 	uint8_t *p;
 
 	if (volume_getattr(w->side[side].v, ino, &a) < 0 || off >= a.size_bytes)
 		return;
 	len = MIN(len, a.size_bytes - off);
+	/* Tokens may begin anywhere: those that only reach in are spoilt too. */
+	before = MIN(off, TOKEN_TEXT - 1);
+	off -= before;
+	end = before + len;
+	len = MIN(end + TOKEN_TEXT - 1, a.size_bytes - off);
 	p = xmalloc(len + 1);
 	if (volume_read(w->side[side].v, ino, p, len, off) == (ssize_t)len)
-		for (uint64_t i = 0; i + 12 <= len; i++)
+		for (uint64_t i = 0; i < end && i + TOKEN_TEXT <= len; i++)
 			token_over(w, side, token_at(p + i, len - i));
 	free(p);
 }
@@ -158,11 +179,30 @@ static bool ends(const char *name, const char *tail)
 /* ---- operations
  * ---------------------------------------------------------------------------------------------------------------- */
 
+/* n new tokens at off, or at the end. */
+static void write_tokens(struct world *w, int side, uint64_t ino, const char *name, uint64_t off, size_t n, bool append)
+{
+	struct volume *v = w->side[side].v;
+	uint8_t data[64 * TOKEN_BYTES];
+	size_t mark = w->side[side].n_undo;
+	ssize_t rc;
+
+	if (!append)
+		over_from(w, side, ino, off, n * TOKEN_BYTES);
+	for (size_t i = 0; i < n; i++)
+		token_new(w, side, !ends(name, ".bin"), data + i * TOKEN_BYTES);
+	rc = volume_write(v, ino, data, n * TOKEN_BYTES, off, append ? WRITE_APPEND : 0, NULL);
+	if (rc < 0 && is_full(w, side, rc))
+		ledger_undo(w, side, mark);
+	else if (rc != (ssize_t)(n * TOKEN_BYTES))
+		sim_fail(w, "write to inode %#llx failed", (unsigned long long)ino);
+	sim_trace(w, "%c write %s ino %#llx at %llu%s n %zu: T%llx..\n", "PS"[side], name, (unsigned long long)ino,
+		  (unsigned long long)off, append ? " (append)" : "", n, (unsigned long long)(w->ledger.n - n + 1));
+}
+
 static void op_write(struct world *w, int side, uint64_t ino, const char *name)
 {
 	struct volume *v = w->side[side].v;
-	bool text = !ends(name, ".bin");
-	uint8_t data[64 * TOKEN_BYTES];
 	size_t n = 1 + rng_below(&w->rng, rng_chance(&w->rng, 20) ? 64 : 3);
 	struct attr a;
 	uint64_t slot, slots;
@@ -171,16 +211,24 @@ static void op_write(struct world *w, int side, uint64_t ino, const char *name)
 		return;
 	slots = a.size_bytes / TOKEN_BYTES;
 	slot = rng_chance(&w->rng, 40) ? slots : rng_below(&w->rng, slots + 1);
-	if (!text && rng_chance(&w->rng, 10))
+	if (ends(name, ".bin") && rng_chance(&w->rng, 10))
 		slot += rng_below(&w->rng, 600);
 	slot = MIN(slot, SLOTS_MAX);
-	over_from(w, side, ino, slot * TOKEN_BYTES, n * TOKEN_BYTES);
-	for (size_t i = 0; i < n; i++)
-		token_new(w, side, text, data + i * TOKEN_BYTES);
-	if (volume_write(v, ino, data, n * TOKEN_BYTES, slot * TOKEN_BYTES, 0, NULL) != (ssize_t)(n * TOKEN_BYTES))
-		sim_fail(w, "write to inode %#llx failed", (unsigned long long)ino);
-	sim_trace(w, "%c write %s ino %#llx slot %llu n %zu: T%llx..\n", "PS"[side], name, (unsigned long long)ino,
-		  (unsigned long long)slot, n, (unsigned long long)(w->ledger.n - n + 1));
+	write_tokens(w, side, ino, name, slot * TOKEN_BYTES, n, false);
+}
+
+/* Anywhere, across the ends of blocks and of other tokens; or at the end, as a log is written. */
+static void op_write_odd(struct world *w, int side, uint64_t ino, const char *name)
+{
+	size_t n = 1 + rng_below(&w->rng, 6);
+	struct attr a;
+
+	if (volume_getattr(w->side[side].v, ino, &a) < 0 || a.size_bytes > SLOTS_MAX * TOKEN_BYTES)
+		return;
+	if (rng_chance(&w->rng, 40))
+		write_tokens(w, side, ino, name, 0, n, true);
+	else
+		write_tokens(w, side, ino, name, rng_below(&w->rng, a.size_bytes + 40), n, false);
 }
 
 static void op_create(struct world *w, int side, uint64_t parent, const char *name, uint32_t type)
@@ -194,7 +242,7 @@ static void op_create(struct world *w, int side, uint64_t parent, const char *na
 		  rc, rc ? 0ull : (unsigned long long)a.ino);
 	if (rc == 0 && S_ISREG(type) && rng_chance(&w->rng, 80))
 		op_write(w, side, a.ino, name);
-	else if (rc < 0 && rc != -EEXIST)
+	else if (rc < 0 && rc != -EEXIST && !is_full(w, side, rc))
 		sim_fail(w, "create %s: %s", name, strerror(-rc));
 }
 
@@ -224,9 +272,7 @@ static void op_rename(struct world *w, int side, uint64_t p1, const char *n1, ui
 	sim_trace(w, "%c rename %#llx/%s -> %#llx/%s flags %u: %d\n", "PS"[side], (unsigned long long)p1, n1,
 		  (unsigned long long)p2, n2, flags, rc);
 	if (rc < 0)
-		while (w->side[side].n_undo > mark)
-			w->ledger.state[w->side[side].undo[--w->side[side].n_undo].token] &= (uint8_t) ~(TOKEN_OVER
-													 << side);
+		ledger_undo(w, side, mark);
 }
 
 /* As an editor saves: a new file with the old lines, one changed, renamed over. */
@@ -236,7 +282,8 @@ static void op_save(struct world *w, int side, uint64_t parent, uint64_t ino, co
 	struct cred cred = { .uid = 1000, .gid = 1000 };
 	struct attr a, old;
 	uint8_t *data;
-	size_t n;
+	size_t n, mark = w->side[side].n_undo;
+	ssize_t rc;
 
 	if (volume_getattr(v, ino, &old) < 0 || old.nlink != 1 ||
 	    volume_create(v, parent, ".save~", S_IFREG | 0644, 0, NULL, &cred, &a) < 0)
@@ -246,8 +293,13 @@ static void op_save(struct world *w, int side, uint64_t parent, uint64_t ino, co
 	data = xcalloc(1, n + TOKEN_BYTES);
 	for (size_t i = 0; i <= n / TOKEN_BYTES; i++)
 		token_new(w, side, !ends(name, ".bin"), data + i * TOKEN_BYTES);
-	volume_write(v, a.ino, data, n + TOKEN_BYTES, 0, 0, NULL);
+	rc = volume_write(v, a.ino, data, n + TOKEN_BYTES, 0, 0, NULL);
 	free(data);
+	if (rc < 0 && is_full(w, side, rc)) { /* the editor gives up */
+		ledger_undo(w, side, mark);
+		volume_unlink(v, parent, ".save~");
+		return;
+	}
 	sim_trace(w, "%c save %#llx/%s ino %#llx -> %#llx T%llx..\n", "PS"[side], (unsigned long long)parent, name,
 		  (unsigned long long)ino, (unsigned long long)a.ino,
 		  (unsigned long long)(w->ledger.n - n / TOKEN_BYTES));
@@ -289,19 +341,27 @@ static void op_attr(struct world *w, int side, uint64_t ino)
 
 static void op_truncate(struct world *w, int side, uint64_t ino)
 {
+	size_t mark = w->side[side].n_undo;
 	struct attr a, out;
 
 	if (volume_getattr(w->side[side].v, ino, &a) < 0)
 		return;
 	a.size_bytes = rng_below(&w->rng, a.size_bytes / TOKEN_BYTES + 2) * TOKEN_BYTES;
+	if (w->wide && rng_chance(&w->rng, 40))
+		a.size_bytes += rng_below(&w->rng, TOKEN_BYTES);
 	over_from(w, side, ino, a.size_bytes, UINT64_MAX);
-	volume_setattr(w->side[side].v, ino, SET_SIZE, &a, &out);
+	if (volume_setattr(w->side[side].v, ino, SET_SIZE, &a, &out) < 0)
+		ledger_undo(w, side, mark);
 	sim_trace(w, "%c truncate ino %#llx to %llu\n", "PS"[side], (unsigned long long)ino,
 		  (unsigned long long)a.size_bytes);
 }
 
 static void op_punch(struct world *w, int side, uint64_t ino)
 {
+	static const int modes[] = { FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE,
+				     FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE };
+	size_t mark = w->side[side].n_undo;
+	int mode = modes[w->wide ? rng_below(&w->rng, 3) : 0];
 	struct attr a;
 	uint64_t off, len;
 
@@ -309,10 +369,28 @@ static void op_punch(struct world *w, int side, uint64_t ino)
 		return;
 	off = rng_below(&w->rng, a.size_bytes / TOKEN_BYTES) * TOKEN_BYTES;
 	len = (1 + rng_below(&w->rng, 300)) * TOKEN_BYTES;
+	if (w->wide && rng_chance(&w->rng, 50))
+		off = rng_below(&w->rng, a.size_bytes), len -= rng_below(&w->rng, TOKEN_BYTES);
 	over_from(w, side, ino, off, len);
-	volume_fallocate(w->side[side].v, ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, off, len);
-	sim_trace(w, "%c punch ino %#llx %llu+%llu\n", "PS"[side], (unsigned long long)ino, (unsigned long long)off,
-		  (unsigned long long)len);
+	if (volume_fallocate(w->side[side].v, ino, mode, off, len) < 0)
+		ledger_undo(w, side, mark);
+	sim_trace(w, "%c punch ino %#llx %llu+%llu mode %d\n", "PS"[side], (unsigned long long)ino,
+		  (unsigned long long)off, (unsigned long long)len, mode);
+}
+
+/* Space asked for ahead: the file grows, or only its blocks. */
+static void op_allocate(struct world *w, int side, uint64_t ino)
+{
+	int mode = rng_chance(&w->rng, 50) ? 0 : FALLOC_FL_KEEP_SIZE, rc;
+	struct attr a;
+
+	if (volume_getattr(w->side[side].v, ino, &a) < 0 || a.size_bytes > SLOTS_MAX * TOKEN_BYTES)
+		return;
+	rc = volume_fallocate(w->side[side].v, ino, mode, rng_below(&w->rng, a.size_bytes + 1),
+			      1 + rng_below(&w->rng, 3000));
+	sim_trace(w, "%c allocate ino %#llx mode %d: %d\n", "PS"[side], (unsigned long long)ino, mode, rc);
+	if (rc < 0 && rc != -EOPNOTSUPP && !is_full(w, side, rc))
+		sim_fail(w, "allocate for inode %#llx: %s", (unsigned long long)ino, strerror(-rc));
 }
 
 static void op_remove(struct world *w, int side, uint64_t parent, const char *name, uint64_t ino, uint32_t mode)
@@ -324,7 +402,7 @@ static void op_remove(struct world *w, int side, uint64_t parent, const char *na
 	rc = S_ISDIR(mode) ? volume_rmdir(w->side[side].v, parent, name) : volume_unlink(w->side[side].v, parent, name);
 	sim_trace(w, "%c remove %#llx/%s ino %#llx: %d\n", "PS"[side], (unsigned long long)parent, name,
 		  (unsigned long long)ino, rc);
-	if (rc < 0 && rc != -ENOTEMPTY)
+	if (rc < 0 && rc != -ENOTEMPTY && !is_full(w, side, rc))
 		sim_fail(w, "remove %s: %s", name, strerror(-rc));
 }
 
@@ -335,7 +413,7 @@ static void op_link(struct world *w, int side, uint64_t ino, uint64_t dir, const
 
 	sim_trace(w, "%c link ino %#llx as %#llx/%s: %d\n", "PS"[side], (unsigned long long)ino,
 		  (unsigned long long)dir, name, rc);
-	if (rc < 0 && rc != -EEXIST)
+	if (rc < 0 && rc != -EEXIST && !is_full(w, side, rc))
 		sim_fail(w, "link %s: %s", name, strerror(-rc));
 }
 
@@ -356,6 +434,47 @@ static void op_rmtree(struct world *w, int side, uint64_t parent, const char *na
 	}
 	op_remove(w, side, parent, name, ino, S_IFDIR);
 	free(l);
+}
+
+/* ln -sfn: a new one, renamed over the old. */
+static void op_relink(struct world *w, int side, uint64_t parent, const char *name)
+{
+	struct volume *v = w->side[side].v;
+	struct cred cred = { .uid = 1000, .gid = 1000 };
+	char target[32];
+	struct attr a;
+
+	snprintf(target, sizeof(target), "t%llu", (unsigned long long)rng_below(&w->rng, 3));
+	if (volume_create(v, parent, ".ln~", S_IFLNK | 0777, 0, target, &cred, &a) < 0)
+		return;
+	sim_trace(w, "%c relink %#llx/%s -> %s ino %#llx\n", "PS"[side], (unsigned long long)parent, name, target,
+		  (unsigned long long)a.ino);
+	if (volume_rename(v, parent, ".ln~", parent, name, 0) < 0)
+		volume_unlink(v, parent, ".ln~");
+}
+
+static bool op_wide(struct world *w, int side, struct listing *l, size_t i)
+{
+	uint64_t ino = l->e[i].ino, kind = rng_below(&w->rng, 100);
+	bool reg = S_ISREG(l->e[i].mode);
+
+	if (kind < 20 && reg)
+		op_write_odd(w, side, ino, l->e[i].name);
+	else if (kind < 23 && reg)
+		op_allocate(w, side, ino);
+	else if (kind < 40 && S_ISLNK(l->e[i].mode))
+		op_relink(w, side, l->e[i].parent, l->e[i].name);
+	else if (kind < 26)
+		op_attr(w, side, INO_ROOT);
+	else if (kind < 32 && !S_ISDIR(l->e[i].mode))
+		op_link(w, side, ino, l->dirs[rng_below(&w->rng, l->n_dirs)],
+			names[rng_below(&w->rng, ARRAY_LEN(names))]);
+	else if (kind < 36)
+		op_rename(w, side, l->e[i].parent, l->e[i].name, l->e[rng_below(&w->rng, l->n)].parent,
+			  l->e[rng_below(&w->rng, l->n)].name, rng_chance(&w->rng, 50) ? RENAME_EXCHANGE : 0);
+	else
+		return false;
+	return true;
 }
 
 static void op_on_entry(struct world *w, int side, struct listing *l, size_t i, uint64_t kind)
@@ -418,13 +537,15 @@ void sim_op(struct world *w, int side)
 
 	list_tree(w->side[side].v, l);
 	w->n_ops++;
-	if (kind < 100 && l->n)
+	if (kind < 100 && l->n && w->wide && op_wide(w, side, l, rng_below(&w->rng, l->n)))
+		;
+	else if (kind < 100 && l->n)
 		op_on_entry(w, side, l, rng_below(&w->rng, l->n), kind);
 	else
 		op_create(w, side, l->dirs[rng_below(&w->rng, l->n_dirs)], names[rng_below(&w->rng, ARRAY_LEN(names))],
 			  kind < 110   ? S_IFDIR
 			  : kind < 113 ? S_IFLNK
-			  : kind < 114 ? S_IFIFO
+			  : kind < 114 ? (w->wide && rng_chance(&w->rng, 50) ? S_IFCHR : S_IFIFO)
 				       : S_IFREG);
 	free(l);
 }

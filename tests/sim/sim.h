@@ -16,6 +16,13 @@
 #define TOKEN_BYTES 16u /* "T%010x;" and 4 bytes that keep data from looking like text, or a newline */
 #define SLOTS_MAX 1200u /* of one file: a little over four blocks */
 
+/* Seeds from here on have operations of every kind; those below are the histories that many rules were found with. */
+#define WIDE_FROM UINT64_C(1000000)
+/* Enough for a few files of one block, and soon full of what a cut piles up. */
+#define SMALL_BYTES (3u * BLOCK_BYTES)
+
+#define TOKEN_TEXT 12u /* what of it is looked for */
+
 struct rng {
 	uint64_t s;
 };
@@ -53,11 +60,14 @@ struct side {
 
 struct world {
 	uint64_t seed, now_ms;
+	bool wide;          /* seeds from WIDE_FROM on: all kinds of operations, at any byte */
+	unsigned small;     /* bit i: side i has a store of SMALL_BYTES, until it is given room */
 	struct rng rng;
 	struct side side[2];
 	struct ledger ledger;
 	bool up, trace, ever_apart;
-	uint64_t n_ops, n_cuts, n_crashes, n_frames;
+	uint64_t n_ops, n_cuts, n_crashes, n_frames, n_full;
+	uint64_t digest; /* of what happened: the same seed gives the same */
 	char failure[2048];
 };
 
