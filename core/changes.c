@@ -110,6 +110,19 @@ int changes_touch_skipped(struct volume *v, uint64_t link, uint64_t child, bool 
 	return rc || own ? rc : change_link_mark_skipped(v->db, link);
 }
 
+int changes_skipped_taken(struct volume *v, uint64_t link, uint64_t upto)
+{
+	struct change_row row;
+	int rc = changes_get_link(v, link, &row);
+
+	if (rc)
+		return rc == -ENOENT ? 0 : rc;
+	if (row.grp > v->info.cut)
+		return changes_drop_link(v, link);
+	group_mark(v);
+	return change_link_taken(v->db, link, v->info.group_open, upto);
+}
+
 int changes_touch_range(struct volume *v, uint64_t ino, uint64_t off, uint64_t len_bytes)
 {
 	int rc;
@@ -131,6 +144,14 @@ int changes_touch_shrink(struct volume *v, uint64_t ino, uint64_t size_bytes)
 	if (!rc)
 		remember_touched(v, ino, ENT_CONTENT);
 	return rc ? rc : change_range_cut(v->db, ino, size_bytes);
+}
+
+int changes_ask(struct volume *v, uint64_t ino)
+{
+	if (v->info.role == ROLE_NONE)
+		return 0;
+	group_mark(v);
+	return change_inode_put(v->db, ino, ENT_ASK, v->info.group_open, v->info.applied, UINT64_MAX);
 }
 
 struct whole {
@@ -253,14 +274,14 @@ bool changes_any_after(struct volume *v, uint64_t after)
 
 /* ---- notes ---- */
 
-int peer_link_put(struct volume *v, const struct dentry *d)
+int peer_link_put(struct volume *v, const struct peer_link *p)
 {
 	int rc = keep(v);
 
-	return rc ? rc : peer_link_row_put(v->db, d);
+	return rc ? rc : peer_link_row_put(v->db, p);
 }
 
-int peer_link_get(struct volume *v, uint64_t link, struct dentry *out)
+int peer_link_get(struct volume *v, uint64_t link, struct peer_link *out)
 {
 	return peer_link_row_get(v->db, link, out);
 }
@@ -272,21 +293,21 @@ int lineage_put(struct volume *v, const struct lineage *l)
 	return rc ? rc : lineage_row_put(v->db, l);
 }
 
-int lineage_get(struct volume *v, bool link, uint64_t src, struct lineage *out)
+int lineage_get(struct volume *v, enum lineage_class c, uint64_t src, struct lineage *out)
 {
-	return lineage_row_get(v->db, link, src, out);
+	return lineage_row_get(v->db, c, src, out);
 }
 
-int lineage_each(struct volume *v, bool link, lineage_fn fn, void *ctx)
+int lineage_each(struct volume *v, enum lineage_class c, lineage_fn fn, void *ctx)
 {
-	return lineage_rows(v->db, link, fn, ctx);
+	return lineage_rows(v->db, c, fn, ctx);
 }
 
-int lineage_drop(struct volume *v, bool link, uint64_t src)
+int lineage_drop(struct volume *v, enum lineage_class c, uint64_t src)
 {
 	int rc = keep(v);
 
-	return rc ? rc : lineage_row_drop(v->db, link, src);
+	return rc ? rc : lineage_row_drop(v->db, c, src);
 }
 
 int peer_link_drop(struct volume *v, uint64_t link)
@@ -296,9 +317,9 @@ int peer_link_drop(struct volume *v, uint64_t link)
 	return rc ? rc : peer_link_row_drop(v->db, link);
 }
 
-int lineage_source(struct volume *v, bool link, uint64_t dst, uint64_t *src)
+int lineage_source(struct volume *v, enum lineage_class c, uint64_t dst, uint64_t *src)
 {
-	return lineage_row_source(v->db, link, dst, src);
+	return lineage_row_source(v->db, c, dst, src);
 }
 
 int lineage_purge(struct volume *v, uint64_t upto)

@@ -30,11 +30,16 @@ int changes_touch_link(struct volume *v, uint64_t link, uint64_t child, bool cre
 /* Tell the link as it is here, because the peer's version of it could not be put in place: no change of ours, and no
  * reason to leave a later version of the peer's alone (row.skipped). */
 int changes_touch_skipped(struct volume *v, uint64_t link, uint64_t child, bool gone);
+/* The peer's version of the link, of its group `upto`, is about to be put in place. If it was told that an earlier one
+ * was skipped it is told of this too; a row that never left is dropped. */
+int changes_skipped_taken(struct volume *v, uint64_t link, uint64_t upto);
 /* A byte range was written (or punched); touches ENT_CONTENT too. */
 int changes_touch_range(struct volume *v, uint64_t ino, uint64_t off, uint64_t len_bytes);
 /* The size was lowered to size_bytes (ranges beyond are cut off); touches ENT_CONTENT. Growing by truncate:
  * changes_touch(CONTENT). */
 int changes_touch_shrink(struct volume *v, uint64_t ino, uint64_t size_bytes);
+/* Ask the peer to enter this inode, which is not here, whole into its own change set (ENT_ASK). */
+int changes_ask(struct volume *v, uint64_t ino);
 /* Everything of the inode anew, as for a peer that does not have it: ENT_NEW, all xattrs, whole content. */
 int changes_touch_whole(struct volume *v, uint64_t ino);
 
@@ -64,21 +69,19 @@ bool changes_any_after(struct volume *v, uint64_t after); /* is there a row with
 /* ---- notes of the engine, kept in the same transactions ------------------------------------------------------------
  */
 
-/* Primary: where the secondary has a link, as of its last shipment, when that is not where we put it (parent 0: it has
- * none); born is the group of ours in which that was decided. Until it has seen that group its next shipment is
- * measured against this. */
-int peer_link_put(struct volume *v, const struct dentry *d);
+/* Primary: where the secondary has a link, as it said last, until it has seen what we made of that (struct peer_link). */
+int peer_link_put(struct volume *v, const struct peer_link *p);
 int peer_link_drop(struct volume *v, uint64_t link);
-int peer_link_get(struct volume *v, uint64_t link, struct dentry *out); /* -ENOENT */
+int peer_link_get(struct volume *v, uint64_t link, struct peer_link *out); /* -ENOENT */
 
 /* Primary: what became of the secondary's entities: struct lineage. */
-int lineage_put(struct volume *v, const struct lineage *l);             /* replaces (kind class, src) */
-int lineage_get(struct volume *v, bool link, uint64_t src, struct lineage *out); /* -ENOENT */
+int lineage_put(struct volume *v, const struct lineage *l);             /* replaces (class of kind, src) */
+int lineage_get(struct volume *v, enum lineage_class c, uint64_t src, struct lineage *out); /* -ENOENT */
 typedef int (*lineage_fn)(void *ctx, const struct lineage *l);
-int lineage_each(struct volume *v, bool link, lineage_fn fn, void *ctx); /* fn must not change the notes */
-int lineage_drop(struct volume *v, bool link, uint64_t src);
+int lineage_each(struct volume *v, enum lineage_class c, lineage_fn fn, void *ctx); /* fn must not change the notes */
+int lineage_drop(struct volume *v, enum lineage_class c, uint64_t src);
 /* The id by which the secondary calls dst, if dst swallowed one of its own as an alias; -ENOENT. */
-int lineage_source(struct volume *v, bool link, uint64_t dst, uint64_t *src);
+int lineage_source(struct volume *v, enum lineage_class c, uint64_t dst, uint64_t *src);
 int lineage_purge(struct volume *v, uint64_t upto);  /* grp <= upto; peer_link notes too */
 
 /* A conflict row, inserted or replaced; local and replicated alike (table conflict, change tracked by grp). */

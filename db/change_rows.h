@@ -26,6 +26,7 @@ int change_link_put(struct db *db, uint64_t link, uint64_t child, uint64_t grp, 
 /* A link to a file with changed content goes: its seen is lowered to theirs. */
 int change_link_blind(struct db *db, uint64_t link, uint64_t child);
 int change_link_mark_skipped(struct db *db, uint64_t link); /* until it is put again */
+int change_link_taken(struct db *db, uint64_t link, uint64_t grp, uint64_t seen); /* of a row marked so: new numbers */
 int change_link_get(struct db *db, uint64_t link, struct change_row *out);
 int change_link_drop(struct db *db, uint64_t link);
 /* Drop the row if its fresh > cut: 1 dropped, 0 not. */

@@ -5,36 +5,40 @@
 #include <stdio.h>
 #include <string.h>
 
-int peer_link_row_put(struct db *db, const struct dentry *d)
+int peer_link_row_put(struct db *db, const struct peer_link *p)
 {
+	const struct dentry *d = &p->at;
 	sqlite3_stmt *s = db_stmt(
-		db, "INSERT OR REPLACE INTO peer_link(link, parent, child, grp, name) VALUES(?1,?2,?3,?4,?5)");
+		db,
+		"INSERT OR REPLACE INTO peer_link(link, parent, child, grp, seen, name) VALUES(?1,?2,?3,?4,?5,?6)");
 
-	DB_BIND_INTS(s, 1, d->link, d->parent, d->child, d->born);
-	db_bind_blob(s, 5, d->name, d->name_len);
+	DB_BIND_INTS(s, 1, d->link, d->parent, d->child, d->born, p->seen);
+	db_bind_blob(s, 6, d->name, d->name_len);
 	return db_run(db, s);
 }
 
-int peer_link_row_get(struct db *db, uint64_t link, struct dentry *out)
+int peer_link_row_get(struct db *db, uint64_t link, struct peer_link *out)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT parent, child, grp, name FROM peer_link WHERE link = ?1");
+	sqlite3_stmt *s = db_stmt(db, "SELECT parent, child, grp, seen, name FROM peer_link WHERE link = ?1");
 	int rc, n;
 
 	DB_BIND_INTS(s, 1, link);
 	rc = db_step(db, s);
 	if (rc != 1)
 		return rc < 0 ? rc : -ENOENT;
-	n = sqlite3_column_bytes(s, 3);
-	*out = (struct dentry){ .link = link,
-				.parent = db_col_u64(s, 0),
-				.child = db_col_u64(s, 1),
-				.born = db_col_u64(s, 2),
-				.origin = ORIGIN_PEER,
-				.name_len = (uint8_t)(n < 0 || n > (int)NAME_MAX_BYTES ? 0 : n) };
-	if (out->name_len)
-		memcpy(out->name, sqlite3_column_blob(s, 3), out->name_len);
-	if (!db_cols_int(s, 0, 3) || out->parent >= ID_LIMIT || out->child >= ID_LIMIT || out->born > GROUP_LIMIT ||
-	    n > (int)NAME_MAX_BYTES || memchr(out->name, '/', out->name_len) || memchr(out->name, '\0', out->name_len))
+	n = sqlite3_column_bytes(s, 4);
+	*out = (struct peer_link){ .at = { .link = link,
+					   .parent = db_col_u64(s, 0),
+					   .child = db_col_u64(s, 1),
+					   .born = db_col_u64(s, 2),
+					   .origin = ORIGIN_PEER,
+					   .name_len = (uint8_t)(n < 0 || n > (int)NAME_MAX_BYTES ? 0 : n) },
+				   .seen = db_col_u64(s, 3) };
+	if (out->at.name_len)
+		memcpy(out->at.name, sqlite3_column_blob(s, 4), out->at.name_len);
+	if (!db_cols_int(s, 0, 4) || out->at.parent >= ID_LIMIT || out->at.child >= ID_LIMIT ||
+	    out->at.born > GROUP_LIMIT || out->seen > GROUP_LIMIT || n > (int)NAME_MAX_BYTES ||
+	    memchr(out->at.name, '/', out->at.name_len) || memchr(out->at.name, '\0', out->at.name_len))
 		rc = db_damaged(db, "impossible row of link %llu in peer_link", (unsigned long long)link);
 	else
 		rc = 0;
@@ -60,18 +64,23 @@ static int lineage_read(struct db *db, sqlite3_stmt *s, struct lineage *out)
 	return db_damaged(db, "impossible row of %lld in lineage", (long long)out->src);
 }
 
+static enum lineage_class class_of(char kind)
+{
+	return kind == 'l' ? LINEAGE_LINK : kind == 'b' || kind == 's' ? LINEAGE_BASE : LINEAGE_INODE;
+}
+
 int lineage_row_put(struct db *db, const struct lineage *l)
 {
 	return DB_RUN(db, "INSERT OR REPLACE INTO lineage(is_link, src, dst, grp, kind) VALUES(?1, ?2, ?3, ?4, ?5)",
-	              l->kind == 'l' || l->kind == 'm', l->src, l->dst, l->grp, (unsigned char)l->kind);
+	              class_of(l->kind), l->src, l->dst, l->grp, (unsigned char)l->kind);
 }
 
-int lineage_row_get(struct db *db, bool link, uint64_t src, struct lineage *out)
+int lineage_row_get(struct db *db, enum lineage_class c, uint64_t src, struct lineage *out)
 {
 	sqlite3_stmt *s = db_stmt(db, "SELECT src, dst, grp, kind FROM lineage WHERE is_link = ?1 AND src = ?2");
 	int rc;
 
-	DB_BIND_INTS(s, 1, link, src);
+	DB_BIND_INTS(s, 1, c, src);
 	rc = db_step(db, s);
 	if (rc != 1)
 		return rc < 0 ? rc : -ENOENT;
@@ -80,12 +89,12 @@ int lineage_row_get(struct db *db, bool link, uint64_t src, struct lineage *out)
 	return rc;
 }
 
-int lineage_rows(struct db *db, bool link, lineage_row_fn fn, void *ctx)
+int lineage_rows(struct db *db, enum lineage_class c, lineage_row_fn fn, void *ctx)
 {
 	sqlite3_stmt *s = db_stmt(db, "SELECT src, dst, grp, kind FROM lineage WHERE is_link = ?1");
 	int rc;
 
-	DB_BIND_INTS(s, 1, link);
+	DB_BIND_INTS(s, 1, c);
 	while ((rc = db_step(db, s)) == 1) {
 		struct lineage l;
 
@@ -100,9 +109,9 @@ int lineage_rows(struct db *db, bool link, lineage_row_fn fn, void *ctx)
 	return rc;
 }
 
-int lineage_row_drop(struct db *db, bool link, uint64_t src)
+int lineage_row_drop(struct db *db, enum lineage_class c, uint64_t src)
 {
-	return DB_RUN(db, "DELETE FROM lineage WHERE is_link = ?1 AND src = ?2", link, src);
+	return DB_RUN(db, "DELETE FROM lineage WHERE is_link = ?1 AND src = ?2", c, src);
 }
 
 int peer_link_row_drop(struct db *db, uint64_t link)
@@ -110,14 +119,14 @@ int peer_link_row_drop(struct db *db, uint64_t link)
 	return DB_RUN(db, "DELETE FROM peer_link WHERE link = ?1", link);
 }
 
-int lineage_row_source(struct db *db, bool link, uint64_t dst, uint64_t *src)
+int lineage_row_source(struct db *db, enum lineage_class c, uint64_t dst, uint64_t *src)
 {
 	sqlite3_stmt *s = db_stmt(
 		db,
-		"SELECT src FROM lineage WHERE is_link = ?1 AND dst = ?2 AND kind IN (97, 108, 109)"); /* 'a' 'l' 'm' */
+		"SELECT src FROM lineage WHERE is_link = ?1 AND dst = ?2 AND kind IN (97, 108)"); /* 'a' 'l' */
 	int rc;
 
-	DB_BIND_INTS(s, 1, link, dst);
+	DB_BIND_INTS(s, 1, c, dst);
 	rc = db_step(db, s);
 	if (rc != 1)
 		return rc < 0 ? rc : -ENOENT;

@@ -7,16 +7,16 @@
 #include "db/db.h"
 #include "db/rows.h"
 
-int peer_link_row_put(struct db *db, const struct dentry *d); /* born: the group */
-int peer_link_row_get(struct db *db, uint64_t link, struct dentry *out);
+int peer_link_row_put(struct db *db, const struct peer_link *p);
+int peer_link_row_get(struct db *db, uint64_t link, struct peer_link *out);
 int peer_link_row_purge(struct db *db, uint64_t upto);
 
 int lineage_row_put(struct db *db, const struct lineage *l);
-int lineage_row_get(struct db *db, bool link, uint64_t src, struct lineage *out);
-int lineage_row_source(struct db *db, bool link, uint64_t dst, uint64_t *src); /* of an alias; -ENOENT */
+int lineage_row_get(struct db *db, enum lineage_class c, uint64_t src, struct lineage *out);
+int lineage_row_source(struct db *db, enum lineage_class c, uint64_t dst, uint64_t *src); /* of an alias; -ENOENT */
 typedef int (*lineage_row_fn)(void *ctx, const struct lineage *l);
-int lineage_rows(struct db *db, bool link, lineage_row_fn fn, void *ctx);
-int lineage_row_drop(struct db *db, bool link, uint64_t src);
+int lineage_rows(struct db *db, enum lineage_class c, lineage_row_fn fn, void *ctx);
+int lineage_row_drop(struct db *db, enum lineage_class c, uint64_t src);
 int peer_link_row_drop(struct db *db, uint64_t link);
 int lineage_row_purge(struct db *db, uint64_t upto);
 

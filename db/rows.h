@@ -18,7 +18,7 @@
 #define SIZE_MAX_BYTES (UINT64_C(1) << 53) /* FILE_MAX_BYTES of core/volume.h */
 
 enum origin { ORIGIN_LOCAL = 0, ORIGIN_PEER = 1 }; /* who authored a version */
-enum entity { ENT_NEW = 0, ENT_CONTENT = 1, ENT_MODE = 2, ENT_OWNER = 3, ENT_TIMES = 4 };
+enum entity { ENT_NEW = 0, ENT_CONTENT = 1, ENT_MODE = 2, ENT_OWNER = 3, ENT_TIMES = 4, ENT_ASK = 5 };
 
 struct inode {
 	uint64_t ino, size_bytes,
@@ -57,13 +57,20 @@ struct change_row {
 	bool skipped; /* links only: no change of ours, only told as it is because the peer's could not be placed */
 };
 
-/* Primary: what became of the secondary's entity: inode src lives on in dst since group grp (alias or conflict copy).
- */
+/* Primary: where the secondary has a link. */
+struct peer_link {
+	struct dentry at; /* parent 0: nowhere; at.born: it is so until the secondary has seen this group of ours */
+	uint64_t seen;    /* `seen` of the record that said so */
+};
+
+/* Primary: what became of the secondary's entity src since group grp. Each kind is of one class; there is one note of
+ * each class for a src. */
+enum lineage_class { LINEAGE_INODE = 0, LINEAGE_LINK = 1, LINEAGE_BASE = 2 };
 struct lineage {
 	uint64_t src, dst, grp;
-	char kind; /* 'l' link alias, 'm' link alias whose dst the secondary is known to lack, 'a' inode alias, 'c'
-		      conflict copy of src's bytes, 'b' dst holds src's bytes as a base only, 's' dst is
-		      the size in bytes that src has there */
+	char kind; /* INODE: 'a' alias, 'c' dst is the conflict copy of src's bytes. LINK: 'l' alias.
+		      BASE: 'b' dst holds, as of grp, the bytes that the secondary has in src; 's' the file where src's
+		      bytes go here holds them, of which dst bytes count */
 };
 
 struct conflict {

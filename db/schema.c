@@ -78,7 +78,9 @@ static const char SCHEMA[] =
 	" WITHOUT ROWID;"
 	"CREATE INDEX change_extent_grp ON change_extent(grp);"
 
-	"CREATE TABLE peer_link(link INTEGER PRIMARY KEY, parent INTEGER, child INTEGER, grp INTEGER, name BLOB);"
+	"CREATE TABLE peer_link(link INTEGER PRIMARY KEY, parent INTEGER, child INTEGER, grp INTEGER, name BLOB,"
+	" seen INTEGER NOT NULL DEFAULT 0);"
+	/* is_link: enum lineage_class */
 	"CREATE TABLE lineage(is_link INTEGER, src INTEGER, dst INTEGER, grp INTEGER, kind INTEGER,"
 	" PRIMARY KEY(is_link, src)) WITHOUT ROWID;"
 	"CREATE TABLE conflict(id INTEGER PRIMARY KEY, grp INTEGER, kind TEXT, outcome TEXT, rule TEXT, path TEXT,"
@@ -88,7 +90,12 @@ static const char SCHEMA[] =
 	"CREATE INDEX conflict_grp ON conflict(grp);";
 
 /* MIGRATION[i] turns version i + 1 into i + 2. */
-static const char *const MIGRATION[SCHEMA_VERSION] = { LEFTOVER_TABLE, NULL };
+static const char *const MIGRATION[SCHEMA_VERSION] = {
+	LEFTOVER_TABLE,
+	"ALTER TABLE peer_link ADD COLUMN seen INTEGER NOT NULL DEFAULT 0;"
+	"UPDATE lineage SET is_link = 2 WHERE kind IN (98, 115);", /* 'b' 's' */
+	NULL,
+};
 
 static int set_version(struct db *db)
 {

@@ -287,6 +287,30 @@ static int keep_moved(struct applier *a, const struct ship_link *l)
 	return tree_link_get(a->v, l->link, &d) < 0 ? 0 : changes_touch_whole(a->v, d.child);
 }
 
+static int link_is_known(void *ctx, const struct dentry *d)
+{
+	struct count *c = ctx;
+	struct change_row row;
+
+	c->found = changes_get_link(c->a->v, d->link, &row) < 0 || row.skipped;
+	return c->found;
+}
+
+/*
+ * A link of it was removed there, and what holds it here are links that the primary has not heard of: so it may have
+ * deleted the file, and not even have sent the last of its bytes.
+ */
+static int keep_held(struct applier *a, const struct ship_link *l)
+{
+	struct count c = { .a = a };
+	struct inode in;
+
+	if (tree_inode_get(a->v, l->child, &in) < 0 || in.nlink == 0)
+		return 0;
+	tree_links_of(a->v, l->child, link_is_known, &c);
+	return c.found ? 0 : changes_touch_whole(a->v, l->child);
+}
+
 /* Last, when all that could be taken was taken: what is kept is sent as it is then. */
 static int keep_the_rest(struct applier *a)
 {
@@ -304,7 +328,45 @@ static int keep_the_rest(struct applier *a)
 			rc = keep_blocked(a, l);
 		else if (a->state[i] == LINK_DIRTY && !l->parent)
 			rc = keep_moved(a, l);
+		else if (!l->parent)
+			rc = keep_held(a, l);
 	}
+	return rc;
+}
+
+struct links {
+	struct dentry d[64]; /* more names than that of a file that the primary has forgotten: the rest follows by itself */
+	size_t n;
+};
+
+static int list_link(void *ctx, const struct dentry *d)
+{
+	struct links *l = ctx;
+
+	l->d[l->n++] = *d;
+	return l->n == ARRAY_LEN(l->d);
+}
+
+/* The primary wants to keep what it has nothing of any more: it gets it as if it were new. */
+static int answer_asks(struct applier *a)
+{
+	struct links *l = xmalloc(sizeof(*l));
+	struct inode in;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < a->s->n_asks; i++) {
+		uint64_t ino = a->s->asks[i];
+
+		if (tree_inode_get(a->v, ino, &in) < 0)
+			continue;
+		l->n = 0;
+		tree_links_of(a->v, ino, list_link, l);
+		for (size_t k = 0; rc == 0 && k < l->n; k++)
+			rc = changes_touch_link(a->v, l->d[k].link, ino, false, false);
+		if (rc == 0)
+			rc = changes_touch_whole(a->v, ino);
+	}
+	free(l);
 	return rc;
 }
 
@@ -322,7 +384,7 @@ static int land_accepted(struct applier *a, struct placement **list, size_t *n)
 		if (a->state[i] != LINK_ACCEPTED)
 			continue;
 		r = shipment_inode(s, l->child);
-		rc = changes_drop_link(a->v, l->link); /* at most a note that it had been skipped */
+		rc = changes_skipped_taken(a->v, l->link, s->begin.to);
 		if (rc == 0 && l->parent && r && (r->fields & REC_NEW))
 			rc = land_new(a->v, r);
 		(*list)[(*n)++] = (struct placement){ .link = l->link,
@@ -468,6 +530,8 @@ static int apply_locked(struct volume *v, struct shipment *s)
 		rc = land_inodes(&a);
 	if (rc == 0)
 		rc = keep_the_rest(&a);
+	if (rc == 0)
+		rc = answer_asks(&a);
 	if (rc == 0)
 		rc = land_reap(v, list, n);
 	for (size_t i = 0; rc == 0 && i < s->n_conflicts; i++)

@@ -21,31 +21,27 @@ int content_open(struct content_case *c, struct volume *v, const struct shipment
 		 uint64_t ino, uint64_t seen, const struct lineage *redirect, const char *name)
 {
 	struct inode in;
-	struct lineage lin;
+	struct lineage lin, base = { .kind = 'b' };
 	int rc;
 
 	*c = (struct content_case){ .v = v, .s = s, .rec = rec, .ino = ino, .seen = seen, .name = name };
 	buf_init(&c->merged, 3 * (size_t)MERGE3_MAX_BYTES);
 	c->base = (struct view){ .kind = VIEW_PEER, .group = seen };
 	c->base_ino = ino;
-	if (redirect) {
-		lin = *redirect;
-	} else if (lineage_get(v, false, ino, &lin) < 0 || lin.kind == 'a' || lin.grp <= seen) {
-		lin.grp = 0;
-	} else {
-		c->apart = lin.kind == 'c';
-	}
-	if (lin.grp) {
-		c->base = (struct view){ .kind = VIEW_AT, .group = lin.grp };
-		c->base_ino = lin.kind == 's' ? ino : lin.dst;
+	c->apart = !redirect && lineage_get(v, LINEAGE_INODE, ino, &lin) == 0 && lin.kind == 'c' && lin.grp > seen;
+	if (lineage_get(v, LINEAGE_BASE, rec->ino, &base) < 0 || base.grp <= rec_seen(rec, REC_CONTENT))
+		base = redirect ? *redirect : (struct lineage){ .kind = 'b' };
+	if (base.grp) {
+		c->base = (struct view){ .kind = VIEW_AT, .group = base.grp };
+		c->base_ino = base.kind == 's' ? ino : base.dst;
 	}
 	c->theirs_size = rec->size_bytes;
 	rc = tree_inode_view(v, c->base_ino, c->base, &in);
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
 	c->base_size = rc == 0 && !(rec->fields & REC_NEW) ? in.size_bytes : 0;
-	if (lin.grp && lin.kind == 's')
-		c->base_size = lin.dst;
+	if (base.grp && base.kind == 's')
+		c->base_size = base.dst;
 	rc = tree_inode_get(v, ino, &in);
 	if (rc == 0)
 		c->ours_size = in.size_bytes;

@@ -15,8 +15,8 @@ sync_libsync_a_SOURCES += \
 # Two engines on two stores in one process, no sockets.
 ENGINE_TEST_LIBS = sync/libsync.a core/libcore.a db/libdb.a util/libutil.a $(SQLITE_LIBS) $(XXHASH_LIBS) $(ZSTD_LIBS) \
 	$(MAGIC_LIBS)
-check_PROGRAMS += tests/test_engine tests/test_engine_peer tests/sim/sim
-TESTS += tests/test_engine tests/test_engine_peer tests/sim/sim
+check_PROGRAMS += tests/test_engine tests/test_engine_peer tests/test_engine_rules tests/sim/sim
+TESTS += tests/test_engine tests/test_engine_peer tests/test_engine_rules tests/sim/sim
 tests_test_engine_SOURCES = tests/test_engine.c tests/pair_fixture.h
 tests_test_engine_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 tests_test_engine_peer_SOURCES = tests/test_engine_peer.c tests/pair_fixture.h
@@ -25,6 +25,8 @@ check_PROGRAMS += tests/test_policy
 TESTS += tests/test_policy
 tests_test_policy_SOURCES = tests/test_policy.c tests/pair_fixture.h
 tests_test_policy_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
+tests_test_engine_rules_SOURCES = tests/test_engine_rules.c tests/pair_fixture.h
+tests_test_engine_rules_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 
 # 2,000 random histories; a failing one is named by its seed. `make soak`: as many as TWINFS_SOAK_S seconds hold.
 tests_sim_sim_SOURCES = tests/sim/inspect.c tests/sim/main.c tests/sim/ops.c tests/sim/sim.h

@@ -24,12 +24,11 @@ static int stop_at_first(void *ctx, uint64_t link, const struct change_row *row)
 	return 1;
 }
 
-static bool has_lineage(struct volume *v, bool link, uint64_t id)
+static bool has_lineage(struct volume *v, enum lineage_class c, uint64_t id)
 {
 	struct lineage lin;
 
-	/* 'b' and 's' only say where a base is */
-	return id && lineage_get(v, link, id, &lin) == 0 && lin.kind != 'b' && lin.kind != 's';
+	return id && lineage_get(v, c, id, &lin) == 0;
 }
 
 bool p_changed_inode(struct volume *v, uint64_t ino, enum entity what, uint64_t seen)
@@ -67,7 +66,7 @@ static bool inode_conflicts(struct volume *v, const struct rec_inode *r)
 	struct inode in;
 	bool here = tree_inode_get(v, r->ino, &in) == 0;
 
-	if (has_lineage(v, false, r->ino))
+	if (has_lineage(v, LINEAGE_INODE, r->ino))
 		return true;
 	if (!here)
 		return !(r->fields & REC_NEW);
@@ -98,10 +97,10 @@ static bool is_fast_forward(struct volume *v, const struct shipment *s)
 	for (size_t i = 0; i < s->n_links; i++) {
 		const struct ship_link *l = &s->links[i];
 
-		if (changes_get_link(v, l->link, &row) == 0 && row.grp > l->seen)
+		if (l->report || (changes_get_link(v, l->link, &row) == 0 && row.grp > l->seen))
 			return false;
-		if (has_lineage(v, true, l->link) || has_lineage(v, false, l->child) ||
-		    has_lineage(v, false, l->parent))
+		if (has_lineage(v, LINEAGE_LINK, l->link) || has_lineage(v, LINEAGE_INODE, l->child) ||
+		    has_lineage(v, LINEAGE_INODE, l->parent))
 			return false;
 		if (!l->parent && p_changed_content(v, l->child, l->seen))
 			return false;
@@ -114,7 +113,7 @@ static bool is_fast_forward(struct volume *v, const struct shipment *s)
 	for (size_t i = 0; i < s->n_xattrs; i++) {
 		const struct ship_xattr *x = &s->xattrs[i];
 
-		if (has_lineage(v, false, x->ino) ||
+		if (has_lineage(v, LINEAGE_INODE, x->ino) ||
 		    (changes_get_xattr(v, x->ino, x->key, &row) == 0 && row.grp > x->seen))
 			return false;
 	}

@@ -36,7 +36,7 @@ static uint64_t alias_inode(struct merger *m, uint64_t ino, struct lineage *lin)
 	struct lineage l;
 
 	for (int hop = 0; hop < 8 && ino > INO_HIDDEN; hop++) {
-		if (lineage_get(m->v, false, ino, &l) < 0 || l.kind != 'a')
+		if (lineage_get(m->v, LINEAGE_INODE, ino, &l) < 0 || l.kind != 'a')
 			break;
 		if (lin)
 			*lin = l;
@@ -45,10 +45,39 @@ static uint64_t alias_inode(struct merger *m, uint64_t ino, struct lineage *lin)
 	return ino;
 }
 
+/* Where the secondary has a link of which it says nothing: as it said last, or else our version that it has seen. 0,
+ * -ENOENT: it has none. */
+static int their_link(struct merger *m, uint64_t link, struct dentry *d)
+{
+	struct view view = { .kind = VIEW_PEER, .group = m->s->begin.seen };
+	struct peer_link note;
+	int rc = peer_link_get(m->v, link, &note);
+
+	if (rc == 0 && note.at.born > m->s->begin.seen) {
+		*d = note.at;
+		return d->parent ? 0 : -ENOENT;
+	}
+	return rc == 0 || rc == -ENOENT ? tree_link_view(m->v, link, view, d) : rc;
+}
+
+/* Where it had the link before it changed it. It said so itself if its row is still the one it told us of before. */
+static int their_base(struct merger *m, const struct norm_link *rec, struct dentry *d)
+{
+	struct view view = { .kind = VIEW_PEER, .group = rec->raw_seen };
+	uint64_t link = rec->alias_of ? rec->alias_of : rec->link;
+	struct peer_link note;
+	int rc = peer_link_get(m->v, link, &note);
+
+	if (rc == 0 && note.seen == rec->raw_seen) {
+		*d = note.at;
+		return d->parent ? 0 : -ENOENT;
+	}
+	return rc == 0 || rc == -ENOENT ? tree_link_view(m->v, link, view, d) : rc;
+}
+
 /*
- * A link of ours swallowed one of the secondary's as an alias, but meanwhile the secondary moved its own away and took
- * ours as well: it has both. Then they are two again. It has ours if it has seen the group in which ours was made and
- * does not say, now or before ('m'), that it lacks it.
+ * A link of ours swallowed one of the secondary's as an alias. That ends when its own is gone there, as it was told;
+ * and when it has both, as it moved its own away and took ours as well: then they are two again.
  */
 struct fused {
 	struct merger *m;
@@ -56,108 +85,56 @@ struct fused {
 	size_t n, cap, n_over, cap_over;
 };
 
-/*
- * It lacks ours, and its own is gone as well: it was told that its own is gone, has seen that, and says nothing against
- * it.
- */
-static bool alias_is_over(struct merger *m, const struct lineage *l)
-{
-	const struct ship_link *ours = shipment_link(m->s, l->dst);
-	struct change_row row;
-
-	if (!ours || ours->parent != 0 || shipment_link(m->s, l->src))
-		return false;
-	return changes_get_link(m->v, l->src, &row) < 0 || row.grp <= m->s->begin.seen;
-}
-
-static int end_alias(struct merger *m, const struct lineage *l)
-{
-	struct dentry note = { .link = l->dst, .born = group_number(m->v) }, d;
-	uint64_t src;
-	int rc = lineage_drop(m->v, true, l->src);
-
-	if (rc == 0)
-		rc = peer_link_put(m->v, &note);
-	if (rc == 0 && tree_link_get(m->v, l->dst, &d) == 0 && lineage_source(m->v, false, d.child, &src) == 0)
-		rc = lineage_drop(m->v, false, src);
-	return rc;
-}
-
-static int find_apart(void *ctx, const struct lineage *l)
+static int judge_alias(void *ctx, const struct lineage *l)
 {
 	struct fused *f = ctx;
-	struct inode in;
+	const struct ship_link *own = shipment_link(f->m->s, l->src), *ours = shipment_link(f->m->s, l->dst);
 	struct dentry d;
-	const struct ship_link *rec = shipment_link(f->m->s, l->dst);
-	struct view seen = { .kind = VIEW_AT, .group = f->m->s->begin.seen };
+	bool has_own = own || their_link(f->m, l->src, &d) == 0;
+	bool has_ours = ours ? ours->parent != 0 || !ours->report : their_link(f->m, l->dst, &d) == 0;
 
-	if (alias_is_over(f->m, l)) {
+	if (!has_own) {
 		f->over = grow(f->over, f->n_over, &f->cap_over, sizeof(*f->over));
 		f->over[f->n_over++] = *l;
-		return 0;
+	} else if (has_ours) {
+		f->list = grow(f->list, f->n, &f->cap, sizeof(*f->list));
+		f->list[f->n++] = *l;
 	}
-	if (rec && rec->parent == 0) {
-		/* It lacks ours, so they stay one; but not two files of which one was changed since they were equal. */
-		if (tree_link_get(f->m->v, l->dst, &d) < 0 || tree_inode_get(f->m->v, d.child, &in) < 0 ||
-		    !S_ISREG(in.mode) || in.cborn <= l->grp)
-			return 0;
-	} else if ((l->kind == 'm' && l->grp > seen.group) || tree_link_view(f->m->v, l->dst, seen, &d) < 0) {
-		return 0;
-	}
-	f->list = grow(f->list, f->n, &f->cap, sizeof(*f->list));
-	f->list[f->n++] = *l;
 	return 0;
-}
-
-static int find_inode_alias(void *ctx, const struct lineage *l)
-{
-	struct lineage *want = ctx;
-
-	if (l->kind != 'a' || l->dst != want->dst)
-		return 0;
-	*want = *l;
-	return 1;
 }
 
 static int take_apart(struct merger *m, const struct lineage *link)
 {
-	struct view seen = { .kind = VIEW_AT, .group = m->s->begin.seen };
-	struct lineage ino = { 0 };
-	struct dentry ours, note;
-	int rc = tree_link_view(m->v, link->dst, seen, &ours);
-
-	if (rc == -ENOENT)
-		rc = tree_link_get(m->v, link->dst, &ours);
+	const struct ship_link *own = shipment_link(m->s, link->src);
+	struct lineage ino, base;
+	struct dentry d = { .child = 0 };
+	int rc = own ? 0 : their_link(m, link->src, &d);
 
 	if (rc == 0)
-		ino.dst = ours.child;
-	if (rc == 0 && lineage_each(m->v, false, find_inode_alias, &ino) == 1) {
+		rc = lineage_get(m->v, LINEAGE_INODE, own ? own->child : d.child, &ino);
+	if (rc == 0 && ino.kind == 'a') {
 		m->apart = grow(m->apart, m->n_apart, &m->cap_apart, sizeof(*m->apart));
 		m->apart[m->n_apart++] = ino;
-		rc = lineage_drop(m->v, false, ino.src);
+		rc = lineage_drop(m->v, LINEAGE_INODE, ino.src);
+		if (rc == 0 && lineage_get(m->v, LINEAGE_BASE, ino.src, &base) == 0 && base.kind == 'b') {
+			m->apart[m->n_apart - 1].dst = base.dst;
+			m->apart[m->n_apart - 1].grp = base.grp;
+		}
 	}
 	if (rc == -ENOENT)
 		rc = 0;
-	/* What was noted of ours was said of the alias. */
-	if (rc == 0 && peer_link_get(m->v, link->dst, &note) == 0) {
-		note.link = link->src;
-		note.child = ino.src ? ino.src : note.child;
-		rc = peer_link_put(m->v, &note);
-		if (rc == 0)
-			rc = peer_link_drop(m->v, link->dst);
-	}
-	return rc ? rc : lineage_drop(m->v, true, link->src);
+	return rc ? rc : lineage_drop(m->v, LINEAGE_LINK, link->src);
 }
 
 static int take_all_apart(struct merger *m)
 {
 	struct fused f = { .m = m };
-	int rc = lineage_each(m->v, true, find_apart, &f);
+	int rc = lineage_each(m->v, LINEAGE_LINK, judge_alias, &f);
 
 	for (size_t i = 0; rc == 0 && i < f.n; i++)
 		rc = take_apart(m, &f.list[i]);
 	for (size_t i = 0; rc == 0 && i < f.n_over; i++)
-		rc = end_alias(m, &f.over[i]);
+		rc = lineage_drop(m->v, LINEAGE_LINK, f.over[i].src);
 	free(f.list);
 	free(f.over);
 	return rc;
@@ -176,18 +153,20 @@ static void normalize_links(struct merger *m)
 
 		*n = (struct norm_link){ .link = l->link,
 					 .seen = l->seen,
+					 .raw_seen = l->seen,
+					 .report = l->report,
 					 .name = l->name,
 					 .name_len = l->name_len,
 					 .child = alias_inode(m, l->child, NULL),
 					 .raw_parent = l->parent,
 					 .raw_child = l->child,
 					 .parent = l->parent ? alias_inode(m, l->parent, NULL) : 0 };
-		if (lineage_get(m->v, true, l->link, &lin) == 0) {
+		if (lineage_get(m->v, LINEAGE_LINK, l->link, &lin) == 0) {
 			n->alias_of = l->link;
 			n->link = lin.dst;
 			n->seen = MAX(n->seen, lin.grp);
-		} else if (l->parent == 0) {
-			n->missing = lineage_source(m->v, true, l->link, &src) == 0;
+		} else if (l->parent == 0 && l->report) {
+			n->missing = lineage_source(m->v, LINEAGE_LINK, l->link, &src) == 0;
 		}
 	}
 	/* A record under the link's own id comes first; one under an alias of it then says nothing more. */
@@ -196,6 +175,35 @@ static void normalize_links(struct merger *m)
 			if ((m->nl[i].alias_of != 0) == (pass == 1) && !m->nl[i].missing &&
 			    !map_get(&m->nl_by_link, m->nl[i].link, NULL))
 				map_put(&m->nl_by_link, m->nl[i].link, i + 1);
+}
+
+static int is_dropped(void *ctx, const struct dentry *d)
+{
+	const struct merger *m = ctx;
+	const struct ship_link *l = shipment_link(m->s, d->link);
+
+	return l && l->parent == 0;
+}
+
+/*
+ * May what the secondary wrote on to its own version go to the copy that was made of it? Yes if it does not know of the
+ * copy; and if it does, as long as the copy is as it was made: then it is an older version of the same, no more.
+ */
+static bool copy_is_open(struct merger *m, uint64_t src, uint64_t copy)
+{
+	struct view seen = { .kind = VIEW_AT, .group = m->s->begin.seen };
+	const struct rec_inode *r = shipment_inode(m->s, copy);
+	struct lineage base;
+	struct inode in;
+	uint64_t cborn;
+
+	if (tree_inode_get(m->v, copy, &in) < 0 || in.nlink == 0)
+		return false;
+	cborn = in.cborn;
+	if (tree_inode_view(m->v, copy, seen, &in) == -ENOENT)
+		return true;
+	return lineage_get(m->v, LINEAGE_BASE, src, &base) == 0 && base.dst == copy && cborn <= base.grp &&
+	       !(r && (r->fields & (REC_CONTENT | REC_NEW))) && tree_links_of(m->v, copy, is_dropped, m) == 0;
 }
 
 static void normalize_inodes(struct merger *m)
@@ -215,14 +223,9 @@ static void normalize_inodes(struct merger *m)
 			n->aliased = true;
 			n->lin = lin;
 			n->seen_bytes = MAX(n->seen_bytes, lin.grp);
-		} else if ((r->fields & REC_CONTENT) && lineage_get(m->v, false, r->ino, &lin) == 0 &&
+		} else if ((r->fields & REC_CONTENT) && lineage_get(m->v, LINEAGE_INODE, r->ino, &lin) == 0 &&
 			   lin.kind == 'c' && n->seen_bytes < lin.grp) {
-			struct inode in;
-			struct view seen = { .kind = VIEW_AT, .group = m->s->begin.seen };
-
-			/* If it knows the copy, it went on writing to its own on purpose. */
-			if (tree_inode_get(m->v, lin.dst, &in) == 0 && in.nlink > 0 &&
-			    tree_inode_view(m->v, lin.dst, seen, &in) == -ENOENT) {
+			if (copy_is_open(m, r->ino, lin.dst)) {
 				n->redirected_bytes = true;
 				n->lin = lin;
 				n->bytes_ino = lin.dst;
@@ -266,7 +269,7 @@ static int not_removed(void *ctx, const struct dentry *d)
 	struct merger *m = ctx;
 	struct norm_link *rec = record_of(m, d->link);
 
-	return !rec || rec->parent != 0;
+	return !rec || rec->parent != 0 || rec->report;
 }
 
 /*
@@ -281,6 +284,35 @@ static bool removals_add_up(struct merger *m, const struct norm_link *rec)
 	       tree_links_of(m->v, rec->child, not_removed, m) == 0;
 }
 
+/* What it has of the link, and had before it changed it; d is scratch. */
+static int add_theirs(struct merger *m, struct rs_link *l, const struct norm_link *rec, struct dentry *d)
+{
+	uint64_t src = 0;
+	int rc;
+
+	if (rec && rec->report) {
+		rc = -ENOENT; /* it has not changed it: see below */
+	} else if (rec) {
+		rc = their_base(m, rec, d);
+	} else {
+		rc = lineage_source(m->v, LINEAGE_LINK, l->id, &src);
+		rc = rc == 0 || rc == -ENOENT ? their_link(m, src ? src : l->id, d) : rc;
+	}
+	if (rc < 0 && rc != -ENOENT)
+		return rc;
+	l->b = rc == 0 ? pos_of(m, d) : (struct rs_pos){ 0 };
+	if (rc == 0 && !l->p.present && !rec)
+		l->child = alias_inode(m, d->child, NULL);
+	l->s = l->b;
+	if (rec)
+		l->s = (struct rs_pos){
+			.present = rec->parent != 0, .parent = rec->parent, .name = rec->name, .name_len = rec->name_len
+		};
+	if (rec && rec->report)
+		l->b = l->s;
+	return 0;
+}
+
 static int add_link(struct merger *m, uint64_t link)
 {
 	struct norm_link *rec;
@@ -288,17 +320,13 @@ static int add_link(struct merger *m, uint64_t link)
 	struct change_row row;
 	struct lineage lin;
 	struct dentry d;
-	uint64_t seen;
-	bool changed;
 	int rc;
 
-	if (lineage_get(m->v, true, link, &lin) == 0)
+	if (lineage_get(m->v, LINEAGE_LINK, link, &lin) == 0)
 		link = lin.dst; /* the secondary's id of it is no link of its own */
-	rec = record_of(m, link);
-	seen = rec ? rec->seen : m->s->begin.seen;
-
 	if (map_get(&m->link_at, link, NULL))
 		return 0;
+	rec = record_of(m, link);
 	m->links = grow(m->links, m->n_links, &m->cap_links, sizeof(*m->links));
 	l = &m->links[m->n_links++];
 	*l = (struct rs_link){ .id = link, .child = rec ? rec->child : 0 };
@@ -314,35 +342,17 @@ static int add_link(struct merger *m, uint64_t link)
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
 	if (rc == 0 && !l->child)
-		l->child = alias_inode(m, row.child, NULL);
-	changed = rc == 0 && row.grp > seen;
-	if (changed)
+		l->child = row.child;
+	if (rc == 0 && row.grp > (rec && !rec->report ? rec->seen : m->s->begin.seen))
 		map_put(&m->p_changed, link, 1);
-	l->b = l->p;
-	if (changed) {
-		rc = peer_link_get(m->v, link, &d);
-		if (rc == 0 && d.born > seen)
-			rc = d.parent ? 0 : -ENOENT;
-		else if (rc == 0 || rc == -ENOENT)
-			rc = tree_link_view(m->v, link, (struct view){ .kind = VIEW_PEER, .group = seen }, &d);
-		if (rc < 0 && rc != -ENOENT)
-			return rc;
-		l->b = rc == 0 ? pos_of(m, &d) : (struct rs_pos){ 0 };
-		if (rc == 0 && l->p.present == false && !rec)
-			l->child = alias_inode(m, d.child, NULL);
-	}
+	rc = add_theirs(m, l, rec, &d);
+	if (rc < 0)
+		return rc;
 	/* Deleted here, and the secondary sends it whole because it keeps it: to us it is as good as new. */
 	if (rec && rec->parent && !l->p.present && comes_whole(m, rec->raw_child))
 		l->b = (struct rs_pos){ 0 };
-	if (rec && rec->parent == 0 && l->p.present && removals_add_up(m, rec)) {
+	if (rec && rec->parent == 0 && !rec->report && l->p.present && removals_add_up(m, rec))
 		l->b = l->s = (struct rs_pos){ 0 }; /* ours stays, as if it were new to the secondary */
-		return 0;
-	}
-	l->s = l->b;
-	if (rec)
-		l->s = (struct rs_pos){
-			.present = rec->parent != 0, .parent = rec->parent, .name = rec->name, .name_len = rec->name_len
-		};
 	return 0;
 }
 
@@ -546,7 +556,7 @@ static int our_link(void *ctx, uint64_t link, const struct change_row *row)
 	struct dentry d;
 	uint64_t before;
 
-	if (tree_link_get(m->v, link, &d) == -ENOENT && row->child && lineage_get(m->v, true, link, &lin) == -ENOENT) {
+	if (tree_link_get(m->v, link, &d) == -ENOENT && row->child && lineage_get(m->v, LINEAGE_LINK, link, &lin) == -ENOENT) {
 		if (map_get(&m->gone_link, row->child, &before))
 			map_put(&m->gone_next, link, before);
 		map_put(&m->gone_link, row->child, link);
@@ -574,7 +584,7 @@ int merge_gather(struct merger *m)
 	for (size_t i = 0; rc == 0 && i < m->n_nl; i++) {
 		uint64_t seen;
 
-		if (m->nl[i].parent == 0 && !m->nl[i].missing &&
+		if (m->nl[i].parent == 0 && !m->nl[i].report &&
 		    (!map_get(&m->removal_seen, m->nl[i].child, &seen) || m->nl[i].seen < seen))
 			map_put(&m->removal_seen, m->nl[i].child, m->nl[i].seen);
 	}

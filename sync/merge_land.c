@@ -132,12 +132,54 @@ static int take_acl(struct volume *v, uint64_t from, struct view view, uint64_t 
 	return rc ? rc : changes_touch_xattr(v, to, ACL_ACCESS_KEY);
 }
 
-/* What an alias had swallowed, as one of its own again: it is as it was when the two became one. */
+struct xattr_copy {
+	struct xattr_copy *next;
+	char *key;
+	size_t len;
+	char value[];
+};
+
+static int collect_xattr(void *ctx, const char *key, const void *value, size_t len_bytes)
+{
+	struct xattr_copy **head = ctx, *x;
+
+	if (strcmp(key, ACL_ACCESS_KEY) == 0)
+		return 0; /* it goes with the mode */
+	x = xmalloc(sizeof(*x) + len_bytes + 1);
+	x->next = *head;
+	x->key = xstrdup(key);
+	x->len = len_bytes;
+	memcpy(x->value, value, len_bytes);
+	*head = x;
+	return 0;
+}
+
+static int copy_xattrs(struct merger *m, uint64_t from, uint64_t to)
+{
+	struct xattr_copy *list = NULL;
+	int rc = tree_xattrs(m->v, from, collect_xattr, &list);
+
+	while (list) {
+		struct xattr_copy *x = list;
+
+		list = x->next;
+		if (rc == 0)
+			rc = tree_xattr_put(m->v, to, x->key, x->value, x->len, ORIGIN_LOCAL);
+		free(x->key);
+		free(x);
+	}
+	return rc;
+}
+
+/*
+ * What an alias had swallowed, as one of its own again: with the bytes that it has there, and the attributes that the
+ * two share. The secondary gets it whole.
+ */
 static int make_apart(struct merger *m, const struct lineage *l)
 {
 	struct view then = { .kind = VIEW_AT, .group = l->grp };
 	struct inode *in = xmalloc(sizeof(*in));
-	uint64_t size;
+	uint64_t size, at;
 	int rc = tree_inode_view(m->v, l->dst, then, in);
 
 	if (rc == -ENOENT)
@@ -158,10 +200,12 @@ static int make_apart(struct merger *m, const struct lineage *l)
 	if (rc == 0 && size)
 		rc = content_copy(m->v, l->dst, then, size, l->src, ORIGIN_PEER);
 	if (rc == 0)
+		rc = copy_xattrs(m, l->dst, l->src);
+	if (rc == 0)
 		rc = take_acl(m->v, l->dst, then, l->src, ORIGIN_PEER);
-	for (int what = ENT_MODE; rc == 0 && what <= ENT_TIMES; what++)
-		rc = changes_touch(m->v, l->src, (enum entity)what);
-	return rc;
+	if (rc == 0 && map_get(&m->ni_by_ino, l->src, &at))
+		m->ni[at - 1].made_again = true; /* its bytes are not all here yet */
+	return rc ? rc : changes_touch_whole(m->v, l->src);
 }
 
 static const struct lineage *find_made_apart(struct merger *m, uint64_t ino)
@@ -170,22 +214,6 @@ static const struct lineage *find_made_apart(struct merger *m, uint64_t ino)
 		if (m->apart[i].src == ino)
 			return &m->apart[i];
 	return NULL;
-}
-
-struct keys {
-	char *key[256]; /* more user xattrs than any tool sets; the rest keeps what each side has */
-	size_t n;
-};
-
-static int touch_key(void *ctx, const char *key, const void *value, size_t len_bytes)
-{
-	struct keys *k = ctx;
-
-	(void)value;
-	(void)len_bytes;
-	if (k->n < ARRAY_LEN(k->key))
-		k->key[k->n++] = xstrdup(key);
-	return 0;
 }
 
 /* The secondary changed the bytes of a file as it knew it: that is what its changes go on top of. */
@@ -201,39 +229,42 @@ static int revive_bytes(struct merger *m, const struct norm_inode *n)
 }
 
 /*
- * Bring back what we deleted, as it was last here. If the secondary changed its bytes, as it knew them. It gets what we
- * have of it, so that both are the same whatever it has.
+ * Bring back what we deleted, as it was last here. If the secondary changed its bytes, as it knew them. It gets the
+ * whole, so that both are the same whatever it has.
  */
 static int revive(struct merger *m, uint64_t ino)
 {
+	struct norm_inode *n = NULL;
 	struct view last;
-	struct keys keys = { .n = 0 };
-	bool theirs = false;
 	uint64_t at;
 	int rc = tree_inode_last(m->v, ino, &last);
 
 	if (rc == 0)
 		rc = tree_inode_revive(m->v, ino, last);
-	if (rc == 0 && map_get(&m->ni_by_ino, ino, &at) && (m->ni[at - 1].rec->fields & REC_CONTENT)) {
-		theirs = true;
-		rc = revive_bytes(m, &m->ni[at - 1]);
-	}
 	if (rc < 0)
 		return rc;
-	if (!theirs)
+	if (map_get(&m->ni_by_ino, ino, &at) && (m->ni[at - 1].rec->fields & REC_CONTENT) &&
+	    !m->ni[at - 1].redirected_bytes)
+		n = &m->ni[at - 1];
+	if (!n)
 		return changes_touch_whole(m->v, ino);
-	for (int what = ENT_MODE; rc == 0 && what <= ENT_TIMES; what++)
-		rc = changes_touch(m->v, ino, (enum entity)what);
-	tree_xattrs(m->v, ino, touch_key, &keys);
-	for (size_t i = 0; i < keys.n; i++) {
-		if (rc == 0)
-			rc = changes_touch_xattr(m->v, ino, keys.key[i]);
-		free(keys.key[i]);
-	}
-	return rc;
+	n->made_again = true; /* its bytes are not all here yet */
+	return revive_bytes(m, n);
 }
 
-/* Before links are placed, every child must be there. */
+/* It comes whole. If we had it and deleted it, what we sent of it before may still be on its way. */
+static int make_again(struct merger *m, const struct rec_inode *r)
+{
+	struct view last;
+	uint64_t at;
+	int rc = tree_inode_last(m->v, r->ino, &last);
+
+	if (rc == 0 && map_get(&m->ni_by_ino, r->ino, &at))
+		m->ni[at - 1].made_again = true;
+	return rc == 0 || rc == -ENOENT ? land_new(m->v, r) : rc;
+}
+
+/* Before links are placed, every child must be there. -ENOENT: not even history has it. */
 static int ensure_inode(struct merger *m, uint64_t ino)
 {
 	const struct rec_inode *r = shipment_inode(m->s, ino);
@@ -245,17 +276,12 @@ static int ensure_inode(struct merger *m, uint64_t ino)
 	if (rc != -ENOENT)
 		return rc;
 	if (r && (r->fields & REC_NEW))
-		return land_new(m->v, r);
+		return make_again(m, r);
 	if (find_made_apart(m, ino))
 		return make_apart(m, find_made_apart(m, ino));
 	rc = revive(m, ino);
 	if (rc == -ENOENT && n && S_ISDIR(n->type))
 		rc = make_dir(m, ino);
-	if (rc == -ENOENT) {
-		log_error("merge: the history of inode %#llx is gone, it cannot be brought back",
-			  (unsigned long long)ino);
-		return -EBADMSG;
-	}
 	return rc;
 }
 
@@ -269,21 +295,49 @@ struct plan {
 	size_t n_touch;
 };
 
-/* The secondary has this link elsewhere than we do, until it has seen this group. */
-static int remember_theirs(struct merger *m, uint64_t link, const struct norm_link *rec, bool skipped)
+/* It is as the record says there, until it has seen group `until` of ours. */
+static int remember_theirs(struct merger *m, const struct norm_link *rec, uint64_t until)
+{
+	struct peer_link note = { .at = { .link = rec->alias_of ? rec->alias_of : rec->link,
+					  .parent = rec->raw_parent,
+					  .child = rec->raw_child,
+					  .born = until,
+					  .name_len = (uint8_t)rec->name_len },
+				  .seen = rec->raw_seen };
+
+	memcpy(note.at.name, rec->name, rec->name_len);
+	return peer_link_put(m->v, &note);
+}
+
+/* It has what we have: nothing is owed, unless something later of ours is on its way to it. */
+static int has_ours(struct merger *m, const struct norm_link *rec)
 {
 	struct change_row row;
-	struct dentry d = { .link = link,
-			    .parent = rec->raw_parent,
-			    .child = rec->raw_child,
-			    .born = group_number(m->v),
-			    .name_len = (uint8_t)rec->name_len };
+	int rc = changes_get_link(m->v, rec->link, &row);
 
-	memcpy(d.name, rec->name, rec->name_len);
-	/* It takes what it skipped as soon as it can: perhaps from what is on its way to it already. */
-	if (skipped && changes_get_link(m->v, link, &row) == 0 && row.grp > m->s->begin.seen)
-		d.born = row.grp;
-	return peer_link_put(m->v, &d);
+	if (rc == 0 && row.grp > m->s->begin.seen)
+		return remember_theirs(m, rec, row.grp);
+	rc = peer_link_drop(m->v, rec->link);
+	return rc ? rc : changes_drop_link(m->v, rec->link);
+}
+
+/*
+ * The link stays as the secondary has it, but its file was forgotten here. The secondary keeps both, as it is not told
+ * to remove the link any more, and sends them as if they were new.
+ */
+static int ask_for(struct merger *m, uint64_t link, uint64_t ino, const struct norm_link *rec)
+{
+	struct peer_link note;
+	int rc = rec ? remember_theirs(m, rec, group_number(m->v)) : peer_link_get(m->v, link, &note);
+
+	if (rc == 0 && !rec) {
+		note.at.born = group_number(m->v);
+		rc = peer_link_put(m->v, &note);
+	}
+	if (rc == 0 || rc == -ENOENT)
+		rc = changes_drop_link(m->v, link);
+	log_debug("merge", "inode %#llx: its history is gone, asking for it", (unsigned long long)ino);
+	return rc ? rc : changes_ask(m->v, ino);
 }
 
 static int plan_link(struct merger *m, struct plan *p, const struct rs_link_out *out)
@@ -291,7 +345,7 @@ static int plan_link(struct merger *m, struct plan *p, const struct rs_link_out 
 	uint64_t at;
 	const struct rs_link *in;
 	struct norm_link *rec = NULL;
-	bool ours, taken;
+	bool ours, theirs;
 	int rc = 0;
 
 	if (!map_get(&m->link_at, out->id, &at))
@@ -300,11 +354,16 @@ static int plan_link(struct merger *m, struct plan *p, const struct rs_link_out 
 	if (map_get(&m->nl_by_link, out->id, &at))
 		rec = &m->nl[at - 1];
 	ours = map_get(&m->p_changed, out->id, NULL);
-	taken = rec && !ours && same_pos(&out->pos, &in->s) && out->child == in->child && !rec->alias_of &&
-		rec->parent == rec->raw_parent &&
-		rec->child == rec->raw_child;
+	/* The outcome is what the secondary has, under the very ids. */
+	theirs = rec && same_pos(&out->pos, &in->s) && out->child == in->child && !rec->alias_of &&
+		 rec->parent == rec->raw_parent && rec->child == rec->raw_child;
+	if (theirs && rec->report && same_pos(&out->pos, &in->p))
+		return has_ours(m, rec);
+	theirs = theirs && !rec->report && !ours;
 	if (out->pos.present)
 		rc = ensure_inode(m, out->child);
+	if (rc == -ENOENT)
+		return ask_for(m, out->id, out->child, rec);
 	if (rc < 0)
 		return rc;
 	if (!same_pos(&out->pos, &in->p) || out->child != in->child)
@@ -313,14 +372,17 @@ static int plan_link(struct merger *m, struct plan *p, const struct rs_link_out 
 						      .parent = out->pos.present ? out->pos.parent : 0,
 						      .name = out->pos.name,
 						      .name_len = out->pos.name_len,
-						      .origin = taken ? ORIGIN_PEER : ORIGIN_LOCAL };
-	if (taken)
-		return changes_drop_link(m->v, out->id);
+						      .origin = theirs ? ORIGIN_PEER : ORIGIN_LOCAL };
+	if (theirs) {
+		rc = peer_link_drop(m->v, out->id);
+		return rc ? rc : changes_drop_link(m->v, out->id);
+	}
 	if (rec)
-		rc = remember_theirs(m, out->id, rec, ours && same_pos(&in->b, &in->s));
+		rc = remember_theirs(m, rec, group_number(m->v));
 	if (rc < 0)
 		return rc;
-	if ((rec && (ours || !same_pos(&out->pos, &in->s))) || !same_pos(&out->pos, &in->p))
+	if ((rec && (ours || rec->report || rec->alias_of || !same_pos(&out->pos, &in->s))) ||
+	    !same_pos(&out->pos, &in->p))
 		p->touch[p->n_touch++] = out->id;
 	return 0;
 }
@@ -342,26 +404,60 @@ static int touch_link(struct merger *m, uint64_t link)
 
 static int resend_link(struct merger *m, const struct norm_link *n)
 {
-	struct lineage lin = { .dst = n->link, .grp = group_number(m->v), .kind = 'm' };
+	struct lineage lin = { .dst = n->link, .grp = group_number(m->v), .kind = 'l' };
 	struct dentry d;
 	int rc = touch_link(m, n->link);
 
-	if (rc == 0 && lineage_source(m->v, true, n->link, &lin.src) == 0)
+	if (rc == 0)
+		rc = remember_theirs(m, n, group_number(m->v));
+
+	if (rc == 0 && lineage_source(m->v, LINEAGE_LINK, n->link, &lin.src) == 0)
 		rc = lineage_put(m->v, &lin);
 	if (rc < 0 || tree_link_get(m->v, n->link, &d) < 0)
 		return rc;
 	/* The alias of the inode lasts as long as that of its link. */
 	lin.kind = 'a';
 	lin.dst = d.child;
-	if (lineage_source(m->v, false, d.child, &lin.src) == 0)
+	if (lineage_source(m->v, LINEAGE_INODE, d.child, &lin.src) == 0)
 		rc = lineage_put(m->v, &lin);
 	return rc ? rc : changes_touch_whole(m->v, d.child);
+}
+
+/* What the secondary calls by an id of its own it has by that id still: the alias is good until it has seen this. */
+static int keep_alias(struct merger *m, enum lineage_class c, uint64_t src)
+{
+	struct lineage lin;
+
+	if (lineage_get(m->v, c, src, &lin) < 0 || lin.kind == 'c')
+		return 0;
+	lin.grp = group_number(m->v);
+	return lineage_put(m->v, &lin);
+}
+
+static int keep_aliases(struct merger *m)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < m->n_nl; i++) {
+		const struct norm_link *n = &m->nl[i];
+
+		if (n->raw_parent && n->alias_of)
+			rc = keep_alias(m, LINEAGE_LINK, n->alias_of);
+		if (rc == 0 && n->raw_parent && n->raw_child != n->child)
+			rc = keep_alias(m, LINEAGE_INODE, n->raw_child);
+		if (rc == 0 && n->raw_parent != n->parent)
+			rc = keep_alias(m, LINEAGE_INODE, n->raw_parent);
+	}
+	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
+		if (m->ni[i].aliased)
+			rc = keep_alias(m, LINEAGE_INODE, m->ni[i].rec->ino);
+	return rc;
 }
 
 /* The secondary must be told of its own ids that it will not find here; and of files that it removed and that stay. */
 static int touch_aliases(struct merger *m)
 {
-	int rc = 0;
+	int rc = keep_aliases(m);
 
 	for (size_t i = 0; rc == 0 && i < m->n_nl; i++) {
 		if (m->nl[i].alias_of)
@@ -454,6 +550,13 @@ static int make_copy(struct merger *m, const struct rs_copy *c, struct made_copy
 	return rc;
 }
 
+/* What the secondary has in src is, as of now, what dst holds here: its next changes go on top of that. */
+static int note_base(struct merger *m, uint64_t src, uint64_t dst)
+{
+	return lineage_put(m->v,
+			   &(struct lineage){ .src = src, .dst = dst, .grp = group_number(m->v), .kind = 'b' });
+}
+
 static int record_copy(struct merger *m, const struct made_copy *c)
 {
 	struct norm_inode *n = bytes_record(m, c->of);
@@ -462,7 +565,9 @@ static int record_copy(struct merger *m, const struct made_copy *c)
 
 	if (rc == 0)
 		rc = changes_touch_link(m->v, c->link, c->ino, true, false);
-	return rc ? rc : lineage_put(m->v, &lin);
+	if (rc == 0)
+		rc = lineage_put(m->v, &lin);
+	return rc ? rc : note_base(m, lin.src, lin.dst);
 }
 
 /* ---- contents and attributes
@@ -498,6 +603,102 @@ static int land_redirected(struct merger *m, struct norm_inode *n)
 	return rc;
 }
 
+/* A version of a merged file, whole, under .twinfs: until it is dismissed, and as the base of what the secondary sends
+ * next. */
+static int set_aside(struct merger *m, struct norm_inode *n, bool theirs, uint64_t *ino)
+{
+	struct inode *in = xmalloc(sizeof(*in));
+	struct view now = { .kind = VIEW_NOW };
+	struct placement place = { .link = id_new(m->v), .parent = INO_HIDDEN, .origin = ORIGIN_LOCAL };
+	struct dentry d = { .name = "" };
+	char *name;
+	int rc = tree_inode_get(m->v, n->bytes_ino, in);
+
+	*ino = place.child = in->ino = id_new(m->v);
+	tree_links_of(m->v, n->bytes_ino, name_of, &d);
+	name = xasprintf("%llx-%s-%.*s", (unsigned long long)place.child, theirs ? m->names->peer : m->names->self,
+			 180, d.name);
+	place.name = name;
+	place.name_len = (uint16_t)strlen(name);
+	in->nlink = 0;
+	in->size_bytes = 0;
+	in->origin = in->corigin = ORIGIN_LOCAL;
+	in->cborn = group_number(m->v);
+	if (theirs)
+		in->mtime_ns = n->rec->mtime_ns;
+	if (rc == 0)
+		rc = tree_inode_put(m->v, in);
+	if (rc == 0)
+		rc = theirs ? content_land_copy(&n->cc, *ino)
+			    : content_copy(m->v, n->bytes_ino, now, n->cc.ours_size, *ino, ORIGIN_LOCAL);
+	if (rc == 0)
+		rc = land_links(m->v, &place, 1);
+	if (rc == 0)
+		rc = changes_touch_whole(m->v, *ino);
+	if (rc == 0)
+		rc = changes_touch_link(m->v, place.link, *ino, true, false);
+	free(name);
+	free(in);
+	return rc;
+}
+
+/* Texts and logs are small: both whole versions are kept. Of data merged by ranges both sides' bytes are in place. */
+static int land_merged(struct merger *m, struct norm_inode *n)
+{
+	struct lineage lin = { .src = n->rec->ino,
+			       .grp = group_number(m->v),
+			       .kind = 's',
+			       .dst = n->cc.theirs_size };
+	int rc = 0;
+
+	if (n->cc.merged_whole || n->cc.append || n->cc.merged_file) {
+		rc = set_aside(m, n, false, &n->kept_ours);
+		if (rc == 0)
+			rc = set_aside(m, n, true, &n->kept_theirs);
+		lin.kind = 'b';
+		lin.dst = n->kept_theirs;
+	}
+	if (rc == 0)
+		rc = content_land_merged(&n->cc);
+	return rc ? rc : lineage_put(m->v, &lin);
+}
+
+/* The policy named the version: the other is set aside, and the secondary's is the base of what it sends next. */
+static int land_chosen(struct merger *m, struct norm_inode *n)
+{
+	struct lineage lin = { .src = n->rec->ino, .grp = group_number(m->v), .kind = 'b' };
+	bool theirs = n->cc.verdict == RS_CONTENT_SECONDARY;
+	int rc = theirs ? set_aside(m, n, false, &n->kept_ours) : 0;
+
+	if (rc == 0)
+		rc = set_aside(m, n, true, &n->kept_theirs);
+	lin.dst = n->kept_theirs;
+	if (rc == 0)
+		rc = theirs ? content_land_theirs(&n->cc, n->kept_theirs) : content_send_back(&n->cc);
+	return rc ? rc : lineage_put(m->v, &lin);
+}
+
+/* Both have the same bytes, but the secondary left alone what is on its way to it: it gets them once more. */
+static int land_equal(struct merger *m, struct norm_inode *n)
+{
+	int rc = content_send_back(&n->cc);
+
+	return rc ? rc : note_base(m, n->rec->ino, n->bytes_ino);
+}
+
+/* What content_decide said, in bytes_ino. */
+static int land_case(struct merger *m, struct norm_inode *n)
+{
+	switch (n->cc.verdict) {
+	case RS_CONTENT_EQUAL: return land_equal(m, n);
+	case RS_CONTENT_MERGED: return land_merged(m, n);
+	case RS_CONTENT_PRIMARY:
+	case RS_CONTENT_SECONDARY: return land_chosen(m, n);
+	case RS_CONTENT_KEEP_BOTH: return content_send_back(&n->cc);
+	}
+	return 0;
+}
+
 /* Redirected bytes: ours (the copy) may have been changed here too. */
 static int land_bytes_elsewhere(struct merger *m, struct norm_inode *n)
 {
@@ -508,12 +709,14 @@ static int land_bytes_elsewhere(struct merger *m, struct norm_inode *n)
 
 	if (p_changed_content(m->v, n->bytes_ino, n->seen_bytes)) {
 		rc = n->has_case ? 0 : decide(m, n);
-		if (rc == 0 && n->cc.verdict == RS_CONTENT_MERGED)
-			rc = content_land_merged(&n->cc);
-		else if (rc == 0 && n->cc.verdict == RS_CONTENT_KEEP_BOTH)
+		if (rc == 0 && n->cc.verdict == RS_CONTENT_KEEP_BOTH)
 			return -EAGAIN; /* the caller makes a copy of its own */
+		if (rc == 0)
+			rc = land_case(m, n);
 	} else {
 		rc = land_redirected(m, n);
+		if (rc == 0)
+			rc = note_base(m, n->rec->ino, n->bytes_ino);
 	}
 	return rc ? rc : lineage_put(m->v, &lin);
 }
@@ -555,81 +758,8 @@ static int extra_copy(struct merger *m, struct norm_inode *n)
 	return rc ? rc : record_copy(m, &made);
 }
 
-/* A version of a merged file, whole, under .twinfs: until it is dismissed, and as the base of what the secondary sends
- * next. */
-static int set_aside(struct merger *m, struct norm_inode *n, bool theirs, uint64_t *ino)
-{
-	struct inode *in = xmalloc(sizeof(*in));
-	struct view now = { .kind = VIEW_NOW };
-	struct placement place = { .link = id_new(m->v), .parent = INO_HIDDEN, .origin = ORIGIN_LOCAL };
-	struct dentry d = { .name = "" };
-	char *name;
-	int rc = tree_inode_get(m->v, n->ino, in);
-
-	*ino = place.child = in->ino = id_new(m->v);
-	tree_links_of(m->v, n->ino, name_of, &d);
-	name = xasprintf("%llx-%s-%.*s", (unsigned long long)place.child, theirs ? m->names->peer : m->names->self,
-			 180, d.name);
-	place.name = name;
-	place.name_len = (uint16_t)strlen(name);
-	in->nlink = 0;
-	in->size_bytes = 0;
-	in->origin = in->corigin = ORIGIN_LOCAL;
-	in->cborn = group_number(m->v);
-	if (theirs)
-		in->mtime_ns = n->rec->mtime_ns;
-	if (rc == 0)
-		rc = tree_inode_put(m->v, in);
-	if (rc == 0)
-		rc = theirs ? content_land_copy(&n->cc, *ino)
-			    : content_copy(m->v, n->ino, now, n->cc.ours_size, *ino, ORIGIN_LOCAL);
-	if (rc == 0)
-		rc = land_links(m->v, &place, 1);
-	if (rc == 0)
-		rc = changes_touch_whole(m->v, *ino);
-	if (rc == 0)
-		rc = changes_touch_link(m->v, place.link, *ino, true, false);
-	free(name);
-	free(in);
-	return rc;
-}
-
-/* Texts and logs are small: both whole versions are kept. Of data merged by ranges both sides' bytes are in place. */
-static int land_merged(struct merger *m, struct norm_inode *n)
-{
-	struct lineage lin = { .src = n->ino, .grp = group_number(m->v), .kind = 's', .dst = n->cc.theirs_size };
-	int rc = 0;
-
-	if (n->cc.merged_whole || n->cc.append || n->cc.merged_file) {
-		rc = set_aside(m, n, false, &n->kept_ours);
-		if (rc == 0)
-			rc = set_aside(m, n, true, &n->kept_theirs);
-		lin.kind = 'b';
-		lin.dst = n->kept_theirs;
-	}
-	if (rc == 0)
-		rc = content_land_merged(&n->cc);
-	return rc ? rc : lineage_put(m->v, &lin);
-}
-
-/* The policy named the version: the other is set aside, and the secondary's is the base of what it sends next. */
-static int land_chosen(struct merger *m, struct norm_inode *n)
-{
-	struct lineage lin = { .src = n->ino, .grp = group_number(m->v), .kind = 'b' };
-	bool theirs = n->cc.verdict == RS_CONTENT_SECONDARY;
-	int rc = theirs ? set_aside(m, n, false, &n->kept_ours) : 0;
-
-	if (rc == 0)
-		rc = set_aside(m, n, true, &n->kept_theirs);
-	lin.dst = n->kept_theirs;
-	if (rc == 0)
-		rc = theirs ? content_land_theirs(&n->cc, n->kept_theirs) : content_send_back(&n->cc);
-	return rc ? rc : lineage_put(m->v, &lin);
-}
-
 static int land_bytes(struct merger *m, struct norm_inode *n)
 {
-	struct lineage lin = { .src = n->bytes_ino, .dst = n->bytes_ino, .grp = group_number(m->v), .kind = 'b' };
 	int rc;
 
 	if (!(n->rec->fields & REC_CONTENT) || !S_ISREG(n->rec->mode))
@@ -647,14 +777,7 @@ static int land_bytes(struct merger *m, struct norm_inode *n)
 		rc = take_inode(m->v, m->s, n->rec, n->ino, REC_CONTENT);
 		return rc;
 	}
-	switch (n->cc.verdict) {
-	case RS_CONTENT_EQUAL: return lineage_put(m->v, &lin);
-	case RS_CONTENT_MERGED: return land_merged(m, n);
-	case RS_CONTENT_PRIMARY:
-	case RS_CONTENT_SECONDARY: return land_chosen(m, n);
-	case RS_CONTENT_KEEP_BOTH: return content_send_back(&n->cc);
-	}
-	return 0;
+	return land_case(m, n);
 }
 
 static enum entity entity_of(uint32_t field)
@@ -751,7 +874,7 @@ static int land_attributes(struct merger *m, const struct rs_result *r)
 	for (size_t i = 0; rc == 0 && i < m->s->n_xattrs; i++) {
 		const struct ship_xattr *x = &m->s->xattrs[i];
 		struct lineage lin;
-		bool alias = lineage_get(m->v, false, x->ino, &lin) == 0 && lin.kind == 'a';
+		bool alias = lineage_get(m->v, LINEAGE_INODE, x->ino, &lin) == 0 && lin.kind == 'a';
 		uint64_t ino = alias ? lin.dst : x->ino;
 
 		if (tree_inode_get(m->v, ino, &in) < 0 || m->xattr_in_conflict[i])
@@ -856,7 +979,6 @@ static int put_note(struct merger *m, const struct rs_note *n, const struct made
 
 static int land_names(struct merger *m, struct rs_result *r, struct plan *p, struct made_copy *copies)
 {
-	uint64_t at;
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < r->n_copies; i++)
@@ -873,12 +995,9 @@ static int land_names(struct merger *m, struct rs_result *r, struct plan *p, str
 				       .grp = group_number(m->v),
 				       .kind = r->aliases[i].is_link ? 'l' : 'a' };
 
-		if (r->aliases[i].is_link && map_get(&m->nl_by_link, lin.dst, &at) && m->nl[at - 1].parent == 0)
-			lin.kind = 'm'; /* it says at once that it has no room for ours */
-
 		rc = lineage_put(m->v, &lin);
-		if (rc == 0 && r->aliases[i].is_link && map_get(&m->nl_by_link, lin.src, &at))
-			rc = remember_theirs(m, lin.dst, &m->nl[at - 1], false);
+		if (rc == 0 && !r->aliases[i].is_link)
+			rc = note_base(m, lin.src, lin.dst);
 	}
 	return rc ? rc : touch_aliases(m);
 }
@@ -896,19 +1015,13 @@ static void drop_aliased_records(struct merger *m, const struct rs_result *r)
 	}
 }
 
-/* Does the secondary say that it could not place something of ours? Then the record is no change: it tells what is
- * there still, or not yet. */
+/* Does the secondary say that it could not place something of ours? */
 static bool is_skip_report(struct merger *m, const struct norm_link *n)
 {
 	uint64_t at;
-	const struct rs_link *l;
 
-	if (n->missing)
-		return true;
-	if (!map_get(&m->p_changed, n->link, NULL) || !map_get(&m->link_at, n->link, &at))
-		return false;
-	l = &m->links[at - 1];
-	return same_pos(&l->b, &l->s);
+	return n->missing || (n->report && map_get(&m->link_at, n->link, &at) &&
+			      !same_pos(&m->links[at - 1].p, &m->links[at - 1].s));
 }
 
 static int list_in_flight(void *ctx, uint64_t link, const struct change_row *row)
@@ -964,6 +1077,9 @@ int merge_land(struct merger *m, struct rs_result *r)
 		rc = record_copy(m, &copies[i]);
 	if (rc == 0)
 		rc = land_attributes(m, r);
+	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
+		if (m->ni[i].made_again)
+			rc = changes_touch_whole(m->v, m->ni[i].ino);
 	if (rc == 0)
 		rc = send_what_it_lacks(m, r);
 	if (rc == 0)
@@ -1038,6 +1154,12 @@ int merge_three_way(struct volume *v, struct shipment *s, const struct merge_nam
 			  (unsigned long long)s->links[i].parent, s->links[i].name,
 			  (unsigned long long)s->links[i].seen);
 
+	for (size_t i = 0; i < s->n_inodes; i++)
+		log_debug("merge", "record: inode %llx fields %#x seen %llu size %llu cut to %lld",
+			  (unsigned long long)s->inodes[i]->ino, s->inodes[i]->fields,
+			  (unsigned long long)rec_seen(s->inodes[i], REC_CONTENT),
+			  (unsigned long long)s->inodes[i]->size_bytes, (long long)s->inodes[i]->shrunk_to);
+
 	if (rc == 0) {
 		struct rs_input in = { .links = m.links,
 				       .n_links = m.n_links,
@@ -1055,6 +1177,8 @@ int merge_three_way(struct volume *v, struct shipment *s, const struct merge_nam
 
 		rc = resolve(&in, &r);
 		for (int moves_too = 0; rc == -EUCLEAN && moves_too < 2; moves_too++) {
+			log_debug("merge", "no valid tree: the secondary's records alone count%s",
+				  moves_too ? ", and none of its moves" : "");
 			rc = believe_records_only(&m, moves_too);
 			if (rc == 0)
 				rc = resolve(&in, &r);

@@ -14,10 +14,12 @@
 /* A link record of the secondary as it reads here, after lineage. */
 struct norm_link {
 	uint64_t link, child, parent, seen;
+	uint64_t raw_seen;
 	uint64_t raw_parent, raw_child; /* as the secondary calls them */
 	uint64_t alias_of;              /* the id in the shipment if it is another, else 0 */
 	const char *name;
 	uint16_t name_len;
+	bool report;  /* the secondary has not changed it: it tells where it has it, as ours could not be placed */
 	bool missing; /* the secondary lacks our link, but has an alias of it: send it again, decide nothing */
 };
 /* An inode record likewise. target == rec->ino unless redirected. */
@@ -32,6 +34,7 @@ struct norm_inode {
 	struct content_case cc; /* when both changed the bytes */
 	uint64_t kept_ours, kept_theirs; /* whole versions set aside by a merge of texts, 0: none */
 	bool has_case, open_case;
+	bool made_again;        /* deleted here, and now made of what the secondary sent */
 	uint32_t in_conflict; /* REC_MODE | REC_OWNER | REC_TIMES that both changed */
 };
 

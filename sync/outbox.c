@@ -29,6 +29,8 @@ struct outbox {
 	uint64_t clip_off; /* while gathering: ranges of the inode at hand end here */
 	struct conflict *conflicts;
 	size_t n_conflicts, cap_conflicts;
+	uint64_t *asks; /* inodes that the receiver shall send whole */
+	size_t n_asks, cap_asks;
 
 	/* Position while pulling: phases in this order. */
 	enum {
@@ -37,6 +39,7 @@ struct outbox {
 		PULL_LINKS,
 		PULL_XATTRS,
 		PULL_CONFLICTS,
+		PULL_ASKS,
 		PULL_RANGES,
 		PULL_END,
 		PULL_DONE
@@ -67,7 +70,7 @@ struct gather {
 	struct rec_inode cur; /* the inode whose field groups are being collected; cur.ino 0: none */
 	struct inode ino;
 	bool skip; /* cur has no link any more: nothing of it is sent */
-	uint64_t seen_new;
+	uint64_t seen_low; /* of the field groups collected */
 };
 
 static void gather_flush(struct gather *g)
@@ -75,7 +78,7 @@ static void gather_flush(struct gather *g)
 	struct rec_inode *r = &g->cur;
 	size_t size;
 
-	if (!r->ino || g->skip)
+	if (!r->ino || g->skip || !r->fields)
 		return;
 	r->mode = g->ino.mode;
 	r->uid = g->ino.uid;
@@ -87,7 +90,8 @@ static void gather_flush(struct gather *g)
 	r->ctime_ns = g->ino.ctime_ns;
 	if (r->fields & REC_NEW) {
 		r->fields |= REC_CONTENT | REC_MODE | REC_OWNER | REC_TIMES;
-		r->seen_content = g->seen_new;
+		/* One number for all of it: the lowest, as the whole is told of something that may have been changed before. */
+		r->seen_content = g->seen_low;
 		r->target_len = g->ino.target_len;
 		memcpy(r->target, g->ino.target, g->ino.target_len);
 	}
@@ -109,17 +113,21 @@ static int gather_inode(void *ctx, uint64_t ino, enum entity what, const struct 
 		r->fields = 0;
 		r->target_len = 0;
 		r->shrunk_to = UINT64_MAX;
+		g->seen_low = UINT64_MAX;
 		r->seen_content = r->seen_mode = r->seen_owner = r->seen_times = 0;
 		rc = tree_inode_get(g->o->v, ino, &g->ino);
 		if (rc < 0 && rc != -ENOENT)
 			return rc;
 		g->skip = rc == -ENOENT || (g->ino.nlink == 0 && ino > INO_HIDDEN);
 	}
+	if (what == ENT_ASK) {
+		if (g->skip) /* it is not here still */
+			PUSH(g->o, asks) = ino;
+		return 0;
+	}
+	g->seen_low = MIN(g->seen_low, row->seen);
 	switch (what) {
-	case ENT_NEW:
-		r->fields |= REC_NEW;
-		g->seen_new = row->seen;
-		break;
+	case ENT_NEW: r->fields |= REC_NEW; break;
 	case ENT_CONTENT:
 		r->fields |= REC_CONTENT;
 		r->seen_content = row->seen;
@@ -138,6 +146,7 @@ static int gather_inode(void *ctx, uint64_t ino, enum entity what, const struct 
 		r->fields |= REC_TIMES;
 		r->seen_times = row->seen;
 		break;
+	case ENT_ASK: break;
 	}
 	return 0;
 }
@@ -159,6 +168,7 @@ static int gather_link(void *ctx, uint64_t link, const struct change_row *row)
 	r->link = link;
 	r->child = row->child;
 	r->seen = row->seen;
+	r->report = row->skipped;
 	if (rc == 0) {
 		r->child = d.child;
 		r->parent = d.parent;
@@ -305,7 +315,7 @@ int outbox_cut(struct volume *v, uint64_t from, struct outbox **out, struct err 
 		return err_set(err, rc, "cannot read the change set of %s: %s", volume_dir(v), strerror(-rc));
 	}
 	clip_ranges(o);
-	o->begin.entries = o->n_inodes + o->n_links + o->n_xattrs;
+	o->begin.entries = o->n_inodes + o->n_links + o->n_xattrs + o->n_asks;
 	*out = o;
 	return 0;
 }
@@ -327,6 +337,7 @@ void outbox_free(struct outbox *o)
 	free(o->xattrs);
 	free(o->ranges);
 	free(o->conflicts);
+	free(o->asks);
 	free(o->chunk);
 	free(o);
 }
@@ -343,7 +354,7 @@ void outbox_set_flags(struct outbox *o, uint8_t flags)
 
 bool outbox_is_empty(const struct outbox *o)
 {
-	return o->n_inodes + o->n_links + o->n_xattrs + o->n_conflicts == 0;
+	return o->n_inodes + o->n_links + o->n_xattrs + o->n_conflicts + o->n_asks == 0;
 }
 
 uint64_t outbox_sent_bytes(const struct outbox *o)
@@ -423,6 +434,7 @@ static int pull_one(struct outbox *o, struct buf *to, struct err *err)
 				  [PULL_LINKS] = o->n_links,
 				  [PULL_XATTRS] = o->n_xattrs,
 				  [PULL_CONFLICTS] = o->n_conflicts,
+				  [PULL_ASKS] = o->n_asks,
 				  [PULL_RANGES] = o->n_ranges };
 	struct frame f;
 
@@ -454,6 +466,10 @@ static int pull_one(struct outbox *o, struct buf *to, struct err *err)
 	case PULL_CONFLICTS:
 		f.type = FRAME_CONFLICT;
 		f.conflict.c = o->conflicts[o->at++];
+		return emit(o, to, &f);
+	case PULL_ASKS:
+		f.type = FRAME_SKIP;
+		f.skip = (struct rec_skip){ .id = o->asks[o->at++], .unknown = 1 };
 		return emit(o, to, &f);
 	case PULL_RANGES: return pull_range(o, to, err);
 	case PULL_END:

@@ -137,13 +137,16 @@ static const char *judge_name(const char *name, size_t len)
 
 static const char *judge_link(const struct rec_link *r)
 {
+	const char *why;
+
 	if (r->link == 0)
 		return "link id is 0";
 	if (r->child == 0)
 		return "child is 0";
-	if (r->parent == 0 && r->name_len == 0)
-		return NULL;
-	return judge_name(r->name, r->name_len);
+	why = r->parent == 0 && r->name_len == 0 ? NULL : judge_name(r->name, r->name_len);
+	if (!why && r->report > 1)
+		return "a flag is neither 0 nor 1";
+	return why;
 }
 
 static const char *judge_xattr(const struct rec_xattr *r)

@@ -76,6 +76,7 @@ struct rec_inode {
 struct rec_link {
 	uint64_t link, child, seen, parent; /* parent 0: the link is gone */
 	uint8_t name_len;
+	uint8_t report; /* no change of the sender's: it only tells where it has the link */
 	char name[NAME_MAX_BYTES + 1];
 };
 struct rec_xattr {

@@ -143,6 +143,7 @@ static void get_link(struct cursor *c, struct rec_link *r)
 	r->parent = get_u64(c);
 	r->name_len = get_u8(c);
 	get_bytes(c, r->name, sizeof(r->name), r->name_len);
+	r->report = get_u8(c);
 }
 
 static void get_xattr(struct cursor *c, struct rec_xattr *r)

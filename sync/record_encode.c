@@ -90,6 +90,7 @@ static void put_link(struct buf *b, const struct rec_link *r)
 	put_u64(b, r->parent);
 	put_u8(b, r->name_len);
 	buf_append(b, r->name, r->name_len);
+	put_u8(b, r->report);
 }
 
 static void put_xattr(struct buf *b, const struct rec_xattr *r)

@@ -40,6 +40,7 @@ void shipment_free(struct shipment *s)
 	free(s->links);
 	free(s->xattrs);
 	free(s->conflicts);
+	free(s->asks);
 	map_release(&s->by_ino);
 	map_release(&s->by_link);
 	map_release(&s->xattr_by_ino);
@@ -115,6 +116,7 @@ static int add_link(struct shipment *s, const struct rec_link *r, struct err *er
 				 .child = r->child,
 				 .seen = r->seen,
 				 .parent = r->parent,
+				 .report = r->report != 0,
 				 .name_len = r->parent ? r->name_len : 0 };
 	l->name = xstrndup(r->name, l->name_len);
 	map_put(&s->by_link, r->link, s->n_links);
@@ -168,6 +170,17 @@ static int add_bytes(struct shipment *s, const struct rec_data *r, enum frame_ty
 	return 0;
 }
 
+static int add_ask(struct shipment *s, const struct rec_skip *r, struct err *err)
+{
+	if (r->is_link || !r->unknown)
+		return 0; /* of a later version; nothing here depends on it */
+	if (!id_legal(s, r->id) || r->id <= INO_HIDDEN)
+		return bad(err, "a question about an inode outside its space", r->id);
+	s->asks = grow(s->asks, s->n_asks, &s->cap_asks, sizeof(*s->asks));
+	s->asks[s->n_asks++] = r->id;
+	return 0;
+}
+
 int shipment_add(struct shipment *s, struct frame *f, struct err *err)
 {
 	if (++s->frames > SHIPMENT_MAX_ENTRIES + s->begin.data_bytes)
@@ -184,8 +197,8 @@ int shipment_add(struct shipment *s, struct frame *f, struct err *err)
 		s->conflicts[s->n_conflicts++] = f->conflict.c;
 		memset(&f->conflict.c, 0, sizeof(f->conflict.c)); /* ownership taken */
 		return 0;
-	case FRAME_LINEAGE:
-	case FRAME_SKIP: return 0; /* of a later version; nothing here depends on them */
+	case FRAME_SKIP: return add_ask(s, &f->skip, err);
+	case FRAME_LINEAGE: return 0; /* of a later version; nothing here depends on it */
 	case FRAME_HELLO:
 	case FRAME_HEARTBEAT:
 	case FRAME_BYE:

@@ -18,6 +18,7 @@
 struct ship_link {
 	uint64_t link, child, seen, parent; /* parent 0: gone */
 	uint16_t name_len;
+	bool report; /* rec_link.report */
 	char *name;
 };
 struct ship_xattr {
@@ -39,6 +40,8 @@ struct shipment {
 	size_t n_xattrs, cap_xattrs;
 	struct conflict *conflicts;
 	size_t n_conflicts, cap_conflicts;
+	uint64_t *asks; /* inodes that the peer wants whole: FRAME_SKIP */
+	size_t n_asks, cap_asks;
 	struct map by_ino, by_link; /* id -> index + 1 */
 	struct map xattr_by_ino;    /* ino -> index + 1 of its last xattr record, chained by `next` */
 	struct stage *stage;        /* made with the first data */
@@ -56,7 +59,7 @@ struct rec_inode *shipment_inode(const struct shipment *s, uint64_t ino); /* NUL
 struct ship_link *shipment_link(const struct shipment *s, uint64_t link);
 static inline bool shipment_is_empty(const struct shipment *s)
 {
-	return s->n_inodes + s->n_links + s->n_xattrs + s->n_conflicts == 0;
+	return s->n_inodes + s->n_links + s->n_xattrs + s->n_conflicts + s->n_asks == 0;
 }
 /* The inode's record for this key, or for any key (NULL) that begins with "user."; NULL: none. */
 struct ship_xattr *shipment_xattr(const struct shipment *s, uint64_t ino, const char *key);

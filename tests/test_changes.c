@@ -373,13 +373,13 @@ START_TEST(lineage_is_kept_by_kind_and_purged_by_group)
 	volume_lock(fx);
 	ck_assert_int_eq(lineage_put(fx, &l), 0);
 	ck_assert_int_eq(lineage_put(fx, &alias), 0);
-	ck_assert_int_eq(lineage_get(fx, false, 10, &out), 0);
+	ck_assert_int_eq(lineage_get(fx, LINEAGE_INODE, 10, &out), 0);
 	ck_assert_uint_eq(out.dst, 20);
-	ck_assert_int_eq(lineage_get(fx, true, 10, &out), 0);
+	ck_assert_int_eq(lineage_get(fx, LINEAGE_LINK, 10, &out), 0);
 	ck_assert_int_eq(out.kind, 'l');
 	ck_assert_int_eq(lineage_purge(fx, 1), 0);
-	ck_assert_int_eq(lineage_get(fx, false, 10, &out), -ENOENT);
-	ck_assert_int_eq(lineage_get(fx, true, 10, &out), 0);
+	ck_assert_int_eq(lineage_get(fx, LINEAGE_INODE, 10, &out), -ENOENT);
+	ck_assert_int_eq(lineage_get(fx, LINEAGE_LINK, 10, &out), 0);
 	volume_unlock(fx);
 }
 END_TEST

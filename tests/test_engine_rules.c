@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The rules of docs/protocol.md, one by one: what crosses what on its way. Each of these was found by the simulation,
+ * and lost something, or ended with two trees or with a pair that refused each other, before its rule was there.
+ */
+#include "tests/pair_fixture.h"
+
+static const char text[] = "one\ntwo\nthree\n";
+
+/* Side i cuts a shipment of all it has; it is on its way from now on. */
+static void say(int i)
+{
+	size_t n = 0;
+
+	/* The first look only notices that there is something. */
+	for (int look = 0; look < 2 && n == 0; look++) {
+		px_now_ms += 50;
+		n = px_talk(i);
+	}
+	ck_assert_uint_gt(n, 0);
+}
+
+/* The next shipment from side i arrives. */
+static void hear(int i)
+{
+	struct err err = ERR_INIT;
+	unsigned type;
+
+	do {
+		type = px_next(i);
+		ck_assert_msg(type != 0, "nothing is on its way from side %d", i);
+		ck_assert_msg(px_deliver(i, &err) == 0, "side %d refuses: %s", !i, err_text(&err));
+	} while (type != FRAME_SHIP_END);
+}
+
+static void send(int i)
+{
+	say(i);
+	hear(i);
+}
+
+/* The connection breaks and comes back; whoever waited for an answer need not any more. */
+static void reconnect(void)
+{
+	struct err err = ERR_INIT;
+
+	px_down();
+	px_up();
+	for (int i = 0; i < 2; i++)
+		px_talk(i);
+	for (int i = 0; i < 2; i++)
+		ck_assert_msg(px_deliver(i, &err) == 0, "%s", err_text(&err));
+}
+
+/* How many files in the root of side 0 have this text. */
+static unsigned files_with(const char *want)
+{
+	struct px_list *l = xmalloc(sizeof(*l));
+	unsigned n = 0;
+
+	px_list(0, INO_ROOT, l);
+	for (size_t k = 0; k < l->n; k++) {
+		struct attr a;
+
+		ck_assert_int_eq(volume_getattr(px[0].v, l->e[k].ino, &a), 0);
+		n += S_ISREG(a.mode) && strcmp(px_bytes(0, l->e[k].ino, NULL), want) == 0;
+	}
+	free(l);
+	return n;
+}
+
+static void together(void)
+{
+	px_put(0, "f.txt", text);
+	px_meet();
+}
+
+/* ---- links: the primary knows where the secondary has each
+ * ----------------------------------------------------------------------------------------------------------------- */
+
+START_TEST(a_directory_of_two_is_known_by_its_own_id_as_long_as_the_secondary_moves_it)
+{
+	together();
+	px_mkdir(0, "j");
+	px_mkdir(1, "j");
+	send(1); /* the two become one */
+	px_rmdir(0, "j");
+	px_rename(1, "j", "f");
+	send(0); /* it is told that its own is gone, and has moved it */
+	send(1);
+	px_rename(1, "f", "b");
+	send(1);
+	px_meet();
+	ck_assert(px_at(0, "b") && S_ISDIR(px_stat(0, "b").mode));
+}
+END_TEST
+
+START_TEST(two_that_became_one_and_that_the_secondary_has_both_are_two_again)
+{
+	together();
+	px_put(0, "z", "same\n");
+	say(0);
+	px_rename(0, "z", "c");
+	px_put(1, "c", "same\n");
+	send(1);         /* the two become one */
+	hear(0);         /* but the secondary has ours already, under its former name */
+	px_put(1, "other", "x");
+	send(1);
+	reconnect();
+	px_rename(1, "c", "d");
+	send(1);         /* what the primary has forgotten it asks for */
+	px_meet();
+	px_expect("d", "same\n");
+}
+END_TEST
+
+START_TEST(a_directory_that_is_two_again_has_all_its_attributes)
+{
+	together();
+	px_mkdir(0, "z");
+	say(0);
+	px_rename(0, "z", "c");
+	px_mkdir(1, "c");
+	px_setxattr(1, "c", "user.k", "birch");
+	send(1);
+	hear(0);
+	px_rename(1, "c", "d");
+	send(1);
+	px_meet();
+	for (int i = 0; i < 2; i++)
+		ck_assert_str_eq(px_xattr(i, "d", "user.k"), "birch");
+}
+END_TEST
+
+START_TEST(what_is_told_as_skipped_and_taken_after_all_is_told_again)
+{
+	together();
+	px_mkdir(0, "j");
+	px_meet();
+	px_rename(0, "j", "d");
+	px_rmdir(1, "j");
+	say(1);
+	px_mkdir(1, "d");
+	px_put(1, "d/g", "inside\n");
+	send(0);
+	hear(1);
+	send(1);
+	reconnect();
+	px_rename(1, "d/g", "b");
+	say(1);
+	send(0);
+	hear(1);
+	px_meet();
+	px_expect("b", "inside\n");
+}
+END_TEST
+
+/* ---- bytes: what comes back is sent whole
+ * ----------------------------------------------------------------------------------------------------------------- */
+
+static void data_file(void)
+{
+	static char data[8192];
+
+	for (size_t k = 0; k < sizeof(data); k++)
+		data[k] = (char)(k * 7 % 251);
+	px_make(0, "x.bin", S_IFREG | 0644);
+	px_write(0, "x.bin", data, sizeof(data), 0);
+	px_meet();
+}
+
+START_TEST(a_file_brought_back_is_the_same_on_both_sides_though_a_merge_was_on_its_way)
+{
+	data_file();
+	px_write(0, "x.bin", "\1ALDER\2", 7, 0);
+	px_write(1, "x.bin", "\1BIRCH\2", 7, 6000);
+	send(1); /* both changes are in it, and go to the secondary */
+	px_unlink(0, "x.bin");
+	px_write(1, "x.bin", "\1again\2", 7, 7000);
+	send(1);
+	px_meet(); /* compares them */
+	ck_assert_uint_ne(px_at(0, "x.bin"), 0);
+}
+END_TEST
+
+START_TEST(a_version_told_as_a_whole_was_changed_when_its_first_change_was)
+{
+	together();
+	px_link(0, "f.txt", "second");
+	px_meet();
+	px_set(1, "f.txt", SET_SIZE, (struct attr){ .size_bytes = 0 });
+	px_rename(1, "f.txt", "moved");
+	px_append(0, "f.txt", "alder\n");
+	send(0);
+	px_unlink(0, "f.txt");
+	send(0);
+	px_meet();
+	ck_assert_uint_ge(files_with("one\ntwo\nthree\nalder\n"), 1);
+}
+END_TEST
+
+START_TEST(a_file_held_by_a_link_that_the_primary_has_not_heard_of_is_told_as_a_whole)
+{
+	together();
+	px_link(1, "f.txt", "held");
+	px_append(0, "f.txt", "never sent\n");
+	px_unlink(0, "f.txt");
+	send(0);
+	px_append(1, "held", "birch\n");
+	px_meet();
+	px_expect("held", "one\ntwo\nthree\nbirch\n");
+}
+END_TEST
+
+START_TEST(a_file_made_again_of_what_the_secondary_sent_is_sent_back_as_a_whole)
+{
+	together();
+	px_unlink(0, "f.txt");
+	px_rename(1, "f.txt", "m");
+	px_append(1, "m", "birch\n");
+	say(0); /* the removal */
+	send(1);
+	ck_assert_uint_ne(px_at(0, "m"), 0);
+	px_setxattr(0, "m", "user.k", "alder");
+	say(0); /* the file, whole, with the attribute */
+	px_unlink(0, "m");
+	hear(0);
+	send(1); /* the secondary keeps it, whole */
+	hear(0);
+	px_meet();
+	px_expect("m", "one\ntwo\nthree\nbirch\n");
+}
+END_TEST
+
+START_TEST(what_the_secondary_writes_on_when_it_has_the_copy_goes_into_the_copy)
+{
+	together();
+	px_put(0, "f.txt", "alder\n");
+	px_put(1, "f.txt", "birch\n");
+	send(1); /* both are kept: its version is in a copy */
+	px_append(1, "f.txt", "more\n");
+	send(0); /* it takes the copy, and has not sent the rest */
+	px_meet();
+	px_expect("f.txt", "alder\n");
+	px_expect(px_find(0, "", "f.conflict-birch"), "birch\nmore\n"); /* the only one */
+}
+END_TEST
+
+START_TEST(a_copy_that_somebody_touched_gets_nothing_more)
+{
+	const char *copy;
+
+	together();
+	px_put(0, "f.txt", "alder\n");
+	px_put(1, "f.txt", "birch\n");
+	send(1);
+	px_append(1, "f.txt", "more\n");
+	send(0);
+	copy = px_find(0, "", "f.conflict-birch");
+	px_append(_i, copy, "by hand\n");
+	px_meet();
+	px_expect("f.txt", "alder\n");
+	ck_assert_uint_eq(files_with("birch\nby hand\n"), 1);
+	ck_assert_uint_eq(files_with("birch\nmore\n"), 1);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("engine rules");
+	TCase *links = tcase_create("links"), *bytes = tcase_create("bytes");
+
+	tcase_add_checked_fixture(links, px_setup, px_teardown);
+	tcase_add_test(links, a_directory_of_two_is_known_by_its_own_id_as_long_as_the_secondary_moves_it);
+	tcase_add_test(links, two_that_became_one_and_that_the_secondary_has_both_are_two_again);
+	tcase_add_test(links, a_directory_that_is_two_again_has_all_its_attributes);
+	tcase_add_test(links, what_is_told_as_skipped_and_taken_after_all_is_told_again);
+	suite_add_tcase(s, links);
+	tcase_add_checked_fixture(bytes, px_setup, px_teardown);
+	tcase_add_test(bytes, a_file_brought_back_is_the_same_on_both_sides_though_a_merge_was_on_its_way);
+	tcase_add_test(bytes, a_version_told_as_a_whole_was_changed_when_its_first_change_was);
+	tcase_add_test(bytes, a_file_held_by_a_link_that_the_primary_has_not_heard_of_is_told_as_a_whole);
+	tcase_add_test(bytes, a_file_made_again_of_what_the_secondary_sent_is_sent_back_as_a_whole);
+	tcase_add_test(bytes, what_the_secondary_writes_on_when_it_has_the_copy_goes_into_the_copy);
+	tcase_add_loop_test(bytes, a_copy_that_somebody_touched_gets_nothing_more, 0, 2);
+	suite_add_tcase(s, bytes);
+	return tap_main(s);
+}
