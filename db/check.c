@@ -133,10 +133,11 @@ static const struct rule {
 	  "AND off >= 0 AND len BETWEEN 1 AND 64 AND phys >= 1 AND off < 17592186044416 AND phys < "
 	  "17592186044416 AND typeof(sums) = 'blob' AND length(sums) = 8 * len AND origin BETWEEN 0 AND 3) "
 	  "IS NOT TRUE" },
+	/* what 5: the peer is asked for an inode that is not here */
 	{ "change_inode", "a change is of an inode that is there, in a group that was committed",
-	  "SELECT ino, 'what ' || what FROM change_inode WHERE (what BETWEEN 0 AND 4 AND grp BETWEEN 1 AND "
-	  COMMITTED " AND seen BETWEEN 0 AND " APPLIED " AND EXISTS (SELECT 1 FROM inode WHERE inode.ino = "
-	  "change_inode.ino)) IS NOT TRUE" },
+	  "SELECT ino, 'what ' || what FROM change_inode WHERE (what BETWEEN 0 AND 5 AND grp BETWEEN 1 AND "
+	  COMMITTED " AND seen BETWEEN 0 AND " APPLIED " AND (what = 5 OR EXISTS (SELECT 1 FROM inode WHERE "
+	  "inode.ino = change_inode.ino))) IS NOT TRUE" },
 	{ "change_inode", "the size that a file was cut to is possible",
 	  "SELECT ino, 'what ' || what FROM change_inode WHERE (shrunk_to IS NULL OR (" INT("shrunk_to") " "
 	  "AND shrunk_to BETWEEN 0 AND " BYTE_LIMIT ")) IS NOT TRUE" },

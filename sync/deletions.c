@@ -16,7 +16,8 @@ int deletions_check(struct volume *v, const struct shipment *s, const char *peer
 	for (size_t i = 0; i < s->n_links; i++) {
 		struct dentry d;
 
-		gone += s->links[i].parent == 0 && tree_link_get(v, s->links[i].link, &d) == 0;
+		/* A report says that it has no room for a link, not that somebody removed it. */
+		gone += s->links[i].parent == 0 && !s->links[i].report && tree_link_get(v, s->links[i].link, &d) == 0;
 	}
 	if (gone > DELETIONS_MANY)
 		rc = tree_count_links(v, 2 * gone, &all);
