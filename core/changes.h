@@ -69,7 +69,7 @@ bool changes_any_after(struct volume *v, uint64_t after); /* is there a row with
 /* ---- notes of the engine, kept in the same transactions ------------------------------------------------------------
  */
 
-/* Primary: where the secondary has a link, as it said last, until it has seen what we made of that (struct peer_link). */
+/* Primary: where the secondary has a link, as it said last, until it has seen what we made of that. */
 int peer_link_put(struct volume *v, const struct peer_link *p);
 int peer_link_drop(struct volume *v, uint64_t link);
 int peer_link_get(struct volume *v, uint64_t link, struct peer_link *out); /* -ENOENT */

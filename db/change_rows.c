@@ -225,14 +225,16 @@ int change_link_drop_fresh(struct db *db, uint64_t link, uint64_t cut)
 
 int change_links(struct db *db, uint64_t after, uint64_t upto, change_link_fn fn, void *ctx)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT link, grp, seen, child, fresh < 0 FROM change_dentry WHERE grp > ?1 AND grp <= ?2"
+	sqlite3_stmt *s = db_stmt(db, "SELECT link, grp, seen, child, fresh < 0 FROM change_dentry"
+	                              " WHERE grp > ?1 AND grp <= ?2"
 	                              " ORDER BY link");
 	int rc;
 
 	DB_BIND_INTS(s, 1, after, upto);
 	while ((rc = db_step(db, s)) == 1) {
 		struct change_row row = { .grp = db_col_u64(s, 1), .seen = db_col_u64(s, 2), .shrunk_to = UINT64_MAX,
-		                          .child = db_col_u64(s, 3), .skipped = db_col_u64(s, 4) != 0 };
+		                          .child = db_col_u64(s, 3),
+		                          .skipped = db_col_u64(s, 4) != 0 };
 
 		rc = check(db, s, 1, row.child);
 		if (rc == 0)

@@ -335,22 +335,26 @@ static int keep_the_rest(struct applier *a)
 }
 
 struct links {
-	struct dentry d[64]; /* more names than that of a file that the primary has forgotten: the rest follows by itself */
-	size_t n;
+	uint64_t *link; /* as many as the file has */
+	size_t n, cap;
 };
 
 static int list_link(void *ctx, const struct dentry *d)
 {
 	struct links *l = ctx;
 
-	l->d[l->n++] = *d;
-	return l->n == ARRAY_LEN(l->d);
+	if (l->n == l->cap) {
+		l->cap = l->cap ? 2 * l->cap : 16;
+		l->link = xrealloc(l->link, l->cap * sizeof(*l->link));
+	}
+	l->link[l->n++] = d->link;
+	return 0;
 }
 
 /* The primary wants to keep what it has nothing of any more: it gets it as if it were new. */
 static int answer_asks(struct applier *a)
 {
-	struct links *l = xmalloc(sizeof(*l));
+	struct links l = { .n = 0 };
 	struct inode in;
 	int rc = 0;
 
@@ -359,14 +363,14 @@ static int answer_asks(struct applier *a)
 
 		if (tree_inode_get(a->v, ino, &in) < 0)
 			continue;
-		l->n = 0;
-		tree_links_of(a->v, ino, list_link, l);
-		for (size_t k = 0; rc == 0 && k < l->n; k++)
-			rc = changes_touch_link(a->v, l->d[k].link, ino, false, false);
+		l.n = 0;
+		tree_links_of(a->v, ino, list_link, &l);
+		for (size_t k = 0; rc == 0 && k < l.n; k++)
+			rc = changes_touch_link(a->v, l.link[k], ino, false, false);
 		if (rc == 0)
 			rc = changes_touch_whole(a->v, ino);
 	}
-	free(l);
+	free(l.link);
 	return rc;
 }
 

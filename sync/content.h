@@ -4,7 +4,8 @@
  * and its shipped bytes on top), decides by the policy or the kind of file, and carries the decision out. Between
  * volume_apply_begin and _commit.
  *
- * The base is what the secondary had before: VIEW_PEER at the record's `seen`, or what a lineage note of class BASE says.
+ * The base is what the secondary had before: VIEW_PEER at the record's `seen`, or what a lineage note of class BASE
+ * says.
  */
 #ifndef TWINFS_SYNC_CONTENT_H
 #define TWINFS_SYNC_CONTENT_H

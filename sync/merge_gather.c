@@ -556,7 +556,8 @@ static int our_link(void *ctx, uint64_t link, const struct change_row *row)
 	struct dentry d;
 	uint64_t before;
 
-	if (tree_link_get(m->v, link, &d) == -ENOENT && row->child && lineage_get(m->v, LINEAGE_LINK, link, &lin) == -ENOENT) {
+	if (tree_link_get(m->v, link, &d) == -ENOENT && row->child &&
+	    lineage_get(m->v, LINEAGE_LINK, link, &lin) == -ENOENT) {
 		if (map_get(&m->gone_link, row->child, &before))
 			map_put(&m->gone_next, link, before);
 		map_put(&m->gone_link, row->child, link);

@@ -90,7 +90,7 @@ static void gather_flush(struct gather *g)
 	r->ctime_ns = g->ino.ctime_ns;
 	if (r->fields & REC_NEW) {
 		r->fields |= REC_CONTENT | REC_MODE | REC_OWNER | REC_TIMES;
-		/* One number for all of it: the lowest, as the whole is told of something that may have been changed before. */
+		/* One number for all of it: the lowest, as some of it may have been changed before. */
 		r->seen_content = g->seen_low;
 		r->target_len = g->ino.target_len;
 		memcpy(r->target, g->ino.target, g->ino.target_len);
