@@ -89,7 +89,7 @@ int change_inodes(struct db *db, uint64_t after, uint64_t upto, change_inode_fn 
 					  .shrunk_grp = db_col_u64(s, 5) };
 
 		rc = check(db, s, 2, db_col_u64(s, 0));
-		if (rc == 0 && db_col_u64(s, 1) > ENT_TIMES)
+		if (rc == 0 && db_col_u64(s, 1) > ENT_ASK)
 			rc = db_damaged(db, "impossible row of the change set about %llu",
 			                (unsigned long long)db_col_u64(s, 0));
 		if (rc == 0)
