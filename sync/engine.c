@@ -121,6 +121,9 @@ static const char *unsettled(struct engine *e, const struct pending *p)
 		return "the peer has not confirmed all changes of this side yet";
 	if (e->ack_owed || e->probe_reply_owed)
 		return "the peer waits for a confirmation";
+	/* Else the baseline here would be older than what both have. */
+	if (e->last_to > p->ids.acked)
+		return "the peer has not confirmed what came of its changes here yet";
 	if (e->probe_wanted || e->probe_out)
 		return "the peer has not answered whether it has more";
 	return "";

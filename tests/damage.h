@@ -365,12 +365,13 @@ static inline int damage_on_inode(void *ctx, uint64_t ino, enum entity what, con
 
 static inline int damage_on_link(void *ctx, uint64_t link, const struct change_row *row)
 {
+	struct peer_link theirs;
 	struct dentry d;
 
 	(void)row;
 	tree_link_get(ctx, link, &d);
 	tree_link_view(ctx, link, (struct view){ .kind = VIEW_PEER, .group = 1 }, &d);
-	peer_link_get(ctx, link, &d);
+	peer_link_get(ctx, link, &theirs);
 	return 0;
 }
 

@@ -59,6 +59,8 @@ e2e_exit() {
 	exit "$rc"
 }
 
+store_free() { [ ! -e "$1/lock" ] || flock -n "$1/lock" true; }
+
 # Whatever a test did, and though its daemons were just killed, a store keeps every rule of one. STORE_DAMAGED=1 in a
 # test that breaks its own.
 stores_whole() {
@@ -66,6 +68,8 @@ stores_whole() {
 	[ -z "${STORE_DAMAGED:-}" ] || return 0
 	for store in "$SA" "$SB"; do
 		[ -e "$store/twinfs.db" ] || continue
+		# A daemon that was killed is not gone at once.
+		within 10 store_free "$store" || true
 		timeout 60 "$TWINFS" fsck --tables "$store" >"$TMP/fsck.out" 2>&1 && continue
 		note "FAILED: fsck of $store:"
 		head -n 20 "$TMP/fsck.out" >&2

@@ -184,7 +184,7 @@ static void net_down(struct world *w)
 	}
 }
 
-static void note_commits(struct world *w, int i)
+void sim_note_commits(struct world *w, int i)
 {
 	struct volume_info info;
 
@@ -195,6 +195,18 @@ static void note_commits(struct world *w, int i)
 	}
 }
 
+/* A small store has no room for what the peer sent: nothing was changed, the connection goes, and the next one may find
+ * room. */
+static bool was_full(struct world *w, int i, int rc)
+{
+	if (rc != -ENOSPC || !(w->small & (1u << i)))
+		return false;
+	sim_trace(w, "%c has no room for that\n", "PS"[i]);
+	w->n_full++;
+	net_down(w);
+	return true;
+}
+
 static bool net_send(struct world *w, int i)
 {
 	struct side *sd = &w->side[i];
@@ -202,7 +214,9 @@ static bool net_send(struct world *w, int i)
 	int rc = engine_tick(sd->e, w->now_ms, &err);
 	ssize_t n;
 
-	note_commits(w, i);
+	sim_note_commits(w, i);
+	if (was_full(w, i, rc))
+		return false;
 	if (rc < 0) {
 		sim_fail(w, "%c: tick: %s", "PS"[i], err_text(&err));
 		return false;
@@ -232,14 +246,9 @@ static bool net_deliver(struct world *w, int i)
 	for (uint32_t k = 0; k < len && q->data[4] >= 32; k++) /* records; the heads have random group ids in them */
 		w->digest = (w->digest ^ q->data[k]) * UINT64_C(1099511628211);
 	buf_consume(q, len);
-	note_commits(w, !i);
-	if (rc == -ENOSPC && (w->small & (2u >> i))) {
-		/* The connection goes; the next one may find room. Nothing was changed. */
-		sim_trace(w, "%c has no room for that\n", "PS"[!i]);
-		w->n_full++;
-		net_down(w);
+	sim_note_commits(w, !i);
+	if (was_full(w, !i, rc))
 		return false;
-	}
 	if (rc < 0)
 		sim_fail(w, "%c: receive: %s", "PS"[!i], err_text(&err));
 	return true;
@@ -248,7 +257,7 @@ static bool net_deliver(struct world *w, int i)
 static void crash(struct world *w, int i)
 {
 	sim_trace(w, "-- %c crashes\n", "PS"[i]);
-	note_commits(w, i);
+	sim_note_commits(w, i);
 	net_down(w);
 	w->n_crashes++;
 	engine_free(w->side[i].e);
@@ -325,7 +334,7 @@ static void step(struct world *w)
 	} else if (kind < 50) {
 		sim_trace(w, "%c commit\n", "PS"[i]);
 		volume_commit(w->side[i].v);
-		note_commits(w, i);
+		sim_note_commits(w, i);
 	} else if (kind < 94) {
 		if (w->up && rng_chance(&w->rng, 50))
 			net_send(w, i);

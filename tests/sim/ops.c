@@ -179,19 +179,38 @@ static bool ends(const char *name, const char *tail)
 /* ---- operations
  * ---------------------------------------------------------------------------------------------------------------- */
 
+/* Where room is short a write may close the group before it and be in the next: then only what was noted before `mark`
+ * is durable. Returns where the mark is now. */
+static size_t commit_before(struct world *w, int side, size_t mark)
+{
+	struct side *sd = &w->side[side];
+	struct volume_info info;
+
+	volume_info(sd->v, &info);
+	if (info.committed == sd->committed || !info.group_open)
+		return mark;
+	sd->committed = info.committed;
+	sd->n_undo -= mark;
+	memmove(sd->undo, sd->undo + mark, sd->n_undo * sizeof(*sd->undo));
+	return 0;
+}
+
 /* n new tokens at off, or at the end. */
 static void write_tokens(struct world *w, int side, uint64_t ino, const char *name, uint64_t off, size_t n, bool append)
 {
 	struct volume *v = w->side[side].v;
 	uint8_t data[64 * TOKEN_BYTES];
-	size_t mark = w->side[side].n_undo;
+	size_t mark;
 	ssize_t rc;
 
+	sim_note_commits(w, side);
+	mark = w->side[side].n_undo;
 	if (!append)
 		over_from(w, side, ino, off, n * TOKEN_BYTES);
 	for (size_t i = 0; i < n; i++)
 		token_new(w, side, !ends(name, ".bin"), data + i * TOKEN_BYTES);
 	rc = volume_write(v, ino, data, n * TOKEN_BYTES, off, append ? WRITE_APPEND : 0, NULL);
+	mark = commit_before(w, side, mark);
 	if (rc < 0 && is_full(w, side, rc))
 		ledger_undo(w, side, mark);
 	else if (rc != (ssize_t)(n * TOKEN_BYTES))

@@ -77,6 +77,8 @@ struct world {
 			fprintf(stderr, "  " __VA_ARGS__); \
 	} while (0)
 
+/* Side i may have closed a group by itself: what it wrote until now is durable. */
+void sim_note_commits(struct world *w, int i);
 void sim_fail(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* ops.c */
