@@ -415,6 +415,7 @@ static int recover(struct volume *v, bool now)
 	free(v->fault);
 	v->fault = NULL;
 	reap_unheld(v);
+	leftover_start(v); /* its thread ended with the failure */
 	return 0;
 }
 

@@ -376,6 +376,44 @@ START_TEST(many_small_files_that_are_removed_go_back_to_the_hosts_disk)
 }
 END_TEST
 
+static uint64_t used_bytes(void)
+{
+	struct volume_info info;
+
+	volume_info(fx, &info);
+	return info.used_bytes;
+}
+
+/* The thread that drops what is left over ends with a failure; it must not stay away. */
+START_TEST(what_is_left_over_of_a_long_truncation_goes_also_after_a_failure_of_the_host)
+{
+	const struct volume_options bit_by_bit = { .drop_at_once_rows = 1 };
+	const struct attr empty = { .size_bytes = 0 };
+	struct attr a;
+	struct err err = ERR_INIT;
+	uint64_t f;
+
+	ck_assert_int_eq(volume_close(fx), 0);
+	ck_assert_int_eq(volume_open(fx_dir, &bit_by_bit, &fx, &err), 0);
+	f = fx_file(INO_ROOT, "f");
+	for (uint64_t block = 0; block < 20000; block += 2)
+		ck_assert_int_eq(volume_write(fx, f, "x", 1, block << BLOCK_SHIFT, 0, NULL), 1);
+	ck_assert_int_eq(volume_commit(fx), 0);
+	ck_assert_int_eq(volume_setattr(fx, f, SET_SIZE, &empty, &a), 0);
+	ck_assert_int_eq(volume_commit(fx), 0);
+	lose_a_group(fx_file(INO_ROOT, "g"));
+	ck_assert_uint_gt(used_bytes(), 0);
+	usleep(100000); /* it ends meanwhile */
+	limit_file_size(RLIM_INFINITY);
+	ck_assert_int_eq(volume_recover(fx), 0);
+	for (int i = 0; used_bytes() > 0 && i < 1000; i++) {
+		usleep(10000);
+		ck_assert_int_eq(volume_commit(fx), 0); /* what a group freed is free when it is durable */
+	}
+	ck_assert_uint_eq(used_bytes(), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("space");
@@ -397,6 +435,7 @@ int main(void)
 	tcase_add_test(tc, blocks_beyond_the_new_end_stay_and_count);
 	tcase_add_test(tc, a_store_is_made_with_a_sane_size);
 	tcase_add_test(tc, many_small_files_that_are_removed_go_back_to_the_hosts_disk);
+	tcase_add_test(tc, what_is_left_over_of_a_long_truncation_goes_also_after_a_failure_of_the_host);
 	suite_add_tcase(s, tc);
 	return tap_main(s);
 }
