@@ -91,13 +91,23 @@ static bool is_root(uint64_t ino)
 	return ino == INO_ROOT || ino == INO_HIDDEN;
 }
 
-/* Will dir hang below the root, not passing through `not_below`? */
+/* Will dir hang below the root, not passing through `not_below`? The moves of both sides together may make loops: one
+ * is noticed after about two rounds (R. Brent's way: a mark that is set again after 1, 2, 4 … steps). */
 static bool dir_reachable(const struct applier *a, uint64_t dir, uint64_t not_below)
 {
-	for (unsigned depth = 0; !is_root(dir); depth++) {
+	uint64_t mark = dir;
+	unsigned mark_again = 1;
+
+	for (unsigned depth = 1; !is_root(dir); depth++) {
 		if (dir == 0 || dir == not_below || depth > DEPTH_MAX)
 			return false;
 		dir = planned_parent(a, dir);
+		if (dir == mark)
+			return false;
+		if (depth == mark_again) {
+			mark = dir;
+			mark_again *= 2;
+		}
 	}
 	return true;
 }
