@@ -12,8 +12,6 @@
 #include "util/log.h"
 #include "util/util.h"
 
-/* No directory tree is deeper: PATH_MAX / 2. A longer walk up means a loop. */
-#define DEPTH_MAX 1000000
 
 struct applier {
 	struct volume *v;
@@ -92,14 +90,14 @@ static bool is_root(uint64_t ino)
 }
 
 /* Will dir hang below the root, not passing through `not_below`? The moves of both sides together may make loops: one
- * is noticed after about two rounds (R. Brent's way: a mark that is set again after 1, 2, 4 … steps). */
+ * is noticed after about two rounds (R. Brent's way: a mark that is set again after 1, 2, 4 … steps), so this ends. */
 static bool dir_reachable(const struct applier *a, uint64_t dir, uint64_t not_below)
 {
 	uint64_t mark = dir;
 	unsigned mark_again = 1;
 
 	for (unsigned depth = 1; !is_root(dir); depth++) {
-		if (dir == 0 || dir == not_below || depth > DEPTH_MAX)
+		if (dir == 0 || dir == not_below)
 			return false;
 		dir = planned_parent(a, dir);
 		if (dir == mark)
