@@ -12,10 +12,20 @@ tests_test_resolver_SOURCES = \
 tests_test_resolver_CPPFLAGS = $(AM_CPPFLAGS) -DRESOLVER_TEST
 tests_test_resolver_LDADD = util/libutil.a $(UNIT_LIBS)
 
+check_PROGRAMS += tests/exhaust_resolver
+TESTS += tests/exhaust_resolver
+tests_exhaust_resolver_SOURCES = \
+	tests/exhaust_resolver.c tests/tree_model.c tests/tree_model.h \
+	sync/resolver.c sync/resolver_content.c sync/resolver_names.c
+tests_exhaust_resolver_CPPFLAGS = $(tests_test_resolver_CPPFLAGS)
+tests_exhaust_resolver_LDADD = $(tests_test_resolver_LDADD)
+
 # `make soak`: the same program; TWINFS_SOAK_S makes its random histories run for long.
 SOAK_TESTS += tests/soak_resolver
 tests_soak_resolver_SOURCES = $(tests_test_resolver_SOURCES)
 tests_soak_resolver_CPPFLAGS = $(tests_test_resolver_CPPFLAGS)
 tests_soak_resolver_LDADD = $(tests_test_resolver_LDADD)
+
+SOAK_TESTS += tests/exhaust_resolver
 
 EXTRA_DIST += docs/merging.md

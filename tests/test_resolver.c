@@ -135,9 +135,6 @@ static void run_script(struct tm_side *s, const char *script)
 	free(text);
 }
 
-static const char *law_broken(const struct tm_tree *b, const struct tm_tree *p, const struct tm_tree *s,
-	unsigned shuffle);
-
 /* The number of rows that do not come out as written; prints them if `show`. */
 static int run_rows(bool show)
 {
@@ -157,7 +154,7 @@ static int run_rows(bool show)
 		y = (struct tm_side){ .t = base, .side = 2 };
 		run_script(&x, r->x);
 		run_script(&y, r->y);
-		law = law_broken(&base, x_first ? &x.t : &y.t, x_first ? &y.t : &x.t, (unsigned)i + 1);
+		law = tm_law_broken(&base, x_first ? &x.t : &y.t, x_first ? &y.t : &x.t, (unsigned)i + 1);
 		if (law == NULL && tm_merge(&base, x_first ? &x.t : &y.t, x_first ? &y.t : &x.t, &o, &m, got_notes,
 			sizeof(got_notes)) == 0)
 			tm_diff(&base, &m, got, sizeof(got));
@@ -180,52 +177,6 @@ END_TEST
 
 /* ---- laws */
 
-static void small_base(struct tm_tree *t, unsigned kind)
-{
-	tm_init(t);
-	tm_add(t, 12, S_IFDIR, 12, TM_ROOT, "a", 0);
-	tm_add(t, 13, S_IFDIR, 13, TM_ROOT, "b", 0);
-	tm_add(t, 14, S_IFREG, 14, TM_ROOT, "f", 2);
-	tm_add(t, 15, S_IFREG, 15, 12, "f", 2);
-	if (kind >= 1)
-		tm_add_link(t, 16, 13, "f", 14);
-	if (kind >= 2) {
-		tm_add(t, 17, S_IFDIR, 17, 12, "b", 0);
-		tm_add(t, 18, S_IFREG, 18, 17, "x", 1);
-	}
-}
-
-/* NULL, or which law a merge of these three breaks. */
-static const char *law_broken(const struct tm_tree *b, const struct tm_tree *p, const struct tm_tree *s,
-	unsigned shuffle)
-{
-	static struct tm_tree m, again;
-	struct tm_merge_opts o = { .node_p = "p", .node_s = "s" };
-	const char *bad;
-
-	if (tm_merge(b, p, s, &o, &m, NULL, 0) < 0)
-		return "refused";
-	bad = tm_invalid(&m);
-	if (bad == NULL)
-		bad = tm_loss(b, p, s, &m);
-	if (bad == NULL)
-		bad = tm_wrong_deletion(b, p, s, &m);
-	if (bad || shuffle == 0)
-		return bad;
-	o.shuffle = shuffle;
-	if (tm_merge(b, p, s, &o, &again, NULL, 0) < 0 || !tm_equal(&m, &again))
-		return "the order of the input matters";
-	o.whole = true;
-	if (tm_merge(b, p, s, &o, &again, NULL, 0) < 0 || !tm_equal(&m, &again))
-		return "what did not change matters";
-	if (tm_merge(b, s, p, &o, &again, NULL, 0) < 0 || !tm_same_contents(&m, &again))
-		return "which contents survive depends on the roles";
-	o.whole = false;
-	if (tm_merge(&m, &m, &m, &o, &again, NULL, 0) < 0 || !tm_equal(&m, &again))
-		return "the result is not stable";
-	return NULL;
-}
-
 static void run_random(struct tm_side *s, unsigned n_ops, unsigned *seed)
 {
 	static struct tm_op ops[TM_OPS];
@@ -243,12 +194,12 @@ static const char *seed_breaks(unsigned at, bool all)
 	static struct tm_side p, s;
 	unsigned seed = at + 1;
 
-	small_base(&base, (unsigned)rand_r(&seed) % 3);
+	tm_small_base(&base, (unsigned)rand_r(&seed) % 3);
 	p = (struct tm_side){ .t = base, .side = 1 };
 	s = (struct tm_side){ .t = base, .side = 2 };
 	run_random(&p, 1 + (unsigned)rand_r(&seed) % 5, &seed);
 	run_random(&s, 1 + (unsigned)rand_r(&seed) % 5, &seed);
-	return law_broken(&base, &p.t, &s.t, all ? at + 1 : 0);
+	return tm_law_broken(&base, &p.t, &s.t, all ? at + 1 : 0);
 }
 
 START_TEST(every_pair_of_operations_keeps_the_laws)
@@ -259,7 +210,7 @@ START_TEST(every_pair_of_operations_keeps_the_laws)
 	unsigned kind = (unsigned)_i, pairs = 0;
 	uint32_t n;
 
-	small_base(&base, kind);
+	tm_small_base(&base, kind);
 	n = tm_ops(&base, ops);
 	for (uint32_t i = 0; i < n; i++) {
 		p = (struct tm_side){ .t = base, .side = 1 };
@@ -269,7 +220,7 @@ START_TEST(every_pair_of_operations_keeps_the_laws)
 
 			s = (struct tm_side){ .t = base, .side = 2 };
 			tm_apply(&s, &ops[k]);
-			bad = law_broken(&base, &p.t, &s.t, (i + k) % 8 == 0 ? i + 1 : 0);
+			bad = tm_law_broken(&base, &p.t, &s.t, (i + k) % 8 == 0 ? i + 1 : 0);
 			ck_assert_msg(bad == NULL, "base %u, operations %u and %u: %s", kind, i, k, bad);
 			pairs++;
 		}
@@ -301,7 +252,7 @@ START_TEST(one_side_alone_is_taken_as_it_is)
 	for (unsigned i = 0; i < 3000; i++) {
 		unsigned seed = i + 1;
 
-		small_base(&base, (unsigned)rand_r(&seed) % 3);
+		tm_small_base(&base, (unsigned)rand_r(&seed) % 3);
 		x = (struct tm_side){ .t = base, .side = 1 };
 		run_random(&x, (unsigned)rand_r(&seed) % 6, &seed);
 		for (int k = 0; k < 3; k++) {

@@ -91,6 +91,21 @@ void tm_add(struct tm_tree *t, uint64_t ino, uint32_t type, uint64_t link, uint6
 	tm_add_link(t, link, parent, name, ino);
 }
 
+void tm_small_base(struct tm_tree *t, unsigned kind)
+{
+	tm_init(t);
+	tm_add(t, 12, S_IFDIR, 12, TM_ROOT, "a", 0);
+	tm_add(t, 13, S_IFDIR, 13, TM_ROOT, "b", 0);
+	tm_add(t, 14, S_IFREG, 14, TM_ROOT, "f", 2);
+	tm_add(t, 15, S_IFREG, 15, 12, "f", 2);
+	if (kind >= 1)
+		tm_add_link(t, 16, 13, "f", 14);
+	if (kind >= 2) {
+		tm_add(t, 17, S_IFDIR, 17, 12, "b", 0);
+		tm_add(t, 18, S_IFREG, 18, 17, "x", 1);
+	}
+}
+
 static void drop_link(struct tm_tree *t, struct tm_link *l)
 {
 	*l = t->links[--t->n_links];
@@ -950,4 +965,34 @@ void tm_diff(const struct tm_tree *base, const struct tm_tree *t, char *out, siz
 		free(old.line[i]);
 	for (size_t i = 0; i < new.n; i++)
 		free(new.line[i]);
+}
+
+const char *tm_law_broken(const struct tm_tree *b, const struct tm_tree *p, const struct tm_tree *s,
+	unsigned shuffle)
+{
+	static struct tm_tree m, again;
+	struct tm_merge_opts o = { .node_p = "p", .node_s = "s" };
+	const char *bad;
+
+	if (tm_merge(b, p, s, &o, &m, NULL, 0) < 0)
+		return "refused";
+	bad = tm_invalid(&m);
+	if (bad == NULL)
+		bad = tm_loss(b, p, s, &m);
+	if (bad == NULL)
+		bad = tm_wrong_deletion(b, p, s, &m);
+	if (bad || shuffle == 0)
+		return bad;
+	o.shuffle = shuffle;
+	if (tm_merge(b, p, s, &o, &again, NULL, 0) < 0 || !tm_equal(&m, &again))
+		return "the order of the input matters";
+	o.whole = true;
+	if (tm_merge(b, p, s, &o, &again, NULL, 0) < 0 || !tm_equal(&m, &again))
+		return "what did not change matters";
+	if (tm_merge(b, s, p, &o, &again, NULL, 0) < 0 || !tm_same_contents(&m, &again))
+		return "which contents survive depends on the roles";
+	o.whole = false;
+	if (tm_merge(&m, &m, &m, &o, &again, NULL, 0) < 0 || !tm_equal(&m, &again))
+		return "the result is not stable";
+	return NULL;
 }
