@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The resolver over histories of up to two operations on either side of a small tree: everything is tried, not drawn.
- * One operation against one is in tests/test_resolver.c; here are two against one, one against two (so both roles), and a
+/* The resolver over histories of up to two operations on either side of a small tree: all is tried, nothing drawn. One
+ * operation against one is in tests/test_resolver.c; here are two against one, one against two (so both roles), and a
  * share of two against two. As a part of `make check` a share of it all, evenly spread; as a part of `make soak`
  * (TWINFS_SOAK_S is set) all of two against one. */
 #include "tests/tap.h"
@@ -19,8 +19,8 @@ struct history {
 	uint32_t n_ops;
 };
 
-/* What one side can have done; the single operations come first. A list for each side, as a second operation may be done
- * to what the first one made, and the ids of that are the side's own. */
+/* What one side can have done; the single operations come first. A list for each side, as a second operation may be
+ * done to what the first one made, and the ids of that are the side's own. */
 struct histories {
 	struct history *at;
 	size_t n, n_single, cap;

@@ -54,7 +54,7 @@ struct tm_op {
 void tm_init(struct tm_tree *t);
 void tm_add(struct tm_tree *t, uint64_t ino, uint32_t type, uint64_t link, uint64_t parent, const char *name,
 	uint32_t n_tokens);
-/* Three bases to try everything on: kind 0 is a/, b/, f, a/f; 1 has b/f as another link of f; 2 has a/b/ and a/b/x too. */
+/* Three bases to try everything on. Kind 0 is a/, b/, f, a/f; 1 has b/f too, a link to f; 2 has a/b/ and a/b/x too. */
 void tm_small_base(struct tm_tree *t, unsigned kind);
 void tm_add_link(struct tm_tree *t, uint64_t link, uint64_t parent, const char *name, uint64_t child);
 struct tm_inode *tm_inode(const struct tm_tree *t, uint64_t ino);
