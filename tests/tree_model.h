@@ -82,7 +82,7 @@ const char *tm_loss(const struct tm_tree *b, const struct tm_tree *p, const stru
 const char *tm_wrong_deletion(const struct tm_tree *b, const struct tm_tree *p, const struct tm_tree *s,
 	const struct tm_tree *m);
 /* NULL, or which law a merge of these three breaks. shuffle 0: only valid tree, nothing lost, nothing wrongly deleted;
- * else also that order, unchanged surroundings and roles do not matter, with this seed, and that the result is stable. */
+ * else, with it as seed, also: order, unchanged surroundings and roles do not matter, and the result is stable. */
 const char *tm_law_broken(const struct tm_tree *b, const struct tm_tree *p, const struct tm_tree *s, unsigned shuffle);
 bool tm_same_contents(const struct tm_tree *a, const struct tm_tree *b);
 /* What differs from the base, by path: "-path" gone, "path=contents" new or different. Sorted. */
