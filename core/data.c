@@ -59,8 +59,9 @@ void data_touch_inode(struct volume *v, struct inode *in, uint64_t end_bytes, en
 }
 
 /* One step: at most STEP_BLOCKS blocks are touched. What lies behind the end of the file is zero: a write that reaches
- * that far needs nothing of its last block, damaged as it may be. */
-static int write_step(struct volume *v, const struct inode *in, const uint8_t *buf, size_t len, uint64_t off,
+ * that far needs nothing of its last block, damaged as it may be. -EBADE: a block that it needs a part of cannot be
+ * read, nothing was written. */
+static int write_plain(struct volume *v, const struct inode *in, const uint8_t *buf, size_t len, uint64_t off,
                       enum origin origin)
 {
 	uint64_t ino = in->ino;
@@ -78,12 +79,34 @@ static int write_step(struct volume *v, const struct inode *in, const uint8_t *b
 		rc = blocks_read_one(v, ino, NOW, first, whole);
 	if (!rc && last && n > 1)
 		rc = blocks_read_one(v, ino, NOW, first + n - 1, whole + ((n - 1) << BLOCK_SHIFT));
-	if (!rc) {
+	if (rc == -EIO) {
+		rc = -EBADE;
+	} else if (!rc) {
 		memcpy(whole + IN_BLOCK(off), buf, len);
 		rc = blocks_write(v, ino, first, n, whole, origin, SPACE_ORDINARY);
 	}
 	free(whole);
 	return rc;
+}
+
+/* A program is told of a damaged block in its way. Of what comes from the peer the part of it is lost with the rest, or
+ * the peer's changes would never get in. */
+static int write_step(struct volume *v, const struct inode *in, const uint8_t *buf, size_t len, uint64_t off,
+                      enum origin origin)
+{
+	int rc = write_plain(v, in, buf, len, off, origin);
+
+	if (rc != -EBADE || !v->peer_apply)
+		return rc == -EBADE ? -EIO : rc;
+	for (size_t done = 0, n; done < len; done += n) {
+		n = MIN(len - done, BLOCK_BYTES - IN_BLOCK(off + done));
+		rc = write_plain(v, in, buf + done, n, off + done, origin);
+		if (rc == -EBADE)
+			rc = blocks_lose(v, in->ino, (off + done) >> BLOCK_SHIFT, origin);
+		if (rc)
+			return rc;
+	}
+	return 0;
 }
 
 int data_write_inode(struct volume *v, struct inode *in, const void *buf, size_t len_bytes, uint64_t off,
@@ -120,16 +143,36 @@ int data_write(struct volume *v, uint64_t ino, const void *buf, size_t len_bytes
 	return rc ? rc : tree_inode_put(v, &in);
 }
 
-/* Zero bytes [from, to) of one block; a hole stays one. */
+int data_lose(struct volume *v, uint64_t ino, uint64_t off, uint64_t len_bytes, enum origin origin)
+{
+	struct inode in;
+	int rc = tree_inode_get(v, ino, &in);
+
+	if (rc || len_bytes == 0)
+		return rc;
+	if (off > FILE_MAX_BYTES || len_bytes > FILE_MAX_BYTES - off)
+		return -EFBIG;
+	for (uint64_t b = off >> BLOCK_SHIFT; !rc && b << BLOCK_SHIFT < off + len_bytes; b++)
+		rc = blocks_lose(v, ino, b, origin);
+	if (rc)
+		return rc;
+	data_touch_inode(v, &in, off + len_bytes, origin);
+	return tree_inode_put(v, &in);
+}
+
+/* Zero bytes [from, to) of one block; a hole stays one, and so does a block that nobody can read. Found damaged only
+ * now it is refused to a program; what comes from the peer must not wait for it. */
 static int zero_in_block(struct volume *v, uint64_t ino, uint64_t block, size_t from, size_t to, enum origin origin)
 {
 	uint8_t data[BLOCK_BYTES];
 	struct block_ref ref;
 	int rc = blocks_map(v, ino, NOW, block, 1, &ref);
 
-	if (rc || ref.phys == 0 || from == to)
+	if (rc || ref.phys == 0 || from == to || ref.sum == block_sum_lost())
 		return rc;
 	rc = blocks_read_one(v, ino, NOW, block, data);
+	if (rc == -EIO && v->peer_apply)
+		return blocks_lose(v, ino, block, origin);
 	if (rc)
 		return rc;
 	size_t i = from;

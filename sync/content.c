@@ -9,6 +9,7 @@
 #include "core/changes.h"
 #include "core/data.h"
 #include "core/merge3.h"
+#include "util/log.h"
 #include "util/util.h"
 
 /* Pieces in which versions are compared and copied: large enough for the image, small enough to be nothing beside its
@@ -67,16 +68,43 @@ static int read_base(const struct content_case *c, void *buf, size_t len, uint64
 	return n ? data_read(c->v, c->base_ino, c->base, buf, n, off) : 0;
 }
 
+static int overlay(const struct content_case *c, void *buf, size_t len, uint64_t off)
+{
+	return c->s->stage ? stage_overlay(c->s->stage, c->rec->ino, buf, len, off) : 0;
+}
+
+/* At most a block. If its base cannot be read, that does no harm as long as the secondary wrote all of it: what it sent
+ * then comes out the same over whatever is below. */
+static int theirs_in_block(const struct content_case *c, uint8_t *buf, size_t len, uint64_t off)
+{
+	uint8_t other[BLOCK_BYTES];
+	int rc = read_base(c, buf, len, off, base_end(c));
+
+	if (rc != -EIO)
+		return rc ? rc : overlay(c, buf, len, off);
+	memset(buf, 0, len);
+	memset(other, 0xff, len);
+	rc = overlay(c, buf, len, off);
+	if (rc == 0)
+		rc = overlay(c, other, len, off);
+	return rc == 0 && memcmp(buf, other, len) != 0 ? -EIO : rc;
+}
+
 int content_theirs(const struct content_case *c, void *buf, size_t len_bytes, uint64_t off)
 {
 	int rc = read_base(c, buf, len_bytes, off, base_end(c));
 
-	if (rc == 0 && c->s->stage)
-		rc = stage_overlay(c->s->stage, c->rec->ino, buf, len_bytes, off);
+	if (rc != -EIO)
+		return rc ? rc : overlay(c, buf, len_bytes, off);
+	rc = 0;
+	for (size_t done = 0, n; rc == 0 && done < len_bytes; done += n) {
+		n = MIN(len_bytes - done, BLOCK_BYTES - (off + done) % BLOCK_BYTES);
+		rc = theirs_in_block(c, (uint8_t *)buf + done, n, off + done);
+	}
 	return rc;
 }
 
-/* 1 equal, 0 not, -errno. */
+/* 1 equal, 0 not (or not to be known), -errno. */
 static int same_bytes(const struct content_case *c)
 {
 	uint8_t *a, *b;
@@ -96,7 +124,7 @@ static int same_bytes(const struct content_case *c)
 			rc = memcmp(a, b, n) == 0;
 	}
 	free(a);
-	return rc;
+	return rc == -EIO ? 0 : rc;
 }
 
 /* ---- text ----------------------------------------------------------------------------------------------------------
@@ -400,7 +428,7 @@ static int decide_by_policy(struct content_case *c)
 	return rc < 0 ? rc : 1;
 }
 
-int content_decide(struct content_case *c)
+static int decide_all(struct content_case *c)
 {
 	enum content_kind kind;
 	int rc = same_bytes(c);
@@ -435,6 +463,119 @@ int content_decide(struct content_case *c)
 	case CONTENT_STRUCTURED: c->rule = "both sides changed a file whose parts depend on each other"; return 0;
 	}
 	return 0;
+}
+
+int content_decide(struct content_case *c)
+{
+	int rc = decide_all(c);
+
+	if (rc != -EIO)
+		return rc;
+	/* It will not get better by trying again: what can be read of both is kept, nothing is mixed. */
+	c->verdict = RS_CONTENT_KEEP_BOTH;
+	c->rule = "a version cannot be read in full, as the disk here has lost a part of it";
+	log_error("%s: both sides changed it, and the versions cannot be merged, as the disk here has lost a part of "
+		  "one; both are kept", c->path ? c->path : "a file");
+	return 0;
+}
+
+/* ---- copying a version
+ * --------------------------------------------------------------------------------------------------- */
+
+struct copying {
+	struct volume *v;
+	int (*read)(const void *ctx, void *buf, size_t len_bytes, uint64_t off);
+	const void *ctx;
+	uint64_t to;
+	enum origin origin;
+	uint64_t lost_bytes;
+};
+
+/* What the file has already is not written: that spares blocks, and leaves holes where there are zeros. */
+static int copy_readable(struct copying *c, const uint8_t *piece, uint8_t *have, size_t n, uint64_t at)
+{
+	int rc = data_read(c->v, c->to, view_now, have, n, at);
+
+	if (rc == 0 && memcmp(piece, have, n) == 0)
+		return 0;
+	return rc == 0 || rc == -EIO ? data_write(c->v, c->to, piece, n, at, c->origin) : rc;
+}
+
+/* What cannot be read of a version is lost in its copy too: a merge that waited for it would wait for ever. */
+static int copy_in_blocks(struct copying *c, uint8_t *piece, uint8_t *have, size_t len, uint64_t off, uint64_t at)
+{
+	int rc = 0;
+
+	for (size_t done = 0, n; rc == 0 && done < len; done += n) {
+		n = MIN(len - done, BLOCK_BYTES - (off + done) % BLOCK_BYTES);
+		rc = c->read(c->ctx, piece, n, off + done);
+		if (rc == 0) {
+			rc = copy_readable(c, piece, have, n, at + done);
+		} else if (rc == -EIO) {
+			c->lost_bytes += n;
+			rc = data_lose(c->v, c->to, at + done, n, c->origin);
+		}
+	}
+	return rc;
+}
+
+/* Bytes [off, end) of the version to `at` of the file, which then ends behind them. */
+static int copy_version(struct copying *c, uint64_t off, uint64_t end, uint64_t at)
+{
+	uint8_t *piece = xmalloc(2 * (size_t)PIECE_BYTES), *have = piece + PIECE_BYTES;
+	int rc = 0;
+
+	while (rc == 0 && off < end) {
+		size_t n = (size_t)MIN(PIECE_BYTES, end - off);
+
+		rc = c->read(c->ctx, piece, n, off);
+		if (rc == 0)
+			rc = copy_readable(c, piece, have, n, at);
+		else if (rc == -EIO)
+			rc = copy_in_blocks(c, piece, have, n, off, at);
+		off += n;
+		at += n;
+	}
+	free(piece);
+	if (rc == 0 && c->lost_bytes)
+		log_error("inode %#llx is made of a version of which the disk here has lost %llu bytes: nobody can "
+			  "read them there until they are written anew", (unsigned long long)c->to,
+			  (unsigned long long)c->lost_bytes);
+	return rc ? rc : data_truncate(c->v, c->to, at, c->origin);
+}
+
+static int read_theirs(const void *ctx, void *buf, size_t len_bytes, uint64_t off)
+{
+	return content_theirs(ctx, buf, len_bytes, off);
+}
+
+struct viewed {
+	struct volume *v;
+	uint64_t ino;
+	struct view view;
+};
+
+static int read_viewed(const void *ctx, void *buf, size_t len_bytes, uint64_t off)
+{
+	const struct viewed *w = ctx;
+
+	return data_read(w->v, w->ino, w->view, buf, len_bytes, off);
+}
+
+int content_land_copy(struct content_case *c, uint64_t copy)
+{
+	struct copying job = { .v = c->v, .read = read_theirs, .ctx = c, .to = copy, .origin = ORIGIN_LOCAL };
+
+	return copy_version(&job, 0, c->theirs_size, 0);
+}
+
+int content_copy(struct volume *v, uint64_t from, struct view view, uint64_t size_bytes, uint64_t to,
+		 enum origin origin)
+{
+	const struct viewed w = { v, from, view };
+	struct copying job = { .v = v, .read = read_viewed, .ctx = &w, .to = to, .origin = origin };
+
+	return copy_version(&job, 0, size_bytes, 0);
 }
 
 /* ---- carrying out
@@ -503,23 +644,12 @@ static int land_whole(struct content_case *c)
 
 static int land_append(struct content_case *c)
 {
-	uint64_t at = c->ours_size, off = c->base_size;
-	uint8_t *piece = xmalloc(PIECE_BYTES);
+	struct copying job = { .v = c->v, .read = read_theirs, .ctx = c, .to = c->ino, .origin = ORIGIN_LOCAL };
 	int rc = content_send_back(c);
 
-	while (rc == 0 && off < c->theirs_size) {
-		size_t n = (size_t)MIN(PIECE_BYTES, c->theirs_size - off);
-
-		rc = content_theirs(c, piece, n, off);
-		if (rc == 0)
-			rc = data_write(c->v, c->ino, piece, n, at, ORIGIN_LOCAL);
-		if (rc == 0)
-			rc = changes_touch_range(c->v, c->ino, at, n);
-		at += n;
-		off += n;
-	}
-	free(piece);
-	return rc;
+	if (rc == 0)
+		rc = copy_version(&job, c->base_size, c->theirs_size, c->ours_size);
+	return rc ? rc : changes_touch_range(c->v, c->ino, c->ours_size, c->theirs_size - c->base_size);
 }
 
 static int land_ranges(struct content_case *c)
@@ -581,46 +711,6 @@ int content_land_merged(struct content_case *c)
 	else
 		rc = land_ranges(c);
 	return rc ? rc : touch_times(c);
-}
-
-static bool all_zero(const uint8_t *p, size_t n)
-{
-	return n == 0 || (p[0] == 0 && memcmp(p, p + 1, n - 1) == 0);
-}
-
-int content_land_copy(struct content_case *c, uint64_t copy)
-{
-	uint8_t *piece = xmalloc(PIECE_BYTES);
-	int rc = 0;
-
-	for (uint64_t off = 0; rc == 0 && off < c->theirs_size; off += PIECE_BYTES) {
-		size_t n = (size_t)MIN(PIECE_BYTES, c->theirs_size - off);
-
-		rc = content_theirs(c, piece, n, off);
-		if (rc == 0 && !all_zero(piece, n))
-			rc = data_write(c->v, copy, piece, n, off, ORIGIN_LOCAL);
-	}
-	free(piece);
-	return rc ? rc : data_truncate(c->v, copy, c->theirs_size, ORIGIN_LOCAL);
-}
-
-int content_copy(struct volume *v, uint64_t from, struct view view, uint64_t size_bytes, uint64_t to,
-		 enum origin origin)
-{
-	uint8_t *piece = xmalloc(2 * (size_t)PIECE_BYTES), *have = piece + PIECE_BYTES;
-	int rc = 0;
-
-	for (uint64_t off = 0; rc == 0 && off < size_bytes; off += PIECE_BYTES) {
-		size_t n = (size_t)MIN(PIECE_BYTES, size_bytes - off);
-
-		rc = data_read(v, from, view, piece, n, off);
-		if (rc == 0)
-			rc = data_read(v, to, view_now, have, n, off);
-		if (rc == 0 && memcmp(piece, have, n) != 0)
-			rc = data_write(v, to, piece, n, off, origin);
-	}
-	free(piece);
-	return rc ? rc : data_truncate(v, to, size_bytes, origin);
 }
 
 bool content_same_file(struct volume *v, const struct shipment *s, uint64_t ino_p, const struct rec_inode *rec)

@@ -95,8 +95,14 @@ static enum rs_content op_content(void *ctx, uint64_t ino)
 
 	if (!n || !(n->rec->fields & REC_CONTENT) || !S_ISREG(n->rec->mode))
 		return RS_CONTENT_EQUAL;
-	if (!n->has_case && decide(m, n) < 0)
-		return RS_CONTENT_KEEP_BOTH; /* it cannot be read well enough to merge: nothing is mixed */
+	if (!n->has_case) {
+		int rc = decide(m, n);
+
+		if (rc < 0) {
+			m->failed = m->failed ? m->failed : rc;
+			return RS_CONTENT_KEEP_BOTH;
+		}
+	}
 	return n->cc.verdict;
 }
 
@@ -1191,6 +1197,8 @@ int merge_three_way(struct volume *v, struct shipment *s, const struct merge_nam
 				  (unsigned long long)r.links[i].child, (unsigned long long)r.links[i].pos.parent,
 				  (int)r.links[i].pos.name_len, r.links[i].pos.name ? r.links[i].pos.name : "");
 	}
+	if (rc == 0)
+		rc = m.failed;
 	if (rc == 0 && driver_jobs_waiting(jobs))
 		rc = -EAGAIN;
 	if (rc == 0) {

@@ -80,6 +80,7 @@ struct merger {
 	struct attr_case *attr_cases;
 	uint8_t *xattr_in_conflict; /* by index of the shipment's xattrs */
 	size_t n_attrs, cap_attrs;
+	int failed; /* what the resolver asked for and could not be told: then nothing lands */
 	void **arena; /* what lives until the end: names */
 	size_t n_arena, cap_arena;
 };

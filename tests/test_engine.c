@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What two people see of each other through two engines. Most tests run twice: side _i does it, or has the first say.
- * What the peer must not do and what breaks off is in test_engine_peer.c.
+ * What the peer must not do and what breaks off is in test_engine_peer.c, what disks lose in test_engine_lost.c.
  */
 #include "tests/pair_fixture.h"
 #include "util/acl.h"
@@ -28,97 +28,6 @@ START_TEST(a_new_file_has_the_same_inode_number_on_the_other_side)
 	px_expect("f", "hello\n");
 	ck_assert_uint_eq(px_at(!_i, "f"), ino);
 	ck_assert_uint_eq(ID_SLOT(ino), (unsigned)_i + 1);
-}
-END_TEST
-
-/* Flip a bit of the one block of side i's image that is full of `fill`. */
-static void lose_block(int i, uint8_t fill)
-{
-	uint8_t block[BLOCK_BYTES], bad;
-	char path[320];
-	off_t at = 0;
-	int fd;
-
-	snprintf(path, sizeof(path), "%s/image", px[i].dir);
-	fd = open(path, O_RDWR);
-	do {
-		at += BLOCK_BYTES;
-		ck_assert_int_eq(pread(fd, block, sizeof(block), at), BLOCK_BYTES);
-	} while (block[0] != fill || memcmp(block, block + 1, BLOCK_BYTES - 1) != 0);
-	bad = fill ^ 8;
-	ck_assert_int_eq(pwrite(fd, &bad, 1, at + 77), 1);
-	close(fd);
-}
-
-static void put_blocks(int i, const char *path, const char *fills)
-{
-	uint8_t block[BLOCK_BYTES];
-
-	px_make(i, path, S_IFREG | 0644);
-	for (size_t k = 0; fills[k]; k++) {
-		memset(block, fills[k], sizeof(block));
-		px_write(i, path, block, sizeof(block), k * BLOCK_BYTES);
-	}
-}
-
-/* fills as put_blocks; '!': cannot be read. */
-static void expect_blocks(const char *path, const char *fills)
-{
-	uint8_t block[BLOCK_BYTES];
-
-	for (int i = 0; i < 2; i++)
-		for (size_t k = 0; fills[k]; k++) {
-			ssize_t n = volume_read(px[i].v, px_at(i, path), block, sizeof(block), k * BLOCK_BYTES);
-
-			ck_assert_msg(n == (fills[k] == '!' ? -EIO : (int)BLOCK_BYTES), "side %d, block %zu: %zd", i,
-			              k, n);
-			for (ssize_t b = 0; b < n; b++)
-				ck_assert_uint_eq(block[b], (uint8_t)fills[k]);
-		}
-}
-
-START_TEST(bytes_that_a_disk_has_lost_are_lost_on_both_sides_and_all_else_goes_on)
-{
-	put_blocks(_i, "f", "abcde");
-	px_put(_i, "z", "behind it\n");
-	ck_assert_int_eq(volume_commit(px[_i].v), 0);
-	lose_block(_i, 'c');
-	px_settle();
-	px_expect("z", "behind it\n");
-	expect_blocks("f", "ab!de");
-	px_write(!_i, "f", "1", 1, 0); /* of a block that is whole */
-	put_blocks(_i, "g", "x");
-	px_settle();
-	expect_blocks("g", "x");
-	/* All of the block anew, on the side that never had it. */
-	uint8_t block[BLOCK_BYTES];
-
-	memset(block, 'C', sizeof(block));
-	px_write(!_i, "f", block, sizeof(block), 2 * BLOCK_BYTES);
-	memset(block, 'a', sizeof(block));
-	px_write(!_i, "f", block, sizeof(block), 0);
-	px_meet();
-	expect_blocks("f", "abCde");
-}
-END_TEST
-
-START_TEST(a_part_of_a_block_that_is_damaged_here_does_not_seal_it)
-{
-	put_blocks(_i, "f", "klm");
-	px_meet();
-	lose_block(!_i, 'l');
-	px_write(_i, "f", "some bytes", 10, BLOCK_BYTES + 100);
-	px_put(_i, "z", "behind it\n");
-	px_settle();
-	px_expect("z", "behind it\n");
-	/* Nobody reads what the disk made of it. */
-	ck_assert_int_eq(volume_read(px[!_i].v, px_at(!_i, "f"), &(char[10]){ 0 }, 10, BLOCK_BYTES + 100), -EIO);
-	uint8_t block[BLOCK_BYTES];
-
-	memset(block, 'L', sizeof(block));
-	px_write(_i, "f", block, sizeof(block), BLOCK_BYTES);
-	px_meet();
-	expect_blocks("f", "kLm");
 }
 END_TEST
 
@@ -1152,8 +1061,6 @@ static TCase *group(Suite *s, const char *name)
 static void add_crossing(TCase *tc)
 {
 	BOTH(tc, a_new_file_has_the_same_inode_number_on_the_other_side);
-	BOTH(tc, bytes_that_a_disk_has_lost_are_lost_on_both_sides_and_all_else_goes_on);
-	BOTH(tc, a_part_of_a_block_that_is_damaged_here_does_not_seal_it);
 	tcase_add_test(tc, what_was_there_before_pairing_is_sent_too);
 	BOTH(tc, renames_and_removals_cross);
 	BOTH(tc, two_names_exchanged_are_exchanged_on_the_other_side);
