@@ -210,8 +210,7 @@ static int check_tree(struct rw_work *w, enum rw_state st)
 		while (!w->nodes[d].is_root && w->nodes[d].mark == 0) {
 			w->nodes[d].mark = walk;
 			d = dir_link(w, d)->parent[st];
-			if (d == RW_NONE)
-				return -EUCLEAN;
+			assert(d != RW_NONE); /* it is in that state, and so are the parents, see above */
 		}
 		if (w->nodes[d].mark == walk)
 			return -EUCLEAN;
@@ -301,7 +300,7 @@ static bool moved_and_deleted(const struct rw_work *w, uint32_t dir, enum rw_sta
 	const struct rw_node *n = &w->nodes[dir];
 	const struct rw_link *l;
 
-	if (n->is_root || !n->has[RW_B] || n->has[mover == RW_P ? RW_S : RW_P])
+	if (!n->has[RW_B] || n->has[mover == RW_P ? RW_S : RW_P])
 		return false;
 	l = dir_link(w, dir);
 	return !rw_same_place(&l->in->b, rw_pos(l, mover));

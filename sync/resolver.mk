@@ -12,6 +12,14 @@ tests_test_resolver_SOURCES = \
 tests_test_resolver_CPPFLAGS = $(AM_CPPFLAGS) -DRESOLVER_TEST
 tests_test_resolver_LDADD = util/libutil.a $(UNIT_LIBS)
 
+check_PROGRAMS += tests/test_resolver_edges
+TESTS += tests/test_resolver_edges
+tests_test_resolver_edges_SOURCES = \
+	tests/test_resolver_edges.c \
+	sync/resolver.c sync/resolver_content.c sync/resolver_names.c
+tests_test_resolver_edges_CPPFLAGS = $(tests_test_resolver_CPPFLAGS)
+tests_test_resolver_edges_LDADD = $(tests_test_resolver_LDADD)
+
 check_PROGRAMS += tests/exhaust_resolver
 TESTS += tests/exhaust_resolver
 tests_exhaust_resolver_SOURCES = \

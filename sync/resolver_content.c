@@ -27,10 +27,11 @@ uint32_t rw_live_parent(const struct rw_work *w, const struct rw_link *l)
 
 static uint32_t lowest_live_link(const struct rw_work *w, const struct rw_node *n)
 {
-	for (uint32_t i = 0; i < n->n_links; i++)
-		if (w->links[rw_link_of(w, n, i)].at != RW_DEAD)
-			return rw_link_of(w, n, i);
-	return RW_NONE;
+	uint32_t i = 0;
+
+	while (w->links[rw_link_of(w, n, i)].at == RW_DEAD)
+		i++;
+	return rw_link_of(w, n, i);
 }
 
 static void copy_beside(struct rw_work *w, uint32_t node)

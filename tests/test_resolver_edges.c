@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: MIT */
+/* The corners of the resolver that small trees do not come to: what no peer of ours would send, long and odd conflict
+ * names, more of a kind than a first allocation holds. With tests/test_resolver.c every branch of it is taken
+ * (`make check-coverage`). */
+#include "tests/tap.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "sync/resolver_work.h"
+#include "util/util.h"
+
+#define AT(dir, text) { .present = true, .parent = (dir), .name = (text), .name_len = sizeof(text) - 1 }
+
+static enum rs_content answer;
+
+static enum rs_content content(void *ctx, uint64_t ino)
+{
+	(void)ctx;
+	(void)ino;
+	return answer;
+}
+
+static bool same_file(void *ctx, uint64_t p, uint64_t s)
+{
+	(void)ctx;
+	(void)p;
+	(void)s;
+	return true;
+}
+
+/* 1 is the root, 3 and 4 are directories, 5 and 6 files, each where the links say. */
+static struct rs_input input(struct rs_link *links, size_t n_links)
+{
+	static struct rs_inode n[5];
+
+	n[0] = (struct rs_inode){ .ino = 1, .type = S_IFDIR };
+	n[1] = (struct rs_inode){ .ino = 3, .type = S_IFDIR };
+	n[2] = (struct rs_inode){ .ino = 4, .type = S_IFDIR };
+	n[3] = (struct rs_inode){ .ino = 5, .type = S_IFREG };
+	n[4] = (struct rs_inode){ .ino = 6, .type = S_IFREG };
+	return (struct rs_input){ .links = links, .n_links = n_links, .inodes = n, .n_inodes = ARRAY_LEN(n),
+		.node_p = "p", .node_s = "s", .root = 1, .ops = { .content = content, .same_file = same_file } };
+}
+
+static int outcome(struct rs_input *in)
+{
+	struct rs_result r;
+	int rc = resolve(in, &r);
+
+	resolve_release(&r);
+	return rc;
+}
+
+/* ---- what is refused */
+
+static struct rs_link one_link(uint64_t id, uint64_t child, uint64_t parent, const char *name, size_t len)
+{
+	return (struct rs_link){ .id = id, .child = child,
+		.s = { .present = true, .parent = parent, .name = name, .name_len = (uint16_t)len } };
+}
+
+START_TEST(numbers_that_nothing_has_are_refused)
+{
+	static const char long_name[256] = "x";
+	struct rs_link l[] = { one_link(0, 5, 1, "x", 1), one_link(8, 0, 1, "x", 1), one_link(8, 5, 0, "x", 1),
+		one_link(8, 5, 1, long_name, sizeof(long_name)) };
+
+	for (size_t i = 0; i < ARRAY_LEN(l); i++) {
+		struct rs_input in = input(&l[i], 1);
+
+		ck_assert_int_eq(outcome(&in), -EUCLEAN);
+	}
+}
+END_TEST
+
+START_TEST(an_inode_without_a_number_or_twice_is_refused)
+{
+	struct rs_input in = input(NULL, 0);
+
+	in.inodes[2].ino = 0;
+	ck_assert_int_eq(outcome(&in), -EUCLEAN);
+	in = input(NULL, 0);
+	in.inodes[2].ino = 3;
+	ck_assert_int_eq(outcome(&in), -EUCLEAN);
+}
+END_TEST
+
+START_TEST(more_than_an_index_can_count_is_refused)
+{
+	struct rs_input in = input(NULL, 0);
+
+	in.n_links = UINT32_MAX / 2;
+	ck_assert_int_eq(outcome(&in), -EUCLEAN);
+	in = input(NULL, 0);
+	in.n_inodes = UINT32_MAX / 2;
+	ck_assert_int_eq(outcome(&in), -EUCLEAN);
+}
+END_TEST
+
+static const struct {
+	bool in_p, in_s, p_content, s_content;
+	int want;
+} without_links[] = {
+	{ true, true, true, true, -EUCLEAN },
+	{ false, true, true, true, 0 }, { true, false, true, true, 0 },
+	{ true, true, false, true, 0 }, { true, true, true, false, 0 },
+};
+
+START_TEST(a_file_that_both_changed_comes_with_its_links)
+{
+	struct rs_input in = input(NULL, 0);
+	struct rs_inode *n = &in.inodes[3];
+
+	n->in_p = without_links[_i].in_p;
+	n->in_s = without_links[_i].in_s;
+	n->p_content = without_links[_i].p_content;
+	n->s_content = without_links[_i].s_content;
+	ck_assert_int_eq(outcome(&in), without_links[_i].want);
+}
+END_TEST
+
+/* ---- links */
+
+START_TEST(a_link_that_each_side_has_elsewhere_and_the_base_not_at_all_is_where_the_primary_has_it)
+{
+	struct rs_link l = { .id = 8, .child = 5, .p = AT(1, "here"), .s = AT(1, "there") };
+	struct rs_input in = input(&l, 1);
+	struct rs_result r;
+
+	ck_assert_int_eq(resolve(&in, &r), 0);
+	ck_assert_uint_eq(r.links[0].pos.name_len, 4);
+	ck_assert_uint_eq(r.n_notes, 1);
+	ck_assert_str_eq(r.notes[0].kind, "move");
+	resolve_release(&r);
+}
+END_TEST
+
+/* ---- two of one name */
+
+static const struct {
+	const char *name;
+	struct rs_inode five, six;
+	struct rs_link other; /* beside 8, which is the primary's "f", and 9, which is the secondary's */
+	size_t n_aliases;
+} fusing[] = {
+	{ "both new", { 0 }, { 0 }, { 0 }, 1 },
+	{ "the primary's was known", { .in_b = true }, { 0 }, { 0 }, 0 },
+	{ "the secondary's was known", { 0 }, { .in_b = true }, { 0 }, 0 },
+	{ "the secondary has the primary's, too", { 0 }, { 0 }, { .id = 7, .child = 5, .s = AT(1, "g") }, 0 },
+	{ "the primary has the secondary's, too", { 0 }, { 0 }, { .id = 7, .child = 6, .p = AT(1, "g") }, 0 },
+};
+
+START_TEST(only_two_new_files_become_one)
+{
+	struct rs_link l[] = { { .id = 8, .child = 5, .p = AT(1, "f") }, { .id = 9, .child = 6, .s = AT(1, "f") },
+		fusing[_i].other };
+	struct rs_input in = input(l, fusing[_i].other.id ? 3 : 2);
+	struct rs_result r;
+
+	in.inodes[3].in_b = fusing[_i].five.in_b;
+	in.inodes[4].in_b = fusing[_i].six.in_b;
+	ck_assert_int_eq(resolve(&in, &r), 0);
+	ck_assert_msg(r.n_aliases == 2 * fusing[_i].n_aliases, "%s: %zu aliases", fusing[_i].name, r.n_aliases);
+	resolve_release(&r);
+}
+END_TEST
+
+/* ---- contents */
+
+static const struct {
+	enum rs_content answer;
+	const char *outcome; /* of the note */
+	size_t n_copies;
+} contents[] = {
+	{ RS_CONTENT_PRIMARY, "primary", 0 }, { RS_CONTENT_SECONDARY, "secondary", 0 },
+	{ RS_CONTENT_MERGED, "merged", 0 }, { RS_CONTENT_KEEP_BOTH, "kept-both", 1 },
+};
+
+START_TEST(what_became_of_a_content_is_noted)
+{
+	struct rs_link l = { .id = 8, .child = 5, .b = AT(1, "f"), .p = AT(1, "f"), .s = AT(1, "f") };
+	struct rs_input in = input(&l, 1);
+	struct rs_result r;
+
+	in.inodes[3].p_content = in.inodes[3].s_content = true;
+	answer = contents[_i].answer;
+	ck_assert_int_eq(resolve(&in, &r), 0);
+	ck_assert_uint_eq(r.n_notes, 1);
+	ck_assert_str_eq(r.notes[0].kind, "content");
+	ck_assert_str_eq(r.notes[0].outcome, contents[_i].outcome);
+	ck_assert_uint_eq(r.n_copies, contents[_i].n_copies);
+	resolve_release(&r);
+}
+END_TEST
+
+START_TEST(a_copy_beside_a_file_in_a_directory_that_became_another_is_in_that_one)
+{
+	struct rs_link l[] = {
+		{ .id = 10, .child = 3, .p = AT(1, "new") }, { .id = 11, .child = 4, .s = AT(1, "new") },
+		{ .id = 12, .child = 5, .b = AT(1, "f"), .p = AT(1, "f"), .s = AT(4, "f") },
+	};
+	struct rs_input in = input(l, 3);
+	struct rs_result r;
+
+	in.inodes[3].p_content = in.inodes[3].s_content = true;
+	answer = RS_CONTENT_KEEP_BOTH;
+	ck_assert_int_eq(resolve(&in, &r), 0);
+	ck_assert_uint_eq(r.n_copies, 1);
+	ck_assert_uint_eq(r.copies[0].parent, 3);
+	resolve_release(&r);
+}
+END_TEST
+
+/* Forty files that both changed, and forty directories of one name. */
+START_TEST(there_may_be_many_of_a_kind)
+{
+	enum { MANY = 40 };
+	struct rs_link l[3 * MANY];
+	struct rs_inode n[3 * MANY + 1];
+	char names[2 * MANY][8];
+	struct rs_input in = { .links = l, .inodes = n, .node_p = "p", .node_s = "s", .root = 1,
+		.ops = { .content = content } };
+	struct rs_result r;
+
+	n[in.n_inodes++] = (struct rs_inode){ .ino = 1, .type = S_IFDIR };
+	for (uint64_t i = 0; i < MANY; i++) {
+		struct rs_pos f = { .present = true, .parent = 1, .name = names[i] }, d = f;
+
+		f.name_len = (uint16_t)snprintf(names[i], sizeof(names[i]), "f%u", (unsigned)i);
+		d.name = names[MANY + i];
+		d.name_len = (uint16_t)snprintf(names[MANY + i], sizeof(names[i]), "d%u", (unsigned)i);
+		n[in.n_inodes++] = (struct rs_inode){ .ino = 100 + i, .type = S_IFREG, .p_content = true,
+			.s_content = true };
+		l[in.n_links++] = (struct rs_link){ .id = 100 + i, .child = 100 + i, .b = f, .p = f, .s = f };
+		n[in.n_inodes++] = (struct rs_inode){ .ino = 200 + i, .type = S_IFDIR };
+		l[in.n_links++] = (struct rs_link){ .id = 200 + i, .child = 200 + i, .p = d };
+		n[in.n_inodes++] = (struct rs_inode){ .ino = 300 + i, .type = S_IFDIR };
+		l[in.n_links++] = (struct rs_link){ .id = 300 + i, .child = 300 + i, .s = d };
+	}
+	answer = RS_CONTENT_KEEP_BOTH;
+	ck_assert_int_eq(resolve(&in, &r), 0);
+	ck_assert_uint_eq(r.n_copies, MANY);
+	ck_assert_uint_eq(r.n_aliases, 2 * MANY);
+	resolve_release(&r);
+}
+END_TEST
+
+/* ---- attributes */
+
+START_TEST(attributes_count_where_both_sides_have_the_inode_and_it_stays_itself)
+{
+	/* 3 and 4 become one; only P has 5, only S has 6; both removed 7, which had two links. */
+	struct rs_link l[] = {
+		{ .id = 10, .child = 3, .p = AT(1, "new") }, { .id = 11, .child = 4, .s = AT(1, "new") },
+		{ .id = 12, .child = 5, .p = AT(1, "five") }, { .id = 13, .child = 6, .s = AT(1, "six") },
+		{ .id = 14, .child = 7, .b = AT(1, "seven") },
+	};
+	const struct rs_attr a[] = { { .ino = 3, .field = RS_MODE }, { .ino = 4, .field = RS_MODE },
+		{ .ino = 5, .field = RS_MODE }, { .ino = 6, .field = RS_MODE }, { .ino = 7, .field = RS_MODE },
+		{ .ino = 1, .field = RS_MODE }, { .ino = 1, .field = RS_MODE } };
+	struct rs_input in = input(l, ARRAY_LEN(l));
+	struct rs_inode n[6];
+	struct rs_result r;
+
+	memcpy(n, in.inodes, 5 * sizeof(n[0]));
+	n[5] = (struct rs_inode){ .ino = 7, .type = S_IFREG, .in_b = true };
+	in.inodes = n;
+	in.n_inodes = 6;
+	in.attrs = a;
+	in.n_attrs = ARRAY_LEN(a);
+	ck_assert_int_eq(resolve(&in, &r), 0);
+	ck_assert_uint_eq(r.n_attrs, 2); /* the root's */
+	ck_assert_uint_ge(r.attrs[0].input, 5);
+	ck_assert_uint_ge(r.attrs[1].input, 5);
+	resolve_release(&r);
+}
+END_TEST
+
+/* ---- conflict names */
+
+#define LONG_EXT "abcdefghijabcdefghijabcdefghijabcdefghijabcdefghijabcdefghijabcdefghij"
+
+static const struct {
+	const char *name, *node;
+	unsigned n;
+	const char *want;
+} odd_names[] = {
+	/* what only looks like a conflict name */
+	{ "a.conflict-pc-2025010x-000000.b", "pc", 1, "a.conflict-pc-2025010x-000000.conflict-pc-20260131-123456.b" },
+	{ "a.conflict-pc-2025010/-000000.b", "pc", 1, "a.conflict-pc-2025010/-000000.conflict-pc-20260131-123456.b" },
+	{ "a.conflict-pc-20250101x000000.b", "pc", 1, "a.conflict-pc-20250101x000000.conflict-pc-20260131-123456.b" },
+	{ "a.conflict-pc-20250101-00x000.b", "pc", 1, "a.conflict-pc-20250101-00x000.conflict-pc-20260131-123456.b" },
+	{ "a.conflict-pc-20250101-000000-.b", "pc", 1, "a.conflict-pc-20250101-000000-.conflict-pc-20260131-123456.b" },
+	{ "a.conflict-pc-20250101-000000-2x", "pc", 1, "a.conflict-pc-20260131-123456.conflict-pc-20250101-000000-2x" },
+	{ "a.conflict-pc-20250101-000000-2+", "pc", 1, "a.conflict-pc-20260131-123456.conflict-pc-20250101-000000-2+" },
+	{ "a.conflict-pc-20250101-000000_b", "pc", 1, "a.conflict-pc-20260131-123456.conflict-pc-20250101-000000_b" },
+	{ "a.conflict-pc-20250101-000000.b.c", "pc", 1,
+		"a.conflict-pc-20250101-000000.b.conflict-pc-20260131-123456.c" },
+	/* what is one, to the end */
+	{ "a.conflict-pc-20250101-000000-12", "pc", 1, "a.conflict-pc-20260131-123456" },
+	{ "a.conflict-pc-20250101-000000." LONG_EXT, "pc", 1, "a.conflict-pc-20260131-123456" },
+	/* nodes without a fit name */
+	{ "a.b", NULL, 1, "a.conflict-peer-20260131-123456.b" },
+	{ "a.b", "", 1, "a.conflict-peer-20260131-123456.b" },
+	{ "a.b", "x/y", 1, "a.conflict-x_y-20260131-123456.b" },
+};
+
+START_TEST(odd_names_get_conflict_names_too)
+{
+	char out[256];
+
+	conflict_name(odd_names[_i].name, strlen(odd_names[_i].name), odd_names[_i].node, UINT64_C(1769862896789),
+		odd_names[_i].n, out);
+	ck_assert_str_eq(out, odd_names[_i].want);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("resolver_edges");
+	TCase *tc = tcase_create("edges");
+
+	tcase_add_test(tc, numbers_that_nothing_has_are_refused);
+	tcase_add_test(tc, an_inode_without_a_number_or_twice_is_refused);
+	tcase_add_test(tc, more_than_an_index_can_count_is_refused);
+	tcase_add_loop_test(tc, a_file_that_both_changed_comes_with_its_links, 0, (int)ARRAY_LEN(without_links));
+	tcase_add_test(tc, a_link_that_each_side_has_elsewhere_and_the_base_not_at_all_is_where_the_primary_has_it);
+	tcase_add_loop_test(tc, only_two_new_files_become_one, 0, (int)ARRAY_LEN(fusing));
+	tcase_add_loop_test(tc, what_became_of_a_content_is_noted, 0, (int)ARRAY_LEN(contents));
+	tcase_add_test(tc, a_copy_beside_a_file_in_a_directory_that_became_another_is_in_that_one);
+	tcase_add_test(tc, there_may_be_many_of_a_kind);
+	tcase_add_test(tc, attributes_count_where_both_sides_have_the_inode_and_it_stays_itself);
+	tcase_add_loop_test(tc, odd_names_get_conflict_names_too, 0, (int)ARRAY_LEN(odd_names));
+	suite_add_tcase(s, tc);
+	return tap_main(s);
+}
