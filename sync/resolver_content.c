@@ -139,7 +139,8 @@ static void merge_attr(struct rw_work *w, size_t input)
 	if (node == RW_NONE)
 		return;
 	n = &w->nodes[node];
-	if (n->alias != RW_NONE || !n->has[RW_P] || !n->has[RW_S] || (n->n_links > 0 && n->n_live == 0 && !n->is_root))
+	/* What both have is in the result. */
+	if (n->alias != RW_NONE || !n->has[RW_P] || !n->has[RW_S])
 		return;
 	o = &w->out->attrs[w->out->n_attrs++];
 	*o = (struct rs_attr_out){ .input = input, .take_p = true };

@@ -212,7 +212,7 @@ static int entry_cmp(const void *a, const void *b)
 		c = (x->len > y->len) - (x->len < y->len);
 	if (c == 0)
 		c = y->is_p - x->is_p;
-	/* A valid tree has a name once on each side: this decides nothing, but leaves nothing to the order of the input. */
+	/* A valid tree has a name once on each side: this decides nothing, but leaves nothing to the input's order. */
 	return c ? c : (x->id > y->id) - (x->id < y->id); /* LCOV_EXCL_BR_LINE */
 }
 
@@ -255,7 +255,9 @@ static bool can_become(struct rw_work *w, const struct rw_node *p, const struct 
 
 	if (p->in->type != s->in->type)
 		return false;
-	if (p->has[RW_B] || s->has[RW_B] || !p->has[RW_P] || p->has[RW_S] || !s->has[RW_S] || s->has[RW_P])
+	/* Each side is a valid tree, so one of the two names is the primary's, and that one comes first. */
+	assert(p->has[RW_P] && s->has[RW_S]);
+	if (p->has[RW_B] || s->has[RW_B] || p->has[RW_S] || s->has[RW_P])
 		return false;
 	if (p->is_dir)
 		return RULE(RULE_SAME_DIR);
