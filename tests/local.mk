@@ -74,11 +74,16 @@ distclean-local:
 check-e2e: all
 	TWINFS=$(abs_top_builddir)/twinfs $(abs_top_srcdir)/tests/e2e/run
 
-# Long runs. SOAK_S seconds each.
+# Long runs: SOAK_S seconds each, SOAK_HISTORIES of the simulation, and an hour in all of random work on two real mounts with
+# the link flapping and daemons dying.
 SOAK_S = 600
+SOAK_HISTORIES = 100000
+SOAK_STORM_S = 1800
 soak: all $(SOAK_TESTS)
-	@for t in $(SOAK_TESTS); do echo "# $$t"; TWINFS_SOAK_S=$(SOAK_S) ./$$t || exit 1; done
+	@for t in $(SOAK_TESTS); do echo "# $$t"; \
+		TWINFS_SOAK_S=$(SOAK_S) TWINFS_SOAK_HISTORIES=$(SOAK_HISTORIES) ./$$t || exit 1; done
 	E2E_CRASH_S=$(SOAK_S) TWINFS=$(abs_top_builddir)/twinfs $(abs_top_srcdir)/tests/e2e/run '*_a_killed_*'
+	E2E_STORM_S=$(SOAK_STORM_S) TWINFS=$(abs_top_builddir)/twinfs $(abs_top_srcdir)/tests/e2e/run 'random_work_*'
 
 # Our own rules, and what the analysers say where they are installed.
 CPPCHECK_FLAGS = --quiet --std=c11 --enable=warning,portability,performance --inline-suppr --error-exitcode=1 \

@@ -2,7 +2,7 @@
 # shellcheck shell=bash disable=SC2154 # lib.sh is sourced first by ./run
 # Anything at any time: random work on both sides while the link is cut, a daemon dies, a person pauses. After each round both sides
 # are equal and what nobody touched is there.
-#	E2E_SEED=N repeats the choices of a run (not its timing); E2E_STORM_S=N makes the rounds go on for N (up to 150) seconds.
+#	E2E_SEED=N repeats the choices of a run (not its timing); E2E_STORM_S=N makes the rounds go on for N seconds.
 
 storm() { python3 "$E2E_HERE/storm.py" "$@"; }
 
@@ -56,8 +56,8 @@ storms_end_equal() {
 	tw_b fsck "$SB"
 }
 
-LIMIT_S[t_random_work_in_one_folder_ends_equal]=240
+LIMIT_S[t_random_work_in_one_folder_ends_equal]=$((240 + ${E2E_STORM_S:-0}))
 t_random_work_in_one_folder_ends_equal() { storms_end_equal both both; }
 
-LIMIT_S[t_random_work_in_a_folder_each_ends_equal]=240
+LIMIT_S[t_random_work_in_a_folder_each_ends_equal]=$((240 + ${E2E_STORM_S:-0}))
 t_random_work_in_a_folder_each_ends_equal() { storms_end_equal left right; }

@@ -2,8 +2,8 @@
 /*
  * The simulation. Usage: sim [--seeds N] [--first K] [--seed K --trace]
  * Prints TAP (tests/tap.h about the exit code); a failing seed replays exactly with --seed K --trace.
- * TWINFS_SOAK_S: as many seeds from --first on as fit into so many seconds. CK_TIMEOUT_MULTIPLIER, which slow runs set
- * (valgrind), divides the default number of seeds.
+ * TWINFS_SOAK_HISTORIES: so many instead of the default, or, without that, TWINFS_SOAK_S: as many as fit into so many
+ * seconds. CK_TIMEOUT_MULTIPLIER, which slow runs set (valgrind), divides the default number of seeds.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -467,7 +467,8 @@ int main(int argc, char **argv)
 	const char *tmp = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
 	uint64_t first = 1, n = MAX(SEEDS_DEFAULT / number_from_env("CK_TIMEOUT_MULTIPLIER", 1), 1);
 	uint64_t failed = 0, done = 0, ops = 0, cuts = 0, crashes = 0, frames = 0, started = clock_mono_ms();
-	uint64_t soak_ms = 1000 * number_from_env("TWINFS_SOAK_S", 0);
+	uint64_t soak_n = number_from_env("TWINFS_SOAK_HISTORIES", 0);
+	uint64_t soak_ms = soak_n ? 0 : 1000 * number_from_env("TWINFS_SOAK_S", 0);
 	uint64_t full = 0;
 	bool trace = false, keep_going = false, in_a_row = false;
 	int c;
@@ -489,7 +490,9 @@ int main(int argc, char **argv)
 		default: return 2;
 		}
 	}
-	if (soak_ms)
+	if (soak_n)
+		n = soak_n;
+	else if (soak_ms)
 		n = UINT64_MAX - first;
 	snprintf(base, sizeof(base), "%s/twinfs-sim-XXXXXX", tmp);
 	if (!mkdtemp(base)) {
