@@ -36,4 +36,3 @@ tests_soak_resolver_LDADD = $(tests_test_resolver_LDADD)
 
 SOAK_TESTS += tests/exhaust_resolver
 
-EXTRA_DIST += docs/merging.md
