@@ -139,18 +139,28 @@ static void condition_space(struct volume *v, const struct volume_space *s, stru
 {
 	char text[sizeof(c->why) / 2] = "";
 	const char *dir = volume_dir(v), *where = s->host_is_less ? "the disk under it" : "the store";
+	bool held = s->history_bytes > s->used_bytes / 10;
 
 	if (!is_low(s))
 		return;
-	if (s->history_bytes > s->used_bytes / 10)
+	if (held)
 		snprintf(text, sizeof(text), "; %" PRIu64 " MiB are held for the peer until it is back in step",
 			 s->history_bytes >> 20);
 	if (s->full)
 		snprintf(c->error, sizeof(c->error), "no room: %s is full, writes are refused%s", where, text);
 	append(c->why, sizeof(c->why), s->full ? "no room: %s is full, writes are refused%s" : "%s is nearly full%s",
 	       where, text);
-	append(c->action, sizeof(c->action), s->host_is_less ? "make room on the disk under %s, or delete files"
-	                                                     : "delete files, or twinfs resize %s SIZE", dir);
+	/* Deleting what the peer knows of only makes more of what is held. */
+	if (held)
+		append(c->action, sizeof(c->action),
+		       s->host_is_less ? "let the peer get back in step, which frees what is held, or make room on the "
+		                         "disk under %s; deleted files take room until then"
+		                       : "let the peer get back in step, which frees what is held, or twinfs resize %s "
+		                         "SIZE; deleted files take room until then", dir);
+	else
+		append(c->action, sizeof(c->action),
+		       s->host_is_less ? "make room on the disk under %s, or delete files"
+		                       : "delete files, or twinfs resize %s SIZE", dir);
 }
 
 static void condition_find(struct volume *v, const char *mountpoint, const struct link_status *link,

@@ -49,6 +49,7 @@ struct engine {
 	uint64_t since_ms;
 	uint64_t probes_answered;
 	uint64_t applied_shipments, applied_entries, applied_bytes; /* as shown */
+	uint64_t room_wanted_bytes;
 	struct err refusal; /* code set: the shipment that arrives has no room here and is dropped as it comes */
 	uint8_t *scratch; /* for decompressed DATA */
 
@@ -336,8 +337,9 @@ static void acknowledged(struct engine *e, uint64_t upto)
  * No room for the peer's shipment. Dropping the connection at once would keep us full for ever: what we deleted is held
  * until the peer has it. So our own changes go out first (engine_tick ends it then); what arrives is not looked at.
  */
-static int refuse(struct engine *e, struct err *err)
+static int refuse(struct engine *e, uint64_t bytes, struct err *err)
 {
+	e->room_wanted_bytes = bytes;
 	shipment_free(e->inbox);
 	e->inbox = NULL;
 	e->refusal = *err;
@@ -394,7 +396,7 @@ static int on_ship_begin(struct engine *e, const struct rec_ship_begin *b, struc
 		return err_set(err, -EBADMSG, "the peer announces %llu entries in one shipment: refused",
 			       (unsigned long long)b->entries);
 	if (check_room(e, b, err))
-		return refuse(e, err);
+		return refuse(e, b->data_bytes, err);
 	e->inbox = shipment_new(e->v, b);
 	return 0;
 }
@@ -489,7 +491,7 @@ static int on_frame(struct engine *e, struct frame *f, uint64_t now_ms, struct e
 	if (!e->inbox)
 		return err_set(err, -EBADMSG, "the peer sent a record outside of a shipment: dropping the connection");
 	rc = shipment_add(e->inbox, f, err);
-	return rc == -ENOSPC ? refuse(e, err) : rc;
+	return rc == -ENOSPC ? refuse(e, e->inbox->begin.data_bytes, err) : rc;
 }
 
 int engine_receive(struct engine *e, const uint8_t *frame, size_t len_bytes, uint64_t now_ms, struct err *err)
@@ -614,6 +616,11 @@ uint64_t engine_deadline(struct engine *e, uint64_t now_ms)
 	if (!e->dirty_since_ms)
 		e->dirty_since_ms = now_ms;
 	return MAX(cut_time(e), now_ms);
+}
+
+uint64_t engine_room_wanted(const struct engine *e)
+{
+	return e->room_wanted_bytes;
 }
 
 ssize_t engine_pull(struct engine *e, struct buf *out, size_t want_bytes, struct err *err)

@@ -48,6 +48,9 @@ void engine_confirm_deletions(struct engine *e);
  * again later. */
 int engine_receive(struct engine *e, const uint8_t *frame, size_t len_bytes, uint64_t now_ms, struct err *err);
 
+/* Bytes of the shipment that was refused last for want of room; 0: none was. */
+uint64_t engine_room_wanted(const struct engine *e);
+
 /* Append whole frames to `out` until about want_bytes are there; returns bytes appended, 0 if there is nothing to send
  * now, -errno when the local store failed (drop the connection, show the error). */
 ssize_t engine_pull(struct engine *e, struct buf *out, size_t want_bytes, struct err *err);

@@ -48,7 +48,12 @@ static void say_why(const struct link *l, struct link_status *st)
 	st->why[0] = st->action[0] = '\0';
 	switch (st->state) {
 	case LINK_PAUSED:
-		if (l->mode != MODE_RUN && l->held) {
+		if (l->mode != MODE_RUN && l->held == HELD_ROOM) {
+			snprintf(st->why, sizeof(st->why), "%s", l->pause_reason);
+			snprintf(st->action, sizeof(st->action),
+				 "make room here: on the disk, by deleting files, or with twinfs resize; it goes on by "
+				 "itself then");
+		} else if (l->mode != MODE_RUN && l->held) {
 			snprintf(st->why, sizeof(st->why), "%s", l->pause_reason);
 			snprintf(st->action, sizeof(st->action),
 				 "if that is meant: twinfs resume --confirm-deletes here; if not, bring it back there");
@@ -230,7 +235,7 @@ int link_pause(struct link *l, const char *reason, unsigned timeout_ms, struct e
 
 	pthread_mutex_lock(&l->lock);
 	snprintf(l->pause_reason, sizeof(l->pause_reason), "%s", reason ? reason : "");
-	l->held = false;
+	l->held = HELD_NOT;
 	channel_shut(l->channel, l->pause_reason);
 	if (l->mode == MODE_DOWN) {
 		prod(l);
@@ -266,7 +271,7 @@ static int resume(struct link *l, bool deleting)
 		pthread_cond_wait(&l->changed, &l->lock);
 	l->mode = MODE_RUN;
 	l->restart = true;
-	l->held = false;
+	l->held = HELD_NOT;
 	l->confirm_deletions = deleting;
 	l->pause_reason[0] = '\0';
 	channel_reopen(l->channel);

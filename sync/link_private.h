@@ -48,7 +48,9 @@ struct link {
 	/* under lock */
 	bool event, dirty, stop, paired;
 	bool restart;            /* resumed: forget old failures */
-	bool held;               /* paused by ourselves, for what the peer deleted (pause_reason says it) */
+	/* Paused by ourselves (pause_reason says it): for what the peer deleted, which waits for a person; or for the
+	 * room that its changes need, which ends by itself. */
+	enum { HELD_NOT, HELD_DELETIONS, HELD_ROOM } held;
 	bool confirm_deletions;  /* resumed with a person's word that it is meant */
 	enum mode mode;
 	char pause_reason[256];
@@ -64,8 +66,14 @@ struct link {
 	uint64_t id;
 	uint64_t taken_bytes, told_bytes, confirmed_bytes;
 	struct buf in, out;
-	bool hold;               /* the engine holds a shipment back: leave, for hold_reason */
+	int hold;                /* HELD_*: the engine holds a shipment back: leave, for hold_reason */
 	char hold_reason[256];
+	struct room_wait {       /* HELD_ROOM */
+		uint64_t group;          /* our last one when there was no room: once it is out, only waiting helps */
+		uint64_t need_bytes;     /* as much must be free */
+		uint64_t look_ms, try_ms, every_ms;
+		bool over;               /* try again */
+	} room;
 	bool closing;            /* goodbye is said: nothing more goes to or comes from the engine */
 
 	/* what happened so far */

@@ -12,6 +12,13 @@
 #define FEED_TURN_BYTES (1u << 20)
 /* Tell the peer what we have taken in each time it is this much. */
 #define CREDIT_STEP_BYTES (CREDIT_BYTES / 8)
+/* While there is no room for the peer's changes: look for room so often, */
+#define ROOM_LOOK_MS 500u
+/* try again so soon if there is something new of ours, as a deletion only makes room when the peer has it, */
+#define ROOM_NEWS_MS 10000u
+/* and now and then in any case, less and less often: the peer may have less to send by now. */
+#define ROOM_TRY_MS 60000u
+#define ROOM_TRY_MAX_MS (10u * 60000u)
 /* How long we wait for the peer to close after our goodbye. */
 #define LEAVE_MS 1000u
 
@@ -65,13 +72,62 @@ static void start_closing(struct link *l, bool planned, const char *reason, int 
 	channel_drop(l->channel, l->id, code, text, LEAVE_MS);
 }
 
+static void hold(struct link *l, int what, const struct err *err)
+{
+	l->hold = what;
+	snprintf(l->hold_reason, sizeof(l->hold_reason), "%.*s", (int)sizeof(l->hold_reason) - 1, err_text(err));
+}
+
+/*
+ * What the peer sends has no room here. All of ours is out by now (sync/engine.c); if there was anything, the next
+ * connection brings the peer's word on it, which may set free what was held for it. Else only waiting helps.
+ */
+static bool waits_for_room(struct link *l)
+{
+	uint64_t now_ms = clock_mono_ms();
+	struct volume_info info;
+	struct volume_space space;
+
+	volume_info(l->v, &info);
+	if (l->room.group != info.committed) {
+		l->room = (struct room_wait){ .group = info.committed };
+		return false;
+	}
+	volume_space(l->v, &space);
+	/* However it was refused: it takes more than what is free now. */
+	l->room.need_bytes = MAX(engine_room_wanted(l->engine), space.free_bytes + (1u << 20));
+	l->room.every_ms = MIN(MAX(2 * l->room.every_ms, (uint64_t)ROOM_TRY_MS), (uint64_t)ROOM_TRY_MAX_MS);
+	l->room.look_ms = now_ms + ROOM_LOOK_MS;
+	l->room.try_ms = now_ms + l->room.every_ms;
+	l->room.over = false;
+	return true;
+}
+
+/* Is it of use to try again? */
+static void look_for_room(struct link *l, uint64_t now_ms)
+{
+	struct volume_info info;
+	struct volume_space space;
+
+	if (now_ms < l->room.look_ms)
+		return;
+	l->room.look_ms = now_ms + ROOM_LOOK_MS;
+	volume_space(l->v, &space);
+	volume_info(l->v, &info);
+	if (info.committed != l->room.group)
+		l->room.try_ms = MIN(l->room.try_ms, now_ms + ROOM_NEWS_MS);
+	l->room.over = space.free_bytes >= l->room.need_bytes || now_ms >= l->room.try_ms;
+}
+
 /* Engine or protocol failed: the peer is told why, and the connection ends. */
 static void fault(struct link *l, const struct err *err)
 {
 	if (err->code == -ECANCELED) { /* no failure: a person is asked first (step_mode) */
-		l->hold = true;
-		snprintf(l->hold_reason, sizeof(l->hold_reason), "%.*s", (int)sizeof(l->hold_reason) - 1,
-		         err_text(err));
+		hold(l, HELD_DELETIONS, err);
+		return;
+	}
+	if (err->code == -ENOSPC && !l->closing && waits_for_room(l)) {
+		hold(l, HELD_ROOM, err);
 		return;
 	}
 	if (!l->closing)
@@ -264,7 +320,7 @@ struct orders {
 	uint64_t asked;
 	enum mode mode;
 	uint64_t drain_until_ms;
-	bool confirm_deletions;
+	bool confirm_deletions, waits_for_room;
 };
 
 static void commit_if_due(struct link *l, uint64_t now_ms)
@@ -296,13 +352,15 @@ static bool exchange(struct link *l, const struct orders *o)
 	return more;
 }
 
-/* Under lock: the engine holds back what the peer deleted. A pause of our own making, with nothing to drain. */
+/* Under lock: the engine holds back what the peer sent. A pause of our own making, with nothing to drain. */
 static void step_hold(struct link *l)
 {
-	l->hold = false;
+	int what = l->hold;
+
+	l->hold = HELD_NOT;
 	if (!l->up || l->closing || (l->mode != MODE_RUN && l->mode != MODE_DRAIN))
 		return;
-	l->held = true;
+	l->held = what;
 	l->drain_result = -ETIMEDOUT;
 	l->mode = MODE_LEAVE;
 	snprintf(l->pause_reason, sizeof(l->pause_reason), "%s", l->hold_reason);
@@ -316,6 +374,13 @@ static void step_mode(struct link *l, const struct orders *o, bool settled, uint
 {
 	if (l->hold) {
 		step_hold(l);
+		return;
+	}
+	if (l->mode == MODE_DOWN && l->held == HELD_ROOM && l->room.over) {
+		l->held = HELD_NOT;
+		l->mode = MODE_RUN;
+		l->restart = l->event = true;
+		channel_reopen(l->channel);
 		return;
 	}
 	if (l->mode != o->mode || l->mode == MODE_RUN || l->mode == MODE_DOWN)
@@ -349,7 +414,8 @@ static void note_stream(struct link *l, const struct engine_status *es)
 static struct orders take_orders(struct link *l)
 {
 	struct orders o = { .dirty = l->dirty, .asked = l->asked, .mode = l->mode,
-		.drain_until_ms = l->drain_until_ms, .confirm_deletions = l->confirm_deletions };
+		.drain_until_ms = l->drain_until_ms, .confirm_deletions = l->confirm_deletions,
+		.waits_for_room = l->mode == MODE_DOWN && l->held == HELD_ROOM };
 	bool draining = l->mode == MODE_DRAIN;
 
 	o.judge = l->waiters > 0 || draining;
@@ -384,6 +450,8 @@ static uint64_t next_due(struct link *l, const struct orders *o, const struct en
 		at = MIN(at, engine_deadline(l->engine, now_ms));
 	if (o->mode == MODE_DRAIN)
 		at = MIN(at, o->drain_until_ms);
+	if (o->waits_for_room)
+		at = MIN(at, l->room.look_ms);
 	if (!(l->up && es->phase == ENGINE_STREAM) && now_ms < l->connecting_since_ms + CONNECTING_MS)
 		at = MIN(at, l->connecting_since_ms + CONNECTING_MS);
 	return at;
@@ -404,6 +472,8 @@ static bool turn(struct link *l, const struct orders *o, struct engine_status *e
 		l->commit_at_ms = MIN(l->commit_at_ms, now_ms + l->commit_interval_ms);
 	if (l->up)
 		more = exchange(l, o);
+	if (o->waits_for_room)
+		look_for_room(l, now_ms);
 	engine_status(l->engine, es);
 	if (l->up && es->phase == ENGINE_STREAM)
 		l->commit_at_ms = UINT64_MAX; /* the engine closes groups */

@@ -25,6 +25,22 @@ void volume_set_dirty(struct volume *v, void (*fn)(void *ctx), void *ctx)
 	v->dirty_ctx = ctx;
 }
 
+void volume_info(struct volume *v, struct volume_info *out)
+{
+	(void)v;
+	memset(out, 0, sizeof(*out));
+}
+
+void volume_space(struct volume *v, struct volume_space *out)
+{
+	*out = (struct volume_space){ .free_bytes = v->free_bytes };
+}
+
+uint64_t engine_room_wanted(const struct engine *e)
+{
+	return e->v->wanted_bytes;
+}
+
 int volume_commit(struct volume *v)
 {
 	v->commits++;
@@ -107,6 +123,8 @@ int engine_receive(struct engine *e, const uint8_t *frame, size_t len_bytes, uin
 		return err_set(err, e->v->receive_fails, "both nodes are primary; demote one");
 	if (f.type == FRAME_HELLO) {
 		e->phase = ENGINE_STREAM;
+	} else if (f.type == FRAME_DATA && e->v->free_bytes < e->v->wanted_bytes) {
+		return err_set(err, -ENOSPC, "no room for the peer's changes");
 	} else if (f.type == FRAME_DATA) {
 		take_data(e, &f.data);
 	} else if (f.type == FRAME_SKIP) {

@@ -311,6 +311,49 @@ END_TEST
 
 /* The receiver takes 40 ms a frame of 64 KiB: the sender may be ahead by the credit, but not by more, and both idle
  * meanwhile. */
+START_TEST(what_has_no_room_is_waited_for_in_one_state_and_comes_when_there_is_room)
+{
+	unsigned ups;
+
+	vb.free_bytes = MIB;
+	vb.wanted_bytes = 8 * MIB;
+	start_a();
+	start_b_to(a_at);
+	wait_until(status(b).state == LINK_CONNECTED);
+	fake_write(&va, 4 * MIB);
+	wait_until(status(b).state == LINK_PAUSED && status(a).state == LINK_PAUSED);
+	ck_assert_msg(status(b).needs_person && strstr(status(b).why, "no room"), "%s", status(b).why);
+	ck_assert_msg(strstr(status(b).action, "by itself"), "%s", status(b).action);
+	ck_assert_msg(strstr(status(a).why, "no room"), "%s", status(a).why);
+	ups = vb.ups;
+	usleep(2500 * 1000); /* it looks for room five times */
+	ck_assert_uint_eq(vb.ups, ups);
+	vb.free_bytes = 8 * MIB;
+	wait_until(vb.received == 4 * MIB && status(a).state == LINK_CONNECTED && status(b).state == LINK_CONNECTED);
+	ck_assert(!status(b).needs_person && !*status(b).why);
+	ck_assert_uint_eq(vb.ups, ups + 1);
+}
+END_TEST
+
+START_TEST(a_person_may_end_the_wait_for_room_and_may_pause_it_too)
+{
+	struct err err = ERR_INIT;
+
+	vb.wanted_bytes = MIB;
+	start_a();
+	start_b_to(a_at);
+	fake_write(&va, MIB);
+	wait_until(status(b).state == LINK_PAUSED && strstr(status(b).why, "no room"));
+	link_pause(b, "lunch", 0, &err); /* -ETIMEDOUT if it is still leaving: of course not all is here */
+	wait_until(strstr(status(b).why, "lunch") && !status(b).needs_person);
+	vb.free_bytes = MIB;
+	usleep(1200 * 1000);
+	ck_assert_int_eq(status(b).state, LINK_PAUSED); /* room does not end a person's pause */
+	link_resume(b);
+	wait_until(vb.received == MIB);
+}
+END_TEST
+
 START_TEST(a_slow_receiver_holds_the_sender_back_without_spinning)
 {
 	struct rusage before, after;
@@ -879,6 +922,8 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, frames_flow_both_ways_at_once);
 	tcase_add_test(tc, many_small_writes_arrive_each_soon);
+	tcase_add_test(tc, what_has_no_room_is_waited_for_in_one_state_and_comes_when_there_is_room);
+	tcase_add_test(tc, a_person_may_end_the_wait_for_room_and_may_pause_it_too);
 	tcase_add_test(tc, a_slow_receiver_holds_the_sender_back_without_spinning);
 	tcase_add_test(tc, an_engine_that_is_busy_for_long_is_not_taken_for_dead);
 	tcase_add_test(tc, an_idle_link_stays_up_and_costs_nothing);

@@ -75,6 +75,10 @@ t_a_full_store_that_is_apart_can_delete_and_be_resized() {
 	[ "$kept" -ge 40000000 ] || fail "only $kept bytes are held for the peer"
 	tw_a status "$A" >"$TMP/s" || true
 	grep -q 'kept for the peer' "$TMP/s"
+	fill_store "$A/again"
+	wait_status a 4 'held for the peer'
+	grep -q 'back in step, which frees what is held' "$TMP/status.out" || fail "$(cat "$TMP/status.out")"
+	rm "$A"/again?
 	refused_a 'bytes are in use|are in use' resize "$A" 16M
 	tw_a resize "$A" 128M
 	has_room "$A/more" 60M || fail "growing made no room"
@@ -93,6 +97,7 @@ fill_store() {
 baseline_is_let_go() { [ "$(status_of a baseline.bytes)" -lt 1000000 ]; }
 
 t_a_shipment_that_does_not_fit_waits_until_it_does() {
+	local since announced
 	pair_up
 	tw_b resize "$B" 20M
 	echo first >"$A/first"
@@ -104,6 +109,13 @@ t_a_shipment_that_does_not_fit_waits_until_it_does() {
 	link_restore
 	wait_status b 4 'no room for the peer'
 	wait_status a 1 'no room for the peer'
+	# One state, which stays: it is looked for room, not tried again and again.
+	wait_state b paused 60
+	since=$(status_of b since)
+	announced=$(grep -c 'link: paused' "$E2E_DIR/b.log")
+	sleep 12
+	is_equal "$(status_of b since)" "$since" "since when b waits"
+	is_equal "$(grep -c 'link: paused' "$E2E_DIR/b.log")" "$announced" "how often b said so"
 	[ ! -e "$B/big" ] || fail "a part of it was applied"
 	echo mine >"$B/mine"
 	tw_b resize "$B" 200M
