@@ -31,7 +31,12 @@ TESTS += tests/test_damage
 tests_test_damage_SOURCES = tests/test_damage.c tests/damage.h
 tests_test_damage_LDADD = $(CORE_TEST_LIBS)
 
-# The same by libFuzzer: make fuzz-store FUZZ_SECONDS=600
+check_PROGRAMS += tests/test_migration
+TESTS += tests/test_migration
+tests_test_migration_SOURCES = tests/test_migration.c tests/volume_fixture.h
+tests_test_migration_LDADD = $(CORE_TEST_LIBS)
+
+# test_damage by libFuzzer: make fuzz-store FUZZ_SECONDS=600
 EXTRA_DIST += tests/fuzz_store.c
 .PHONY: fuzz-store
 fuzz-store:
