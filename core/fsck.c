@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Progress is told after so many blocks: 16 MiB. */
@@ -246,9 +247,20 @@ static int open_image(struct fsck *f, struct err *err)
 	return rc == -EACCES || rc == -EPERM ? rc : 0;
 }
 
+/* SQLite makes an empty log beside a database that it only reads. What was not there before is not there after. */
+static void drop_log(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) == 0 && st.st_size == 0)
+		unlink(path);
+}
+
 int fsck_store(const char *dir, const struct fsck_options *opt, struct fsck_result *out, struct err *err)
 {
 	struct fsck f = { .dir = dir, .opt = opt, .out = out, .lock_fd = -1 };
+	char *log = xasprintf("%s/twinfs.db-wal", dir);
+	bool had_log = access(log, F_OK) == 0;
 	int rc;
 
 	*out = (struct fsck_result){ 0 };
@@ -268,6 +280,9 @@ int fsck_store(const char *dir, const struct fsck_options *opt, struct fsck_resu
 	free(f.buf);
 	image_close(f.image);
 	db_close(f.db);
+	if (f.lock_fd >= 0 && !had_log)
+		drop_log(log);
+	free(log);
 	if (f.lock_fd >= 0)
 		close(f.lock_fd);
 	return rc;

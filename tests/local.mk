@@ -23,6 +23,7 @@ EXTRA_DIST += \
 	tests/e2e/programs.sh \
 	tests/e2e/refusals.sh \
 	tests/e2e/run \
+	tests/e2e/scrub.sh \
 	tests/e2e/storm.py \
 	tests/e2e/storm.sh \
 	tests/e2e/treedump.py

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash disable=SC2154 # lib.sh is sourced first by ./run
+# Damage: what twinfs scrub and twinfs fsck say of stores that are whole and of stores that are not.
+
+# lose_block STORE TEXT: flip a bit behind each place of the image where TEXT is (those that are free do no harm).
+lose_block() {
+	python3 - "$1/image" "$2" <<'PY'
+import mmap, sys
+with open(sys.argv[1], 'r+b') as f, mmap.mmap(f.fileno(), 0) as m:
+    at = m.find(sys.argv[2].encode())
+    assert at > 0, 'not in the image'
+    while at > 0:
+        m[at + 40] ^= 4
+        at = m.find(sys.argv[2].encode(), at + 1)
+PY
+}
+# marked FILE TEXT: four blocks, the third of which has TEXT in it.
+marked() {
+	{ head -c 8192 /dev/zero | tr '\0' x; printf %s "$2"; head -c 8000 /dev/zero | tr '\0' y; } >"$1"
+	sync "$1"
+}
+rc_of() { local rc=0; "$@" >"$TMP/out" 2>"$TMP/err" || rc=$?; echo "$rc"; }
+
+t_scrub_of_a_whole_store_says_so_mounted_or_not() {
+	single_up
+	is_equal "$(status_of a scrub.last)" null "before the first scrub"
+	marked "$A/f" 'the first text'
+	ln "$A/f" "$A/g"
+	truncate -s 1G "$A/holes"
+	tw_a scrub "$A" >"$TMP/out"
+	grep -q "^$A: every block is what was written; .* read" "$TMP/out" || fail "$(cat "$TMP/out")"
+	is_equal "$(status_of a scrub.differences)" 0 "differences"
+	[ "$(status_of a scrub.last)" != null ]
+	unmount_side a
+	tw_a scrub "$SA" >"$TMP/out"
+	grep -q 'every block' "$TMP/out"
+	tw_a fsck "$SA" | grep -q ': whole; '
+}
+
+t_scrub_names_what_is_damaged_until_it_is_written_anew() {
+	pair_up
+	mkdir "$A/d"
+	marked "$A/d/f" 'a text that the disk will lose'
+	echo other >"$A/other"
+	wait_synced
+	lose_block "$SA" 'a text that the disk will lose'
+	is_equal "$(rc_of tw_a scrub "$A")" 1 "exit code of scrub"
+	is_equal "$(cat "$TMP/out")" '/d/f: byte 8192: is not what was written' "what scrub says"
+	grep -q 'damaged; nothing was mended' "$TMP/err" || fail "$(cat "$TMP/err")"
+	is_equal "$(status_of a scrub.differences)" 1 "differences"
+	is_equal "$(rc_of tw_a status "$A")" 4 "exit code of status"
+	grep -q '1 damaged block' "$TMP/out" || fail "$(cat "$TMP/out")"
+	# Nobody gets wrong bytes, and all else is there.
+	! dd if="$A/d/f" bs=4096 skip=2 count=1 iflag=direct of=/dev/null 2>/dev/null || fail "the lost block was read"
+	has_content "$A/other" other
+	echo more >"$A/more"
+	wait_synced
+	has_content "$B/more" more
+	is_equal "$(rc_of tw_b scrub "$B")" 0 "scrub of the peer, which has it whole"
+	# The peer's copy heals it.
+	cat "$B/d/f" >"$TMP/whole"
+	cat "$TMP/whole" >"$A/d/f"
+	both_equal
+	tw_a scrub "$A" >"$TMP/out"
+	is_equal "$(status_of a scrub.differences)" 0 "differences"
+	is_equal "$(rc_of tw_a status "$A")" 0 "exit code of status"
+}
+
+t_scrub_reads_old_versions_too() {
+	pair_up
+	marked "$A/f" 'an old version that is kept'
+	wait_synced
+	link_cut_down
+	wait_apart
+	marked "$A/f" 'the new version'
+	lose_block "$SA" 'an old version that is kept'
+	is_equal "$(rc_of tw_a scrub "$A")" 1 "exit code of scrub"
+	is_equal "$(cat "$TMP/out")" '/f: byte 8192 of an old version: is not what was written' "what scrub says"
+	link_restore
+	wait_together
+	both_equal
+	tw_a scrub "$A"
+}
+
+t_scrub_says_how_far_it_is_and_can_be_interrupted() {
+	local scrub
+	single_up
+	head -c 200M /dev/urandom >"$A/big"
+	sync "$A/big"
+	# The program is stopped for longer than the second after which it speaks.
+	script -qec "$TWINFS scrub $A" "$TMP/err" >/dev/null & # progress is for a terminal
+	scrub=$!
+	sleep 0.2
+	kill -STOP "$PID_a"
+	sleep 1.3
+	kill -CONT "$PID_a"
+	wait "$scrub"
+	grep -qE '[0-9]+ of 20[0-9] MiB read, [0-9]+ MiB/s.*; 0 damaged' "$TMP/err" || fail "no progress: $(cat "$TMP/err")"
+	"$TWINFS" scrub "$A" >"$TMP/out" 2>&1 &
+	scrub=$!
+	sleep 0.2
+	kill -STOP "$PID_a"
+	kill "$scrub"
+	sleep 1.3
+	kill -CONT "$PID_a"
+	wait "$scrub" 2>/dev/null || true
+	within 20 scrubs || fail "after one that was interrupted: $(cat "$TMP/err")"
+}
+scrubs() { [ "$(rc_of tw_a scrub "$A")" = 0 ]; }
+
+# fsck_finds STATEMENT PATTERN: the statement breaks a copy of the store; fsck finds it, and leaves the store as it is.
+fsck_finds() {
+	local before
+	rm -rf "$TMP/broken"
+	cp -a "$SA" "$TMP/broken"
+	python3 -c '
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1] + "/twinfs.db")
+assert db.execute(sys.argv[2]).rowcount > 0
+db.commit()
+db.close()' "$TMP/broken" "$1"
+	before=$(fingerprint "$TMP/broken")
+	is_equal "$(rc_of tw_a fsck "$TMP/broken")" 1 "exit code of fsck after: $1"
+	grep -qE "$2" "$TMP/out" || fail "after $1 fsck says: $(cat "$TMP/out" "$TMP/err")"
+	grep -qE 'is damaged in [0-9]+ places' "$TMP/err" || fail "$(cat "$TMP/err")"
+	is_equal "$(fingerprint "$TMP/broken")" "$before" "the store after fsck"
+}
+
+t_fsck_finds_what_is_broken_and_changes_nothing() {
+	single_up
+	mkdir "$A/d"
+	marked "$A/d/f" 'some text'
+	marked "$A/g" 'some other text'
+	unmount_side a
+	fsck_finds "UPDATE inode SET size = -1 WHERE mode = 33188 AND size > 0" 'inode.*size is possible'
+	fsck_finds "UPDATE dentry SET parent = 77 WHERE name = x'66'" 'directory that is there'
+	fsck_finds "UPDATE extent SET phys = (SELECT min(phys) FROM extent)" 'owner'
+	fsck_finds "UPDATE extent SET sums = zeroblob(length(sums)) WHERE ino = (SELECT child FROM dentry WHERE name = x'66')" \
+		'/d/f.*(checksum|not what)'
+	cp -a "$SA" "$TMP/short"
+	truncate -s 8192 "$TMP/short/image"
+	is_equal "$(rc_of tw_a fsck "$TMP/short")" 1 "exit code of fsck without blocks"
+	is_equal "$(rc_of tw_a scrub "$TMP/short")" 1 "exit code of scrub without blocks"
+	cp -a "$SA" "$TMP/rubbish"
+	head -c 100000 /dev/urandom >"$TMP/rubbish/twinfs.db"
+	refused_a 'damaged|not a twinfs' fsck "$TMP/rubbish"
+	refused_a 'damaged|not a twinfs' mount "$TMP/rubbish" "$A"
+	tw_a fsck "$SA"
+}
