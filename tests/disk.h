@@ -14,7 +14,7 @@
  *   All that a file's last fdatasync or fsync covered. Of what was done to a file since: any part, write by write and
  *   torn at sectors of 512 bytes (so also any order), a write that was under way as rubbish, with or without the growth
  *   of the file. Names made, moved or removed since the directory's last fsync: each may have happened or not. A write
- *   never harms bytes beside it (SQLite assumes as much).
+ *   never harms bytes beside it (SQLite assumes as much). Of a hole that was punched each block may be gone or not.
  *
  * Faults
  *	disk_fail(&(struct disk_fault){ .calls = DISK_WRITE, .file = "image", .nth = 3, .error = ENOSPC });

@@ -77,7 +77,7 @@ static const char format_2[] =
 #define PEER_INO (UINT64_C(2) << ID_SLOT_SHIFT | 9)
 
 /* The directory "d" with the file "f" (its first version is kept for the peer) and the symbolic link "soft"; "hard" in
- * the root is the file too. Group 3 is open to the peer, which has acknowledged 2. %llu in the order of the arguments. */
+ * the root is the file too. The peer has acknowledged group 2 of 3. %N$llu: argument N. */
 static const char rows[] =
 	"INSERT INTO meta VALUES('volume_id', '00000000-0000-4000-8000-000000000001'), ('node_name', 'alpha'),"
 	" ('node_id', '00112233445566778899aabbccddeeff'), ('slot', '1'), ('size_bytes', '0'), ('role', '1'),"
@@ -98,8 +98,8 @@ static const char rows[] =
 	"INSERT INTO change_extent VALUES(%2$llu, 0, 8196, 3);"
 	"INSERT INTO peer_link(link, parent, child, grp, name) VALUES(%5$llu, 1, %2$llu, 3, x'67');"
 	"INSERT INTO lineage VALUES(0, %8$llu, %2$llu, 3, 98), (1, %8$llu, %7$llu, 3, 108);"
-	"INSERT INTO conflict VALUES(%9$llu, 3, 'content', 'kept-both', 'a rule', '/d/f', %2$llu, 1000, 'alpha', '/d/f',"
-	" %2$llu, 900, 'beta', '/hard', %2$llu, 950, 0);";
+	"INSERT INTO conflict VALUES(%9$llu, 3, 'content', 'kept-both', 'a rule', '/d/f', %2$llu, 1000, 'alpha',"
+	" '/d/f', %2$llu, 900, 'beta', '/hard', %2$llu, 950, 0);";
 
 static uint8_t block[4][BLOCK_BYTES]; /* [0] is unused: block 0 of the image is its header */
 
@@ -133,7 +133,8 @@ static void put_extent(sqlite3 *db, const char *table, uint64_t off, uint64_t ph
 {
 	uint64_t sum = block_sum(block[phys]);
 	char *sql = xasprintf("INSERT INTO %s VALUES(%llu, %llu, 1, %llu, %d, 0, ?1%s)", table,
-			      (unsigned long long)FILE_INO, (unsigned long long)off, (unsigned long long)phys, born, died);
+			      (unsigned long long)FILE_INO, (unsigned long long)off, (unsigned long long)phys, born,
+			      died);
 	sqlite3_stmt *s;
 
 	ck_assert_int_eq(sqlite3_prepare_v2(db, sql, -1, &s, NULL), SQLITE_OK);

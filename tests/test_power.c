@@ -229,6 +229,13 @@ static void checkpoint_op(void)
 	volume_unlock(vol);
 }
 
+/* Free blocks go back to the disk, in the middle of a group too. */
+static void tidy_op(void)
+{
+	vol->data->freed_ms = 0; /* long ago */
+	volume_tidy(vol, 1000);
+}
+
 static void any_op(void)
 {
 	char word[24];
@@ -256,6 +263,8 @@ static void any_op(void)
 		commit();
 		ck_assert_int_eq(volume_close(vol), 0);
 		open_work();
+	} else if (what == 39) {
+		tidy_op();
 	}
 	note();
 }
@@ -440,6 +449,18 @@ static void begin_anew(void)
 	memcpy(cut, other, sizeof(cut));
 }
 
+static size_t n_punches; /* of all runs */
+
+static void count_punches(size_t end)
+{
+	for (size_t i = 0; i < end; i++) {
+		char event[128];
+
+		disk_event_text(i, event, sizeof(event));
+		n_punches += strncmp(event, "punch", 5) == 0;
+	}
+}
+
 static bool run(uint64_t number, unsigned n_lives, unsigned n_ops, size_t n_cuts, const char *lie)
 {
 	bool fine = true;
@@ -454,6 +475,7 @@ static bool run(uint64_t number, unsigned n_lives, unsigned n_ops, size_t n_cuts
 		disk_watch(work);
 		live(n_ops, life == 0, &made_at);
 		end = disk_events();
+		count_punches(end);
 		disk_lies(lie, lie && *lie == '/' ? 0 : made_at);
 		volume_crash(vol);
 		vol = NULL;
@@ -482,12 +504,13 @@ START_TEST(whatever_a_power_cut_leaves_is_a_whole_store_of_a_committed_group)
 
 	for (uint64_t i = one ? one : 1; i <= (one ? one : 4); i++)
 		ck_assert(run(i, 3, 100, 60, NULL));
+	ck_assert_uint_gt(n_punches, 0);
 	for (uint64_t i = 1000 + one; clock_mono_ms() < end_ms; i++)
 		ck_assert(run(i, 4, 150, 200, NULL));
 }
 END_TEST
 
-static bool reuse_at_once;
+static bool reuse_at_once, punch_at_once;
 
 void __real_store_free(struct volume *v, uint64_t phys, uint64_t len);
 void __wrap_store_free(struct volume *v, uint64_t phys, uint64_t len);
@@ -495,6 +518,8 @@ void __wrap_store_free(struct volume *v, uint64_t phys, uint64_t len);
 /* Linked with --wrap: what frees a block calls this. */
 void __wrap_store_free(struct volume *v, uint64_t phys, uint64_t len)
 {
+	if (punch_at_once)
+		image_punch(v->data->image, phys, len);
 	if (reuse_at_once)
 		store_release(v, &(struct block_run){ phys, len }, 1);
 	else
@@ -553,6 +578,13 @@ START_TEST(a_block_that_is_used_again_before_the_commit_is_noticed)
 }
 END_TEST
 
+START_TEST(a_block_that_is_given_back_before_the_commit_is_noticed)
+{
+	punch_at_once = true;
+	ck_assert(is_noticed(NULL));
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("power");
@@ -567,6 +599,7 @@ int main(void)
 	tcase_add_test(lies, a_checkpoint_that_did_not_flush_the_database_is_noticed);
 	tcase_add_test(lies, names_that_are_not_flushed_are_noticed);
 	tcase_add_test(lies, a_block_that_is_used_again_before_the_commit_is_noticed);
+	tcase_add_test(lies, a_block_that_is_given_back_before_the_commit_is_noticed);
 	suite_add_tcase(s, tc);
 	suite_add_tcase(s, lies);
 	return tap_main(s);

@@ -95,7 +95,8 @@ t_scrub_says_how_far_it_is_and_can_be_interrupted() {
 	sleep 1.3
 	kill -CONT "$PID_a"
 	wait "$scrub"
-	grep -qE '[0-9]+ of 20[0-9] MiB read, [0-9]+ MiB/s.*; 0 damaged' "$TMP/err" || fail "no progress: $(cat "$TMP/err")"
+	grep -qE '[0-9]+ of 20[0-9] MiB read, [0-9]+ MiB/s.*; 0 damaged' "$TMP/err" ||
+		fail "no progress: $(cat "$TMP/err")"
 	"$TWINFS" scrub "$A" >"$TMP/out" 2>&1 &
 	scrub=$!
 	sleep 0.2
@@ -135,8 +136,8 @@ t_fsck_finds_what_is_broken_and_changes_nothing() {
 	fsck_finds "UPDATE inode SET size = -1 WHERE mode = 33188 AND size > 0" 'inode.*size is possible'
 	fsck_finds "UPDATE dentry SET parent = 77 WHERE name = x'66'" 'directory that is there'
 	fsck_finds "UPDATE extent SET phys = (SELECT min(phys) FROM extent)" 'owner'
-	fsck_finds "UPDATE extent SET sums = zeroblob(length(sums)) WHERE ino = (SELECT child FROM dentry WHERE name = x'66')" \
-		'/d/f.*(checksum|not what)'
+	fsck_finds "UPDATE extent SET sums = zeroblob(length(sums)) WHERE ino =
+		(SELECT child FROM dentry WHERE name = x'66')" '/d/f.*(checksum|not what)'
 	cp -a "$SA" "$TMP/short"
 	truncate -s 8192 "$TMP/short/image"
 	is_equal "$(rc_of tw_a fsck "$TMP/short")" 1 "exit code of fsck without blocks"
