@@ -305,7 +305,7 @@ ssize_t volume_write(struct volume *v, uint64_t ino, const void *buf, size_t len
 	return (ssize_t)len_bytes;
 }
 
-/* ---- fallocate, seek ---- */
+/* ---- fallocate, copy, seek ---- */
 
 static int fallocate_locked(struct volume *v, uint64_t ino, int mode, uint64_t off, uint64_t len)
 {
@@ -356,6 +356,58 @@ int volume_fallocate(struct volume *v, uint64_t ino, int mode, uint64_t off, uin
 
 	volume_leave(v);
 	return rc;
+}
+
+/* How far the file goes on in the same way from off, at most *len: 1 a hole, 0 data, or -errno. *len 0: it ends. */
+static int run_at(struct volume *v, uint64_t ino, uint64_t off, uint64_t *len)
+{
+	struct inode in;
+	bool hole = false;
+
+	volume_lock(v);
+	int rc = file_get(v, ino, &in);
+
+	*len = rc == 0 && off < in.size_bytes ? MIN(*len, in.size_bytes - off) : 0;
+	if (*len)
+		rc = data_run(v, ino, (struct view){ VIEW_NOW, 0 }, off, *len, &hole, len);
+	volume_unlock(v);
+	return rc ? rc : hole;
+}
+
+static ssize_t copy_step(struct volume *v, uint64_t from, uint64_t off_from, uint64_t to, uint64_t off_to, uint64_t len,
+                         uint8_t *buf, uint64_t *budget)
+{
+	int hole = run_at(v, from, off_from, &len);
+	ssize_t n;
+
+	if (hole < 0 || len == 0)
+		return hole < 0 ? hole : 0;
+	if (hole) {
+		int rc = volume_fallocate(v, to, FALLOC_FL_ZERO_RANGE, off_to, len);
+
+		return rc ? rc : (ssize_t)len;
+	}
+	n = volume_read(v, from, buf, (size_t)MIN(MIN(len, STEP_BYTES), *budget), off_from);
+	*budget -= n > 0 ? (uint64_t)n : 0;
+	return n > 0 ? volume_write(v, to, buf, (size_t)n, off_to, 0, NULL) : n;
+}
+
+ssize_t volume_copy(struct volume *v, uint64_t from, uint64_t off_from, uint64_t to, uint64_t off_to,
+                    uint64_t len_bytes)
+{
+	uint64_t done = 0, budget = VOLUME_COPY_MAX_BYTES;
+	ssize_t n = 1;
+	uint8_t *buf;
+
+	if (off_from > FILE_MAX_BYTES || off_to > FILE_MAX_BYTES)
+		return -EFBIG;
+	buf = xmalloc(STEP_BYTES);
+	while (done < len_bytes && n > 0) {
+		n = copy_step(v, from, off_from + done, to, off_to + done, len_bytes - done, buf, &budget);
+		done += n > 0 ? (uint64_t)n : 0;
+	}
+	free(buf);
+	return done ? (ssize_t)done : n > 0 ? 0 : n;
 }
 
 int64_t volume_seek(struct volume *v, uint64_t ino, uint64_t off, int whence)

@@ -226,6 +226,13 @@ enum { WRITE_APPEND = 1, WRITE_KILL_SUIDGID = 2 };
  * went (may be NULL). */
 ssize_t volume_write(struct volume *v, uint64_t ino, const void *buf, size_t len_bytes, uint64_t off, unsigned flags,
                      uint64_t *at);
+/* Copy bytes of one file to another place, in it (no overlap) or another one: holes stay holes. Bytes copied, fewer than
+ * asked for at the end of `from`, after VOLUME_COPY_MAX_BYTES that are no hole (so that whoever serves others is back
+ * soon), or when it cannot go on: only if nothing was copied that is an error. Not atomic: others may write
+ * meanwhile. */
+#define VOLUME_COPY_MAX_BYTES (UINT64_C(32) << 20)
+ssize_t volume_copy(struct volume *v, uint64_t from, uint64_t off_from, uint64_t to, uint64_t off_to,
+                    uint64_t len_bytes);
 /* mode as fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]; others -EOPNOTSUPP. */
 int volume_fallocate(struct volume *v, uint64_t ino, int mode, uint64_t off, uint64_t len_bytes);
 /* whence SEEK_DATA or SEEK_HOLE: the offset or -ENXIO. */

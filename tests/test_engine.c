@@ -31,6 +31,55 @@ START_TEST(a_new_file_has_the_same_inode_number_on_the_other_side)
 }
 END_TEST
 
+START_TEST(what_was_copied_within_a_side_crosses_with_its_holes)
+{
+	enum { SPAN = 24 * BLOCK_BYTES };
+	static uint8_t model[2][2 * SPAN], buf[2 * SPAN];
+	uint64_t seed = 7, ino[2], size[2] = { SPAN, SPAN };
+	struct attr a = { .size_bytes = SPAN };
+
+	memset(model, 0, sizeof(model));
+	for (int f = 0; f < 2; f++) {
+		ino[f] = px_make(_i, f ? "g" : "f", S_IFREG | 0644);
+		ck_assert_int_eq(volume_setattr(px[_i].v, ino[f], SET_SIZE, &a, NULL), 0);
+		for (uint64_t at = 0; at < SPAN; at += 5 * BLOCK_BYTES - 300) { /* data and holes, not by blocks */
+			memset(model[f] + at, 'a' + f, 2 * BLOCK_BYTES);
+			ck_assert_int_eq(volume_write(px[_i].v, ino[f], model[f] + at, 2 * BLOCK_BYTES, at, 0, NULL),
+					 2 * BLOCK_BYTES);
+			size[f] = MAX(size[f], at + 2 * BLOCK_BYTES);
+		}
+	}
+	px_meet();
+	for (int round = 0; round < 40; round++) {
+		int from = round % 2;
+		uint64_t off = (seed = seed * 6364136223846793005u + 1) >> 48, to = (seed >> 24) % SPAN;
+		uint64_t len = (seed >> 8) % (6 * BLOCK_BYTES);
+
+		off %= size[from];
+		len = MIN(MIN(len, size[from] - off), 2 * (uint64_t)SPAN - to);
+		ck_assert_int_eq(volume_copy(px[_i].v, ino[from], off, ino[!from], to, len), (ssize_t)len);
+		memcpy(model[!from] + to, model[from] + off, len);
+		size[!from] = MAX(size[!from], len ? to + len : 0);
+		if (round % 10 == 9)
+			px_meet();
+	}
+	for (int i = 0; i < 2; i++)
+		for (int f = 0; f < 2; f++) {
+			ck_assert_int_eq(volume_read(px[i].v, ino[f], buf, sizeof(buf), 0), (ssize_t)size[f]);
+			ck_assert_int_eq(memcmp(buf, model[f], size[f]), 0);
+		}
+	ck_assert_int_eq(volume_copy(px[_i].v, ino[0], size[0], ino[1], 0, 10), 0); /* at its end */
+	ck_assert_int_eq(volume_copy(px[_i].v, INO_ROOT, 0, ino[1], 0, 10), -EISDIR);
+	ck_assert_int_eq(volume_copy(px[_i].v, ino[0], 0, INO_ROOT, 0, 10), -EISDIR);
+	/* One hole of half a terabyte costs nothing, whole. */
+	a.size_bytes = UINT64_C(1) << 39;
+	ck_assert_int_eq(volume_setattr(px[_i].v, ino[0], SET_SIZE, &a, NULL), 0);
+	ck_assert_int_eq(volume_copy(px[_i].v, ino[0], 4 * SPAN, ino[1], 4 * SPAN, a.size_bytes),
+			 (ssize_t)a.size_bytes - 4 * SPAN);
+	px_meet();
+}
+END_TEST
+
 START_TEST(what_was_there_before_pairing_is_sent_too)
 {
 	struct err err = ERR_INIT;
@@ -1061,6 +1110,7 @@ static TCase *group(Suite *s, const char *name)
 static void add_crossing(TCase *tc)
 {
 	BOTH(tc, a_new_file_has_the_same_inode_number_on_the_other_side);
+	BOTH(tc, what_was_copied_within_a_side_crosses_with_its_holes);
 	tcase_add_test(tc, what_was_there_before_pairing_is_sent_too);
 	BOTH(tc, renames_and_removals_cross);
 	BOTH(tc, two_names_exchanged_are_exchanged_on_the_other_side);

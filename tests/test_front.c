@@ -331,6 +331,40 @@ START_TEST(attributes_and_holes_are_kept)
 }
 END_TEST
 
+START_TEST(a_copy_within_the_mount_keeps_holes_and_what_the_kernel_has_cached_is_forgotten)
+{
+	char bytes[8192], old[8192];
+	int from = open(at("from"), O_CREAT | O_RDWR, 0644), to = open(at("to"), O_CREAT | O_RDWR, 0644);
+	off_t in = 0, out = 0;
+
+	memset(bytes, 'b', sizeof(bytes));
+	ck_assert_int_eq(pwrite(from, bytes, sizeof(bytes), 8 << 20), sizeof(bytes));
+	ck_assert_int_eq(ftruncate(from, 40 << 20), 0);
+	memset(old, 'o', sizeof(old));
+	ck_assert_int_eq(pwrite(to, old, sizeof(old), 8 << 20), sizeof(old));
+	ck_assert_int_eq(pwrite(to, old, sizeof(old), 4096), sizeof(old));
+	ck_assert_int_eq(pread(to, old, sizeof(old), 8 << 20), sizeof(old)); /* the kernel has it now */
+	while (in < 40 << 20)
+		ck_assert_int_gt(copy_file_range(from, &in, to, &out, (size_t)((40 << 20) - in), 0), 0);
+	ck_assert_int_eq(out, 40 << 20);
+	ck_assert_int_eq(stat_of("to").st_size, 40 << 20);
+	ck_assert_int_eq(lseek(to, 0, SEEK_DATA), 8 << 20);
+	ck_assert_int_eq(lseek(to, 8 << 20, SEEK_HOLE), (8 << 20) + (off_t)sizeof(bytes));
+	ck_assert_int_eq(stat_of("to").st_blocks, stat_of("from").st_blocks);
+	ck_assert_int_eq(pread(to, old, sizeof(old), 8 << 20), sizeof(old));
+	ck_assert_int_eq(memcmp(old, bytes, sizeof(old)), 0);
+	/* Not by blocks, within one file, beyond its end. */
+	in = (8 << 20) + 100;
+	out = (50 << 20) + 7;
+	ck_assert_int_eq(copy_file_range(to, &in, to, &out, 6000, 0), 6000);
+	ck_assert_int_eq(pread(to, old, 6000, (50 << 20) + 7), 6000);
+	ck_assert_int_eq(memcmp(old, bytes, 6000), 0);
+	ck_assert_int_eq(stat_of("to").st_size, (50 << 20) + 6007);
+	close(from);
+	close(to);
+}
+END_TEST
+
 /* As user 1000; returns the child's exit code. */
 static int as_user(int (*fn)(void))
 {
@@ -1108,6 +1142,7 @@ int main(void)
 		what_is_written_is_read_back,
 		names_obey_posix,
 		attributes_and_holes_are_kept,
+		a_copy_within_the_mount_keeps_holes_and_what_the_kernel_has_cached_is_forgotten,
 		permissions_are_checked_and_suid_falls,
 		xattrs_are_kept_and_what_is_no_acl_refused,
 		shared_mappings_and_writes_are_one,
