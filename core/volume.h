@@ -227,7 +227,7 @@ enum { WRITE_APPEND = 1, WRITE_KILL_SUIDGID = 2 };
 ssize_t volume_write(struct volume *v, uint64_t ino, const void *buf, size_t len_bytes, uint64_t off, unsigned flags,
                      uint64_t *at);
 /* Copy bytes of one file to another place, in it (no overlap) or another one: holes stay holes. Bytes copied, fewer
- * than asked for at the end of `from`, after VOLUME_COPY_MAX_BYTES that are no hole (so that whoever serves others is back
+ * than asked for at the end of `from`, after VOLUME_COPY_MAX_BYTES that are no hole (whoever serves others is back
  * soon), or when it cannot go on: only if nothing was copied that is an error. Not atomic: others may write
  * meanwhile. */
 #define VOLUME_COPY_MAX_BYTES (UINT64_C(32) << 20)

@@ -31,6 +31,7 @@ tests_test_policy_SOURCES = tests/test_policy.c tests/pair_fixture.h
 tests_test_policy_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 tests_test_engine_rules_SOURCES = tests/test_engine_rules.c tests/pair_fixture.h
 tests_test_engine_rules_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
+tests_test_engine_rules_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tree_links_of
 
 # 2,000 random histories; a failing one is named by its seed. `make soak`: as many as TWINFS_SOAK_S seconds hold.
 tests_sim_sim_SOURCES = tests/sim/inspect.c tests/sim/main.c tests/sim/ops.c tests/sim/sim.h

@@ -265,6 +265,71 @@ START_TEST(a_copy_that_somebody_touched_gets_nothing_more)
 }
 END_TEST
 
+/* ---- loops ---- */
+
+/* Looks at the names of something: a walk up the tree is one for each directory at least. */
+static uint64_t steps, steps_max; /* 0: any number */
+
+int __real_tree_links_of(struct volume *v, uint64_t child, tree_dentry_fn fn, void *ctx);
+int __wrap_tree_links_of(struct volume *v, uint64_t child, tree_dentry_fn fn, void *ctx);
+
+/* Linked with --wrap. */
+int __wrap_tree_links_of(struct volume *v, uint64_t child, tree_dentry_fn fn, void *ctx)
+{
+	steps++;
+	ck_assert_msg(!steps_max || steps <= steps_max, "more than %llu steps", (unsigned long long)steps_max);
+	return __real_tree_links_of(v, child, fn, ctx);
+}
+
+static const char *__attribute__((format(printf, 1, 2))) path_of(const char *format, ...)
+{
+	static char paths[4][100];
+	static unsigned next;
+	char *path = paths[next++ % 4];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(path, sizeof(paths[0]), format, ap);
+	va_end(ap);
+	return path;
+}
+
+START_TEST(a_loop_that_the_moves_of_both_would_make_costs_steps_as_there_are_directories)
+{
+	enum { LOOPS = 12, DIRS = 6 * LOOPS };
+
+	for (unsigned n = 0; n < LOOPS; n++) {
+		px_mkdir(0, path_of("x%u", n)); /* looked at first: it will hang on the loop, not be in it */
+		px_mkdir(0, path_of("a%u", n));
+		px_mkdir(0, path_of("a%u/deep", n));
+		px_mkdir(0, path_of("a%u/deep/er", n));
+		px_mkdir(0, path_of("b%u", n));
+		px_mkdir(0, path_of("c%u", n));
+	}
+	px_meet();
+	for (unsigned n = 0; n < LOOPS; n++) { /* a below b below c below a */
+		px_rename(0, path_of("a%u", n), path_of("b%u/a", n));
+		px_rename(0, path_of("x%u", n), path_of("b%u/a/x", n));
+		px_rename(1, path_of("b%u", n), path_of("c%u/b", n));
+		px_rename(1, path_of("c%u", n), path_of("a%u/deep/er/c", n));
+		px_put(1, path_of("a%u/deep/f", n), "of the secondary\n");
+		px_put(0, path_of("b%u/a/deep/g", n), "of the primary\n");
+	}
+	say(0);
+	say(1);
+	steps = 0;
+	steps_max = 100 * DIRS;
+	hear(0);
+	hear(1);
+	px_meet();
+	ck_assert_uint_gt(steps, DIRS);
+	for (unsigned n = 0; n < LOOPS; n++) {
+		px_expect(path_of("b%u/a/deep/g", n), "of the primary\n");
+		px_expect(path_of("b%u/a/deep/f", n), "of the secondary\n");
+	}
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("engine rules");
@@ -275,6 +340,8 @@ int main(void)
 	tcase_add_test(links, two_that_became_one_and_that_the_secondary_has_both_are_two_again);
 	tcase_add_test(links, a_directory_that_is_two_again_has_all_its_attributes);
 	tcase_add_test(links, what_is_told_as_skipped_and_taken_after_all_is_told_again);
+	tcase_add_test(links, a_loop_that_the_moves_of_both_would_make_costs_steps_as_there_are_directories);
+	tcase_set_timeout(links, 30);
 	suite_add_tcase(s, links);
 	tcase_add_checked_fixture(bytes, px_setup, px_teardown);
 	tcase_add_test(bytes, a_file_brought_back_is_the_same_on_both_sides_though_a_merge_was_on_its_way);
