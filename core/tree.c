@@ -234,6 +234,18 @@ int tree_link_put(struct volume *v, uint64_t link, uint64_t parent, const char *
 	return rc;
 }
 
+/* The name of d is gone. That its file is gone too the kernel believes at once (it has no links left then, and who
+ * watches it by inotify is told so): only if it is true. */
+static void notice_drop(struct volume *v, const struct dentry *d, bool dir)
+{
+	struct inode in;
+
+	if (v->peer_apply && !dir && tree_inode_get(v, d->child, &in) == 0 && in.nlink > 0)
+		notice_entry(v, d->parent, d->name, d->name_len);
+	else
+		notice_delete(v, d->parent, d->child, d->name, d->name_len);
+}
+
 int tree_link_drop(struct volume *v, uint64_t link)
 {
 	struct dentry d;
@@ -254,7 +266,7 @@ int tree_link_drop(struct volume *v, uint64_t link)
 	if (!rc && dir)
 		rc = inode_row_add_nlink(v->db, counted_parent(&d), -1);
 	if (d.parent != 0)
-		notice_delete(v, d.parent, d.child, d.name, d.name_len);
+		notice_drop(v, &d, dir);
 	notice_inode(v, d.child);
 	return rc;
 }

@@ -26,7 +26,8 @@ EXTRA_DIST += \
 	tests/e2e/scrub.sh \
 	tests/e2e/storm.py \
 	tests/e2e/storm.sh \
-	tests/e2e/treedump.py
+	tests/e2e/treedump.py \
+	tests/e2e/watch.py
 
 # What Linux promises of a filesystem; run on mounts by tests/e2e/posix.sh, or by hand on any directory.
 check_PROGRAMS += tests/posix/fsx tests/posix/stress tests/posix/suite

@@ -378,3 +378,37 @@ os.fsync(os.open(".", os.O_RDONLY))
 	mount_side a
 	is_equal "$(cat "$A/f" "$A/old" | wc -c)" 200000 "bytes"
 }
+
+t_inotify_tells_of_the_peers_removals_and_of_all_that_is_done_here() {
+	local watcher
+	pair_up
+	mkdir "$A/d" "$A/e"
+	for f in written removed linked; do echo one >"$A/$f"; done
+	ln "$A/linked" "$A/link"
+	wait_synced
+	ls -lR "$B" >/dev/null
+	cd "$B"
+	timeout 50 python3 "$E2E_HERE/watch.py" 50 . d e written removed linked >"$TMP/events" &
+	watcher=$!
+	within 20 grep -q watching "$TMP/events"
+	echo two >"$A/written"
+	chmod 600 "$A/written"
+	mv "$A/written" "$A/renamed"
+	rm "$A/removed"
+	rm "$A/linked" # it lives on as link
+	rmdir "$A/d"
+	echo new >"$A/new"
+	wait_synced
+	within 10 grep -q 'd DELETE_SELF' "$TMP/events"
+	is_equal "$(grep -v -e watching -e IGNORED "$TMP/events" | sort)" "$(printf '%s DELETE_SELF \n' d removed)" "events"
+	is_equal "$(stat -c %h link)" 1 "links of what has one left"
+	echo here >local
+	rmdir e
+	within 10 grep -qx '. DELETE e' "$TMP/events"
+	grep -qx '. CREATE local' "$TMP/events" && grep -q 'CLOSE_WRITE local' "$TMP/events"
+	echo more >>link # what was watched as "linked" is watched still
+	within 10 grep -q 'linked MODIFY' "$TMP/events"
+	kill "$watcher"
+	cd /
+}
+LIMIT_S[t_inotify_tells_of_the_peers_removals_and_of_all_that_is_done_here]=90
