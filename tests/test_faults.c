@@ -270,6 +270,58 @@ START_TEST(a_host_that_fails_costs_no_more_than_what_was_not_committed)
 }
 END_TEST
 
+/* What the host's calls fail with, and what programs are told. */
+static const struct {
+	int error, code;
+	const char *words;
+} comings[] = {
+	{ EROFS, -EROFS, "read-only" }, { ESTALE, -EIO, "errors" }, { EIO, -EIO, "errors" },
+	{ ENOSPC, -ENOSPC, "full" },    { EDQUOT, -ENOSPC, "full" }, { ENODEV, -EIO, "errors" },
+};
+
+/* The same open volume, all the time. */
+START_TEST(a_host_that_fails_and_is_well_again_now_and_then_costs_what_was_not_committed_each_time)
+{
+	const struct disk_fault fault = { .calls = DISK_WRITE | DISK_SYNC | DISK_SIZE, .nth = 1,
+		                          .error = comings[_i].error };
+
+	snprintf(label, sizeof(label), "%s comes and goes", strerror(comings[_i].error));
+	make_store();
+	ck_assert_int_eq(reopen(), 0);
+	for (int round = 0; round < 4; round++) {
+		struct volume_info info;
+		char *why, *now;
+		int code = 0;
+
+		put("one", (uint8_t)('a' + round), (uint64_t)round * 777);
+		commit();
+		disk_fail(&fault);
+		put("two", 'd', 0);
+		put("one", 'e', 0);
+		expect(volume_unlink(vol, INO_ROOT, "one"));
+		commit();
+		ck_assert_int_eq(volume_commit(vol), comings[_i].code);
+		volume_info(vol, &info);
+		why = volume_fault(vol, &code);
+		ck_assert_msg(info.read_only && code == comings[_i].code && why && strstr(why, comings[_i].words),
+			      "%s: %d %s", label, code, why ? why : "no fault");
+		free(why);
+		look("one");
+		ck_assert_int_eq(volume_recover(vol), comings[_i].code); /* not yet */
+		disk_fail(NULL);
+		ck_assert_int_eq(volume_recover(vol), 0);
+		now = state();
+		ck_assert_str_eq(now, last_durable);
+		free(now);
+		volume_info(vol, &info);
+		ck_assert(!info.read_only && !volume_fault(vol, NULL));
+		keep(&in_doubt, NULL); /* a commit that failed is not found later: the volume has gone on */
+	}
+	check_after();
+	remove_store();
+}
+END_TEST
+
 START_TEST(a_format_that_fails_anywhere_can_be_done_again)
 {
 	struct disk_fault fault = { .calls = DISK_READ | DISK_WRITE | DISK_SYNC | DISK_OPEN | DISK_SIZE | DISK_NAME,
@@ -311,6 +363,8 @@ int main(void)
 
 	tcase_set_timeout(tc, getenv("TWINFS_SOAK_S") ? 3600 : 120);
 	tcase_add_loop_test(tc, a_host_that_fails_costs_no_more_than_what_was_not_committed, 0, (int)ARRAY_LEN(cases));
+	tcase_add_loop_test(tc, a_host_that_fails_and_is_well_again_now_and_then_costs_what_was_not_committed_each_time,
+			    0, (int)ARRAY_LEN(comings));
 	tcase_add_test(tc, a_format_that_fails_anywhere_can_be_done_again);
 	suite_add_tcase(s, tc);
 	return tap_main(s);

@@ -412,3 +412,46 @@ t_inotify_tells_of_the_peers_removals_and_of_all_that_is_done_here() {
 	cd /
 }
 LIMIT_S[t_inotify_tells_of_the_peers_removals_and_of_all_that_is_done_here]=90
+
+# ends PID: it is gone, or a zombie of ours
+ends() { [ ! -e "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"; }
+
+t_programs_can_be_killed_while_the_daemon_stands_still_and_end_when_it_dies() {
+	local pids=() pid c
+	local commands=('cat "$1/a"' 'ls -l "$1/d"' 'echo x >"$1/new"' 'rm "$1/b"' 'sync "$1/a"' 'stat -f "$1"'
+		'flock "$1/a" true')
+	single_up
+	mkdir "$A/d"
+	echo one >"$A/a"
+	echo two >"$A/b"
+	sync "$A"
+	unmount_side a
+	mount_side a # the kernel knows nothing
+	exec 7<"$A/a"
+	flock 7
+	for round in killed dead; do
+		kill -STOP "$PID_a"
+		pids=()
+		for c in "${commands[@]}"; do
+			bash -c "$c" _ "$A" >"$TMP/out" 2>&1 7<&- &
+			pids+=($!)
+		done
+		sleep 1
+		if [ "$round" = killed ]; then
+			kill -9 "${pids[@]}"
+		else
+			exec 7<&- # closing waits for nobody
+			kill -9 "$PID_a"
+		fi
+		for pid in "${pids[@]}"; do
+			within 20 ends "$pid" || fail "$round: still there: $(tr '\0' ' ' <"/proc/$pid/cmdline")"
+			wait "$pid" 2>/dev/null || true
+		done
+		[ "$round" = dead ] || kill -CONT "$PID_a"
+	done
+	within "$SOON_S" gone "$PID_a"
+	fusermount3 -u "$A" || fail "a dead mount cannot be unmounted"
+	mount_side a
+	has_content "$A/a" one
+}
+LIMIT_S[t_programs_can_be_killed_while_the_daemon_stands_still_and_end_when_it_dies]=120

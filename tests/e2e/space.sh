@@ -238,6 +238,49 @@ t_a_disk_with_errors_costs_what_was_not_synced_and_no_more() {
 	tw_a fsck "$SA"
 }
 
+# The image of side a on a block device of its own, which fails when the tmpfs under it is full.
+t_a_store_on_a_block_device_lives_with_its_end_and_its_errors() {
+	local device
+	mkdir "$E2E_DIR/under"
+	mount -t tmpfs -o size=48M none "$E2E_DIR/under"
+	truncate -s 32M "$E2E_DIR/under/img"
+	tw_a init "$SA" --name left >"$TMP/init.out"
+	dd if="$SA/image" of="$E2E_DIR/under/img" conv=notrunc status=none
+	device=$(losetup -f --show "$E2E_DIR/under/img" 2>/dev/null) || skip "this machine has no loop devices"
+	# It goes when its last user has gone.
+	exec 6<"$device"
+	losetup -d "$device"
+	ln -sf "$device" "$SA/image"
+	mount_side a
+	head -c 10M /dev/urandom >"$A/f"
+	sync "$A/f"
+	is_equal "$(df -B1M --output=size "$A" | tail -n 1 | tr -d ' ')" 32 "size in MiB"
+	refused_a 'has no more|only|device' resize "$A" 1G
+	# Errors: what was durable stays, and it goes on by itself.
+	cat /dev/zero >"$E2E_DIR/under/full" 2>/dev/null || true
+	head -c 12M /dev/urandom >"$A/lost" 2>/dev/null || true
+	! sync "$A/lost" 2>/dev/null || fail "fsync went through on a device that fails"
+	wait_status a 4 'the store takes no changes'
+	rm "$E2E_DIR/under/full"
+	within "$SOON_S" has_room "$A/again" 1M
+	rm "$A/again"
+	for _ in 1 2 3 4; do ! head -c 12M /dev/urandom >>"$A/full" 2>/dev/null || sync "$A/full"; done
+	wait_status a 4 'no room'
+	rm "$A/full"
+	sync "$A"
+	within "$SOON_S" has_room "$A/again" 1M
+	sha256sum <"$A/f" >"$TMP/sum"
+	kill_side a
+	mount_side a
+	is_equal "$(sha256sum <"$A/f")" "$(cat "$TMP/sum")" "what was durable"
+	tw_a scrub "$A"
+	unmount_side a
+	exec 6<&-
+	rm "$SA/image"
+	cp "$E2E_DIR/under/img" "$SA/image" # as a file it is a store like any other
+	tw_a fsck "$SA"
+}
+
 t_a_host_that_turns_read_only_wants_a_mount_and_loses_nothing_durable() {
 	local dev
 	disk_up a 128
