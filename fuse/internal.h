@@ -123,6 +123,12 @@ bool notifier_flush(struct notifier *n, unsigned timeout_ms);
  */
 void notifier_settle(struct notifier *n, uint64_t ino);
 /*
+ * After a write, before it is answered. A page that is written in part the kernel has unlocked if all of it was cached:
+ * then it must be told before the writer reads it back. Else it is locked until our answer, and not believed after it
+ * (it is asked for again); as we cannot tell the two apart, the wait is a short one if a page may be locked.
+ */
+void notifier_settle_write(struct notifier *n, uint64_t ino, bool may_be_locked);
+/*
  * A write(2) into a cached page changes the page first and asks us then. If a notice drops the page in between, a
  * reader may ask for it before we have the write, and what he gets stays in the cache: the write would be missing there
  * for ever. So reads and writes say what they are about, the read before it looks at the volume, the write after it

@@ -31,6 +31,8 @@
 #define ENTRY_POLL_US 50u
 /* A page that is being told of may be waiting for a worker, and all of them for us: nobody waits longer than this. */
 #define SETTLE_MAX_MS 50u
+/* The last page of a write may be locked until we have answered. Telling an inode takes some ten microseconds if not. */
+#define SETTLE_LOCKED_MS 5u
 
 /* Inodes share so many marks of when they were told and read last, and a write is not longer than this on its way. */
 #define MARKS 256u
@@ -494,19 +496,29 @@ bool notifier_owes(struct notifier *n, uint64_t ino)
 	return yes;
 }
 
-void notifier_settle(struct notifier *n, uint64_t ino)
+static void settle(struct notifier *n, uint64_t ino, unsigned max_ms)
 {
 	struct timespec until;
 	uint64_t target;
 
 	if (!atomic_load(&n->busy))
 		return;
-	until = in_ms(SETTLE_MAX_MS);
+	until = in_ms(max_ms);
 	pthread_mutex_lock(&n->lock);
 	target = owed(&n->inodes, ino);
 	if (target && !wait_told(n, &n->inodes, target, &until))
 		log_debug("fuse", "inode %llx: attributes are newer than the kernel's pages", (unsigned long long)ino);
 	pthread_mutex_unlock(&n->lock);
+}
+
+void notifier_settle(struct notifier *n, uint64_t ino)
+{
+	settle(n, ino, SETTLE_MAX_MS);
+}
+
+void notifier_settle_write(struct notifier *n, uint64_t ino, bool may_be_locked)
+{
+	settle(n, ino, may_be_locked ? SETTLE_LOCKED_MS : SETTLE_MAX_MS);
 }
 
 static void lane_join(struct lane *l)

@@ -330,11 +330,10 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 		return;
 	}
 	crossed = notifier_crossed(f->notifier, ino);
-	if (crossed)
+	if (crossed) { /* before the writer goes on, who may read it back */
 		notifier_push_inode(f->notifier, ino);
-	/* Before the writer goes on. A last page that is written in part may be locked until our answer. */
-	if (crossed && (off + (off_t)size) % BLOCK_BYTES == 0)
-		notifier_settle(f->notifier, ino);
+		notifier_settle_write(f->notifier, ino, (off + (off_t)size) % BLOCK_BYTES != 0);
+	}
 	fuse_reply_write(req, (size_t)n);
 	if ((flags & WRITE_APPEND) && at != (uint64_t)off) /* the kernel cached the bytes in the wrong place */
 		notifier_push_inode(f->notifier, ino);

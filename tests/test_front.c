@@ -832,6 +832,42 @@ START_TEST(own_writes_stay_in_a_page_that_the_peer_changes)
 }
 END_TEST
 
+/* Within a page, and beyond what the page had of the file when it was cached. */
+START_TEST(own_writes_are_read_back_at_once_from_a_page_that_the_peer_changes)
+{
+	char path[512], text[9], back[9] = "";
+	pthread_t reader, changer;
+	uint64_t ino;
+	int fd, stale = 0;
+
+	put("f", "00000000");
+	fd = open(at("f"), O_RDWR);
+	ck_assert_int_eq(ftruncate(fd, 4096), 0);
+	ino = stat_of("f").st_ino;
+	snprintf(path, sizeof(path), "%s", at("f"));
+	atomic_store(&peer_stopped, false);
+	ck_assert_int_eq(pthread_create(&reader, NULL, read_on_and_on, path), 0);
+	ck_assert_int_eq(pthread_create(&changer, NULL, change_once_a_round, &ino), 0);
+	for (int i = 1; i <= CROSSING_ROUNDS; i++) {
+		atomic_store(&race_round, i);
+		for (int k = 0; k < CROSSING_WRITES; k++) {
+			snprintf(text, sizeof(text), "%08d", i * CROSSING_WRITES + k);
+			ck_assert_int_eq(pwrite(fd, text, 8, k * 8), 8);
+			ck_assert_int_eq(pread(fd, back, 8, k * 8), 8);
+			stale += strcmp(text, back) != 0;
+		}
+		while (atomic_load(&race_done) < i)
+			sched_yield();
+	}
+	atomic_store(&peer_stopped, true);
+	pthread_join(reader, NULL);
+	pthread_join(changer, NULL);
+	close(fd);
+	/* The wait for the kernel has a bound, which a machine that does other things may exceed now and then. */
+	ck_assert_msg(stale <= CROSSING_ROUNDS * CROSSING_WRITES / 10000, "%d times", stale);
+}
+END_TEST
+
 /* ---- life and death of a mount ------------------------------------------------------------------- */
 
 static int fail_sync(void *ctx)
@@ -1154,6 +1190,7 @@ int main(void)
 		no_stale_answer_stays_when_lookups_and_notices_meet,
 		new_attributes_never_come_with_old_bytes,
 		own_writes_stay_in_a_page_that_the_peer_changes,
+		own_writes_are_read_back_at_once_from_a_page_that_the_peer_changes,
 	};
 	const TTest *const life[] = {
 		the_fsync_hook_answers_fsync,
