@@ -31,7 +31,7 @@
 #define ENTRY_POLL_US 50u
 /* A page that is being told of may be waiting for a worker, and all of them for us: nobody waits longer than this. */
 #define SETTLE_MAX_MS 50u
-/* The last page of a write may be locked until we have answered. Telling an inode takes some ten microseconds if not. */
+/* The last page of a write may be locked until we have answered; if not, telling takes some ten microseconds. */
 #define SETTLE_LOCKED_MS 5u
 
 /* Inodes share so many marks of when they were told and read last, and a write is not longer than this on its way. */
