@@ -59,6 +59,14 @@ int stage_overlay(struct stage *s, uint64_t ino, void *buf, size_t len_bytes, ui
 typedef int (*stage_range_fn)(void *ctx, uint64_t off, uint64_t len_bytes);
 int stage_ranges(struct stage *s, uint64_t ino, stage_range_fn fn, void *ctx); /* coalesced, ascending */
 uint64_t stage_bytes(const struct stage *s);
+/* A mark for each file of which something is staged from here on for the first time; what it means is the caller's. */
+void stage_mark(struct stage *s, uint64_t group, uint64_t id);
+/* Move what `from` has of the file into `to`, which has nothing of it, with its mark. Without the lock. -ENOENT: it has
+ * nothing. After another error what it had is gone. */
+int stage_take(struct stage *to, struct stage *from, uint64_t ino);
+/* Each file with its mark, in no particular order. fn: 0 goes on; it must change nothing here. */
+typedef int (*stage_file_fn)(void *ctx, uint64_t ino, uint64_t group, uint64_t id);
+int stage_files(struct stage *s, stage_file_fn fn, void *ctx);
 /* Frees what was not adopted. Call without the lock. */
 void stage_free(struct stage *s);
 

@@ -44,6 +44,7 @@ struct stage_part {
 
 struct stage_file {
 	uint64_t ino, end_bytes;
+	uint64_t mark_group, mark_id; /* stage_mark when it was made */
 	struct stage_run *runs;    /* ascending, not overlapping */
 	size_t n_runs, cap_runs;
 	struct stage_part *parts;  /* likewise, none in a block of a run */
@@ -54,6 +55,7 @@ struct stage {
 	struct volume *v;
 	struct map files;          /* ino -> struct stage_file * */
 	uint64_t bytes;
+	uint64_t mark_group, mark_id;
 	uint64_t losses;           /* image_losses at the beginning: after one more nothing staged is to be trusted */
 	uint64_t *log;             /* image block of each log block that was written out */
 	size_t n_log, cap_log;
@@ -403,6 +405,8 @@ static struct stage_file *file_of(struct stage *s, uint64_t ino, bool create)
 	struct stage_file *f = xcalloc(1, sizeof(*f));
 
 	f->ino = ino;
+	f->mark_group = s->mark_group;
+	f->mark_id = s->mark_id;
 	map_put(&s->files, ino, (uintptr_t)f);
 	return f;
 }
@@ -645,6 +649,69 @@ int stage_ranges(struct stage *s, uint64_t ino, stage_range_fn fn, void *ctx)
 	}
 	if (!rc && to > from)
 		rc = fn(ctx, from, to - from);
+	return rc;
+}
+
+/* ---- from one to another ---- */
+
+void stage_mark(struct stage *s, uint64_t group, uint64_t id)
+{
+	s->mark_group = group;
+	s->mark_id = id;
+}
+
+static uint64_t file_bytes(const struct stage_file *f)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < f->n_runs; i++)
+		sum += f->runs[i].phys ? f->runs[i].len << BLOCK_SHIFT : 0;
+	for (size_t i = 0; i < f->n_parts; i++)
+		sum += f->parts[i].len;
+	return sum;
+}
+
+/* Blocks of runs change hands as they are; bytes of parts move from log to log. */
+int stage_take(struct stage *to, struct stage *from, uint64_t ino)
+{
+	struct stage_file *f = file_of(from, ino, false);
+	uint8_t bytes[BLOCK_BYTES];
+	int rc = 0;
+
+	if (!f)
+		return -ENOENT;
+	assert(!file_of(to, ino, false));
+	if (from->losses != image_losses(from->v->data->image))
+		rc = -EIO;
+	for (size_t i = 0; !rc && i < f->n_parts; i++) {
+		rc = part_read(from, &f->parts[i], bytes);
+		if (!rc)
+			rc = log_append(to, bytes, f->parts[i].len, &f->parts[i].addr);
+	}
+	map_del(&from->files, ino);
+	if (rc) {
+		for (size_t i = 0; i < f->n_runs; i++)
+			release_run(from, f->runs[i].phys, f->runs[i].len);
+		file_free(from, f);
+		return rc;
+	}
+	from->bytes -= MIN(from->bytes, file_bytes(f));
+	to->bytes += file_bytes(f);
+	map_put(&to->files, ino, (uintptr_t)f);
+	return 0;
+}
+
+int stage_files(struct stage *s, stage_file_fn fn, void *ctx)
+{
+	size_t it = 0;
+	uint64_t ino, value;
+	int rc = 0;
+
+	while (!rc && map_next(&s->files, &it, &ino, &value)) {
+		const struct stage_file *f = (const struct stage_file *)(uintptr_t)value;
+
+		rc = fn(ctx, ino, f->mark_group, f->mark_id);
+	}
 	return rc;
 }
 

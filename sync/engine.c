@@ -11,11 +11,13 @@
 #include "core/changes.h"
 #include "sync/apply.h"
 #include "sync/deletions.h"
+#include "sync/kept.h"
 #include "sync/land.h"
 #include "sync/merge.h"
 #include "sync/outbox.h"
 #include "sync/record.h"
 #include "sync/shipment.h"
+#include "sync/told.h"
 #include "util/log.h"
 #include "util/util.h"
 
@@ -25,6 +27,8 @@
 #define BATCH_MS 20
 /* Shipments on the way and not acknowledged: one in transit, one being applied. More would only commit more often. */
 #define SHIPMENTS_AHEAD 2
+/* Less than this of a shipment that breaks off is not worth keeping. */
+#define KEEP_LEAST_BYTES (UINT64_C(1) << 20)
 
 enum { SHIP_WANTS_ACK = 1, SHIP_PROBE = 2, SHIP_PROBE_REPLY = 4 }; /* rec_ship_begin.wants_ack */
 
@@ -38,6 +42,10 @@ struct engine {
 	struct buf control;                /* HELLO and BYE, ready to be pulled */
 	struct outbox *outbox;             /* being sent, or NULL */
 	struct shipment *inbox;            /* arriving, or NULL */
+	struct kept *kept;                 /* of one that broke off, or NULL */
+	bool telling;                      /* the peer is being told of it */
+	struct told *told;                 /* what the peer keeps; until our first shipment is cut; or NULL */
+	uint64_t keep_least_bytes;
 	uint64_t sent;                     /* our groups up to here were cut for this connection */
 	uint64_t unacked[SHIPMENTS_AHEAD]; /* `to` of shipments that ask for an acknowledgement and have none yet */
 	unsigned n_unacked;
@@ -63,6 +71,7 @@ struct engine *engine_new(struct volume *v)
 
 	e->v = v;
 	e->scratch = xmalloc(DATA_MAX_BYTES);
+	e->keep_least_bytes = KEEP_LEAST_BYTES;
 	/* HELLO and BYE are a few hundred bytes; the bound is there for a bug, not for them. */
 	buf_init(&e->control, 64u << 10);
 	pthread_mutex_init(&e->lock, NULL);
@@ -79,11 +88,35 @@ void engine_confirm_deletions(struct engine *e)
 	e->deletions_confirmed = true;
 }
 
+void engine_keep_from(struct engine *e, uint64_t least_bytes)
+{
+	e->keep_least_bytes = least_bytes;
+}
+
+static void drop_kept(struct engine *e)
+{
+	kept_free(e->kept);
+	e->kept = NULL;
+	e->telling = false;
+}
+
+void engine_make_room(struct engine *e)
+{
+	struct volume_space space;
+
+	if (!e->kept || e->phase != ENGINE_DOWN)
+		return;
+	volume_space(e->v, &space);
+	if (space.full)
+		drop_kept(e);
+}
+
 void engine_free(struct engine *e)
 {
 	if (!e)
 		return;
 	engine_down(e);
+	drop_kept(e);
 	buf_release(&e->control);
 	pthread_mutex_destroy(&e->lock);
 	free(e->scratch);
@@ -189,6 +222,10 @@ static void send_hello(struct engine *e)
 				      .committed = info.committed,
 				      .applied = info.applied,
 				      .applied_id = land_applied_id(e->v) };
+	if (e->kept && kept_from(e->kept) != info.applied)
+		drop_kept(e);
+	f.hello.staged = e->kept ? kept_tell_begin(e->kept) : 0;
+	e->telling = f.hello.staged > 0;
 	snprintf(f.hello.volume_id, sizeof(f.hello.volume_id), "%s", info.volume_id);
 	snprintf(f.hello.node_id, sizeof(f.hello.node_id), "%s", info.node_id);
 	snprintf(f.hello.node_name, sizeof(f.hello.node_name), "%s", info.node_name);
@@ -219,6 +256,11 @@ void engine_down(struct engine *e)
 	buf_reset(&e->control);
 	outbox_free(e->outbox);
 	e->outbox = NULL;
+	e->telling = false;
+	told_free(e->told);
+	e->told = NULL;
+	if (e->inbox)
+		e->kept = kept_new(e->inbox, e->kept, e->keep_least_bytes);
 	shipment_free(e->inbox);
 	e->inbox = NULL;
 	e->n_unacked = 0;
@@ -305,8 +347,11 @@ static int on_hello(struct engine *e, const struct rec_hello *h, uint64_t now_ms
 	rc = check_identity(h, &info, err);
 	if (rc == 0)
 		rc = check_history(e, h, &info, err);
+	if (rc == 0 && h->staged > KEPT_MAX_RANGES)
+		rc = err_set(err, -EBADMSG, "the peer says it has %u ranges staged: dropping the connection", h->staged);
 	if (rc < 0)
 		return rc;
+	e->told = h->staged ? told_new(e->v, h->applied, h->staged) : NULL;
 	e->phase = ENGINE_STREAM;
 	snprintf(e->names.peer, sizeof(e->names.peer), "%s", h->node_name);
 	e->peer_committed = h->committed;
@@ -342,6 +387,7 @@ static int refuse(struct engine *e, uint64_t bytes, struct err *err)
 	e->room_wanted_bytes = bytes;
 	shipment_free(e->inbox);
 	e->inbox = NULL;
+	drop_kept(e);
 	e->refusal = *err;
 	*err = (struct err)ERR_INIT;
 	return 0;
@@ -395,9 +441,11 @@ static int on_ship_begin(struct engine *e, const struct rec_ship_begin *b, struc
 	if (b->entries > SHIPMENT_MAX_ENTRIES)
 		return err_set(err, -EBADMSG, "the peer announces %llu entries in one shipment: refused",
 			       (unsigned long long)b->entries);
+	if (e->kept && kept_from(e->kept) != b->from)
+		drop_kept(e);
 	if (check_room(e, b, err))
-		return refuse(e, b->data_bytes, err);
-	e->inbox = shipment_new(e->v, b);
+		return refuse(e, b->data_bytes + (e->kept ? kept_bytes(e->kept) : 0), err);
+	e->inbox = shipment_new(e->v, b, e->kept);
 	return 0;
 }
 
@@ -418,6 +466,8 @@ static int on_ship_end(struct engine *e, const struct rec_ship_end *end, uint64_
 	rc = s->begin.from < e->backlog_peer_to && !e->deletions_confirmed
 		     ? deletions_check(e->v, s, e->names.peer, err)
 		     : 0;
+	if (rc == -ECANCELED)
+		return rc; /* a person will be asked; what is staged is kept (engine_down) */
 	if (rc == 0)
 		rc = ids.role == ROLE_PRIMARY ? merge_shipment(e->v, s, &e->names, clock_real_ms(), err)
 					      : apply_shipment(e->v, s, err);
@@ -451,9 +501,18 @@ static int on_ship_end(struct engine *e, const struct rec_ship_end *end, uint64_
 			  (unsigned long long)s->begin.seen, s->n_inodes, s->n_links, (unsigned long long)before,
 			  (unsigned long long)ids.acked);
 	}
+	drop_kept(e);
 	shipment_free(s);
 	e->inbox = NULL;
 	return rc;
+}
+
+/* What it keeps of our shipment that broke off: before we cut the next one. */
+static int on_staged(struct engine *e, const struct rec_staged *r, struct err *err)
+{
+	if (!e->told)
+		return err_set(err, -EBADMSG, "the peer says what it has staged, unasked: dropping the connection");
+	return told_add(e->told, r, err);
 }
 
 static int on_bye(struct engine *e, const struct rec_bye *b)
@@ -478,6 +537,8 @@ static int on_frame(struct engine *e, struct frame *f, uint64_t now_ms, struct e
 		return 0;
 	if (e->phase != ENGINE_STREAM)
 		return err_set(err, -EBADMSG, "the peer sent data before HELLO: dropping the connection");
+	if (f->type == FRAME_STAGED)
+		return on_staged(e, &f->staged, err);
 	if (f->type == FRAME_SHIP_BEGIN)
 		return on_ship_begin(e, &f->begin, err);
 	if (e->refusal.code && f->type != FRAME_SHIP_END)
@@ -534,10 +595,12 @@ static int cut(struct engine *e, uint64_t now_ms, struct err *err)
 {
 	uint8_t flags = 0;
 	struct volume_ids ids;
-	int rc = outbox_cut(e->v, e->sent, &e->outbox, err);
+	int rc = outbox_cut(e->v, e->sent, e->told, &e->outbox, err);
 
 	if (rc < 0)
 		return rc;
+	told_free(e->told);
+	e->told = NULL;
 	volume_lock(e->v);
 	volume_ids(e->v, &ids);
 	volume_unlock(e->v);
@@ -567,7 +630,7 @@ static int cut(struct engine *e, uint64_t now_ms, struct err *err)
 
 static bool may_cut(const struct engine *e)
 {
-	return e->n_unacked < SHIPMENTS_AHEAD || e->ack_owed || e->probe_reply_owed;
+	return told_all(e->told) && (e->n_unacked < SHIPMENTS_AHEAD || e->ack_owed || e->probe_reply_owed);
 }
 
 static uint64_t cut_time(const struct engine *e)
@@ -634,7 +697,12 @@ ssize_t engine_pull(struct engine *e, struct buf *out, size_t want_bytes, struct
 			return rc;
 		buf_reset(&e->control);
 	}
-	if (e->outbox && e->phase == ENGINE_STREAM) {
+	if (e->telling) {
+		rc = kept_tell(e->kept, out, want_bytes);
+		if (rc < 0)
+			return rc;
+		e->telling = rc == 0;
+	} else if (e->outbox && e->phase == ENGINE_STREAM) {
 		rc = outbox_pull(e->outbox, out, want_bytes, err);
 		if (rc < 0)
 			return rc;

@@ -14,7 +14,7 @@
  * Rules (docs/protocol.md has the reasons; asserted where they are cheap):
  *  - A shipment is cut from durable groups only, and covers all of (sent, committed]; `seen` is `applied` at the cut.
  *  - The peer's shipment is applied whole, as one group, with `applied` in the same transaction; half of one is dropped
- * on engine_down.
+ * on engine_down; what of its bytes is staged by then is kept, and not sent again (sync/kept.h).
  *  - Change rows are forgotten only by `seen` of the peer's shipments, after the records of that shipment were looked
  * at (primary) or before them (secondary: the outcome in that shipment replaces what was acknowledged).
  *  - The secondary skips what it has changed itself and the primary cannot have known; the primary resolves
@@ -37,6 +37,11 @@ void engine_set_driver(struct engine *e, const struct driver *driver);
 
 void engine_up(struct engine *e, uint64_t now_ms);
 void engine_down(struct engine *e);
+
+/* Tests only: keep what is staged of a shipment that breaks off from so many bytes on (sync/kept.h). */
+void engine_keep_from(struct engine *e, uint64_t least_bytes);
+/* Let go what is kept of such a shipment if the volume is full. For calling now and then while there is no connection. */
+void engine_make_room(struct engine *e);
 
 /* What the peer deleted while apart may be applied on this connection or the next, however much it is. */
 void engine_confirm_deletions(struct engine *e);

@@ -6,11 +6,13 @@ sync_libsync_a_SOURCES += \
 	sync/deletions.c sync/deletions.h \
 	sync/driver.c sync/driver.h \
 	sync/engine.c sync/engine.h \
+	sync/kept.c sync/kept.h \
 	sync/land.c sync/land.h \
 	sync/merge.c sync/merge.h \
 	sync/merge_gather.c sync/merge_land.c sync/merge_state.h \
 	sync/outbox.c sync/outbox.h \
-	sync/shipment.c sync/shipment.h
+	sync/shipment.c sync/shipment.h \
+	sync/told.c sync/told.h
 
 # Two engines on two stores in one process, no sockets.
 ENGINE_TEST_LIBS = sync/libsync.a core/libcore.a db/libdb.a util/libutil.a $(SQLITE_LIBS) $(XXHASH_LIBS) $(ZSTD_LIBS) \
@@ -32,6 +34,10 @@ tests_test_policy_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 tests_test_engine_rules_SOURCES = tests/test_engine_rules.c tests/pair_fixture.h
 tests_test_engine_rules_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 tests_test_engine_rules_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tree_links_of
+check_PROGRAMS += tests/test_resume
+TESTS += tests/test_resume
+tests_test_resume_SOURCES = tests/test_resume.c tests/pair_fixture.h
+tests_test_resume_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 
 # 2,000 random histories; a failing one is named by its seed. `make soak`: as many as TWINFS_SOAK_S seconds hold.
 tests_sim_sim_SOURCES = tests/sim/inspect.c tests/sim/main.c tests/sim/ops.c tests/sim/sim.h

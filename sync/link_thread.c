@@ -334,6 +334,7 @@ static void commit_if_due(struct link *l, uint64_t now_ms)
 	if (rc && !l->commit_failed)
 		log_error("cannot commit: %s", strerror(-rc));
 	l->commit_failed = rc != 0;
+	engine_make_room(l->engine);
 }
 
 /* Connected: frames in, frames out. True: come back at once. */

@@ -27,6 +27,9 @@ struct outbox {
 	struct out_range *ranges; /* ascending by ino, off; inodes before their data, so ranges go last */
 	size_t n_ranges, cap_ranges;
 	uint64_t clip_off; /* while gathering: ranges of the inode at hand end here */
+	const struct told *told; /* while gathering, or NULL */
+	uint64_t there_group;    /* of the inode at hand: bytes changed up to this group may be there; 0: none are */
+	bool left_out;           /* some of them were left out */
 	struct conflict *conflicts;
 	size_t n_conflicts, cap_conflicts;
 	uint64_t *asks; /* inodes that the receiver shall send whole */
@@ -210,16 +213,70 @@ static int gather_xattr(void *ctx, uint64_t ino, const char *key, const struct c
 	return 0;
 }
 
+static int push_range(void *ctx, uint64_t ino, uint64_t off, uint64_t len_bytes)
+{
+	struct outbox *o = ctx;
+
+	PUSH(o, ranges) = (struct out_range){ .ino = ino, .off = off, .len_bytes = len_bytes };
+	return 0;
+}
+
 static int gather_range(void *ctx, uint64_t ino, uint64_t off, uint64_t len_bytes, uint64_t grp)
 {
 	struct outbox *o = ctx;
 
-	(void)grp;
 	if (off >= o->clip_off)
 		return 0;
 	len_bytes = MIN(len_bytes, o->clip_off - off);
-	PUSH(o, ranges) = (struct out_range){ .ino = ino, .off = off, .len_bytes = len_bytes };
+	if (grp > o->there_group)
+		return push_range(o, ino, off, len_bytes);
+	o->left_out |= told_missing(o->told, ino, off, len_bytes, push_range, o);
 	return 0;
+}
+
+/* Which bytes of the file may be left out: those unchanged since the peer staged them. Of a file that was cut since
+ * none: what is staged may reach past the cut. *changed: the group in which any byte of it changed last. */
+static int look_there(struct outbox *o, const struct rec_inode *r, uint64_t *changed)
+{
+	struct change_row row;
+	struct inode *in;
+	uint64_t group;
+	int rc;
+
+	o->there_group = 0;
+	o->left_out = false;
+	*changed = o->begin.to;
+	if (!told_file(o->told, r->ino, &group))
+		return 0;
+	rc = changes_get(o->v, r->ino, ENT_CONTENT, &row);
+	if (rc < 0 || row.shrunk_grp > group)
+		return rc == -ENOENT ? 0 : rc;
+	in = xmalloc(sizeof(*in));
+	rc = tree_inode_get(o->v, r->ino, in);
+	*changed = in->cborn;
+	o->there_group = group;
+	free(in);
+	return rc;
+}
+
+/* The byte ranges of one file. */
+static int gather_ranges(struct outbox *o, struct rec_inode *r)
+{
+	uint64_t changed;
+	int rc = look_there(o, r, &changed);
+
+	o->clip_off = MIN(r->shrunk_to, r->size_bytes);
+	if (rc == 0)
+		rc = changes_ranges(o->v, r->ino, o->begin.from, o->begin.to, gather_range, o);
+	/* The receiver cuts the file first. All behind the cut goes with it: it may have had some of that from an
+	 * earlier shipment. */
+	if (rc == 0 && o->clip_off < r->size_bytes) {
+		o->clip_off = UINT64_MAX;
+		rc = gather_range(o, r->ino, r->shrunk_to, r->size_bytes - r->shrunk_to, changed);
+	}
+	if (o->left_out)
+		r->fields |= REC_STAGED;
+	return rc;
 }
 
 static int gather_conflict(void *ctx, const struct conflict *c)
@@ -253,18 +310,8 @@ static int gather_all(struct outbox *o)
 		rc = conflict_changed(o->v, from, to, gather_conflict, o);
 	/* Ranges only of the inodes that are sent with content; both lists ascend by inode. */
 	for (size_t i = 0; rc == 0 && i < o->n_inodes; i++) {
-		const struct rec_inode *r = o->inodes[i];
-
-		if (!(r->fields & REC_CONTENT) || !S_ISREG(r->mode))
-			continue;
-		o->clip_off = MIN(r->shrunk_to, r->size_bytes);
-		rc = changes_ranges(o->v, r->ino, from, to, gather_range, o);
-		/* The receiver cuts the file first. All behind the cut goes with it: it may have had some of that from
-		 * an earlier shipment. */
-		if (rc == 0 && o->clip_off < r->size_bytes) {
-			o->clip_off = UINT64_MAX;
-			rc = gather_range(o, r->ino, r->shrunk_to, r->size_bytes - r->shrunk_to, to);
-		}
+		if ((o->inodes[i]->fields & REC_CONTENT) && S_ISREG(o->inodes[i]->mode))
+			rc = gather_ranges(o, o->inodes[i]);
 	}
 	return rc;
 }
@@ -288,7 +335,7 @@ static void clip_ranges(struct outbox *o)
 	o->n_ranges = keep;
 }
 
-int outbox_cut(struct volume *v, uint64_t from, struct outbox **out, struct err *err)
+int outbox_cut(struct volume *v, uint64_t from, const struct told *told, struct outbox **out, struct err *err)
 {
 	struct outbox *o = xcalloc(1, sizeof(*o));
 	struct volume_ids ids;
@@ -296,6 +343,7 @@ int outbox_cut(struct volume *v, uint64_t from, struct outbox **out, struct err 
 
 	*out = NULL;
 	o->v = v;
+	o->told = told;
 	if (rc < 0) {
 		outbox_free(o);
 		return err_set(err, rc, "cannot commit %s: %s", volume_dir(v), strerror(-rc));
@@ -314,6 +362,7 @@ int outbox_cut(struct volume *v, uint64_t from, struct outbox **out, struct err 
 		outbox_free(o);
 		return err_set(err, rc, "cannot read the change set of %s: %s", volume_dir(v), strerror(-rc));
 	}
+	o->told = NULL;
 	clip_ranges(o);
 	o->begin.entries = o->n_inodes + o->n_links + o->n_xattrs + o->n_asks;
 	*out = o;

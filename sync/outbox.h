@@ -9,14 +9,16 @@
 
 #include "core/tree.h"
 #include "sync/record.h"
+#include "sync/told.h"
 
 struct outbox;
 
 /*
  * Take everything changed in groups (from, committed]. The volume's open group is committed by it. The result may be
- * empty (no records): an acknowledgement. *out is NULL on error.
+ * empty (no records): an acknowledgement. *out is NULL on error. told (may be NULL): what the peer has staged of an
+ * earlier shipment from the same group on; it is left out.
  */
-int outbox_cut(struct volume *v, uint64_t from, struct outbox **out, struct err *err);
+int outbox_cut(struct volume *v, uint64_t from, const struct told *told, struct outbox **out, struct err *err);
 void outbox_free(struct outbox *o);
 
 const struct rec_ship_begin *outbox_begin(const struct outbox *o);

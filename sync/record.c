@@ -28,6 +28,7 @@ static const struct {
 	{ FRAME_CONFLICT, "CONFLICT" },
 	{ FRAME_LINEAGE, "LINEAGE" },
 	{ FRAME_SKIP, "SKIP" },
+	{ FRAME_STAGED, "STAGED" },
 };
 
 const char *frame_type_word(enum frame_type type)
@@ -98,7 +99,7 @@ static const char *judge_hello(const struct rec_hello *h)
 
 static const char *judge_inode(const struct rec_inode *r)
 {
-	const uint32_t all = REC_NEW | REC_CONTENT | REC_MODE | REC_OWNER | REC_TIMES;
+	const uint32_t all = REC_NEW | REC_CONTENT | REC_MODE | REC_OWNER | REC_TIMES | REC_STAGED;
 	const uint32_t type = r->mode & S_IFMT;
 	bool link_target = (r->fields & REC_NEW) && type == S_IFLNK;
 
@@ -106,6 +107,8 @@ static const char *judge_inode(const struct rec_inode *r)
 		return "inode number is 0";
 	if (r->fields == 0 || (r->fields & ~all))
 		return "fields are unknown";
+	if ((r->fields & REC_STAGED) && (!(r->fields & REC_CONTENT) || type != S_IFREG))
+		return "fields do not go together";
 	if (type != S_IFREG && type != S_IFDIR && type != S_IFLNK && type != S_IFIFO && type != S_IFSOCK &&
 	    type != S_IFCHR && type != S_IFBLK)
 		return "mode has no file type";
@@ -175,6 +178,16 @@ static const char *judge_range(const struct rec_data *r, uint64_t max_bytes)
 	return NULL;
 }
 
+static const char *judge_staged(const struct rec_staged *r)
+{
+	const char *bad = r->n == 0 || r->n > STAGED_MAX_RANGES ? "count is out of range" : NULL;
+
+	for (unsigned i = 0; !bad && i < r->n; i++)
+		bad = judge_range(&(struct rec_data){ .ino = r->ranges[i].ino, .off = r->ranges[i].off,
+						      .len_bytes = r->ranges[i].len_bytes }, FILE_MAX_BYTES);
+	return bad;
+}
+
 static const char *judge_conflict(const struct conflict *c)
 {
 	static const char *const kinds[] = { "content", "name", "move", "delete", "attribute", "xattr", NULL };
@@ -231,6 +244,8 @@ const char *record_judge(const struct frame *f)
 		if (f->skip.id == 0)
 			return "id is 0";
 		return f->skip.is_link > 1 || f->skip.unknown > 1 ? "a flag is neither 0 nor 1" : NULL;
+	case FRAME_STAGED:
+		return judge_staged(&f->staged);
 	}
 	return "type is unknown";
 }

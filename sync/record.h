@@ -8,6 +8,7 @@
  * (-EBADMSG, with a text naming frame and field); the caller then drops the connection. Nothing here keeps state or
  * does I/O.
  *
+ * HELLO is followed by STAGED frames, as many as it announces.
  * A shipment is: SHIP_BEGIN, any number of INODE, LINK, XATTR, DATA, HOLE, LOST, CONFLICT, LINEAGE, SKIP records in any
  * order, SHIP_END.
  */
@@ -17,7 +18,7 @@
 #include "core/volume.h"
 #include "util/buf.h"
 
-#define PROTOCOL_VERSION 2
+#define PROTOCOL_VERSION 3
 /* A DATA record carries at most 256 KiB: large enough to cost nothing per byte, small enough to keep both sides'
  * buffers small. */
 #define DATA_MAX_BYTES (256u << 10)
@@ -25,7 +26,7 @@
 #define FRAME_MAX_BYTES (DATA_MAX_BYTES + (4u << 10))
 
 enum frame_type {
-	FRAME_HELLO = 1, FRAME_HEARTBEAT = 2, FRAME_BYE = 3, FRAME_CREDIT = 4,
+	FRAME_HELLO = 1, FRAME_HEARTBEAT = 2, FRAME_BYE = 3, FRAME_CREDIT = 4, FRAME_STAGED = 5,
 	FRAME_SHIP_BEGIN = 16, FRAME_SHIP_END = 17,
 	FRAME_INODE = 32, FRAME_LINK = 33, FRAME_XATTR = 34, FRAME_DATA = 35, FRAME_HOLE = 36,
 	FRAME_CONFLICT = 37, FRAME_LINEAGE = 38, FRAME_SKIP = 39, FRAME_LOST = 40,
@@ -39,6 +40,17 @@ struct rec_hello {
 	uint64_t generation, committed, applied; /* applied: of the receiver's groups */
 	uint64_t applied_id;                     /* random id of that group as the sender knows it; 0 for group 0 */
 	uint64_t committed_id;
+	uint32_t staged; /* so many ranges follow in STAGED frames; the receiver ships nothing before it has them all */
+};
+/* What the sender of this holds of a shipment that broke off: bytes of these files as of your group. */
+#define STAGED_MAX_RANGES 1024u
+struct staged_range {
+	uint64_t ino, off, len_bytes;
+};
+struct rec_staged {
+	uint64_t group, id; /* the group's number and random id */
+	uint16_t n;
+	const struct staged_range *ranges; /* decoded: in `scratch` */
 };
 struct rec_bye {
 	uint8_t planned;
@@ -62,6 +74,8 @@ enum { /* rec_inode.fields */
 	REC_NEW = 1,      /* the receiver has never seen it: everything is set, also type, rdev and target */
 	REC_CONTENT = 2,  /* size_bytes, shrunk_to; bytes come as DATA/HOLE records */
 	REC_MODE = 4, REC_OWNER = 8, REC_TIMES = 16,
+	REC_STAGED = 32,  /* with CONTENT: what you said you have staged of it belongs to this shipment, below the bytes
+			     that come now */
 };
 struct rec_inode {
 	uint64_t ino;
@@ -119,6 +133,7 @@ struct frame {
 		struct rec_conflict conflict;
 		struct rec_lineage lineage;
 		struct rec_skip skip;
+		struct rec_staged staged;
 	};
 };
 

@@ -101,6 +101,25 @@ static void get_hello(struct cursor *c, struct rec_hello *h)
 	h->applied = get_u64(c);
 	h->applied_id = get_u64(c);
 	h->committed_id = get_u64(c);
+	h->staged = get_u32(c);
+}
+
+static void get_staged(struct cursor *c, struct rec_staged *r, uint8_t *scratch)
+{
+	struct staged_range *ranges = (struct staged_range *)(void *)scratch;
+
+	_Static_assert(STAGED_MAX_RANGES * sizeof(*ranges) <= DATA_MAX_BYTES, "scratch holds a frame of ranges");
+	r->group = get_u64(c);
+	r->id = get_u64(c);
+	r->n = get_u16(c);
+	if (!c->bad && r->n > STAGED_MAX_RANGES)
+		c->bad = "count is out of range";
+	for (unsigned i = 0; !c->bad && i < r->n; i++) {
+		ranges[i].ino = get_u64(c);
+		ranges[i].off = get_u64(c);
+		ranges[i].len_bytes = get_u64(c);
+	}
+	r->ranges = ranges;
 }
 
 static void get_begin(struct cursor *c, struct rec_ship_begin *r)
@@ -260,6 +279,9 @@ static void get_payload(struct cursor *c, struct frame *f, uint8_t *scratch)
 		f->skip.id = get_u64(c);
 		f->skip.is_link = get_u8(c);
 		f->skip.unknown = get_u8(c);
+		break;
+	case FRAME_STAGED:
+		get_staged(c, &f->staged, scratch);
 		break;
 	}
 	if (!c->bad && c->at != c->end)

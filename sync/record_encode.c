@@ -48,6 +48,19 @@ static void put_hello(struct buf *b, const struct rec_hello *h)
 	put_u64(b, h->applied);
 	put_u64(b, h->applied_id);
 	put_u64(b, h->committed_id);
+	put_u32(b, h->staged);
+}
+
+static void put_staged(struct buf *b, const struct rec_staged *r)
+{
+	put_u64(b, r->group);
+	put_u64(b, r->id);
+	put_u16(b, r->n);
+	for (unsigned i = 0; i < r->n; i++) {
+		put_u64(b, r->ranges[i].ino);
+		put_u64(b, r->ranges[i].off);
+		put_u64(b, r->ranges[i].len_bytes);
+	}
 }
 
 static void put_begin(struct buf *b, const struct rec_ship_begin *r)
@@ -244,6 +257,9 @@ static void put_payload(struct buf *b, const struct frame *f)
 		put_u64(b, f->skip.id);
 		put_u8(b, f->skip.is_link);
 		put_u8(b, f->skip.unknown);
+		break;
+	case FRAME_STAGED:
+		put_staged(b, &f->staged);
 		break;
 	}
 }

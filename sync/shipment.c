@@ -6,15 +6,17 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "sync/kept.h"
 #include "util/log.h"
 #include "util/util.h"
 
-struct shipment *shipment_new(struct volume *v, const struct rec_ship_begin *begin)
+struct shipment *shipment_new(struct volume *v, const struct rec_ship_begin *begin, struct kept *kept)
 {
 	struct shipment *s = xcalloc(1, sizeof(*s));
 
 	s->v = v;
 	s->begin = *begin;
+	s->kept = kept;
 	volume_lock(v);
 	s->own_next = id_peek(v);
 	volume_unlock(v);
@@ -76,6 +78,38 @@ static int bad(struct err *err, const char *what, uint64_t id)
 		       (unsigned long long)id);
 }
 
+static struct stage *stage_of(struct shipment *s)
+{
+	if (!s->stage) {
+		s->stage = stage_new(s->v);
+		stage_mark(s->stage, s->begin.to, s->begin.to_id);
+	}
+	return s->stage;
+}
+
+static int ends_at(void *ctx, uint64_t off, uint64_t len_bytes)
+{
+	*(uint64_t *)ctx = off + len_bytes;
+	return 0;
+}
+
+/* The peer leaves out what is staged here from an earlier shipment. */
+static int take_kept(struct shipment *s, const struct rec_inode *r, struct err *err)
+{
+	uint64_t end = 0;
+	int rc = s->kept ? kept_give(s->kept, stage_of(s), r->ino) : -ENOENT;
+
+	if (rc == -ENOENT)
+		return bad(err, "a file of which it believes bytes to be here", r->ino);
+	if (rc < 0)
+		return err_set(err, rc, "cannot read what was staged of the peer's changes in %s: %s; it will be sent "
+			       "again", volume_dir(s->v), strerror(-rc));
+	/* Blocks, where the bytes need not fill the last one. */
+	stage_ranges(s->stage, r->ino, ends_at, &end);
+	return end > (r->size_bytes + BLOCK_BYTES - 1) / BLOCK_BYTES * BLOCK_BYTES
+		       ? bad(err, "a file that is shorter than what it said of it before", r->ino) : 0;
+}
+
 static int add_inode(struct shipment *s, const struct rec_inode *r, struct err *err)
 {
 	size_t size = offsetof(struct rec_inode, target) + r->target_len + 1;
@@ -90,10 +124,11 @@ static int add_inode(struct shipment *s, const struct rec_inode *r, struct err *
 	copy = xmalloc(size);
 	memcpy(copy, r, size);
 	((char *)copy)[size - 1] = '\0';
+	copy->fields &= ~(uint32_t)REC_STAGED;
 	s->inodes = grow(s->inodes, s->n_inodes, &s->cap_inodes, sizeof(*s->inodes));
 	s->inodes[s->n_inodes++] = copy;
 	map_put(&s->by_ino, r->ino, s->n_inodes);
-	return 0;
+	return r->fields & REC_STAGED ? take_kept(s, r, err) : 0;
 }
 
 static int add_link(struct shipment *s, const struct rec_link *r, struct err *err)
@@ -153,11 +188,9 @@ static int add_bytes(struct shipment *s, const struct rec_data *r, enum frame_ty
 		return bad(err, "data without its inode", r->ino);
 	if (r->off + r->len_bytes > shipment_inode(s, r->ino)->size_bytes)
 		return bad(err, "data past the end of its file", r->ino);
-	if (!s->stage)
-		s->stage = stage_new(s->v);
-	rc = type == FRAME_HOLE   ? stage_put_hole(s->stage, r->ino, r->off, r->len_bytes)
-	     : type == FRAME_LOST ? stage_put_lost(s->stage, r->ino, r->off, r->len_bytes)
-				  : stage_put(s->stage, r->ino, r->off, r->data, r->len_bytes);
+	rc = type == FRAME_HOLE   ? stage_put_hole(stage_of(s), r->ino, r->off, r->len_bytes)
+	     : type == FRAME_LOST ? stage_put_lost(stage_of(s), r->ino, r->off, r->len_bytes)
+				  : stage_put(stage_of(s), r->ino, r->off, r->data, r->len_bytes);
 	if (type == FRAME_LOST)
 		log_error("the peer's disk has lost bytes %llu to %llu of inode %#llx: nobody can read them, here "
 		          "neither, until they are written anew", (unsigned long long)r->off,
@@ -204,6 +237,7 @@ int shipment_add(struct shipment *s, struct frame *f, struct err *err)
 	case FRAME_BYE:
 	case FRAME_CREDIT:
 	case FRAME_SHIP_BEGIN:
+	case FRAME_STAGED:
 	case FRAME_SHIP_END: break;
 	}
 	return bad(err, "a frame that does not belong into a shipment", f->type);

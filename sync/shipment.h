@@ -29,6 +29,8 @@ struct ship_xattr {
 	size_t next; /* index + 1 of another one of the same inode, 0: none */
 };
 
+struct kept;
+
 struct shipment {
 	struct rec_ship_begin begin;
 	uint64_t frames, data_bytes;
@@ -45,12 +47,14 @@ struct shipment {
 	struct map by_ino, by_link; /* id -> index + 1 */
 	struct map xattr_by_ino;    /* ino -> index + 1 of its last xattr record, chained by `next` */
 	struct stage *stage;        /* made with the first data */
+	struct kept *kept; /* of an earlier shipment, for REC_STAGED; borrowed, may be NULL */
 	struct volume *v;
 	unsigned own_slot; /* our id space: [own_slot << 48, own_next) is handed out */
 	uint64_t own_next;
 };
 
-struct shipment *shipment_new(struct volume *v, const struct rec_ship_begin *begin);
+/* kept (may be NULL): what an earlier shipment left; must live until this one is whole. */
+struct shipment *shipment_new(struct volume *v, const struct rec_ship_begin *begin, struct kept *kept);
 void shipment_free(struct shipment *s);
 /* Take in one record frame. -EBADMSG for a record that breaks a rule (inode outside its spaces, twice the same, …),
  * -ENOSPC, -EIO from staging. */

@@ -113,6 +113,12 @@ static struct frame simple(enum frame_type type)
 	case FRAME_SKIP:
 		f.skip = (struct rec_skip){ 1, 1, 0 };
 		break;
+	case FRAME_STAGED: {
+		static const struct staged_range ranges[] = { { 3, 0, 4096 }, { 3, 8192, 1 }, { 4, 5, FILE_MAX_BYTES - 5 } };
+
+		f.staged = (struct rec_staged){ 7, 8, ARRAY_LEN(ranges), ranges };
+		break;
+	}
 	default:
 		break;
 	}
@@ -140,6 +146,7 @@ static size_t samples(struct frame *out)
 	out[n++] = conflict();
 	out[n++] = simple(FRAME_LINEAGE);
 	out[n++] = simple(FRAME_SKIP);
+	out[n++] = simple(FRAME_STAGED);
 	ck_assert_uint_le(n, SAMPLES);
 	return n;
 }
@@ -337,7 +344,8 @@ static const struct tamper {
 	{ "unknown flags", FRAME_SHIP_BEGIN, 48, 8, 1, "flags are unknown" },
 	{ "inode 0", FRAME_INODE, 0, 0, 8, "inode number is 0" },
 	{ "no fields", FRAME_INODE, 8, 0, 4, "fields" },
-	{ "unknown fields", FRAME_INODE, 8, 32, 4, "fields" },
+	{ "unknown fields", FRAME_INODE, 8, 64, 4, "fields are unknown" },
+	{ "staged bytes of what has none", FRAME_INODE, 8, REC_STAGED, 4, "go together" },
 	{ "mode without a type", FRAME_INODE, 44, 0777, 4, "no file type" },
 	{ "mode with an impossible type", FRAME_INODE, 44, 0170777, 4, "no file type" },
 	{ "mode with unknown bits", FRAME_INODE, 44, S_IFLNK | 0x10000, 4, "unknown bits" },
@@ -382,6 +390,12 @@ static const struct tamper {
 	{ "lineage of kind z", FRAME_LINEAGE, 16, 'z', 1, "kind" },
 	{ "skip of 0", FRAME_SKIP, 0, 0, 8, "id is 0" },
 	{ "skip with a flag of 2", FRAME_SKIP, 8, 2, 1, "flag" },
+	{ "fewer staged ranges than the frame has", FRAME_STAGED, 16, 2, 2, "behind" },
+	{ "more staged ranges than the frame has", FRAME_STAGED, 16, 4, 2, "too short" },
+	{ "more staged ranges than a frame can have", FRAME_STAGED, 16, STAGED_MAX_RANGES + 1, 2, "count" },
+	{ "staged bytes of inode 0", FRAME_STAGED, 18, 0, 8, "inode number" },
+	{ "a staged range of no bytes", FRAME_STAGED, 34, 0, 8, "out of range" },
+	{ "a staged range beyond the largest file", FRAME_STAGED, 74, 6, 8, "largest file" },
 };
 
 START_TEST(a_field_out_of_bounds_is_refused)

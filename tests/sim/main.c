@@ -156,6 +156,7 @@ static void open_side(struct world *w, int i)
 		exit(1);
 	}
 	sd->e = engine_new(sd->v);
+	engine_keep_from(sd->e, 0); /* whatever breaks off is gone on with */
 	volume_info(sd->v, &info);
 	sd->committed = info.committed;
 }

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A shipment that breaks off is gone on with: what had arrived of its bytes is not sent again, whatever happened to the
+ * files meanwhile. Each test runs twice: side _i sends.
+ */
+#include "tests/pair_fixture.h"
+
+#define FILES 12
+#define LARGE_BYTES 40000u
+#define SMALL_BYTES 1500u
+
+static uint64_t random_state;
+
+/* Nothing of it can be compressed, and no two blocks are alike. */
+static void fill_random(uint8_t *p, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		random_state = random_state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+		p[i] = (uint8_t)(random_state >> 56);
+	}
+}
+
+static const char *file_name(unsigned k)
+{
+	static char name[32];
+
+	snprintf(name, sizeof(name), "f%02u", k);
+	return name;
+}
+
+static void put_random(int i, const char *path, size_t len, uint64_t off)
+{
+	uint8_t *p = xmalloc(len);
+
+	fill_random(p, len);
+	if (!px_at(i, path))
+		px_make(i, path, S_IFREG | 0644);
+	px_write(i, path, p, len, off);
+	free(p);
+}
+
+/* Every third file is large. */
+static uint64_t put_files(int i)
+{
+	uint64_t sum = 0;
+
+	for (unsigned k = 0; k < FILES; k++) {
+		size_t len = k % 3 ? SMALL_BYTES : LARGE_BYTES;
+
+		put_random(i, file_name(k), len, 0);
+		sum += len;
+	}
+	return sum;
+}
+
+static void keep_all(void)
+{
+	for (int i = 0; i < 2; i++)
+		engine_keep_from(px[i].e, 0);
+}
+
+/* The next frame from side i is delivered; how many bytes of files it has. */
+static uint64_t deliver_counted(int i)
+{
+	uint8_t *scratch = xmalloc(DATA_MAX_BYTES);
+	struct err err = ERR_INIT;
+	uint64_t bytes = 0;
+	struct frame f;
+
+	ck_assert_int_gt(frame_decode(px[i].out.data, px[i].out.len_bytes, &f, scratch, &err), 0);
+	if (f.type == FRAME_DATA || f.type == FRAME_HOLE || f.type == FRAME_LOST)
+		bytes = f.data.len_bytes;
+	frame_release(&f);
+	free(scratch);
+	ck_assert_msg(px_deliver(i, &err) == 0, "side %d refuses: %s", !i, err_text(&err));
+	return bytes;
+}
+
+/* Talk until nothing is left to say, or side `from` has delivered `frames` frames more; the file bytes it sent. */
+static uint64_t talk(int from, unsigned frames)
+{
+	uint64_t bytes = 0;
+
+	if (!px_is_up)
+		px_up();
+	for (unsigned idle = 0; idle < 3; idle++) {
+		px_now_ms += 50;
+		for (int i = 0; i < 2; i++) {
+			if (px_talk(i) > 0)
+				idle = 0;
+			for (; px_next(i); frames -= i == from) {
+				uint64_t n;
+
+				if (frames == 0)
+					return bytes;
+				n = deliver_counted(i);
+				bytes += i == from ? n : 0;
+			}
+		}
+	}
+	return bytes;
+}
+
+START_TEST(what_had_arrived_is_not_sent_again)
+{
+	uint64_t all, first, second;
+
+	for (unsigned frames = 1; frames < 60; frames += 3) {
+		keep_all();
+		all = put_files(_i);
+		first = talk(_i, frames);
+		px_down();
+		second = talk(_i, UINT32_MAX);
+		ck_assert_msg(first + second == all, "of %llu bytes %llu and %llu were sent, cut after frame %u",
+			      (unsigned long long)all, (unsigned long long)first, (unsigned long long)second, frames);
+		px_meet();
+		px_down();
+	}
+}
+END_TEST
+
+START_TEST(many_cuts_in_a_row_send_nothing_twice)
+{
+	uint64_t all, sent = 0, now;
+	unsigned cuts = 0;
+
+	keep_all();
+	all = put_files(_i);
+	do {
+		ck_assert_uint_lt(++cuts, 100);
+		now = talk(_i, 30); /* HELLO and the metadata are 26 of them */
+		sent += now;
+		px_down();
+	} while (sent < all);
+	ck_assert_uint_eq(sent, all);
+	ck_assert_uint_gt(cuts, 3);
+	px_meet();
+}
+END_TEST
+
+START_TEST(the_sender_may_die_meanwhile)
+{
+	uint64_t all, first;
+
+	keep_all();
+	all = put_files(_i);
+	first = talk(_i, 34);
+	ck_assert_uint_gt(first, 0);
+	px_crash(_i);
+	ck_assert_uint_eq(talk(_i, UINT32_MAX), all - first);
+	px_meet();
+}
+END_TEST
+
+START_TEST(a_little_is_not_kept_and_nothing_is_lost)
+{
+	uint64_t all = put_files(_i), first = talk(_i, 34);
+
+	ck_assert_uint_gt(first, 0);
+	px_down();
+	ck_assert_uint_eq(talk(_i, UINT32_MAX), all); /* below KEEP_LEAST_BYTES */
+	px_meet();
+}
+END_TEST
+
+/* ---- what may happen to a file between two attempts; f00, f03, … are large */
+
+static void nothing(int i, unsigned k)
+{
+	(void)i;
+	(void)k;
+}
+
+static void written_over(int i, unsigned k)
+{
+	put_random(i, file_name(k), 700, 500);
+}
+
+static void written_over_whole(int i, unsigned k)
+{
+	put_random(i, file_name(k), LARGE_BYTES, 0);
+}
+
+static void appended(int i, unsigned k)
+{
+	put_random(i, file_name(k), 9000, px_stat(i, file_name(k)).size_bytes);
+}
+
+static void set_size(int i, unsigned k, uint64_t size)
+{
+	px_set(i, file_name(k), SET_SIZE, (struct attr){ .size_bytes = size });
+}
+
+static void cut_short(int i, unsigned k)
+{
+	set_size(i, k, 600);
+}
+
+static void cut_and_grown(int i, unsigned k)
+{
+	set_size(i, k, 600);
+	set_size(i, k, LARGE_BYTES);
+}
+
+static void made_anew(int i, unsigned k)
+{
+	set_size(i, k, 0);
+	put_random(i, file_name(k), 6000, 0);
+}
+
+static void grown(int i, unsigned k)
+{
+	set_size(i, k, LARGE_BYTES + 10000);
+}
+
+static void punched(int i, unsigned k)
+{
+	volume_fallocate(px[i].v, px_at(i, file_name(k)), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 300, 9000);
+}
+
+static void removed(int i, unsigned k)
+{
+	px_unlink(i, file_name(k));
+}
+
+static void removed_and_made(int i, unsigned k)
+{
+	px_unlink(i, file_name(k));
+	put_random(i, file_name(k), 3000, 0);
+}
+
+static void attributes_changed(int i, unsigned k)
+{
+	px_set(i, file_name(k), SET_MODE, (struct attr){ .mode = S_IFREG | 0600 });
+}
+
+static void written_there(int i, unsigned k)
+{
+	if (px_at(!i, file_name(k)))
+		put_random(!i, file_name(k), 1000, 200);
+}
+
+static void written_on_both(int i, unsigned k)
+{
+	written_there(i, k);
+	put_random(i, file_name(k), 1000, 900);
+}
+
+static void removed_there(int i, unsigned k)
+{
+	if (px_at(!i, file_name(k)))
+		px_unlink(!i, file_name(k));
+}
+
+static const struct {
+	const char *name;
+	void (*fn)(int i, unsigned k);
+} meanwhile[] = {
+	{ "nothing", nothing }, { "written over", written_over }, { "cut and grown", cut_and_grown },
+	{ "written over whole", written_over_whole }, { "appended to", appended }, { "cut short", cut_short },
+	{ "made anew", made_anew }, { "grown", grown }, { "punched", punched }, { "removed", removed },
+	{ "removed and made", removed_and_made }, { "attributes changed", attributes_changed },
+	{ "written there", written_there }, { "written on both sides", written_on_both },
+	{ "removed there", removed_there },
+};
+
+/* The state before the cut: files that both have, changed here (and one of them cut); new ones. */
+static void begin(int i)
+{
+	for (unsigned k = 0; k < FILES; k += 2)
+		put_random(i, file_name(k), LARGE_BYTES, 0);
+	px_meet();
+	px_down();
+	for (unsigned k = 0; k < FILES; k++) {
+		if (k % 4 == 0)
+			set_size(i, k, 100);
+		put_random(i, file_name(k), k % 3 ? SMALL_BYTES : LARGE_BYTES, k % 4 == 2 ? 3000 : 0);
+	}
+	keep_all();
+}
+
+/* Two cuts, and something happens to all files after each: anything, then one of the first three. */
+START_TEST(whatever_happens_to_the_files_meanwhile_both_are_equal)
+{
+	int i = _i % 2;
+	unsigned a = (unsigned)_i / 2 % ARRAY_LEN(meanwhile), b = (unsigned)_i / 2 / ARRAY_LEN(meanwhile);
+	static const unsigned frames[] = { 30, 37 };
+
+	random_state = (uint64_t)_i;
+	for (size_t n = 0; n < ARRAY_LEN(frames); n++) {
+		px_setup();
+		begin(i);
+		talk(i, frames[n]);
+		px_down();
+		for (unsigned k = 0; k < FILES; k++)
+			meanwhile[a].fn(i, k);
+		talk(i, frames[n] + 4);
+		px_down();
+		for (unsigned k = 0; k < FILES; k++)
+			if (px_at(i, file_name(k)))
+				meanwhile[b].fn(i, k);
+		px_meet();
+		px_down();
+		px_teardown();
+	}
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("resume");
+	TCase *tc = tcase_create("resume");
+
+	tcase_add_checked_fixture(tc, px_setup, px_teardown);
+	tcase_set_timeout(tc, 60);
+	tcase_add_loop_test(tc, what_had_arrived_is_not_sent_again, 0, 2);
+	tcase_add_loop_test(tc, many_cuts_in_a_row_send_nothing_twice, 0, 2);
+	tcase_add_loop_test(tc, the_sender_may_die_meanwhile, 0, 2);
+	tcase_add_loop_test(tc, a_little_is_not_kept_and_nothing_is_lost, 0, 2);
+	suite_add_tcase(s, tc);
+	tc = tcase_create("meanwhile");
+	tcase_set_timeout(tc, 60);
+	tcase_add_loop_test(tc, whatever_happens_to_the_files_meanwhile_both_are_equal, 0,
+			    2 * 3 * (int)ARRAY_LEN(meanwhile));
+	suite_add_tcase(s, tc);
+	return tap_main(s);
+}
