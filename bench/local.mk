@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# make bench: bench/local measures beside a plain directory and bindfs, bench/resync what it costs to come back together,
-# then the programs in BENCHES run, one after the other. BENCH_FLAGS goes to bench/local, RESYNC_FLAGS to bench/resync.
+# make bench: bench/local measures beside a plain directory and bindfs, bench/resync what it costs to come back
+# together, then the programs in BENCHES run, one after the other. BENCH_FLAGS goes to bench/local, RESYNC_FLAGS to bench/resync.
 EXTRA_PROGRAMS += bench/work bench/probe
 bench_work_SOURCES = bench/work.c
 bench_probe_SOURCES = bench/probe.c

@@ -3,10 +3,10 @@
  * probe: what bench/resync needs beside the shell.
  *
  *	probe fill STORE FILES     make FILES files of a block in directories of 1000 in a store that is not mounted
- *	probe watch DIR            work in DIR like somebody at a desk until standard input ends: names that are not there
- *	                           are looked up, small files are made, written and removed, one operation after the other
- *	                           with a millisecond between. Each line that is read is answered with
- *	                           "OPERATIONS LONGEST_MS KIND" of the time since the last one.
+ *	probe watch DIR            work in DIR like somebody at a desk until standard input ends: names that are not
+ *	                           there are looked up, small files are made, written and removed, one operation
+ *	                           after the other with a millisecond between. Each line that is read is answered
+ *	                           with "OPERATIONS LONGEST_MS KIND" of the time since the last one.
  */
 #include "core/volume.h"
 #include "util/util.h"

@@ -56,6 +56,7 @@ struct engine {
 	uint64_t backlog_to, backlog_peer_to; /* resyncing until these are through */
 	uint64_t since_ms;
 	uint64_t probes_answered;
+	uint64_t out_before, in_before; /* progress of the shipments of this connection that are through */
 	uint64_t applied_shipments, applied_entries, applied_bytes; /* as shown */
 	uint64_t room_wanted_bytes;
 	struct err refusal; /* code set: the shipment that arrives has no room here and is dropped as it comes */
@@ -168,6 +169,40 @@ static bool settled(struct engine *e, const struct pending *p)
 	return !*unsettled(e, p);
 }
 
+static uint64_t whole(const struct rec_ship_begin *b)
+{
+	return b->data_bytes + b->entries * ENGINE_ENTRY_BYTES;
+}
+
+/* Lock of `shown` held. */
+static void show_progress_locked(struct engine *e)
+{
+	struct engine_status *s = &e->shown;
+
+	s->send_done_bytes = s->send_total_bytes = e->out_before;
+	s->recv_done_bytes = s->recv_total_bytes = e->in_before;
+	if (e->outbox) {
+		s->send_done_bytes +=
+			outbox_sent_bytes(e->outbox) + outbox_sent_entries(e->outbox) * ENGINE_ENTRY_BYTES;
+		s->send_total_bytes += whole(outbox_begin(e->outbox));
+	}
+	if (e->inbox) {
+		uint64_t entries = e->inbox->n_inodes + e->inbox->n_links + e->inbox->n_xattrs + e->inbox->n_asks;
+
+		s->recv_total_bytes += whole(&e->inbox->begin);
+		/* The peer may send more than it said. */
+		s->recv_done_bytes = MIN(s->recv_total_bytes, s->recv_done_bytes + e->inbox->arrived_bytes +
+								      entries * ENGINE_ENTRY_BYTES);
+	}
+}
+
+static void show_progress(struct engine *e)
+{
+	pthread_mutex_lock(&e->lock);
+	show_progress_locked(e);
+	pthread_mutex_unlock(&e->lock);
+}
+
 static void show(struct engine *e, const struct pending *p)
 {
 	pthread_mutex_lock(&e->lock);
@@ -179,10 +214,7 @@ static void show(struct engine *e, const struct pending *p)
 	e->shown.peer_committed = e->peer_committed;
 	e->shown.sending = e->outbox && !outbox_is_empty(e->outbox);
 	e->shown.receiving = e->inbox && !shipment_is_empty(e->inbox);
-	e->shown.send_done_bytes = e->outbox ? outbox_sent_bytes(e->outbox) : 0;
-	e->shown.send_total_bytes = e->outbox ? outbox_begin(e->outbox)->data_bytes : 0;
-	e->shown.recv_done_bytes = e->inbox ? e->inbox->data_bytes : 0;
-	e->shown.recv_total_bytes = e->inbox ? e->inbox->begin.data_bytes : 0;
+	show_progress_locked(e);
 	e->shown.since_ms = e->since_ms;
 	e->shown.applied_shipments = e->applied_shipments;
 	e->shown.applied_entries = e->applied_entries;
@@ -243,6 +275,7 @@ void engine_up(struct engine *e, uint64_t now_ms)
 	e->phase = ENGINE_HELLO;
 	e->since_ms = now_ms;
 	e->last_cut_ms = 0;
+	e->out_before = e->in_before = 0;
 	pthread_mutex_lock(&e->lock);
 	memset(&e->shown, 0, sizeof(e->shown));
 	pthread_mutex_unlock(&e->lock);
@@ -348,7 +381,8 @@ static int on_hello(struct engine *e, const struct rec_hello *h, uint64_t now_ms
 	if (rc == 0)
 		rc = check_history(e, h, &info, err);
 	if (rc == 0 && h->staged > KEPT_MAX_RANGES)
-		rc = err_set(err, -EBADMSG, "the peer says it has %u ranges staged: dropping the connection", h->staged);
+		rc = err_set(err, -EBADMSG, "the peer says it has %u ranges staged: dropping the connection",
+			     h->staged);
 	if (rc < 0)
 		return rc;
 	e->told = h->staged ? told_new(e->v, h->applied, h->staged) : NULL;
@@ -472,6 +506,7 @@ static int on_ship_end(struct engine *e, const struct rec_ship_end *end, uint64_
 		rc = ids.role == ROLE_PRIMARY ? merge_shipment(e->v, s, &e->names, clock_real_ms(), err)
 					      : apply_shipment(e->v, s, err);
 	if (rc == 0) {
+		e->in_before += whole(&s->begin);
 		if (s->begin.to >= e->backlog_peer_to)
 			e->deletions_confirmed = false;
 		volume_lock(e->v);
@@ -577,6 +612,8 @@ int engine_receive(struct engine *e, const uint8_t *frame, size_t len_bytes, uin
 		frame_release(f);
 		if (end)
 			look_and_show(e);
+		else
+			show_progress(e);
 	}
 	free(f);
 	return rc;
@@ -707,9 +744,12 @@ ssize_t engine_pull(struct engine *e, struct buf *out, size_t want_bytes, struct
 		if (rc < 0)
 			return rc;
 		if (rc == 1) {
+			e->out_before += whole(outbox_begin(e->outbox));
 			outbox_free(e->outbox);
 			e->outbox = NULL;
 			look_and_show(e);
+		} else {
+			show_progress(e);
 		}
 	}
 	return (ssize_t)(out->len_bytes - start);

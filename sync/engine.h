@@ -40,7 +40,8 @@ void engine_down(struct engine *e);
 
 /* Tests only: keep what is staged of a shipment that breaks off from so many bytes on (sync/kept.h). */
 void engine_keep_from(struct engine *e, uint64_t least_bytes);
-/* Let go what is kept of such a shipment if the volume is full. For calling now and then while there is no connection. */
+/* Let go what is kept of such a shipment if the volume is full. For calling now and then while there is no connection.
+ */
 void engine_make_room(struct engine *e);
 
 /* What the peer deleted while apart may be applied on this connection or the next, however much it is. */
@@ -74,6 +75,9 @@ const char *engine_unsettled(struct engine *e);
 /* Cut at once whatever is pending instead of waiting for the batching delay (drain, wait, fsync to peer). */
 void engine_hurry(struct engine *e);
 
+/* What the metadata of an entry takes on the wire, about. */
+#define ENGINE_ENTRY_BYTES 128u
+
 struct engine_status {
 	enum { ENGINE_DOWN, ENGINE_HELLO, ENGINE_STREAM } phase;
 	bool settled;
@@ -85,7 +89,10 @@ struct engine_status {
 	uint64_t shipped;        /* our groups up to here were cut and queued on this connection */
 	uint64_t peer_committed; /* the peer's last known group */
 	bool sending, receiving; /* a shipment with data is in transit */
-	uint64_t send_done_bytes, send_total_bytes, recv_done_bytes, recv_total_bytes; /* of the current shipments */
+	/* Since the connection came up, all shipments together; done never falls, nor does total, and they are equal
+	 * when nothing is on its way. Bytes of files, holes too, and ENGINE_ENTRY_BYTES for each entry: a change set
+	 * of renames has a progress as well. */
+	uint64_t send_done_bytes, send_total_bytes, recv_done_bytes, recv_total_bytes;
 	uint64_t since_ms; /* when the present backlog began to move */
 	/* Of the peer's shipments that changed something here, since the engine was made. */
 	uint64_t applied_shipments, applied_entries, applied_bytes;

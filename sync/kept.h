@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * kept: what has been staged of a shipment of the peer's that broke off, so that it need not come again. Its metadata is
- * not kept: that comes again, as it is by then.
+ * kept: what has been staged of a shipment of the peer's that broke off, so that it need not come again. Its metadata
+ * is not kept: that comes again, as it is by then.
  *
  * What makes it right: each file is marked with the group of the peer's as of which its bytes are (stage_mark). All of
  * it was shipped to a receiver that had applied kept_from, so it is good only as long as that is what is applied. The

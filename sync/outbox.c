@@ -411,6 +411,19 @@ uint64_t outbox_sent_bytes(const struct outbox *o)
 	return o->sent_bytes;
 }
 
+uint64_t outbox_sent_entries(const struct outbox *o)
+{
+	const size_t before[] = { [PULL_BEGIN] = 0,
+				  [PULL_INODES] = 0,
+				  [PULL_LINKS] = o->n_inodes,
+				  [PULL_XATTRS] = o->n_inodes + o->n_links,
+				  [PULL_CONFLICTS] = o->n_inodes + o->n_links + o->n_xattrs,
+				  [PULL_ASKS] = o->n_inodes + o->n_links + o->n_xattrs };
+	bool counted = o->phase >= PULL_INODES && o->phase <= PULL_ASKS && o->phase != PULL_CONFLICTS;
+
+	return o->phase > PULL_ASKS ? o->begin.entries : before[o->phase] + (counted ? o->at : 0);
+}
+
 /* ---- pulling -------------------------------------------------------------------------------------------------------
  */
 

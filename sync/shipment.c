@@ -195,6 +195,7 @@ static int add_bytes(struct shipment *s, const struct rec_data *r, enum frame_ty
 		log_error("the peer's disk has lost bytes %llu to %llu of inode %#llx: nobody can read them, here "
 		          "neither, until they are written anew", (unsigned long long)r->off,
 		          (unsigned long long)(r->off + r->len_bytes), (unsigned long long)r->ino);
+	s->arrived_bytes += r->len_bytes;
 	s->data_bytes += type == FRAME_HOLE ? 0 : r->len_bytes;
 	if (rc < 0)
 		return err_set(err, rc,

@@ -3,8 +3,9 @@
  * told: which bytes of ours the peer has staged of a shipment that broke off, as it told us after HELLO; so that the
  * next shipment leaves them out. The other half of sync/kept.h.
  *
- * A byte may be left out if it is there and has not changed since the group as of which it is there. Who asks knows that
- * from the change set: its range's grp is not later. What is there as of a group that is none of ours is not listened to.
+ * A byte may be left out if it is there and has not changed since the group as of which it is there. Who asks knows
+ * that from the change set: its range's grp is not later. What is there as of a group that is none of ours is not
+ * listened to.
  *
  * Owned by the engine; one thread.
  */

@@ -114,7 +114,9 @@ static struct frame simple(enum frame_type type)
 		f.skip = (struct rec_skip){ 1, 1, 0 };
 		break;
 	case FRAME_STAGED: {
-		static const struct staged_range ranges[] = { { 3, 0, 4096 }, { 3, 8192, 1 }, { 4, 5, FILE_MAX_BYTES - 5 } };
+		static const struct staged_range ranges[] = {
+			{ 3, 0, 4096 }, { 3, 8192, 1 }, { 4, 5, FILE_MAX_BYTES - 5 }
+		};
 
 		f.staged = (struct rec_staged){ 7, 8, ARRAY_LEN(ranges), ranges };
 		break;

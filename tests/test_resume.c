@@ -163,6 +163,107 @@ START_TEST(a_little_is_not_kept_and_nothing_is_lost)
 }
 END_TEST
 
+/* ---- progress ---- */
+
+struct progress {
+	uint64_t done[2], total[2]; /* sent, received */
+};
+
+/* Neither number ever falls; done stays below total. */
+static void look_at(int i, struct progress *p)
+{
+	struct engine_status s;
+	struct progress now;
+
+	engine_status(px[i].e, &s);
+	now = (struct progress){ { s.send_done_bytes, s.recv_done_bytes }, { s.send_total_bytes, s.recv_total_bytes } };
+	for (int k = 0; k < 2; k++) {
+		ck_assert_uint_ge(now.done[k], p->done[k]);
+		ck_assert_uint_ge(now.total[k], p->total[k]);
+		ck_assert_uint_le(now.done[k], now.total[k]);
+	}
+	*p = now;
+}
+
+/* Side _i sends all that is to be sent, frame by frame. */
+static void watch_transfer(int i, uint64_t bytes, uint64_t entries)
+{
+	struct progress p[2] = { { .total = { 0 } } };
+	unsigned below = 0;
+
+	px_up();
+	for (unsigned idle = 0; idle < 3; idle++) {
+		px_now_ms += 50;
+		for (int k = 0; k < 2; k++) {
+			struct err err = ERR_INIT;
+
+			ck_assert_int_eq(engine_tick(px[k].e, px_now_ms, &err), 0);
+			while (engine_pull(px[k].e, &px[k].out, 1, &err) > 0) {
+				idle = 0;
+				for (; px_next(k); below += p[!i].done[1] > 0 && p[!i].done[1] < p[!i].total[1]) {
+					deliver_counted(k);
+					look_at(k, &p[k]);
+					look_at(!k, &p[!k]);
+				}
+			}
+		}
+	}
+	ck_assert_uint_gt(below, FILES / 2); /* it was seen on its way */
+	for (int k = 0; k < 2; k++) {
+		ck_assert_uint_eq(p[k].done[0], p[k].total[0]);
+		ck_assert_uint_eq(p[k].done[1], p[k].total[1]);
+	}
+	ck_assert_uint_eq(p[i].done[0], p[!i].done[1]);
+	ck_assert_uint_eq(p[!i].done[1], bytes + entries * ENGINE_ENTRY_BYTES);
+}
+
+START_TEST(progress_never_goes_back_and_ends_at_the_total)
+{
+	uint64_t bytes;
+
+	px_meet();
+	px_down();
+	bytes = put_files(_i);
+	px_set(_i, file_name(1), SET_SIZE, (struct attr){ .size_bytes = 1000000 }); /* nearly all of it a hole */
+	px_setxattr(_i, file_name(2), "user.k", "v");
+	volume_commit(px[_i].v);
+	watch_transfer(_i, bytes, 2 * FILES + 2); /* the root's time, an xattr */
+	px_meet();
+}
+END_TEST
+
+START_TEST(progress_after_a_cut_is_of_what_is_left)
+{
+	uint64_t all, first;
+
+	px_meet();
+	px_down();
+	keep_all();
+	all = put_files(_i);
+	first = talk(_i, 34);
+	ck_assert_uint_gt(first, 0);
+	px_down();
+	watch_transfer(_i, all - first, 2 * FILES + 1);
+	px_meet();
+}
+END_TEST
+
+START_TEST(renames_alone_have_a_progress_too)
+{
+	put_files(_i);
+	px_meet();
+	px_down();
+	for (unsigned k = 0; k < FILES; k++) {
+		char to[40];
+
+		snprintf(to, sizeof(to), "moved-%s", file_name(k));
+		px_rename(_i, file_name(k), to);
+	}
+	watch_transfer(_i, 0, FILES + 1);
+	px_meet();
+}
+END_TEST
+
 /* ---- what may happen to a file between two attempts; f00, f03, … are large */
 
 static void nothing(int i, unsigned k)
@@ -317,6 +418,9 @@ int main(void)
 	tcase_add_loop_test(tc, many_cuts_in_a_row_send_nothing_twice, 0, 2);
 	tcase_add_loop_test(tc, the_sender_may_die_meanwhile, 0, 2);
 	tcase_add_loop_test(tc, a_little_is_not_kept_and_nothing_is_lost, 0, 2);
+	tcase_add_loop_test(tc, progress_never_goes_back_and_ends_at_the_total, 0, 2);
+	tcase_add_loop_test(tc, progress_after_a_cut_is_of_what_is_left, 0, 2);
+	tcase_add_loop_test(tc, renames_alone_have_a_progress_too, 0, 2);
 	suite_add_tcase(s, tc);
 	tc = tcase_create("meanwhile");
 	tcase_set_timeout(tc, 60);
