@@ -331,20 +331,45 @@ int lineage_purge(struct volume *v, uint64_t upto)
 	return rc ? rc : peer_link_row_purge(v->db, upto);
 }
 
-int conflict_put(struct volume *v, const struct conflict *c, bool from_peer)
+static int put_row(struct volume *v, const struct conflict *row, uint64_t grp)
+{
+	if (grp)
+		group_mark(v);
+	v->conflicts_stale = true;
+	v->info.conflicts_noted++;
+	return conflict_row_put(v->db, row, grp);
+}
+
+int conflict_put(struct volume *v, const struct conflict *c)
 {
 	struct conflict row = *c;
 	int rc = keep(v);
 
-	if (rc)
-		return rc;
 	if (row.id == 0)
 		row.id = id_new(v);
-	if (!from_peer)
-		group_mark(v);
+	return rc ? rc : put_row(v, &row, v->info.group_open);
+}
+
+int conflict_take(struct volume *v, const struct conflict *c, uint64_t seen)
+{
+	struct conflict row = *c;
+	uint64_t pending = 0, grp;
+	bool resolved = false, ours;
+	int rc = keep(v);
+
+	if (!rc)
+		rc = conflict_row_state(v->db, row.id, &pending, &resolved);
+	if (rc && rc != -ENOENT)
+		return rc;
+	ours = v->info.role == ROLE_PRIMARY && pending > seen;
+	row.resolved |= resolved;
+	grp = ours || row.resolved != c->resolved ? v->info.group_open : 0;
+	if (!ours)
+		return put_row(v, &row, grp);
+	group_mark(v);
 	v->conflicts_stale = true;
 	v->info.conflicts_noted++;
-	return conflict_row_put(v->db, &row, from_peer ? 0 : v->info.group_open);
+	return conflict_row_mark(v->db, row.id, row.resolved, grp);
 }
 
 int conflict_changed(struct volume *v, uint64_t after, uint64_t upto, conflict_fn fn, void *ctx)

@@ -84,8 +84,14 @@ int lineage_drop(struct volume *v, enum lineage_class c, uint64_t src);
 int lineage_source(struct volume *v, enum lineage_class c, uint64_t dst, uint64_t *src);
 int lineage_purge(struct volume *v, uint64_t upto);  /* grp <= upto; peer_link notes too */
 
-/* A conflict row, inserted or replaced; local and replicated alike (table conflict, change tracked by grp). */
-int conflict_put(struct volume *v, const struct conflict *c, bool from_peer);
+/* A conflict row, inserted or replaced, as a change of ours (tracked by grp). id 0: it gets one. */
+int conflict_put(struct volume *v, const struct conflict *c);
+/* The peer's, which had seen our groups up to `seen`. Settled by one side it is settled; in all else the primary's word
+ * counts. */
+int conflict_take(struct volume *v, const struct conflict *c, uint64_t seen);
+/* The last name of ino is gone: what waits for a person about it follows the file that has its name now, or is settled,
+ * and what was kept for it is dropped. was: that name; NULL: unknown. */
+int conflict_lost(struct volume *v, uint64_t ino, const struct dentry *was);
 typedef int (*conflict_fn)(void *ctx, const struct conflict *c);
 int conflict_changed(struct volume *v, uint64_t after, uint64_t upto, conflict_fn fn, void *ctx);
 

@@ -33,6 +33,9 @@ int64_t data_seek(struct volume *v, uint64_t ino, struct view view, uint64_t off
 int data_run(struct volume *v, uint64_t ino, struct view view, uint64_t off, uint64_t len_bytes, bool *hole,
              uint64_t *run_bytes);
 
+/* How many bytes may still be written. */
+uint64_t data_room(struct volume *v);
+
 /*
  * Staging: bytes of a shipment are put on the image while it arrives, without a group and outside the lock's long
  * holds, and become part of files in one step later. A `stage` belongs to one thread. Staged blocks are free again

@@ -377,3 +377,11 @@ void data_usage(struct volume *v, struct data_usage *out)
 	out->free_bytes = MIN(left << BLOCK_SHIFT, host_all);
 	out->avail_bytes = MIN((left - keep) << BLOCK_SHIFT, host);
 }
+
+uint64_t data_room(struct volume *v)
+{
+	struct data_usage u;
+
+	data_usage(v, &u);
+	return u.avail_bytes;
+}

@@ -132,6 +132,8 @@ int names_unlink(struct volume *v,
 		 const struct dentry *d); /* lock held, group open: a checked, recorded removal of a link */
 int names_replace(struct volume *v, const struct dentry *from,
 		  const struct dentry *over);  /* rename `from` to the place of `over` */
+int names_move(struct volume *v, const struct dentry *d, uint64_t parent, const char *name,
+	       size_t name_len);               /* to a name that is free */
 char *path_of(struct volume *v, uint64_t ino); /* volume_path, lock held */
 /* ACLs (xattr.c); lock held, group open. chmod: the access ACL, if there is one, follows the mode of `in`. */
 int xattr_acl_chmod(struct volume *v, const struct inode *in);
@@ -142,6 +144,9 @@ int xattr_acl_inherit(struct volume *v, const struct inode *dir, struct inode *i
 /* Then, when it is made. */
 int xattr_acl_give(struct volume *v, const struct inode *dir, const struct inode *in, const uint8_t *acl,
 		   size_t len_bytes);
+/* By hand: the last name of ino, `was`, is no more; a key of it is no more. conflict_lost: core/changes.h. */
+int conflict_key_gone(struct volume *v, uint64_t ino, const char *key);
+void conflicts_count(struct volume *v); /* info.conflicts_* */
 void changes_forget_inode_cache(struct volume *v, uint64_t ino);
 void notice_inode(struct volume *v, uint64_t ino); /* no-ops unless peer_apply */
 void notice_entry(struct volume *v, uint64_t parent, const char *name, size_t name_len);

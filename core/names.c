@@ -289,6 +289,8 @@ int volume_unlink(struct volume *v, uint64_t parent, const char *name)
 		rc = group_open(v);
 	if (!rc)
 		rc = names_unlink(v, &d);
+	if (!rc)
+		rc = conflict_lost(v, d.child, &d);
 	volume_leave(v);
 	return rc;
 }
@@ -447,6 +449,14 @@ int names_replace(struct volume *v, const struct dentry *from, const struct dent
 	return rc ? rc : touch_dirs(v, from->parent, over->parent, now);
 }
 
+int names_move(struct volume *v, const struct dentry *d, uint64_t parent, const char *name, size_t name_len)
+{
+	int64_t now = clock_real_ns();
+	int rc = move_link(v, d, parent, name, name_len, now);
+
+	return rc ? rc : touch_dirs(v, d->parent, parent, now);
+}
+
 static int do_exchange(struct volume *v, const struct rename *r, int64_t now)
 {
 	int rc = tree_link_detach(v, r->from.link);
@@ -460,17 +470,16 @@ static int do_exchange(struct volume *v, const struct rename *r, int64_t now)
 
 static int do_rename(struct volume *v, const struct rename *r)
 {
-	int64_t now = clock_real_ns();
 	int rc = group_open(v);
 
 	if (rc)
 		return rc;
 	if (r->flags & RENAME_EXCHANGE)
-		return do_exchange(v, r, now);
-	if (r->has_over)
-		return names_replace(v, &r->from, &r->over);
-	rc = move_link(v, &r->from, r->newparent, r->newname, strlen(r->newname), now);
-	return rc ? rc : touch_dirs(v, r->parent, r->newparent, now);
+		return do_exchange(v, r, clock_real_ns());
+	if (!r->has_over)
+		return names_move(v, &r->from, r->newparent, r->newname, strlen(r->newname));
+	rc = names_replace(v, &r->from, &r->over);
+	return rc ? rc : conflict_lost(v, r->over.child, &r->over);
 }
 
 int volume_rename(struct volume *v, uint64_t parent, const char *name, uint64_t newparent, const char *newname,

@@ -522,14 +522,19 @@ static void count_pending(struct volume *v)
 	v->pending_cost_ms = v->pending_counted_ms - now;
 }
 
+void conflicts_count(struct volume *v)
+{
+	if (v->conflicts_stale && conflict_rows_count(v->db, &v->info.conflicts_open, &v->info.conflicts_merged) == 0)
+		v->conflicts_stale = false;
+}
+
 void volume_info(struct volume *v, struct volume_info *out)
 {
 	struct data_usage usage;
 
 	volume_lock(v);
 	count_pending(v);
-	if (v->conflicts_stale && conflict_rows_count(v->db, &v->info.conflicts_open, &v->info.conflicts_merged) == 0)
-		v->conflicts_stale = false;
+	conflicts_count(v);
 	data_usage(v, &usage);
 	v->info.used_bytes = usage.used_bytes;
 	v->info.history_bytes = usage.history_bytes;

@@ -296,13 +296,36 @@ char *volume_path(struct volume *v, uint64_t ino);
 
 /* ---- conflicts: rows that both sides have ------------------------------------------------------------------------ */
 
-/* struct conflict: db/rows.h */
+/*
+ * struct conflict: db/rows.h. A conflict has up to three files: base, what both sides had before (under .twinfs, if it
+ * was kept), and a version of each side. Of a file kept in both versions one is in place and the other beside it. A
+ * merged one is itself in place, and both versions are under .twinfs; what is there is read-only by its mode, replicates
+ * as all files do, and goes when the conflict is settled. A version is bytes: mode, owner and xattrs are merged by
+ * themselves, and go with whichever is put in place.
+ *
+ * Settling is an ordinary change and replicates. So is settling by hand: when a version is removed, or the copy renamed
+ * over the original, the conflict is settled (conflict_lost in core/changes.h); one that is renamed is followed.
+ * Versions that people chose or kept count as changed: where the other side chose otherwise, apart, both come out.
+ *
+ * `which` names a conflict: by its path of then or of now, by that of one of its files, or by its id in decimals.
+ * -ENOENT: there is none. What the kernel must forget it is told.
+ */
 void conflict_release(struct conflict *c);
-/* All rows in order of id; malloc'd array (conflict_release each, then free). Version paths are given as they are now,
- * by inode. */
+bool conflict_is_about(const struct conflict *c, const char *which);
+bool conflict_waits(const struct conflict *c); /* for a person: kept in both versions, and not settled */
+/* Index of this side's version. */
+int conflict_side(const struct volume_info *info, const struct conflict *c);
+/* All rows in order of id; malloc'd array (conflict_release each, then free). Paths are given as they are now, by
+ * inode; `path` alone is that of then. */
 int volume_conflicts(struct volume *v, struct conflict **out, size_t *n);
-/* keep: 0 local, 1 peer, 2 both; seen from this node. An ordinary change that replicates. -ENOENT: no open conflict at
- * that path. */
-int volume_conflict_resolve(struct volume *v, const char *path, int keep, struct err *err);
+/* keep: 0 local, 1 peer, 2 both; seen from this node. Also what was settled by a rule (a mode, an owner, a place, a
+ * deletion) is set as that side had it. Once more is no error. */
+int volume_conflict_resolve(struct volume *v, const char *which, int keep, struct err *err);
+/* A merge is good: what was kept of it goes. which NULL: of all. before_ms: only what was noted before, 0: whenever. *n:
+ * how many. -EINVAL: it was not merged, but waits. */
+int volume_conflict_dismiss(struct volume *v, const char *which, uint64_t before_ms, size_t *n, struct err *err);
+/* Take a merge apart: the primary's version in place, the secondary's beside it under a conflict name; it waits then.
+ * What was written to the merged file since is kept beside it as NAME.merged. -ENODATA: its versions are not kept. */
+int volume_conflict_split(struct volume *v, const char *which, struct err *err);
 
 #endif

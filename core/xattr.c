@@ -309,6 +309,8 @@ int volume_removexattr(struct volume *v, uint64_t ino, const char *key)
 		rc = group_open(v);
 	if (!rc)
 		rc = remove_recorded(v, ino, key);
+	if (!rc)
+		rc = conflict_key_gone(v, ino, key);
 	volume_leave(v);
 	return rc == -ENODATA && acl_is_key(key) ? 0 : rc;
 }

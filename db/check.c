@@ -165,6 +165,9 @@ static const struct rule {
 	  "SELECT ifnull(ino, 0), 'conflict ' || id FROM conflict WHERE (kind IN ('content', 'name', 'move', "
 	  "'delete', 'attribute', 'xattr') AND outcome IN ('kept-both', 'merged', 'primary', 'secondary', "
 	  "'restored') AND resolved IN (0, 1)) IS NOT TRUE" },
+	{ "dentry", "a file in .twinfs is one that a conflict keeps",
+	  "SELECT child, " LINK_ROW " FROM dentry WHERE parent = 2 AND child NOT IN (SELECT ino0 FROM conflict WHERE "
+	  "ino0 IS NOT NULL UNION SELECT ino1 FROM conflict WHERE ino1 IS NOT NULL UNION SELECT base FROM conflict)" },
 };
 
 _Static_assert(EXTENT_MAX_BLOCKS == 64, "the rules about extents say 64");

@@ -143,12 +143,13 @@ int lineage_row_purge(struct db *db, uint64_t upto)
 #define CONFLICT_COLS                                                                                        \
 	"id, kind, outcome, rule, path, ino, when_ms, node0, path0, ino0, written0_ms, node1, path1, ino1, " \
 	"written1_ms,"                                                                                       \
-	" resolved"
+	" resolved, base, value0, value1"
 
 int conflict_row_put(struct db *db, const struct conflict *c, uint64_t grp)
 {
 	sqlite3_stmt *s = db_stmt(db, "INSERT OR REPLACE INTO conflict(" CONFLICT_COLS ", grp)"
-	                              " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)");
+	                              " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,"
+	                              "?20)");
 
 	DB_BIND_INTS(s, 1, c->id);
 	db_bind_text(s, 2, c->kind);
@@ -161,13 +162,31 @@ int conflict_row_put(struct db *db, const struct conflict *c, uint64_t grp)
 		db_bind_text(s, 9 + i * 4, c->version[i].path);
 		DB_BIND_INTS(s, 10 + i * 4, c->version[i].ino, c->version[i].written_ms);
 	}
-	DB_BIND_INTS(s, 16, c->resolved, grp);
+	DB_BIND_INTS(s, 16, c->resolved, c->base);
+	db_bind_text(s, 18, c->version[0].value);
+	db_bind_text(s, 19, c->version[1].value);
+	DB_BIND_INTS(s, 20, grp);
 	return db_run(db, s);
 }
 
-int conflict_row_resolve(struct db *db, uint64_t id, uint64_t grp)
+int conflict_row_mark(struct db *db, uint64_t id, bool resolved, uint64_t grp)
 {
-	return DB_RUN(db, "UPDATE conflict SET resolved = 1, grp = ?2 WHERE id = ?1", id, grp);
+	return DB_RUN(db, "UPDATE conflict SET resolved = ?2, grp = ?3 WHERE id = ?1", id, resolved, grp);
+}
+
+int conflict_row_state(struct db *db, uint64_t id, uint64_t *grp, bool *resolved)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT grp, resolved FROM conflict WHERE id = ?1");
+	int rc;
+
+	DB_BIND_INTS(s, 1, id);
+	rc = db_step(db, s);
+	if (rc != 1)
+		return rc < 0 ? rc : -ENOENT;
+	*grp = db_col_u64(s, 0);
+	*resolved = db_col_u64(s, 1) != 0;
+	db_done(s);
+	return 0;
 }
 
 static void copy_text(char *out, size_t cap_bytes, sqlite3_stmt *s, int col)
@@ -193,7 +212,8 @@ static int walk(struct db *db, sqlite3_stmt *s, conflict_row_fn fn, void *ctx)
 				      .path = borrow_text(s, 4),
 				      .ino = db_col_u64(s, 5),
 				      .when_ms = db_col_u64(s, 6),
-				      .resolved = db_col_u64(s, 15) != 0 };
+				      .resolved = db_col_u64(s, 15) != 0,
+				      .base = db_col_u64(s, 16) };
 
 		copy_text(c.kind, sizeof(c.kind), s, 1);
 		copy_text(c.outcome, sizeof(c.outcome), s, 2);
@@ -202,9 +222,10 @@ static int walk(struct db *db, sqlite3_stmt *s, conflict_row_fn fn, void *ctx)
 			c.version[i].path = borrow_text(s, 8 + i * 4);
 			c.version[i].ino = db_col_u64(s, 9 + i * 4);
 			c.version[i].written_ms = db_col_u64(s, 10 + i * 4);
+			c.version[i].value = borrow_text(s, 17 + i);
 		}
-		rc = c.id - 1 < ID_LIMIT - 1 && c.ino < ID_LIMIT && c.version[0].ino < ID_LIMIT &&
-				     c.version[1].ino < ID_LIMIT
+		rc = c.id - 1 < ID_LIMIT - 1 && c.ino < ID_LIMIT && c.base < ID_LIMIT &&
+				     c.version[0].ino < ID_LIMIT && c.version[1].ino < ID_LIMIT
 		             ? fn(ctx, &c)
 		             : db_damaged(db, "impossible row %lld in conflict", (long long)c.id);
 		if (rc != 0) {
@@ -229,10 +250,21 @@ int conflict_rows_all(struct db *db, conflict_row_fn fn, void *ctx)
 	return walk(db, db_stmt(db, "SELECT " CONFLICT_COLS " FROM conflict ORDER BY id"), fn, ctx);
 }
 
+int conflict_rows_open_of(struct db *db, uint64_t ino, conflict_row_fn fn, void *ctx)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT " CONFLICT_COLS " FROM conflict WHERE id IN"
+	                              " (SELECT id FROM conflict WHERE resolved = 0 AND ino0 = ?1 UNION"
+	                              "  SELECT id FROM conflict WHERE resolved = 0 AND ino1 = ?1 UNION"
+	                              "  SELECT id FROM conflict WHERE resolved = 0 AND ino = ?1) ORDER BY id");
+
+	DB_BIND_INTS(s, 1, ino);
+	return walk(db, s, fn, ctx);
+}
+
 int conflict_rows_count(struct db *db, uint64_t *open, uint64_t *merged)
 {
 	sqlite3_stmt *s = db_stmt(db, "SELECT ifnull(sum(outcome = 'kept-both'), 0), "
-	                              "ifnull(sum(outcome <> 'kept-both'), 0) FROM conflict WHERE NOT resolved");
+	                              "ifnull(sum(outcome <> 'kept-both'), 0) FROM conflict WHERE resolved = 0");
 	int rc = db_step(db, s);
 
 	if (rc != 1)

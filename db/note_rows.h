@@ -22,11 +22,14 @@ int lineage_row_purge(struct db *db, uint64_t upto);
 
 /* grp 0: not to be sent to the peer. */
 int conflict_row_put(struct db *db, const struct conflict *c, uint64_t grp);
-int conflict_row_resolve(struct db *db, uint64_t id, uint64_t grp);
+int conflict_row_mark(struct db *db, uint64_t id, bool resolved, uint64_t grp);
+int conflict_row_state(struct db *db, uint64_t id, uint64_t *grp, bool *resolved); /* -ENOENT */
 /* after < grp <= upto, in order of id. The struct lives for the call of fn alone. */
 typedef int (*conflict_row_fn)(void *ctx, const struct conflict *c);
 int conflict_rows(struct db *db, uint64_t after, uint64_t upto, conflict_row_fn fn, void *ctx);
 int conflict_rows_all(struct db *db, conflict_row_fn fn, void *ctx);
+/* Those that are not settled and are about `ino`, or have it as a version. */
+int conflict_rows_open_of(struct db *db, uint64_t ino, conflict_row_fn fn, void *ctx);
 int conflict_rows_count(struct db *db, uint64_t *open, uint64_t *merged);
 
 #endif

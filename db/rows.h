@@ -85,8 +85,12 @@ struct conflict {
 		char *path;         /* NULL if not kept */
 		uint64_t ino;       /* where these bytes live now, 0 if nowhere */
 		uint64_t written_ms;
+		char *value;        /* what that side had where that is no file: a mode "0644", an owner "0:0", a place
+				       "/a/b", "deleted" or "changed"; NULL: not kept */
 	} version[2];               /* [0] the primary's, [1] the secondary's */
 	bool resolved;
+	uint64_t base;              /* a file with the bytes that both sides had before, 0: not kept */
+	char *now, *base_path;      /* not stored: where ino and base are now, NULL: nowhere. Filled in for people */
 };
 
 #endif

@@ -12,6 +12,12 @@
 #define LEFTOVER_TABLE \
 	"CREATE TABLE leftover(ino INTEGER PRIMARY KEY, floor INTEGER, grp INTEGER, origin INTEGER);"
 
+/* Since version 4: of what waits for a person, which file is it about? */
+#define CONFLICT_INDEXES \
+	"CREATE INDEX conflict_open ON conflict(ino) WHERE resolved = 0;" \
+	"CREATE INDEX conflict_open0 ON conflict(ino0) WHERE resolved = 0;" \
+	"CREATE INDEX conflict_open1 ON conflict(ino1) WHERE resolved = 0;"
+
 /*
  * Columns that every version has: born (group of this version), origin (0 this side, 1 the peer). old_* holds
  * superseded versions with died (group that superseded it): a version lived for born <= g < died. Extents count in
@@ -86,14 +92,20 @@ static const char SCHEMA[] =
 	"CREATE TABLE conflict(id INTEGER PRIMARY KEY, grp INTEGER, kind TEXT, outcome TEXT, rule TEXT, path TEXT,"
 	" ino INTEGER, when_ms INTEGER, node0 TEXT, path0 TEXT, ino0 INTEGER, written0_ms INTEGER, node1 TEXT, path1 "
 	"TEXT,"
-	" ino1 INTEGER, written1_ms INTEGER, resolved INTEGER);"
-	"CREATE INDEX conflict_grp ON conflict(grp);";
+	" ino1 INTEGER, written1_ms INTEGER, resolved INTEGER, base INTEGER NOT NULL DEFAULT 0, value0 TEXT,"
+	" value1 TEXT);"
+	"CREATE INDEX conflict_grp ON conflict(grp);"
+	CONFLICT_INDEXES;
 
 /* MIGRATION[i] turns version i + 1 into i + 2. */
 static const char *const MIGRATION[SCHEMA_VERSION] = {
 	LEFTOVER_TABLE,
 	"ALTER TABLE peer_link ADD COLUMN seen INTEGER NOT NULL DEFAULT 0;"
 	"UPDATE lineage SET is_link = 2 WHERE kind IN (98, 115);", /* 'b' 's' */
+	"ALTER TABLE conflict ADD COLUMN base INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE conflict ADD COLUMN value0 TEXT;"
+	"ALTER TABLE conflict ADD COLUMN value1 TEXT;"
+	CONFLICT_INDEXES,
 	NULL,
 };
 

@@ -11,7 +11,6 @@ node_libnode_a_SOURCES = \
 	node/mounts.c node/mounts.h \
 	node/node.c node/node.h \
 	node/pair.c node/pair.h \
-	node/resolve.c node/resolve.h \
 	node/requests.c node/requests.h \
 	node/restore.c node/restore.h \
 	node/scrub.c node/scrub.h \

@@ -11,7 +11,6 @@
 #include "node/baseline_mounts.h"
 #include "node/internal.h"
 #include "node/pair.h"
-#include "node/resolve.h"
 #include "node/restore.h"
 #include "node/status.h"
 #include "node/store.h"
@@ -96,8 +95,7 @@ static int answer_resolve(struct request_ctx *x, json_t *reply, struct err *err)
 	(void)reply;
 	for (int i = 0; path && keep && i < (int)ARRAY_LEN(keeps); i++) {
 		if (strcmp(keep, keeps[i]) == 0)
-			return resolve_conflict(x->v, path, i, x->node ? front_notice : NULL,
-			                        x->node ? x->node->front : NULL, err);
+			return volume_conflict_resolve(x->v, path, i, err) ?: volume_commit(x->v);
 	}
 	return err_set(err, -EINVAL, "resolve needs a path and one of local, peer, both to keep");
 }

@@ -547,7 +547,7 @@ static int apply_locked(struct volume *v, struct shipment *s)
 	if (rc == 0)
 		rc = land_reap(v, list, n);
 	for (size_t i = 0; rc == 0 && i < s->n_conflicts; i++)
-		rc = conflict_put(v, &s->conflicts[i], true);
+		rc = conflict_take(v, &s->conflicts[i], s->begin.seen);
 	if (rc == 0)
 		rc = s->begin.to > s->begin.from ? land_applied(v, &s->begin) : 0;
 	free(list);

@@ -40,7 +40,8 @@ int content_open(struct content_case *c, struct volume *v, const struct shipment
 	rc = tree_inode_view(v, c->base_ino, c->base, &in);
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
-	c->base_size = rc == 0 && !(rec->fields & REC_NEW) ? in.size_bytes : 0;
+	c->had_base = rc == 0 && !(rec->fields & REC_NEW);
+	c->base_size = c->had_base ? in.size_bytes : 0;
 	if (base.grp && base.kind == 's')
 		c->base_size = base.dst;
 	rc = tree_inode_get(v, ino, &in);
@@ -428,6 +429,44 @@ static int decide_by_policy(struct content_case *c)
 	return rc < 0 ? rc : 1;
 }
 
+/* 1: our bytes are those that both had; 0: not. */
+static int same_as_base(const struct content_case *c)
+{
+	uint8_t *a = xmalloc(2 * (size_t)PIECE_BYTES), *b = a + PIECE_BYTES;
+	int rc = 1;
+
+	for (uint64_t off = 0; rc == 1 && off < c->base_size; off += PIECE_BYTES) {
+		size_t n = (size_t)MIN(PIECE_BYTES, c->base_size - off);
+
+		rc = data_read(c->v, c->ino, view_now, a, n, off);
+		if (rc == 0)
+			rc = read_base(c, b, n, off, c->base_size);
+		if (rc == 0)
+			rc = memcmp(a, b, n) == 0;
+	}
+	free(a);
+	return rc;
+}
+
+/* A version that somebody wanted to stay as it is (core/volume.h, settling conflicts) has no changes, but counts as
+ * changed: 1 ours, 2 theirs, 0 neither. */
+static int only_claimed(const struct content_case *c)
+{
+	struct range_list ours = { 0 }, theirs = { 0 };
+	uint64_t shrunk;
+	int rc = our_ranges(c, &ours, &shrunk);
+
+	if (rc == 0 && c->s->stage)
+		rc = stage_ranges(c->s->stage, c->rec->ino, add_theirs, &theirs);
+	if (rc == 0 && theirs.n == 0 && c->rec->shrunk_to >= c->base_size && c->theirs_size == c->base_size)
+		rc = 2;
+	else if (rc == 0 && ours.n == 0 && shrunk >= c->base_size && c->ours_size == c->base_size)
+		rc = same_as_base(c);
+	free(ours.r);
+	free(theirs.r);
+	return rc;
+}
+
 static int decide_all(struct content_case *c)
 {
 	enum content_kind kind;
@@ -438,6 +477,10 @@ static int decide_all(struct content_case *c)
 	c->verdict = RS_CONTENT_EQUAL;
 	if (rc == 1)
 		return 0;
+	rc = c->had_base && !c->apart ? only_claimed(c) : 0;
+	c->ours_is_base = rc == 1;
+	if (rc != 0)
+		return MIN(rc, 0);
 	c->verdict = RS_CONTENT_KEEP_BOTH;
 	c->rule = "both sides went on changing a file that was in conflict";
 	if (c->apart)
@@ -711,6 +754,22 @@ int content_land_merged(struct content_case *c)
 	else
 		rc = land_ranges(c);
 	return rc ? rc : touch_times(c);
+}
+
+bool content_has_base(const struct content_case *c)
+{
+	uint8_t *piece = xmalloc(PIECE_BYTES);
+	int rc = 0;
+
+	for (uint64_t off = 0; rc == 0 && off < c->base_size; off += PIECE_BYTES)
+		rc = read_base(c, piece, (size_t)MIN(PIECE_BYTES, c->base_size - off), off, c->base_size);
+	free(piece);
+	return rc == 0;
+}
+
+int content_land_base(struct content_case *c, uint64_t copy)
+{
+	return content_copy(c->v, c->base_ino, c->base, c->base_size, copy, ORIGIN_LOCAL);
 }
 
 bool content_same_file(struct volume *v, const struct shipment *s, uint64_t ino_p, const struct rec_inode *rec)

@@ -37,6 +37,8 @@ struct content_case {
 	uint64_t merged_size; /* of a merge by ranges */
 	bool append;          /* their tail goes behind ours */
 	const char *merged_file; /* what a command made of it; the driver job's */
+	bool had_base;      /* both sides had the file before */
+	bool ours_is_base;  /* EQUAL: ours counts as changed, but is not: theirs is the outcome */
 	bool apart; /* an earlier version of theirs went to a copy already: this one does too, nothing is mixed */
 };
 
@@ -50,6 +52,10 @@ int content_theirs(const struct content_case *c, void *buf, size_t len_bytes, ui
 int content_decide(struct content_case *c);
 /* Carry out MERGED in place (recorded as a change of ours, so that the secondary gets it). */
 int content_land_merged(struct content_case *c);
+/* Can what both had before be read? */
+bool content_has_base(const struct content_case *c);
+/* Write what both had before into the new, empty file `copy`. */
+int content_land_base(struct content_case *c, uint64_t copy);
 /* Write the secondary's whole version into the new, empty file `copy`. */
 int content_land_copy(struct content_case *c, uint64_t copy);
 /* The secondary's version, which `copy` holds already, takes the place (recorded as a change of ours). */

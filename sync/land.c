@@ -56,14 +56,21 @@ int land_links(struct volume *v, const struct placement *list, size_t n)
 
 int land_reap(struct volume *v, const struct placement *list, size_t n)
 {
+	struct volume_ids ids;
 	struct inode in;
+	bool primary;
 	int rc = 0;
 
+	volume_ids(v, &ids);
+	primary = ids.role == ROLE_PRIMARY;
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		if (list[i].parent || tree_inode_get(v, list[i].child, &in) < 0)
 			continue;
 		/* The peer may claim anything: a directory that goes while something is in it makes no valid tree. */
 		rc = S_ISDIR(in.mode) && !tree_is_empty_dir(v, in.ino) ? -EBADMSG : tree_reap(v, in.ino);
+		/* The secondary may have removed it without knowing of the conflict. */
+		if (rc == 0 && primary)
+			rc = conflict_lost(v, in.ino, NULL);
 	}
 	return rc == -ENOENT ? 0 : rc;
 }

@@ -198,16 +198,17 @@ static int fast_forward(struct volume *v, struct shipment *s)
 static int merge_locked(struct volume *v, struct shipment *s, const struct merge_names *names,
 			struct driver_jobs *jobs, uint64_t now_ms)
 {
-	int rc;
+	int rc = 0;
 
-	if (shipment_is_empty(s))
-		rc = 0;
+	/* First: what the secondary has settled by removing a file is not to be settled by us as well. */
+	for (size_t i = 0; rc == 0 && i < s->n_conflicts; i++)
+		rc = conflict_take(v, &s->conflicts[i], s->begin.seen);
+	if (rc || shipment_is_empty(s))
+		;
 	else if (is_fast_forward(v, s))
 		rc = apply_check(v, s) < 0 ? -EBADMSG : fast_forward(v, s);
 	else
 		rc = merge_three_way(v, s, names, jobs, now_ms);
-	for (size_t i = 0; rc == 0 && i < s->n_conflicts; i++)
-		rc = conflict_put(v, &s->conflicts[i], true);
 	/* Only now, after the records were looked at: what the secondary had seen at its cut is settled. */
 	if (rc == 0)
 		rc = changes_purge(v, s->begin.seen);

@@ -609,34 +609,89 @@ static int land_redirected(struct merger *m, struct norm_inode *n)
 	return rc;
 }
 
-/* A version of a merged file, whole, under .twinfs: until it is dismissed, and as the base of what the secondary sends
- * next. */
-static int set_aside(struct merger *m, struct norm_inode *n, bool theirs, uint64_t *ino)
+/*
+ * What a conflict keeps under .twinfs for looking back (the base; versions whose bytes are all in the merged file) takes
+ * room here and is sent to the secondary. So it is only kept of files up to KEEP_FILE_MAX_BYTES, which texts have, up to
+ * KEEP_SHIPMENT_MAX_BYTES for all that one shipment brings, and while a file takes no more than a sixteenth of the room
+ * that is left.
+ */
+#define KEEP_FILE_MAX_BYTES (UINT64_C(8) << 20)
+#define KEEP_SHIPMENT_MAX_BYTES (UINT64_C(256) << 20)
+
+static bool worth_keeping(struct merger *m, uint64_t size_bytes)
+{
+	if (size_bytes > KEEP_FILE_MAX_BYTES || m->kept_bytes + size_bytes > KEEP_SHIPMENT_MAX_BYTES ||
+	    size_bytes > data_room(m->v) / 16)
+		return false;
+	m->kept_bytes += size_bytes;
+	return true;
+}
+
+enum aside { ASIDE_OURS, ASIDE_THEIRS, ASIDE_BASE };
+
+/* "ID-NODE-NAME", and "ID.base-NAME"; of a long NAME the end, which says what it is. malloc'd. */
+static char *aside_name(struct merger *m, struct norm_inode *n, enum aside what)
+{
+	const char *node = what == ASIDE_THEIRS ? m->names->peer : m->names->self, *name;
+	struct dentry d = { .name = "" };
+
+	tree_links_of(m->v, n->bytes_ino, name_of, &d);
+	name = d.name + (d.name_len > 180 ? d.name_len - 180 : 0);
+	while (((unsigned char)*name & 0xc0) == 0x80)
+		name++; /* not within a character */
+	if (what == ASIDE_BASE)
+		return xasprintf("%llu.base-%s", (unsigned long long)n->note_id, name);
+	return xasprintf("%llu-%s-%s", (unsigned long long)n->note_id, node, name);
+}
+
+static int fill_aside(struct merger *m, struct norm_inode *n, enum aside what, uint64_t ino)
+{
+	struct view now = { .kind = VIEW_NOW };
+
+	switch (what) {
+	case ASIDE_OURS: return content_copy(m->v, n->bytes_ino, now, n->cc.ours_size, ino, ORIGIN_LOCAL);
+	case ASIDE_THEIRS: return content_land_copy(&n->cc, ino);
+	case ASIDE_BASE: return content_land_base(&n->cc, ino);
+	}
+	return -EINVAL;
+}
+
+static int64_t base_mtime_ns(struct merger *m, struct norm_inode *n)
 {
 	struct inode *in = xmalloc(sizeof(*in));
-	struct view now = { .kind = VIEW_NOW };
+	int64_t ns = tree_inode_view(m->v, n->cc.base_ino, n->cc.base, in) == 0 ? in->mtime_ns : 0;
+
+	free(in);
+	return ns;
+}
+
+/* A version, whole, under .twinfs, not to be written to: until it is dismissed, and theirs as the base of what the
+ * secondary sends next. */
+static int set_aside(struct merger *m, struct norm_inode *n, enum aside what, uint64_t *ino)
+{
+	struct inode *in = xmalloc(sizeof(*in));
 	struct placement place = { .link = id_new(m->v), .parent = INO_HIDDEN, .origin = ORIGIN_LOCAL };
-	struct dentry d = { .name = "" };
 	char *name;
 	int rc = tree_inode_get(m->v, n->bytes_ino, in);
 
+	n->note_id = n->note_id ? n->note_id : id_new(m->v);
 	*ino = place.child = in->ino = id_new(m->v);
-	tree_links_of(m->v, n->bytes_ino, name_of, &d);
-	name = xasprintf("%llx-%s-%.*s", (unsigned long long)place.child, theirs ? m->names->peer : m->names->self,
-			 180, d.name);
+	name = aside_name(m, n, what);
 	place.name = name;
 	place.name_len = (uint16_t)strlen(name);
 	in->nlink = 0;
 	in->size_bytes = 0;
+	in->mode &= ~(uint32_t)0222;
 	in->origin = in->corigin = ORIGIN_LOCAL;
 	in->cborn = group_number(m->v);
-	if (theirs)
+	if (what == ASIDE_THEIRS)
 		in->mtime_ns = n->rec->mtime_ns;
+	else if (what == ASIDE_BASE)
+		in->mtime_ns = base_mtime_ns(m, n);
 	if (rc == 0)
 		rc = tree_inode_put(m->v, in);
 	if (rc == 0)
-		rc = theirs ? content_land_copy(&n->cc, *ino)
-			    : content_copy(m->v, n->bytes_ino, now, n->cc.ours_size, *ino, ORIGIN_LOCAL);
+		rc = fill_aside(m, n, what, *ino);
 	if (rc == 0)
 		rc = land_links(m->v, &place, 1);
 	if (rc == 0)
@@ -648,19 +703,30 @@ static int set_aside(struct merger *m, struct norm_inode *n, bool theirs, uint64
 	return rc;
 }
 
-/* Texts and logs are small: both whole versions are kept. Of data merged by ranges both sides' bytes are in place. */
+/* Before anything lands in the file. A base that cannot be read any more is none. */
+static int keep_base(struct merger *m, struct norm_inode *n)
+{
+	if (!n->cc.had_base || !content_has_base(&n->cc) || !worth_keeping(m, n->cc.base_size))
+		return 0;
+	return set_aside(m, n, ASIDE_BASE, &n->kept_base);
+}
+
+/* Of data merged by ranges both sides' bytes are in place; the versions are for taking it apart. */
 static int land_merged(struct merger *m, struct norm_inode *n)
 {
 	struct lineage lin = { .src = n->rec->ino,
 			       .grp = group_number(m->v),
 			       .kind = 's',
 			       .dst = n->cc.theirs_size };
+	bool needed = n->cc.merged_whole || n->cc.append || n->cc.merged_file;
 	int rc = 0;
 
-	if (n->cc.merged_whole || n->cc.append || n->cc.merged_file) {
-		rc = set_aside(m, n, false, &n->kept_ours);
+	if (needed || worth_keeping(m, n->cc.ours_size + n->cc.theirs_size)) {
+		rc = set_aside(m, n, ASIDE_OURS, &n->kept_ours);
 		if (rc == 0)
-			rc = set_aside(m, n, true, &n->kept_theirs);
+			rc = set_aside(m, n, ASIDE_THEIRS, &n->kept_theirs);
+	}
+	if (needed) {
 		lin.kind = 'b';
 		lin.dst = n->kept_theirs;
 	}
@@ -674,10 +740,10 @@ static int land_chosen(struct merger *m, struct norm_inode *n)
 {
 	struct lineage lin = { .src = n->rec->ino, .grp = group_number(m->v), .kind = 'b' };
 	bool theirs = n->cc.verdict == RS_CONTENT_SECONDARY;
-	int rc = theirs ? set_aside(m, n, false, &n->kept_ours) : 0;
+	int rc = theirs ? set_aside(m, n, ASIDE_OURS, &n->kept_ours) : 0;
 
 	if (rc == 0)
-		rc = set_aside(m, n, true, &n->kept_theirs);
+		rc = set_aside(m, n, ASIDE_THEIRS, &n->kept_theirs);
 	lin.dst = n->kept_theirs;
 	if (rc == 0)
 		rc = theirs ? content_land_theirs(&n->cc, n->kept_theirs) : content_send_back(&n->cc);
@@ -695,6 +761,10 @@ static int land_equal(struct merger *m, struct norm_inode *n)
 /* What content_decide said, in bytes_ino. */
 static int land_case(struct merger *m, struct norm_inode *n)
 {
+	int rc = n->cc.verdict != RS_CONTENT_EQUAL ? keep_base(m, n) : 0;
+
+	if (rc < 0)
+		return rc;
 	switch (n->cc.verdict) {
 	case RS_CONTENT_EQUAL: return land_equal(m, n);
 	case RS_CONTENT_MERGED: return land_merged(m, n);
@@ -705,21 +775,36 @@ static int land_case(struct merger *m, struct norm_inode *n)
 	return 0;
 }
 
+static int put_note(struct merger *m, const struct rs_note *n, const struct made_copy *copies, size_t n_copies);
+
+/* The resolver was not asked about this one, so it has no note of it. */
+static int note_case(struct merger *m, struct norm_inode *n)
+{
+	struct rs_note note = { .kind = "content", .outcome = "merged", .rule = n->cc.rule, .ino = n->bytes_ino };
+
+	if (n->cc.verdict == RS_CONTENT_PRIMARY)
+		note.outcome = "primary";
+	else if (n->cc.verdict == RS_CONTENT_SECONDARY)
+		note.outcome = "secondary";
+	return n->cc.verdict == RS_CONTENT_EQUAL ? 0 : put_note(m, &note, NULL, 0);
+}
+
 /* Redirected bytes: ours (the copy) may have been changed here too. */
 static int land_bytes_elsewhere(struct merger *m, struct norm_inode *n)
 {
 	struct lineage lin = {
 		.src = n->rec->ino, .dst = n->bytes_ino, .grp = group_number(m->v), .kind = n->aliased ? 'a' : 'c'
 	};
-	int rc;
+	bool changed = p_changed_content(m->v, n->bytes_ino, n->seen_bytes);
+	int rc = changed && !n->has_case ? decide(m, n) : 0;
 
-	if (p_changed_content(m->v, n->bytes_ino, n->seen_bytes)) {
-		rc = n->has_case ? 0 : decide(m, n);
-		if (rc == 0 && n->cc.verdict == RS_CONTENT_KEEP_BOTH)
+	if (rc == 0 && changed && !n->cc.ours_is_base) {
+		if (n->cc.verdict == RS_CONTENT_KEEP_BOTH)
 			return -EAGAIN; /* the caller makes a copy of its own */
+		rc = land_case(m, n);
 		if (rc == 0)
-			rc = land_case(m, n);
-	} else {
+			rc = note_case(m, n);
+	} else if (rc == 0) {
 		rc = land_redirected(m, n);
 		if (rc == 0)
 			rc = note_base(m, n->rec->ino, n->bytes_ino);
@@ -779,7 +864,7 @@ static int land_bytes(struct merger *m, struct norm_inode *n)
 			rc = land_bytes_elsewhere(m, n);
 		return rc == -EAGAIN ? extra_copy(m, n) : rc;
 	}
-	if (!n->has_case) {
+	if (!n->has_case || n->cc.ours_is_base) {
 		rc = take_inode(m->v, m->s, n->rec, n->ino, REC_CONTENT);
 		return rc;
 	}
@@ -947,35 +1032,91 @@ static void fill_version(struct merger *m, struct conflict_version *ver, const c
 	ver->written_ms = written_ms;
 }
 
+static int is_other_key(void *ctx, const char *key, const void *value, size_t len_bytes)
+{
+	(void)ctx;
+	(void)value;
+	(void)len_bytes;
+	return strncmp(key, "user.twinfs.conflict.", strlen("user.twinfs.conflict.")) == 0;
+}
+
+static char *place_text(struct merger *m, const struct rs_pos *p)
+{
+	char *dir = p->present ? merge_path(m->v, p->parent) : NULL, *path;
+
+	if (!dir)
+		return xstrdup("deleted");
+	path = xasprintf("%s/%.*s", dir[1] ? dir : "", (int)p->name_len, p->name);
+	free(dir);
+	return path;
+}
+
+/* What each side had where that is not a file of its own: for whoever wants the other one after all. */
+static void fill_values(struct merger *m, const struct rs_note *n, struct conflict *c)
+{
+	const struct rs_inode *node = input_inode(m, n->ino);
+	struct inode *in = xmalloc(sizeof(*in));
+	uint64_t at;
+
+	if (strcmp(n->kind, "attribute") == 0 && map_get(&m->ni_by_ino, n->ino, &at) &&
+	    tree_inode_get(m->v, n->ino, in) == 0) {
+		const struct rec_inode *r = m->ni[at - 1].rec;
+
+		if (n->field == RS_MODE) {
+			c->version[0].value = xasprintf("%04o", in->mode & 07777);
+			c->version[1].value = xasprintf("%04o", r->mode & 07777);
+		} else if (n->field == RS_OWNER) {
+			c->version[0].value = xasprintf("%u:%u", in->uid, in->gid);
+			c->version[1].value = xasprintf("%u:%u", r->uid, r->gid);
+		}
+	} else if ((strcmp(n->kind, "move") == 0 || strcmp(n->kind, "delete") == 0) && n->link &&
+		   n->other_ino == 0 && map_get(&m->link_at, n->link, &at)) {
+		const struct rs_link *l = &m->links[at - 1];
+		bool deletion = strcmp(n->kind, "delete") == 0, whole = node && node->in_p && node->in_s;
+
+		for (int i = 0; i < 2; i++) {
+			const struct rs_pos *p = i ? &l->s : &l->p;
+
+			if (deletion && whole)
+				continue; /* each removed another name of it: neither had deleted the file */
+			c->version[i].value = deletion && p->present ? xstrdup("changed") : place_text(m, p);
+		}
+	}
+	free(in);
+}
+
 static int put_note(struct merger *m, const struct rs_note *n, const struct made_copy *copies, size_t n_copies)
 {
 	const struct rs_inode *in = input_inode(m, n->ino), *other = input_inode(m, n->other_ino);
-	struct norm_inode *rec = bytes_record(m, n->ino);
-	struct conflict c = { .id = id_new(m->v), .ino = n->ino, .when_ms = m->now_ms };
+	bool content = strcmp(n->kind, "content") == 0;
+	struct norm_inode *rec = content ? bytes_record(m, n->ino) : NULL;
+	struct conflict c = { .id = rec && rec->note_id ? rec->note_id : id_new(m->v),
+			      .ino = n->ino, .when_ms = m->now_ms, .base = rec ? rec->kept_base : 0 };
 	uint64_t theirs = n->other_ino, ours = n->ino;
-	bool aside = rec && rec->kept_theirs && strcmp(n->kind, "content") == 0;
+	bool aside = rec && rec->kept_theirs;
 	int rc;
 
-	for (size_t i = 0; i < n_copies && strcmp(n->kind, "content") == 0; i++)
+	for (size_t i = 0; i < n_copies && content; i++)
 		if (copies[i].of == n->ino)
 			theirs = copies[i].ino;
 	snprintf(c.kind, sizeof(c.kind), "%s", n->kind);
 	snprintf(c.outcome, sizeof(c.outcome), "%s", n->outcome);
-	c.rule = xstrdup(rec && rec->has_case && rec->cc.rule && strcmp(n->kind, "content") == 0 ? rec->cc.rule
-												 : n->rule);
+	c.rule = xstrdup(rec && rec->has_case && rec->cc.rule ? rec->cc.rule : n->rule);
 	c.path = merge_path(m->v, n->ino);
 	if (aside) {
 		ours = rec->kept_ours ? rec->kept_ours : n->ino;
 		theirs = rec->kept_theirs;
 	}
 	/* What leaves nothing to choose from is settled. */
-	c.resolved = strcmp(n->outcome, "kept-both") != 0 && !aside;
+	c.resolved = strcmp(n->outcome, "kept-both") != 0 && !aside &&
+		     !(strcmp(n->kind, "xattr") == 0 && tree_xattrs(m->v, n->ino, is_other_key, NULL) == 1);
 	fill_version(m, &c.version[0], m->names->self, ours, in ? in->p_written_ms : m->now_ms);
 	fill_version(m, &c.version[1], m->names->peer, theirs,
 		     other ? other->s_written_ms
 		     : in  ? in->s_written_ms
 			   : m->now_ms);
-	rc = conflict_put(m->v, &c, false);
+	fill_values(m, n, &c);
+	rc = conflict_put(m->v, &c);
 	conflict_release(&c);
 	return rc;
 }

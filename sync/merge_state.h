@@ -32,7 +32,9 @@ struct norm_inode {
 	bool redirected_bytes;  /* kind 'c': the bytes belong to the conflict copy */
 	bool aliased;           /* kind 'a' */
 	struct content_case cc; /* when both changed the bytes */
-	uint64_t kept_ours, kept_theirs; /* whole versions set aside by a merge of texts, 0: none */
+	uint64_t kept_ours, kept_theirs; /* whole versions set aside by a merge, 0: none */
+	uint64_t kept_base;              /* what both had before, likewise */
+	uint64_t note_id;                /* of the conflict that they are of */
 	bool has_case, open_case;
 	bool made_again;        /* deleted here, and now made of what the secondary sent */
 	uint32_t in_conflict; /* REC_MODE | REC_OWNER | REC_TIMES that both changed */
@@ -81,6 +83,7 @@ struct merger {
 	uint8_t *xattr_in_conflict; /* by index of the shipment's xattrs */
 	size_t n_attrs, cap_attrs;
 	int failed; /* what the resolver asked for and could not be told: then nothing lands */
+	uint64_t kept_bytes; /* set aside only to be looked back at */
 	void **arena; /* what lives until the end: names */
 	size_t n_arena, cap_arena;
 };

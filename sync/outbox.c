@@ -286,8 +286,10 @@ static int gather_conflict(void *ctx, const struct conflict *c)
 
 	copy.rule = xstrdup(c->rule ? c->rule : "");
 	copy.path = xstrdup(c->path ? c->path : "");
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2; i++) {
 		copy.version[i].path = c->version[i].path ? xstrdup(c->version[i].path) : NULL;
+		copy.version[i].value = c->version[i].value ? xstrdup(c->version[i].value) : NULL;
+	}
 	PUSH(o, conflicts) = copy;
 	return 0;
 }

@@ -224,7 +224,9 @@ static void get_conflict(struct cursor *c, struct conflict *r)
 		r->version[i].path = get_text_dup(c, PATH_MAX_BYTES, true);
 		r->version[i].ino = get_u64(c);
 		r->version[i].written_ms = get_u64(c);
+		r->version[i].value = get_text_dup(c, VALUE_MAX_BYTES, true);
 	}
+	r->base = get_u64(c);
 }
 
 static void get_payload(struct cursor *c, struct frame *f, uint8_t *scratch)
@@ -354,5 +356,7 @@ void frame_release(struct frame *f)
 	free(c->path);
 	free(c->version[0].path);
 	free(c->version[1].path);
+	free(c->version[0].value);
+	free(c->version[1].value);
 	memset(c, 0, sizeof(*c));
 }

@@ -192,7 +192,9 @@ static void put_conflict(struct buf *b, const struct conflict *c)
 		put_text(b, c->version[i].path, PATH_MAX_BYTES);
 		put_u64(b, c->version[i].ino);
 		put_u64(b, c->version[i].written_ms);
+		put_text(b, c->version[i].value, VALUE_MAX_BYTES);
 	}
+	put_u64(b, c->base);
 }
 
 static void put_bye(struct buf *b, const struct rec_bye *r)

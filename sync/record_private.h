@@ -10,8 +10,9 @@
 #define SUM_BYTES 4u
 /* type and sum: what even an empty frame holds behind its length */
 #define BODY_MIN_BYTES (1u + SUM_BYTES)
-/* Texts of a conflict, for people: three paths of this length and a rule still fit into one frame. */
+/* Texts of a conflict, for people: three paths, two values and a rule of these lengths still fit into one frame. */
 #define RULE_MAX_BYTES 4095u
+#define VALUE_MAX_BYTES 16383u
 #define PATH_MAX_BYTES 65535u
 
 enum coding { CODING_PLAIN = 0, CODING_ZSTD = 1 };

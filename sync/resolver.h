@@ -23,6 +23,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "util/conflict_name.h"
+
 struct rs_pos {
 	bool present;
 	uint64_t parent;
@@ -99,6 +101,7 @@ struct rs_note {
 	uint64_t other_ino;          /* the other file when there are two (name clash),
 		else 0; a copy: rs_copy of ino */
 	uint64_t link;               /* the link it is about, 0 if none */
+	enum rs_field field;         /* of kind attribute */
 };
 struct rs_result {
 	struct rs_link_out *links;   /* one for each input link, ascending by id */
@@ -113,12 +116,5 @@ struct rs_result {
 /* -EUCLEAN with no result if the input itself is no valid state (a directory with two places, say). */
 int resolve(struct rs_input *in, struct rs_result *out);
 void resolve_release(struct rs_result *r);
-
-/* NAME.conflict-NODE-YYYYMMDD-HHMMSS.EXT into out (256 bytes; NUL-terminated), at most 255 bytes: NAME is cut at a
- * UTF-8 character if too long. EXT is what follows the last dot (a leading dot is none, neither is one with more
- * than 63 bytes behind it). A name that is a conflict name already gets its suffix replaced. n > 1 adds "-n" before
- * EXT. UTC. Returns the length. */
-size_t conflict_name(const char *name, size_t name_len, const char *node, uint64_t written_ms, unsigned n,
-		     char out[256]);
 
 #endif

@@ -161,6 +161,7 @@ static void merge_attr(struct rw_work *w, size_t input)
 	else
 		rule = "the owner was changed on both sides: the primary's stays";
 	rw_note(w, o->keep_other ? "xattr" : "attribute", "primary", rule, node, RW_NONE, RW_NONE);
+	w->out->notes[w->out->n_notes - 1].field = a->field;
 }
 
 void rw_merge_attrs(struct rw_work *w)

@@ -126,7 +126,7 @@ static inline void damage_history(struct volume *v)
 	must(volume_lookup(v, INO_ROOT, "f1", &a) == 0, "lookup");
 	must(volume_setattr(v, a.ino, SET_MODE, &(struct attr){ .mode = 0600 }, NULL) == 0, "setattr");
 	volume_lock(v);
-	must(group_open(v) == 0 && conflict_put(v, &c, false) == 0, "conflict");
+	must(group_open(v) == 0 && conflict_put(v, &c) == 0, "conflict");
 	must(lineage_put(v, &(struct lineage){ .src = a.ino, .dst = a.ino, .grp = 1, .kind = 'b' }) == 0, "lineage");
 	volume_unlock(v);
 	must(volume_commit(v) == 0, "commit");

@@ -85,7 +85,7 @@ static void put_note(const struct note *n, uint64_t ino, uint64_t copy)
 	c.resolved = strcmp(n->outcome, "kept-both") != 0;
 	volume_lock(fx);
 	ck_assert_int_eq(group_open(fx), 0);
-	ck_assert_int_eq(conflict_put(fx, &c, false), 0);
+	ck_assert_int_eq(conflict_put(fx, &c), 0);
 	volume_unlock(fx);
 }
 

@@ -3,6 +3,7 @@ noinst_LIBRARIES += util/libutil.a
 util_libutil_a_SOURCES = \
 	util/acl.c util/acl.h \
 	util/buf.c util/buf.h \
+	util/conflict_name.c util/conflict_name.h \
 	util/dir.c util/dir.h \
 	util/err.c util/err.h \
 	util/log.c util/log.h \
