@@ -4,6 +4,7 @@ twinfs_SOURCES = \
 	cli/args.c cli/cli.h \
 	cli/baseline.c \
 	cli/conflicts.c \
+	cli/diff.c \
 	cli/events.c \
 	cli/fsck.c \
 	cli/later.c \

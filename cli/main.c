@@ -67,13 +67,22 @@ static const struct command commands[] = {
 	  "                      half of all files and folders, and more than 100, waits for\n"
 	  "                      this word\n",
 	  cmd_resume },
-	{ "conflicts", "WHERE [--json] | WHERE --resolve PATH --keep local|peer|both",
+	{ "conflicts",
+	  "WHERE [--json | --diff PATH | --resolve PATH --keep local|peer|both | --dismiss PATH|all | --split PATH]",
 	  "conflicts and how they were resolved",
 	  "  --json           for programs; see twinfs(1) for the keys\n"
-	  "  --resolve PATH   settle the conflict of this file (its path in the volume, or\n"
-	  "                   below the mountpoint)\n"
+	  "  --diff PATH      compare the versions with what was there before, by diff -u, or\n"
+	  "                   by the program in TWINFS_DIFF, which gets the files\n"
+	  "  --resolve PATH   settle the conflict of this file\n"
 	  "  --keep WHICH     local: this side's version stays; peer: the other side's;\n"
-	  "                   both: both files stay\n",
+	  "                   both: both files stay\n"
+	  "  --dismiss PATH   the merge of this file is good (all: every one is): what is kept\n"
+	  "                   of it is dropped\n"
+	  "  --older-than D   with --dismiss: only what was merged so long ago, such as 30d\n"
+	  "  --split PATH     undo the merge: the primary's version in place, the other's\n"
+	  "                   beside it\n\n"
+	  "PATH is the path in the volume, or below the mountpoint, of the file or of one of\n"
+	  "its versions; or the conflict's id.\n",
 	  cmd_conflicts },
 	{ "policy", "WHERE [set PATTERN POLICY | unset PATTERN] [--json]",
 	  "what becomes of files that both sides changed, by pattern; holds on both sides",

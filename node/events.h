@@ -6,7 +6,9 @@
  *	state      state, before, why: the link's state has changed; the first line that a follower gets is one as well
  *	resync     phase (begin, end): what changed while apart is on its way; has gone through
  *	applied    shipments, entries, bytes, group: the peer's changes are here (several shipments may be one event)
- *	conflict   the keys of `twinfs conflicts --json`: a conflict was noted, or has been settled
+ *	conflict   the keys of `twinfs conflicts --json`: a conflict was noted, or a merge taken apart
+ *	merged     the same keys: what both sides changed was merged
+ *	resolved   the same keys: it was settled, a merge was dismissed
  *	error      text: it needs a person
  *	lost       count: the follower was too slow, so many events were dropped
  *	unmounted  the last one

@@ -16,6 +16,7 @@ node_libnode_a_SOURCES = \
 	node/scrub.c node/scrub.h \
 	node/status.c node/status.h \
 	node/store.c node/store.h \
+	node/versions.c node/versions.h \
 	node/watch.c node/watch.h \
 	node/why.c node/why.h \
 	node/words.c node/words.h

@@ -15,6 +15,7 @@
 #include "node/status.h"
 #include "node/store.h"
 #include "node/watch.h"
+#include "node/versions.h"
 #include "node/why.h"
 #include "util/util.h"
 
@@ -79,7 +80,7 @@ static int answer_scrub(struct request_ctx *x, json_t *reply, struct err *err)
 
 static int answer_conflicts(struct request_ctx *x, json_t *reply, struct err *err)
 {
-	json_t *list = status_conflicts(x->v, err);
+	json_t *list = status_conflicts(x->v, word(x, "about"), err);
 
 	if (!list)
 		return err->code;
@@ -98,6 +99,39 @@ static int answer_resolve(struct request_ctx *x, json_t *reply, struct err *err)
 			return volume_conflict_resolve(x->v, path, i, err) ?: volume_commit(x->v);
 	}
 	return err_set(err, -EINVAL, "resolve needs a path and one of local, peer, both to keep");
+}
+
+static int answer_dismiss(struct request_ctx *x, json_t *reply, struct err *err)
+{
+	bool all = json_is_true(json_object_get(x->request, "all"));
+	const char *path = word(x, "path");
+	size_t n = 0;
+	int rc;
+
+	if (all == !!path)
+		return err_set(err, -EINVAL, "dismiss needs a path, or all");
+	rc = volume_conflict_dismiss(x->v, path, amount(x, "before_ms"), &n, err) ?: volume_commit(x->v);
+	json_object_set_new(reply, "dismissed", json_integer((json_int_t)n));
+	return rc;
+}
+
+static int answer_split(struct request_ctx *x, json_t *reply, struct err *err)
+{
+	const char *path = word(x, "path");
+
+	(void)reply;
+	if (!path)
+		return err_set(err, -EINVAL, "split needs a path");
+	return volume_conflict_split(x->v, path, err) ?: volume_commit(x->v);
+}
+
+static int answer_version(struct request_ctx *x, json_t *reply, struct err *err)
+{
+	const char *which = word(x, "which");
+
+	if (!which)
+		return err_set(err, -EINVAL, "of a conflict's files, say which: base, local or peer");
+	return version_cat(x->v, amount(x, "id"), which, amount(x, "max_bytes"), x->client, reply, err);
 }
 
 static int answer_policies(struct request_ctx *x, json_t *reply, struct err *err)
@@ -269,6 +303,9 @@ static const struct {
 	{ "status", answer_status, false, false },
 	{ "conflicts", answer_conflicts, false, false },
 	{ "resolve", answer_resolve, false, false },
+	{ "dismiss", answer_dismiss, false, false },
+	{ "split", answer_split, false, false },
+	{ "conflict-cat", answer_version, false, true },
 	{ "policies", answer_policies, false, false },
 	{ "policy_set", answer_policy_set, false, false },
 	{ "invite", answer_invite, false, true }, /* may have to stop a link first */

@@ -5,8 +5,11 @@
  *
  * Requests and the keys of their replies besides "ok":
  *	status     status: the object of `twinfs status --json`
- *	conflicts  conflicts: the array of `twinfs conflicts --json`
- *	resolve    path, keep (local peer both)
+ *	conflicts  about (a path or an id; may be missing); reply: conflicts, the array of `twinfs conflicts --json`
+ *	resolve    path (or an id, here and below), keep (local peer both)
+ *	dismiss    path or all (true), before_ms (may be missing); reply: dismissed, how many
+ *	split      path
+ *	conflict-cat      id, which (base local peer), max_bytes; pieces and keys: versions.h
  *	invite     listen (may be missing); reply: token
  *	wait       timeout_ms (0: forever); only mounted
  *	pause      reason, for_ms (both may be missing); reply: drained; only mounted

@@ -329,33 +329,44 @@ json_t *status_object(struct volume *v, const char *mountpoint, const struct lin
 
 /* ---- conflicts --------------------------------------------------------------------------------- */
 
-static json_t *versions_array(const struct conflict *c)
+static json_t *path_or_null(const char *path)
+{
+	return path ? words_path(path) : json_null();
+}
+
+static json_t *versions_array(const struct volume_info *info, const struct conflict *c)
 {
 	json_t *list = json_array();
+	int local = conflict_side(info, c);
 
-	for (size_t i = 0; i < ARRAY_LEN(c->version); i++) {
+	for (int i = 0; i < 2; i++) {
 		const struct conflict_version *version = &c->version[i];
 
 		if (!*version->node)
 			continue;
-		json_array_append_new(list, json_pack("{s:s, s:o, s:o}", "node", version->node, "path",
-		                                      version->path ? words_path(version->path) : json_null(),
-		                                      "written", words_time(version->written_ms)));
+		json_array_append_new(list, json_pack("{s:s, s:s, s:o, s:o, s:o}", "node", version->node, "side",
+		                                      i == local ? "local" : "peer", "path",
+		                                      path_or_null(version->path), "written",
+		                                      words_time(version->written_ms), "value",
+		                                      path_or_null(version->value)));
 	}
 	return list;
 }
 
-json_t *status_conflict(const struct conflict *c)
+json_t *status_conflict(const struct volume_info *info, const struct conflict *c)
 {
-	return json_pack("{s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:b}", "id", number(c->id), "path",
-	                 c->path ? words_path(c->path) : json_null(), "kind", c->kind, "outcome", c->outcome, "rule",
-	                 c->rule ?: "", "when", words_time(c->when_ms), "versions", versions_array(c), "resolved",
-	                 c->resolved);
+	json_t *base = c->base_path ? json_pack("{s:o}", "path", words_path(c->base_path)) : json_null();
+
+	return json_pack("{s:o, s:o, s:s, s:s, s:s, s:o, s:o, s:o, s:b}", "id", number(c->id), "path",
+	                 path_or_null(c->now ?: c->path), "kind", c->kind, "outcome", c->outcome, "rule",
+	                 c->rule ?: "", "when", words_time(c->when_ms), "versions", versions_array(info, c), "base",
+	                 base, "resolved", c->resolved);
 }
 
-json_t *status_conflicts(struct volume *v, struct err *err)
+json_t *status_conflicts(struct volume *v, const char *about, struct err *err)
 {
 	struct conflict *rows = NULL;
+	struct volume_info info;
 	size_t n = 0;
 	json_t *list;
 	int rc = volume_conflicts(v, &rows, &n);
@@ -364,9 +375,11 @@ json_t *status_conflicts(struct volume *v, struct err *err)
 		err_set(err, rc, "cannot read the conflicts of %s: %s", volume_dir(v), strerror(-rc));
 		return NULL;
 	}
+	volume_info(v, &info);
 	list = json_array();
 	for (size_t i = 0; i < n; i++) {
-		json_array_append_new(list, status_conflict(&rows[i]));
+		if (!about || conflict_is_about(&rows[i], about))
+			json_array_append_new(list, status_conflict(&info, &rows[i]));
 		conflict_release(&rows[i]);
 	}
 	free(rows);

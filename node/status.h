@@ -20,7 +20,8 @@
 json_t *status_object(struct volume *v, const char *mountpoint, const struct link_status *link);
 
 /* An object of `twinfs conflicts --json`, and the array. */
-json_t *status_conflict(const struct conflict *c);
-json_t *status_conflicts(struct volume *v, struct err *err);
+json_t *status_conflict(const struct volume_info *info, const struct conflict *c);
+/* about: a path or an id, or NULL: all. */
+json_t *status_conflicts(struct volume *v, const char *about, struct err *err);
 
 #endif

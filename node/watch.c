@@ -17,7 +17,7 @@ struct watch {
 	pthread_mutex_t lock; /* protects the rest: what was seen last */
 	struct link_status link;
 	struct volume_info info;
-	struct map conflicts; /* ids */
+	struct map conflicts; /* id -> 1, and 2: it is settled, and 4: it waits for a person */
 };
 
 struct watch *watch_new(struct node *n)
@@ -121,19 +121,30 @@ static void look_at_fault(struct watch *w, const struct volume_info *now)
 	free(fault);
 }
 
-static void tell_conflict(struct watch *w, const struct conflict *c)
+static void tell_conflict(struct watch *w, const struct volume_info *info, const struct conflict *c, const char *word)
 {
-	json_t *event = status_conflict(c);
-	char *text = xasprintf("conflict (%s, %s): %s: %s", c->kind, c->outcome, c->path ?: "?", c->rule ?: "");
+	json_t *event = status_conflict(info, c);
+	char *text = xasprintf("%s (%s, %s): %s: %s", word, c->kind, c->outcome, c->now ?: c->path ?: "?",
+	                       c->rule ?: "");
 
-	json_object_set_new(event, "event", json_string("conflict"));
-	json_object_set_new(event, "text", json_string(text) ?: json_string("a conflict was noted"));
+	json_object_set_new(event, "event", json_string(word));
+	json_object_set_new(event, "text", json_string(text) ?: json_string("a conflict was noted or settled"));
 	events_add(w->events, event);
 	free(text);
 }
 
-/* Rows that were not there the last time; `tell` them, or only remember. */
-static void look_at_conflicts(struct watch *w, bool tell)
+/* What has become of a row since it was `was` (0: it was not there); NULL: nothing to tell. */
+static const char *conflict_word(const struct conflict *c, uint64_t was, uint64_t is)
+{
+	if (was == is || (was && c->resolved && (was & 2)))
+		return NULL;
+	if (was && c->resolved)
+		return "resolved";
+	return strcmp(c->outcome, "merged") == 0 ? "merged" : "conflict";
+}
+
+/* Rows that are not as they were the last time; `tell` them, or only remember. */
+static void look_at_conflicts(struct watch *w, const struct volume_info *info, bool tell)
 {
 	struct conflict *rows = NULL;
 	size_t n = 0;
@@ -141,11 +152,15 @@ static void look_at_conflicts(struct watch *w, bool tell)
 	if (volume_conflicts(w->n->volume, &rows, &n))
 		n = 0;
 	for (size_t i = 0; i < n; i++) {
-		if (!map_get(&w->conflicts, rows[i].id, NULL)) {
-			map_put(&w->conflicts, rows[i].id, 1);
-			if (tell)
-				tell_conflict(w, &rows[i]);
-		}
+		const struct conflict *c = &rows[i];
+		uint64_t was = 0, is = 1 | (c->resolved ? 2 : 0) | (conflict_waits(c) ? 4 : 0);
+		const char *word;
+
+		map_get(&w->conflicts, c->id, &was);
+		word = conflict_word(c, was, is);
+		map_put(&w->conflicts, c->id, is);
+		if (tell && word)
+			tell_conflict(w, info, c, word);
 		conflict_release(&rows[i]);
 	}
 	free(rows);
@@ -166,7 +181,7 @@ static void look(struct watch *w, bool tell)
 		look_at_fault(w, &info);
 	}
 	if (!tell || info.conflicts_noted != w->info.conflicts_noted)
-		look_at_conflicts(w, tell);
+		look_at_conflicts(w, &info, tell);
 	w->link = link;
 	w->info = info;
 }

@@ -109,6 +109,8 @@ static enum part part_in(const struct about *a, const struct conflict *c)
 		if (same_path(ver->path, a->path) || (a->here && ver->ino == a->now.ino))
 			return PART_COPY;
 	}
+	if (same_path(c->base_path, a->path))
+		return PART_COPY;
 	if (same_path(c->path, a->path) || (a->here && c->ino && c->ino == a->now.ino))
 		return PART_ORIGINAL;
 	return PART_NONE;
@@ -174,6 +176,10 @@ static void tell_original(struct about *a, const struct conflict *c, const char 
 	} else {
 		buf_printf(&a->text, "%s was changed on both sides, which was settled at %s (%s)", a->path, when,
 		           c->rule);
+		for (int i = 0; i < 2; i++)
+			if (c->version[i].value)
+				buf_printf(&a->text, "%s%s had %s", i ? ", " : "; ", c->version[i].node,
+				           c->version[i].value);
 	}
 }
 
@@ -184,7 +190,10 @@ static void tell_copy(struct about *a, const struct conflict *c, const char *whe
 	for (int i = 0; i < 2; i++)
 		if (same_path(c->version[i].path, a->path) || (a->here && c->version[i].ino == a->now.ino))
 			me = &c->version[i];
-	if (is(c, "name", NULL))
+	if (same_path(c->base_path, a->path))
+		buf_printf(&a->text, "%s is what both sides had of %s before both changed it (%s, at %s)", a->path,
+		           c->path, c->rule, when);
+	else if (is(c, "name", NULL))
 		buf_printf(&a->text, "%s is %s's; it was renamed at %s, because the name %s was taken", a->path,
 		           me ? me->node : "?", when, c->path);
 	else
@@ -208,7 +217,7 @@ static int tell_last(struct about *a, json_t *reply)
 			part = one;
 		}
 	}
-	json_object_set_new(reply, "last", last ? status_conflict(last) : json_null());
+	json_object_set_new(reply, "last", last ? status_conflict(&a->info, last) : json_null());
 	if (last) {
 		time_rfc3339(last->when_ms, when);
 		json_object_set_new(json_object_get(reply, "last"), "role",
@@ -219,6 +228,8 @@ static int tell_last(struct about *a, json_t *reply)
 			tell_original(a, last, when);
 		if (!last->resolved && strcmp(last->outcome, "kept-both") == 0)
 			buf_printf(&a->text, "; it waits for you (twinfs conflicts)");
+		else if (strcmp(last->outcome, "kept-both") == 0)
+			buf_printf(&a->text, "; that is settled");
 	}
 	for (size_t i = 0; i < n; i++)
 		conflict_release(&rows[i]);

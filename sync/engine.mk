@@ -31,6 +31,10 @@ check_PROGRAMS += tests/test_policy
 TESTS += tests/test_policy
 tests_test_policy_SOURCES = tests/test_policy.c tests/pair_fixture.h
 tests_test_policy_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
+check_PROGRAMS += tests/test_conflicts
+TESTS += tests/test_conflicts
+tests_test_conflicts_SOURCES = tests/test_conflicts.c tests/pair_fixture.h
+tests_test_conflicts_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 tests_test_engine_rules_SOURCES = tests/test_engine_rules.c tests/pair_fixture.h
 tests_test_engine_rules_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 tests_test_engine_rules_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tree_links_of

@@ -1,0 +1,758 @@
+/* SPDX-License-Identifier: MIT */
+/* What people can do with a conflict, from either side, together and apart: base, versions, settling each kind,
+ * dismissing and taking apart merges, settling by hand. Whatever a test did, fsck finds both stores whole. */
+#include "tests/pair_fixture.h"
+
+enum { LOCAL, PEER, BOTH };
+
+static struct volume_info info_of(int i)
+{
+	struct volume_info info;
+
+	volume_info(px[i].v, &info);
+	return info;
+}
+
+static void expect_rows(unsigned open, unsigned merged)
+{
+	for (int i = 0; i < 2; i++) {
+		ck_assert_uint_eq(info_of(i).conflicts_open, open);
+		ck_assert_uint_eq(info_of(i).conflicts_merged, merged);
+	}
+}
+
+static void nothing_kept(void)
+{
+	for (int i = 0; i < 2; i++)
+		ck_assert_uint_eq(px_count(i, ".twinfs"), 0);
+}
+
+/* The newest row of side i of this kind. conflict_release it. */
+static struct conflict row_of(int i, const char *kind)
+{
+	struct conflict *c, out = { .id = 0 };
+	size_t n;
+
+	ck_assert_int_eq(volume_conflicts(px[i].v, &c, &n), 0);
+	for (size_t k = 0; k < n; k++) {
+		bool wanted = strcmp(c[k].kind, kind) == 0;
+
+		conflict_release(wanted ? &out : &c[k]);
+		if (wanted)
+			out = c[k];
+	}
+	free(c);
+	ck_assert_msg(out.id != 0, "side %d has no conflict of kind %s", i, kind);
+	return out;
+}
+
+static void resolve(int i, const char *which, int keep)
+{
+	struct err err = ERR_INIT;
+	int rc = volume_conflict_resolve(px[i].v, which, keep, &err);
+
+	ck_assert_msg(rc == 0, "resolve %s: %s", which, err.text);
+}
+
+static size_t dismiss(int i, const char *which, uint64_t before_ms)
+{
+	struct err err = ERR_INIT;
+	size_t n;
+
+	ck_assert_msg(volume_conflict_dismiss(px[i].v, which, before_ms, &n, &err) == 0, "%s", err.text);
+	return n;
+}
+
+static void take_apart(int i, const char *which)
+{
+	struct err err = ERR_INIT;
+
+	ck_assert_msg(volume_conflict_split(px[i].v, which, &err) == 0, "%s", err.text);
+}
+
+static const char *copy_of(const char *prefix)
+{
+	char full[64];
+
+	snprintf(full, sizeof(full), "%s.conflict-birch-", prefix);
+	return px_find(0, "", full);
+}
+
+/* Is there a file with this text on both sides? */
+static bool text_is_there(const char *text)
+{
+	struct px_list *l = xmalloc(sizeof(*l));
+	unsigned found = 0;
+
+	for (int i = 0; i < 2; i++) {
+		px_list(i, INO_ROOT, l);
+		for (size_t k = 0; k < l->n; k++)
+			if (strcmp(px_bytes(i, l->e[k].ino, NULL), text) == 0) {
+				found++;
+				break;
+			}
+	}
+	free(l);
+	return found == 2;
+}
+
+static void common(const char *name, const char *text)
+{
+	px_put(0, name, text);
+	px_meet();
+	px_down();
+}
+
+/* f: "alder" here, "birch" there, "base" before. */
+static void quarrel(void)
+{
+	common("f", "base\n");
+	px_put(0, "f", "alder\n");
+	px_put(1, "f", "birch\n");
+	px_meet();
+	expect_rows(1, 0);
+}
+
+/* f.txt: merged by lines. */
+#define MERGED "A\n2\n3\n4\n5\nB\n"
+static void merge(void)
+{
+	common("f.txt", "1\n2\n3\n4\n5\n6\n");
+	px_put(0, "f.txt", "A\n2\n3\n4\n5\n6\n");
+	px_put(1, "f.txt", "1\n2\n3\n4\n5\nB\n");
+	px_meet();
+	px_expect("f.txt", MERGED);
+	expect_rows(0, 1);
+}
+
+/* ---- what there is to see ---- */
+
+START_TEST(a_conflict_has_its_base_and_both_versions_as_files)
+{
+	quarrel();
+	for (int i = 0; i < 2; i++) {
+		struct conflict c = row_of(i, "content");
+		struct attr a;
+
+		ck_assert_str_eq(c.now, "/f");
+		ck_assert_ptr_nonnull(c.base_path);
+		ck_assert_msg(strncmp(c.base_path, "/.twinfs/", 9) == 0, "%s", c.base_path);
+		ck_assert_str_eq(px_bytes(i, px_at(i, c.base_path + 1), NULL), "base\n");
+		ck_assert_int_eq(volume_getattr(px[i].v, c.base, &a), 0);
+		ck_assert_uint_eq(a.mode & 0222, 0);
+		ck_assert_str_eq(px_bytes(i, px_at(i, c.version[0].path + 1), NULL), "alder\n");
+		ck_assert_str_eq(px_bytes(i, px_at(i, c.version[1].path + 1), NULL), "birch\n");
+		ck_assert_int_eq(conflict_side(&(struct volume_info){ .node_name = "birch" }, &c), 1);
+		conflict_release(&c);
+	}
+}
+END_TEST
+
+START_TEST(a_merge_has_three_files_that_are_not_listed_in_the_root)
+{
+	merge();
+	ck_assert_uint_eq(px_count(0, ""), 1);
+	for (int i = 0; i < 2; i++) {
+		struct conflict c = row_of(i, "content");
+
+		ck_assert_str_eq(px_bytes(i, px_at(i, c.base_path + 1), NULL), "1\n2\n3\n4\n5\n6\n");
+		ck_assert_str_eq(px_bytes(i, px_at(i, c.version[0].path + 1), NULL), "A\n2\n3\n4\n5\n6\n");
+		ck_assert_str_eq(px_bytes(i, px_at(i, c.version[1].path + 1), NULL), "1\n2\n3\n4\n5\nB\n");
+		ck_assert_ptr_nonnull(strstr(c.version[1].path, "-birch-f.txt"));
+		ck_assert_uint_eq(px_count(i, ".twinfs"), 3);
+		conflict_release(&c);
+	}
+}
+END_TEST
+
+START_TEST(two_new_files_of_one_name_have_no_base)
+{
+	px_up();
+	px_meet();
+	px_down();
+	px_put(0, "n", "alder\n");
+	px_put(1, "n", "birch\n");
+	px_meet();
+	expect_rows(1, 0);
+	nothing_kept();
+}
+END_TEST
+
+START_TEST(no_base_is_kept_of_a_large_file)
+{
+	static const uint64_t size = (UINT64_C(8) << 20) + 1;
+
+	px_make(0, "f", S_IFREG | 0644);
+	px_set(0, "f", SET_SIZE, (struct attr){ .size_bytes = size });
+	px_write(0, "f", "%PDF-1.4\n", 9, 0);
+	px_meet();
+	px_down();
+	px_write(0, "f", "alder", 5, 5000);
+	px_write(1, "f", "birch", 5, 5000);
+	px_settle();
+	expect_rows(1, 0);
+	nothing_kept();
+}
+END_TEST
+
+/* ---- settling ---- */
+
+static const char *chosen(int who, int keep)
+{
+	return (who == 0) == (keep == LOCAL) ? "alder\n" : "birch\n";
+}
+
+START_TEST(settling_from_either_side_is_done_on_both)
+{
+	int who = _i % 2, keep = _i / 2;
+	char copy[300];
+
+	quarrel();
+	snprintf(copy, sizeof(copy), "%s", copy_of("f"));
+	/* by the path of the copy, of the original, or by the id */
+	if (keep == PEER) {
+		resolve(who, copy, keep);
+	} else if (keep == LOCAL) {
+		resolve(who, "/f", keep);
+	} else {
+		struct conflict c = row_of(who, "content");
+		char id[24];
+
+		snprintf(id, sizeof(id), "%llu", (unsigned long long)c.id);
+		resolve(who, id, keep);
+		conflict_release(&c);
+	}
+	resolve(who, "f", keep); /* once more is no error */
+	px_meet();
+	expect_rows(0, 0);
+	nothing_kept();
+	px_expect("f", keep == BOTH ? "alder\n" : chosen(who, keep));
+	ck_assert_uint_eq(px_count(0, ""), keep == BOTH ? 2 : 1);
+}
+END_TEST
+
+START_TEST(mode_owner_and_xattrs_stay_with_the_name)
+{
+	common("f", "base\n");
+	px_set(0, "f", SET_MODE, (struct attr){ .mode = 0640 });
+	px_setxattr(0, "f", "user.tag", "kept");
+	px_put(0, "f", "alder\n");
+	px_put(1, "f", "birch\n");
+	px_meet();
+	resolve(_i, "f", _i == 0 ? PEER : LOCAL);
+	px_meet();
+	px_expect("f", "birch\n");
+	ck_assert_uint_eq(px_stat(1, "f").mode & 07777, 0640);
+	ck_assert_str_eq(px_xattr(1, "f", "user.tag"), "kept");
+}
+END_TEST
+
+START_TEST(settled_differently_while_apart_what_each_side_wanted_is_there)
+{
+	int keep[2] = { _i % 3, _i / 3 };
+
+	quarrel();
+	px_down();
+	for (int i = 0; i < 2; i++)
+		resolve(i, "f", keep[i]);
+	px_meet();
+	for (int i = 0; i < 2; i++) {
+		struct conflict c = row_of(i, "content");
+
+		ck_assert(c.resolved);
+		conflict_release(&c);
+	}
+	nothing_kept();
+	if (keep[0] == BOTH || keep[0] == LOCAL || keep[1] == BOTH || keep[1] == PEER)
+		ck_assert_msg(text_is_there("alder\n"), "alder's is lost");
+	else
+		ck_assert_msg(!text_is_there("alder\n"), "alder's is back");
+	if (keep[0] == BOTH || keep[0] == PEER || keep[1] == BOTH || keep[1] == LOCAL)
+		ck_assert_msg(text_is_there("birch\n"), "birch's is lost");
+	else
+		ck_assert_msg(!text_is_there("birch\n"), "birch's is back");
+	ck_assert_uint_ne(px_at(0, "f"), 0);
+}
+END_TEST
+
+START_TEST(a_version_chosen_here_and_edited_there_has_the_edit_and_no_new_conflict)
+{
+	int who = _i;
+
+	quarrel();
+	px_down();
+	resolve(who, "f", who == 0 ? LOCAL : PEER); /* alder's, which is in place on both sides */
+	px_put(!who, "f", "alder, and more\n");
+	px_meet();
+	px_expect("f", "alder, and more\n");
+	expect_rows(0, 0);
+	ck_assert_uint_eq(px_count(0, ""), 1);
+	nothing_kept();
+}
+END_TEST
+
+START_TEST(a_crash_before_the_commit_leaves_the_conflict_and_after_it_leaves_it_settled)
+{
+	int who = _i % 2;
+	bool committed = _i / 2;
+
+	quarrel();
+	px_down();
+	ck_assert_int_eq(volume_commit(px[who].v), 0);
+	resolve(who, "f", PEER);
+	if (committed)
+		ck_assert_int_eq(volume_commit(px[who].v), 0);
+	px_crash(who);
+	px_meet();
+	expect_rows(committed ? 0 : 1, 0);
+	ck_assert_uint_eq(px_count(0, ""), committed ? 1 : 2);
+	if (committed)
+		nothing_kept();
+}
+END_TEST
+
+/* ---- names, attributes, places, deletions ---- */
+
+START_TEST(a_name_given_twice_is_settled_for_one_of_the_two)
+{
+	int who = _i % 2, keep = _i / 2;
+
+	px_up();
+	px_meet();
+	px_down();
+	px_put(0, "n", "alder\n");
+	px_put(1, "n", "birch\n");
+	px_meet();
+	resolve(who, "n", keep);
+	px_meet();
+	expect_rows(0, 0);
+	px_expect("n", keep == BOTH ? "alder\n" : chosen(who, keep));
+	ck_assert_uint_eq(px_count(1, ""), keep == BOTH ? 2 : 1);
+}
+END_TEST
+
+START_TEST(with_a_directory_in_it_the_person_has_to_move_it_first)
+{
+	struct err err = ERR_INIT;
+
+	px_up();
+	px_meet();
+	px_down();
+	px_put(0, "n", "alder\n");
+	px_mkdir(1, "n");
+	px_meet();
+	ck_assert_int_eq(volume_conflict_resolve(px[_i].v, "n", LOCAL, &err), -EISDIR);
+	expect_rows(1, 0);
+	resolve(_i, "n", BOTH);
+	px_meet();
+	expect_rows(0, 0);
+}
+END_TEST
+
+START_TEST(an_attribute_can_be_the_other_sides_after_all)
+{
+	int who = _i % 2;
+	bool owner = _i / 2;
+	struct conflict c;
+
+	common("f", "base\n");
+	for (int i = 0; i < 2; i++)
+		px_set(i, "f", owner ? SET_UID | SET_GID : SET_MODE,
+		       (struct attr){ .mode = i ? 0600 : 0640, .uid = 10 + (unsigned)i, .gid = 20 + (unsigned)i });
+	px_meet();
+	expect_rows(0, 0);
+	c = row_of(1, "attribute");
+	ck_assert_str_eq(c.version[0].value, owner ? "10:20" : "0640");
+	ck_assert_str_eq(c.version[1].value, owner ? "11:21" : "0600");
+	conflict_release(&c);
+	resolve(who, "f", who == 0 ? PEER : LOCAL);
+	px_meet();
+	for (int i = 0; i < 2 && owner; i++)
+		ck_assert_uint_eq(px_stat(i, "f").uid, 11);
+	for (int i = 0; i < 2 && !owner; i++)
+		ck_assert_uint_eq(px_stat(i, "f").mode & 07777, 0600);
+	resolve(!who, "f", who == 0 ? PEER : LOCAL); /* and back */
+	px_meet();
+	ck_assert_uint_eq(owner ? px_stat(1, "f").gid : px_stat(1, "f").mode & 07777, owner ? 20 : 0640);
+}
+END_TEST
+
+START_TEST(a_place_can_be_the_other_sides_after_all)
+{
+	struct err err = ERR_INIT;
+	int who = _i;
+
+	px_mkdir(0, "d");
+	common("f", "base\n");
+	px_rename(0, "f", "here");
+	px_rename(1, "f", "d/there");
+	px_meet();
+	px_expect("here", "base\n");
+	resolve(who, "here", who == 0 ? PEER : LOCAL);
+	resolve(who, "here", who == 0 ? PEER : LOCAL);
+	px_meet();
+	px_expect("d/there", "base\n");
+	px_gone("here");
+	/* A place that is taken by now is refused. */
+	px_put(who, "here", "other\n");
+	ck_assert_int_eq(volume_conflict_resolve(px[who].v, "d/there", who == 0 ? LOCAL : PEER, &err), -EEXIST);
+	px_meet();
+}
+END_TEST
+
+START_TEST(what_came_back_can_be_deleted_after_all)
+{
+	int deleter = _i % 2, who = _i / 2;
+
+	common("f", "base\n");
+	px_unlink(deleter, "f");
+	px_put(!deleter, "f", "changed\n");
+	px_meet();
+	px_expect("f", "changed\n");
+	resolve(who, "f", who == deleter ? PEER : LOCAL);
+	px_meet();
+	px_expect("f", "changed\n");
+	resolve(who, "f", who == deleter ? LOCAL : PEER);
+	px_meet();
+	px_gone("f");
+}
+END_TEST
+
+START_TEST(an_xattr_with_two_values_is_settled_for_one_of_them)
+{
+	int who = _i % 2, keep = _i / 2;
+	const char *want = (who == 0) == (keep == LOCAL) ? "alder" : "birch";
+
+	common("f", "base\n");
+	px_setxattr(0, "f", "user.k", "alder");
+	px_setxattr(1, "f", "user.k", "birch");
+	px_meet();
+	expect_rows(0, 1);
+	if (keep > BOTH) { /* by hand */
+		ck_assert_int_eq(volume_removexattr(px[who].v, px_at(who, "f"), "user.twinfs.conflict.k"), 0);
+		want = "alder";
+	} else {
+		resolve(who, "f", keep);
+	}
+	px_meet();
+	expect_rows(0, 0);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_str_eq(px_xattr(i, "f", "user.k"), keep == BOTH ? "alder" : want);
+		if (keep == BOTH)
+			ck_assert_str_eq(px_xattr(i, "f", "user.twinfs.conflict.k"), "birch");
+		else
+			ck_assert_ptr_null(px_xattr(i, "f", "user.twinfs.conflict.k"));
+	}
+}
+END_TEST
+
+/* ---- merges ---- */
+
+START_TEST(a_merge_that_is_dismissed_keeps_nothing)
+{
+	struct err err = ERR_INIT;
+	size_t n;
+
+	merge();
+	ck_assert_uint_eq(dismiss(_i, "f.txt", 1), 0); /* it is younger than that */
+	ck_assert_uint_eq(dismiss(_i, _i ? NULL : "f.txt", 0), 1);
+	px_meet();
+	px_expect("f.txt", MERGED);
+	expect_rows(0, 0);
+	nothing_kept();
+	ck_assert_uint_eq(dismiss(!_i, "f.txt", 0), 0);
+	ck_assert_int_eq(volume_conflict_split(px[_i].v, "f.txt", &err), -ENODATA);
+	ck_assert_int_eq(volume_conflict_dismiss(px[_i].v, "none", 0, &n, &err), -ENOENT);
+}
+END_TEST
+
+START_TEST(what_waits_for_a_person_is_not_dismissed)
+{
+	struct err err = ERR_INIT;
+	size_t n;
+
+	quarrel();
+	ck_assert_uint_eq(dismiss(_i, NULL, 0), 0);
+	ck_assert_int_eq(volume_conflict_dismiss(px[_i].v, "f", 0, &n, &err), -EINVAL);
+	px_meet();
+	expect_rows(1, 0);
+}
+END_TEST
+
+START_TEST(a_merge_is_taken_apart_into_both_whole_versions)
+{
+	char copy[300];
+
+	merge();
+	px_set(0, "f.txt", SET_MODE, (struct attr){ .mode = 0604 });
+	px_setxattr(0, "f.txt", "user.tag", "x");
+	px_meet();
+	take_apart(_i, "f.txt");
+	px_meet();
+	px_expect("f.txt", "A\n2\n3\n4\n5\n6\n");
+	snprintf(copy, sizeof(copy), "%s", copy_of("f"));
+	ck_assert_ptr_nonnull(strstr(copy, ".txt"));
+	px_expect(copy, "1\n2\n3\n4\n5\nB\n");
+	ck_assert_uint_eq(px_count(0, ""), 2);
+	ck_assert_uint_eq(px_stat(1, "f.txt").mode & 07777, 0604);
+	ck_assert_uint_eq(px_stat(1, copy).mode & 07777, 0604);
+	ck_assert_str_eq(px_xattr(1, "f.txt", "user.tag"), "x");
+	/* It waits like any other, with its base. */
+	expect_rows(1, 0);
+	ck_assert_uint_eq(px_count(1, ".twinfs"), 1);
+	resolve(!_i, "f.txt", _i == 0 ? LOCAL : PEER);
+	px_meet();
+	px_expect("f.txt", "1\n2\n3\n4\n5\nB\n");
+	expect_rows(0, 0);
+	nothing_kept();
+}
+END_TEST
+
+START_TEST(what_was_written_after_the_merge_is_beside_what_is_taken_apart)
+{
+	merge();
+	px_append(_i, "f.txt", "later\n");
+	px_meet();
+	take_apart(!_i, "f.txt");
+	px_meet();
+	px_expect("f.txt", "A\n2\n3\n4\n5\n6\n");
+	px_expect("f.txt.merged", MERGED "later\n");
+	ck_assert_uint_eq(px_count(0, ""), 3);
+}
+END_TEST
+
+START_TEST(data_merged_by_ranges_can_be_taken_apart_too)
+{
+	char data[3][8192];
+
+	for (int k = 0; k < 3; k++) {
+		uint32_t x = 1;
+
+		for (size_t n = 0; n < sizeof(data[k]); n++)
+			data[k][n] = (char)(x = x * 1664525 + 1013904223, x >> 24);
+		memcpy(data[k], "\x00\x01\xfe\xff", 4);
+	}
+	px_make(0, "d", S_IFREG | 0644);
+	px_write(0, "d", data[2], sizeof(data[2]), 0);
+	px_meet();
+	px_down();
+	memset(data[0] + 100, 1, 100);
+	memset(data[1] + 5000, 2, 100);
+	px_write(0, "d", data[0] + 100, 100, 100);
+	px_write(1, "d", data[1] + 5000, 100, 5000);
+	px_meet();
+	expect_rows(0, 1);
+	take_apart(_i, "d");
+	px_meet();
+	expect_rows(1, 0);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_mem_eq(px_bytes(i, px_at(i, "d"), NULL), data[0], sizeof(data[0]));
+		ck_assert_mem_eq(px_bytes(i, px_at(i, copy_of("d")), NULL), data[1], sizeof(data[1]));
+	}
+}
+END_TEST
+
+START_TEST(a_version_that_a_policy_chose_is_taken_apart_from_the_other)
+{
+	struct err err = ERR_INIT;
+	int winner = _i;
+
+	ck_assert_int_eq(volume_setxattr(px[0].v, INO_HIDDEN, "user.twinfs.policy.*", "newest", 6, 0), 0);
+	common("f", "base\n");
+	px_put(0, "f", "alder\n");
+	px_put(1, "f", "birch\n");
+	px_set(winner, "f", SET_MTIME, (struct attr){ .mtime = { .tv_sec = 2000 } });
+	px_set(!winner, "f", SET_MTIME, (struct attr){ .mtime = { .tv_sec = 1000 } });
+	px_meet();
+	px_expect("f", winner ? "birch\n" : "alder\n");
+	expect_rows(0, 1);
+	ck_assert_msg(volume_conflict_split(px[!winner].v, "f", &err) == 0, "%s", err.text);
+	px_meet();
+	px_expect("f", "alder\n");
+	px_expect(copy_of("f"), "birch\n");
+	expect_rows(1, 0);
+	ck_assert_uint_eq(px_count(0, ""), 2);
+}
+END_TEST
+
+START_TEST(taken_apart_on_both_sides_or_dismissed_on_one_of_them_is_whole)
+{
+	merge();
+	px_down();
+	take_apart(_i % 2, "f.txt");
+	if (_i / 2)
+		take_apart(!(_i % 2), "f.txt");
+	else
+		dismiss(!(_i % 2), "f.txt", 0);
+	px_meet();
+	px_expect("f.txt", "A\n2\n3\n4\n5\n6\n");
+	px_expect(copy_of("f"), "1\n2\n3\n4\n5\nB\n");
+}
+END_TEST
+
+/* ---- by hand ---- */
+
+START_TEST(removing_the_copy_settles_it)
+{
+	quarrel();
+	px_unlink(_i, copy_of("f"));
+	px_meet();
+	expect_rows(0, 0);
+	nothing_kept();
+	px_expect("f", "alder\n");
+}
+END_TEST
+
+START_TEST(renaming_the_copy_over_the_original_settles_it)
+{
+	quarrel();
+	px_rename(_i, copy_of("f"), "f");
+	px_meet();
+	expect_rows(0, 0);
+	nothing_kept();
+	px_expect("f", "birch\n");
+}
+END_TEST
+
+START_TEST(removing_the_original_settles_it)
+{
+	quarrel();
+	px_unlink(_i, "f");
+	px_meet();
+	expect_rows(0, 0);
+	nothing_kept();
+	px_expect(copy_of("f"), "birch\n");
+}
+END_TEST
+
+START_TEST(a_file_that_is_renamed_or_saved_anew_is_followed)
+{
+	int who = _i;
+	char copy[300];
+
+	quarrel();
+	snprintf(copy, sizeof(copy), "%s", copy_of("f"));
+	px_put(who, "tmp", "alder, edited\n");
+	px_rename(who, "tmp", "f");
+	px_meet();
+	px_put(!who, "tmp", "birch, edited\n");
+	px_rename(!who, "tmp", copy);
+	px_meet();
+	/* as vim does: the old one goes away under another name */
+	px_rename(who, "f", "f~");
+	px_put(who, "f", "alder, edited twice\n");
+	px_unlink(who, "f~");
+	px_meet();
+	px_rename(!who, copy, "mine");
+	px_meet();
+	expect_rows(1, 0);
+	for (int i = 0; i < 2; i++) {
+		struct conflict c = row_of(i, "content");
+
+		ck_assert_str_eq(c.version[0].path, "/f");
+		ck_assert_str_eq(c.version[1].path, "/mine");
+		conflict_release(&c);
+	}
+	resolve(who, "mine", who == 0 ? PEER : LOCAL);
+	px_meet();
+	px_expect("f", "birch, edited\n");
+	ck_assert_uint_eq(px_count(0, ""), 1);
+	expect_rows(0, 0);
+	nothing_kept();
+}
+END_TEST
+
+START_TEST(saved_anew_on_both_sides_while_apart_both_sides_agree)
+{
+	quarrel();
+	px_down();
+	for (int i = 0; i < 2; i++) {
+		px_put(i, "tmp", i ? "birch again\n" : "alder again\n");
+		px_rename(i, "tmp", "f");
+	}
+	px_meet();
+	ck_assert(text_is_there("alder again\n") && text_is_there("birch again\n"));
+}
+END_TEST
+
+START_TEST(removing_a_merged_file_or_what_is_kept_of_it_settles_it)
+{
+	merge();
+	if (_i / 2) {
+		struct conflict c = row_of(0, "content");
+
+		px_unlink(_i % 2, c.version[1].path + 1);
+		conflict_release(&c);
+	} else {
+		px_unlink(_i % 2, "f.txt");
+	}
+	px_meet();
+	expect_rows(0, 0);
+	nothing_kept();
+}
+END_TEST
+
+START_TEST(the_secondary_removes_a_file_of_which_the_conflict_is_still_on_its_way)
+{
+	struct err err = ERR_INIT;
+
+	common("f", "base\n");
+	px_put(0, "f", "alder\n");
+	px_put(1, "f", "birch\n");
+	px_up();
+	for (int i = 0; i < 2; i++) {
+		px_talk(i);
+		ck_assert_int_eq(px_deliver(i, &err), 0); /* hello */
+	}
+	px_now_ms += 50;
+	px_talk(1);
+	while (px_next(1))
+		ck_assert_msg(px_deliver(1, &err) == 0, "%s", err.text);
+	/* The primary has decided, and is cut off before it can say so. */
+	ck_assert_uint_eq(info_of(0).conflicts_open, 1);
+	px_down();
+	px_unlink(1, "f");
+	px_meet();
+	ck_assert(text_is_there("alder\n"));
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("conflicts");
+	TCase *tc = tcase_create("conflicts");
+
+	tcase_set_timeout(tc, 60);
+	tcase_add_checked_fixture(tc, px_setup, px_teardown);
+	tcase_add_test(tc, a_conflict_has_its_base_and_both_versions_as_files);
+	tcase_add_test(tc, a_merge_has_three_files_that_are_not_listed_in_the_root);
+	tcase_add_test(tc, two_new_files_of_one_name_have_no_base);
+	tcase_add_test(tc, no_base_is_kept_of_a_large_file);
+	tcase_add_loop_test(tc, settling_from_either_side_is_done_on_both, 0, 6);
+	tcase_add_loop_test(tc, mode_owner_and_xattrs_stay_with_the_name, 0, 2);
+	tcase_add_loop_test(tc, settled_differently_while_apart_what_each_side_wanted_is_there, 0, 9);
+	tcase_add_loop_test(tc, a_version_chosen_here_and_edited_there_has_the_edit_and_no_new_conflict, 0, 2);
+	tcase_add_loop_test(tc, a_crash_before_the_commit_leaves_the_conflict_and_after_it_leaves_it_settled, 0, 4);
+	tcase_add_loop_test(tc, a_name_given_twice_is_settled_for_one_of_the_two, 0, 6);
+	tcase_add_loop_test(tc, with_a_directory_in_it_the_person_has_to_move_it_first, 0, 2);
+	tcase_add_loop_test(tc, an_attribute_can_be_the_other_sides_after_all, 0, 4);
+	tcase_add_loop_test(tc, a_place_can_be_the_other_sides_after_all, 0, 2);
+	tcase_add_loop_test(tc, what_came_back_can_be_deleted_after_all, 0, 4);
+	tcase_add_loop_test(tc, an_xattr_with_two_values_is_settled_for_one_of_them, 0, 8);
+	tcase_add_loop_test(tc, a_merge_that_is_dismissed_keeps_nothing, 0, 2);
+	tcase_add_loop_test(tc, what_waits_for_a_person_is_not_dismissed, 0, 2);
+	tcase_add_loop_test(tc, a_merge_is_taken_apart_into_both_whole_versions, 0, 2);
+	tcase_add_loop_test(tc, what_was_written_after_the_merge_is_beside_what_is_taken_apart, 0, 2);
+	tcase_add_loop_test(tc, data_merged_by_ranges_can_be_taken_apart_too, 0, 2);
+	tcase_add_loop_test(tc, a_version_that_a_policy_chose_is_taken_apart_from_the_other, 0, 2);
+	tcase_add_loop_test(tc, taken_apart_on_both_sides_or_dismissed_on_one_of_them_is_whole, 0, 4);
+	tcase_add_loop_test(tc, removing_the_copy_settles_it, 0, 2);
+	tcase_add_loop_test(tc, renaming_the_copy_over_the_original_settles_it, 0, 2);
+	tcase_add_loop_test(tc, removing_the_original_settles_it, 0, 2);
+	tcase_add_loop_test(tc, a_file_that_is_renamed_or_saved_anew_is_followed, 0, 2);
+	tcase_add_test(tc, saved_anew_on_both_sides_while_apart_both_sides_agree);
+	tcase_add_loop_test(tc, removing_a_merged_file_or_what_is_kept_of_it_settles_it, 0, 4);
+	tcase_add_test(tc, the_secondary_removes_a_file_of_which_the_conflict_is_still_on_its_way);
+	suite_add_tcase(s, tc);
+	return tap_main(s);
+}
