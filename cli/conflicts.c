@@ -96,7 +96,7 @@ static void print_what_to_do(const char *where, const size_t n[])
 		       "  twinfs conflicts %s --resolve PATH --keep local|peer|both\n",
 		       n[WAITING], where, where);
 	if (n[RECOVERABLE] > 0)
-		printf("\n%zu merged, and nothing has to be done; to give back the room of what is kept, or to undo it\n"
+		printf("\n%zu merged, and nothing has to be done; to drop what is kept, or to undo a merge\n"
 		       "  twinfs conflicts %s --dismiss PATH|all\n"
 		       "  twinfs conflicts %s --split PATH\n",
 		       n[RECOVERABLE], where, where);

@@ -5,6 +5,7 @@
 #include "db/change_rows.h"
 #include "db/inode_rows.h"
 #include "db/note_rows.h"
+#include "util/util.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -183,6 +184,17 @@ int changes_touch_whole(struct volume *v, uint64_t ino)
 		rc = tree_xattrs(v, ino, touch_key, &c);
 	if (!rc && S_ISREG(in.mode) && in.size_bytes > 0)
 		rc = changes_touch_range(v, ino, 0, in.size_bytes);
+	return rc;
+}
+
+int changes_touch_taken(struct volume *v, uint64_t ino, uint64_t upto)
+{
+	uint64_t applied = v->info.applied;
+	int rc;
+
+	v->info.applied = MAX(applied, upto);
+	rc = changes_touch_whole(v, ino);
+	v->info.applied = applied;
 	return rc;
 }
 

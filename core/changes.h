@@ -43,6 +43,10 @@ int changes_ask(struct volume *v, uint64_t ino);
 /* Everything of the inode anew, as for a peer that does not have it: ENT_NEW, all xattrs, whole content. */
 int changes_touch_whole(struct volume *v, uint64_t ino);
 
+/* The same of what the peer's groups up to `upto`, which are just being applied, have made of it: what was clean until
+ * now has seen them. */
+int changes_touch_taken(struct volume *v, uint64_t ino, uint64_t upto);
+
 /* -ENOENT: clean. */
 int changes_get(struct volume *v, uint64_t ino, enum entity what, struct change_row *out);
 int changes_get_xattr(struct volume *v, uint64_t ino, const char *key, struct change_row *out);

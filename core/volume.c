@@ -524,7 +524,10 @@ static void count_pending(struct volume *v)
 
 void conflicts_count(struct volume *v)
 {
-	if (v->conflicts_stale && conflict_rows_count(v->db, &v->info.conflicts_open, &v->info.conflicts_merged) == 0)
+	struct volume_info *i = &v->info;
+
+	if (v->conflicts_stale && conflict_rows_count(v->db, &i->conflicts_open, &i->conflicts_merged) == 0 &&
+	    inode_rows_bytes_in(v->db, INO_HIDDEN, &i->kept_bytes) == 0)
 		v->conflicts_stale = false;
 }
 

@@ -117,6 +117,7 @@ struct volume_info {
 	uint64_t history_bytes;            /* image bytes held only for the baseline */
 	uint64_t used_bytes, size_bytes;
 	uint64_t conflicts_open, conflicts_merged;
+	uint64_t kept_bytes;               /* of used_bytes: what conflicts keep under .twinfs, about */
 	uint64_t conflicts_noted;          /* grows with each that is noted or settled; from 0 at the opening */
 	bool read_only;                    /* the host failed; volume_fault() tells why */
 	uint64_t losses, loss_last_ms;     /* groups of this side that could not be made durable, since the volume was
@@ -299,9 +300,9 @@ char *volume_path(struct volume *v, uint64_t ino);
 /*
  * struct conflict: db/rows.h. A conflict has up to three files: base, what both sides had before (under .twinfs, if it
  * was kept), and a version of each side. Of a file kept in both versions one is in place and the other beside it. A
- * merged one is itself in place, and both versions are under .twinfs; what is there is read-only by its mode, replicates
- * as all files do, and goes when the conflict is settled. A version is bytes: mode, owner and xattrs are merged by
- * themselves, and go with whichever is put in place.
+ * merged one is itself in place, and both versions are under .twinfs; what is there is read-only by its mode,
+ * replicates as all files do, and goes when the conflict is settled. A version is bytes: mode, owner and xattrs are
+ * merged by themselves, and go with whichever is put in place.
  *
  * Settling is an ordinary change and replicates. So is settling by hand: when a version is removed, or the copy renamed
  * over the original, the conflict is settled (conflict_lost in core/changes.h); one that is renamed is followed.
@@ -321,8 +322,8 @@ int volume_conflicts(struct volume *v, struct conflict **out, size_t *n);
 /* keep: 0 local, 1 peer, 2 both; seen from this node. Also what was settled by a rule (a mode, an owner, a place, a
  * deletion) is set as that side had it. Once more is no error. */
 int volume_conflict_resolve(struct volume *v, const char *which, int keep, struct err *err);
-/* A merge is good: what was kept of it goes. which NULL: of all. before_ms: only what was noted before, 0: whenever. *n:
- * how many. -EINVAL: it was not merged, but waits. */
+/* A merge is good: what was kept of it goes. which NULL: of all. before_ms: only what was noted before, 0: whenever.
+ * *n: how many. -EINVAL: it was not merged, but waits. */
 int volume_conflict_dismiss(struct volume *v, const char *which, uint64_t before_ms, size_t *n, struct err *err);
 /* Take a merge apart: the primary's version in place, the secondary's beside it under a conflict name; it waits then.
  * What was written to the merged file since is kept beside it as NAME.merged. -ENODATA: its versions are not kept. */

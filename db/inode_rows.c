@@ -248,6 +248,21 @@ int inode_row_delete(struct db *db, uint64_t ino)
 }
 
 /* A version whose content came from the peer is one of the peer's: its size is the base of a merge. */
+int inode_rows_bytes_in(struct db *db, uint64_t dir, uint64_t *bytes)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT ifnull(sum(size), 0) FROM inode WHERE ino IN (SELECT child FROM dentry"
+	                              " WHERE parent = ?1)");
+	int rc;
+
+	DB_BIND_INTS(s, 1, dir);
+	rc = db_step(db, s);
+	if (rc != 1)
+		return rc < 0 ? rc : -EIO;
+	*bytes = db_col_u64(s, 0);
+	db_done(s);
+	return 0;
+}
+
 int inode_row_life(struct db *db, uint64_t ino, uint64_t *born, enum origin *origin)
 {
 	struct inode row;

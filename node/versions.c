@@ -93,7 +93,8 @@ int version_cat(struct volume *v, uint64_t id, const char *which, uint64_t max_b
 		return rc;
 	rc = find(v, id, which, &ino);
 	if (!rc && !ino)
-		return err_set(err, -ENOENT, "conflict %llu: its %s version is not kept", (unsigned long long)id, which);
+		return err_set(err, -ENOENT, "conflict %llu: its %s version is not kept", (unsigned long long)id,
+		               which);
 	if (!rc)
 		rc = send_version(v, ino, max_bytes, client, reply);
 	return rc ? err_set(err, rc, "cannot read the %s version of conflict %llu: %s", which, (unsigned long long)id,

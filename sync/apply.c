@@ -284,7 +284,7 @@ static int keep_blocked(struct applier *a, const struct ship_link *l)
 	bool here = tree_link_get(a->v, l->link, &d) == 0;
 	int rc = changes_touch_skipped(a->v, l->link, l->child, !here);
 
-	return rc || !here || l->parent ? rc : changes_touch_whole(a->v, l->child);
+	return rc || !here || l->parent ? rc : changes_touch_taken(a->v, l->child, a->s->begin.to);
 }
 
 /* Removed there and moved here: it will stay, and the primary may have forgotten its bytes by then. */
@@ -292,7 +292,7 @@ static int keep_moved(struct applier *a, const struct ship_link *l)
 {
 	struct dentry d;
 
-	return tree_link_get(a->v, l->link, &d) < 0 ? 0 : changes_touch_whole(a->v, d.child);
+	return tree_link_get(a->v, l->link, &d) < 0 ? 0 : changes_touch_taken(a->v, d.child, a->s->begin.to);
 }
 
 static int link_is_known(void *ctx, const struct dentry *d)
@@ -316,7 +316,7 @@ static int keep_held(struct applier *a, const struct ship_link *l)
 	if (tree_inode_get(a->v, l->child, &in) < 0 || in.nlink == 0)
 		return 0;
 	tree_links_of(a->v, l->child, link_is_known, &c);
-	return c.found ? 0 : changes_touch_whole(a->v, l->child);
+	return c.found ? 0 : changes_touch_taken(a->v, l->child, a->s->begin.to);
 }
 
 /* Last, when all that could be taken was taken: what is kept is sent as it is then. */
@@ -376,7 +376,7 @@ static int answer_asks(struct applier *a)
 		for (size_t k = 0; rc == 0 && k < l.n; k++)
 			rc = changes_touch_link(a->v, l.link[k], ino, false, false);
 		if (rc == 0)
-			rc = changes_touch_whole(a->v, ino);
+			rc = changes_touch_taken(a->v, ino, a->s->begin.to);
 	}
 	free(l.link);
 	return rc;

@@ -133,8 +133,8 @@ int take_inode(struct volume *v, const struct shipment *s, const struct rec_inod
 
 	if (fields & REC_CONTENT)
 		rc = land_content(v, s, r, ino, ORIGIN_PEER);
-	/* What it sends next goes on top of this, however much we change meanwhile. (A version that was only claimed to be
-	 * wanted brings nothing.) */
+	/* What it sends next goes on top of this, however much we change meanwhile. (A version that was only claimed to
+	 * be wanted brings nothing.) */
 	if (rc == 0 && (fields & REC_CONTENT) && S_ISREG(r->mode) && tree_inode_get(v, ino, &in) == 0 &&
 	    in.cborn == group_number(v))
 		rc = lineage_put(v, &(struct lineage){ .src = ino, .dst = ino, .grp = group_number(v), .kind = 'b' });

@@ -610,10 +610,10 @@ static int land_redirected(struct merger *m, struct norm_inode *n)
 }
 
 /*
- * What a conflict keeps under .twinfs for looking back (the base; versions whose bytes are all in the merged file) takes
- * room here and is sent to the secondary. So it is only kept of files up to KEEP_FILE_MAX_BYTES, which texts have, up to
- * KEEP_SHIPMENT_MAX_BYTES for all that one shipment brings, and while a file takes no more than a sixteenth of the room
- * that is left.
+ * What a conflict keeps under .twinfs for looking back (the base; versions whose bytes are all in the merged file)
+ * takes room here and is sent to the secondary. So it is only kept of files up to KEEP_FILE_MAX_BYTES, which texts
+ * have, up to KEEP_SHIPMENT_MAX_BYTES for all that one shipment brings, and while a file takes no more than a sixteenth
+ * of the room that is left.
  */
 #define KEEP_FILE_MAX_BYTES (UINT64_C(8) << 20)
 #define KEEP_SHIPMENT_MAX_BYTES (UINT64_C(256) << 20)

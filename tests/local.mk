@@ -13,6 +13,7 @@ EXTRA_DIST += \
 	tests/e2e/baseline.sh \
 	tests/e2e/why.sh \
 	tests/e2e/basic.sh \
+	tests/e2e/conflicts.sh \
 	tests/e2e/crash.sh \
 	tests/e2e/crashmodel.py \
 	tests/e2e/deletions.sh \

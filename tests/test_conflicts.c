@@ -692,28 +692,57 @@ START_TEST(removing_a_merged_file_or_what_is_kept_of_it_settles_it)
 }
 END_TEST
 
-START_TEST(the_secondary_removes_a_file_of_which_the_conflict_is_still_on_its_way)
+/* What side i has to say is heard, but not answered. */
+static void only_from(int i)
 {
 	struct err err = ERR_INIT;
 
-	common("f", "base\n");
-	px_put(0, "f", "alder\n");
-	px_put(1, "f", "birch\n");
 	px_up();
-	for (int i = 0; i < 2; i++) {
-		px_talk(i);
-		ck_assert_int_eq(px_deliver(i, &err), 0); /* hello */
+	for (int k = 0; k < 2; k++) {
+		px_talk(k);
+		ck_assert_int_eq(px_deliver(k, &err), 0); /* hello */
 	}
 	px_now_ms += 50;
-	px_talk(1);
-	while (px_next(1))
-		ck_assert_msg(px_deliver(1, &err) == 0, "%s", err.text);
-	/* The primary has decided, and is cut off before it can say so. */
-	ck_assert_uint_eq(info_of(0).conflicts_open, 1);
+	px_talk(i);
+	while (px_next(i))
+		ck_assert_msg(px_deliver(i, &err) == 0, "%s", err.text);
 	px_down();
+}
+
+/* The primary has decided about f, and is cut off before it can say so. */
+static void quarrel_half(void)
+{
+	px_put(0, "f", "alder\n");
+	px_put(1, "f", "birch\n");
+	only_from(1);
+	ck_assert_uint_eq(info_of(0).conflicts_open, 1);
+}
+
+START_TEST(the_secondary_removes_a_file_of_which_the_conflict_is_still_on_its_way)
+{
+	common("f", "base\n");
+	quarrel_half();
 	px_unlink(1, "f");
 	px_meet();
 	ck_assert(text_is_there("alder\n"));
+}
+END_TEST
+
+/* It sends the file whole then, as the primary had taken a name of it away; but those bytes are the primary's own. */
+START_TEST(the_copy_keeps_its_bytes_when_the_secondary_moved_a_name_that_the_primary_took_away)
+{
+	px_put(0, "f", "base\n");
+	px_link(0, "f", "b");
+	px_meet();
+	px_down();
+	quarrel_half();
+	px_unlink(0, "b");
+	px_rename(1, "b", "c");
+	only_from(0);
+	px_meet();
+	px_expect(copy_of("f"), "birch\n");
+	px_expect("f", "alder\n");
+	px_expect("c", "alder\n");
 }
 END_TEST
 
@@ -753,6 +782,7 @@ int main(void)
 	tcase_add_test(tc, saved_anew_on_both_sides_while_apart_both_sides_agree);
 	tcase_add_loop_test(tc, removing_a_merged_file_or_what_is_kept_of_it_settles_it, 0, 4);
 	tcase_add_test(tc, the_secondary_removes_a_file_of_which_the_conflict_is_still_on_its_way);
+	tcase_add_test(tc, the_copy_keeps_its_bytes_when_the_secondary_moved_a_name_that_the_primary_took_away);
 	suite_add_tcase(s, tc);
 	return tap_main(s);
 }

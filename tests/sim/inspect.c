@@ -162,6 +162,27 @@ static void check_nlinks(struct walker *k)
 	}
 }
 
+static void describe_conflicts(struct walker *k)
+{
+	struct conflict *c;
+	size_t n;
+
+	if (volume_conflicts(k->w->side[k->side].v, &c, &n) != 0) {
+		sim_fail(k->w, "%c: the conflicts cannot be read", "PS"[k->side]);
+		return;
+	}
+	for (size_t i = 0; i < n; i++) {
+		buf_printf(&k->text, "conflict %llx %s %s %s: %s, base %s,", (unsigned long long)c[i].id, c[i].kind,
+			   c[i].outcome, c[i].resolved ? "resolved" : "open", c[i].now ?: "-", c[i].base_path ?: "-");
+		for (int s = 0; s < 2; s++)
+			buf_printf(&k->text, " %s %s %s", c[i].version[s].node, c[i].version[s].path ?: "-",
+				   c[i].version[s].value ?: "-");
+		buf_printf(&k->text, "\n");
+		conflict_release(&c[i]);
+	}
+	free(c);
+}
+
 static void walk(struct walker *k, struct world *w, int side)
 {
 	struct attr a;
@@ -177,6 +198,7 @@ static void walk(struct walker *k, struct world *w, int side)
 	if (volume_getattr(w->side[side].v, INO_HIDDEN, &a) == 0)
 		walk_dir(k, "/" HIDDEN_NAME, INO_HIDDEN, 0, a.nlink);
 	check_nlinks(k);
+	describe_conflicts(k);
 	buf_append(&k->text, "", 1);
 }
 

@@ -472,6 +472,40 @@ static void op_relink(struct world *w, int side, uint64_t parent, const char *na
 		volume_unlink(v, parent, ".ln~");
 }
 
+/* A person settles a conflict, having seen all of its files: what goes is not missed. */
+static void op_settle(struct world *w, int side)
+{
+	struct volume *v = w->side[side].v;
+	struct conflict *c;
+	struct err err = ERR_INIT;
+	uint64_t how = rng_below(&w->rng, 6), at;
+	char id[24];
+	size_t n, gone;
+	int rc;
+
+	if (volume_conflicts(v, &c, &n) != 0)
+		return;
+	at = rng_below(&w->rng, n);
+	for (size_t i = 0; i < n; i++) {
+		if (i == at) {
+			snprintf(id, sizeof(id), "%llu", (unsigned long long)c[i].id);
+			over_from(w, side, c[i].ino, 0, UINT64_MAX);
+			over_from(w, side, c[i].base, 0, UINT64_MAX);
+			for (int k = 0; k < 2; k++)
+				over_from(w, side, c[i].version[k].ino, 0, UINT64_MAX);
+		}
+		conflict_release(&c[i]);
+	}
+	free(c);
+	if (n == 0)
+		return;
+	rc = how < 3    ? volume_conflict_resolve(v, id, (int)how, &err)
+	     : how == 3 ? volume_conflict_dismiss(v, id, 0, &gone, &err)
+			: volume_conflict_split(v, id, &err);
+	sim_trace(w, "%c settle %s, %llu: %d %s\n", "PS"[side], id, (unsigned long long)how, rc, err.text);
+	is_full(w, side, rc);
+}
+
 static bool op_wide(struct world *w, int side, struct listing *l, size_t i)
 {
 	uint64_t ino = l->e[i].ino, kind = rng_below(&w->rng, 100);
@@ -488,6 +522,8 @@ static bool op_wide(struct world *w, int side, struct listing *l, size_t i)
 	else if (kind < 32 && !S_ISDIR(l->e[i].mode))
 		op_link(w, side, ino, l->dirs[rng_below(&w->rng, l->n_dirs)],
 			names[rng_below(&w->rng, ARRAY_LEN(names))]);
+	else if (kind >= 36 && kind < 39)
+		op_settle(w, side);
 	else if (kind < 36)
 		op_rename(w, side, l->e[i].parent, l->e[i].name, l->e[rng_below(&w->rng, l->n)].parent,
 			  l->e[rng_below(&w->rng, l->n)].name, rng_chance(&w->rng, 50) ? RENAME_EXCHANGE : 0);
