@@ -106,6 +106,32 @@ START_TEST(each_note_has_its_sentence)
 }
 END_TEST
 
+START_TEST(a_base_and_what_is_settled_have_their_sentences)
+{
+	char rule[] = "R", path[] = "/f", mode0[] = "0644", mode1[] = "0600";
+	uint64_t f = fx_file(INO_ROOT, "f"), base = fx_file(INO_ROOT, "before"), g = fx_file(INO_ROOT, "g");
+	struct conflict c = { .kind = "content", .outcome = "kept-both", .rule = rule, .path = path, .ino = f,
+	                      .base = base, .resolved = true, .when_ms = UINT64_C(1767323045000) };
+
+	c.version[0] = (struct conflict_version){ .node = "alpha", .path = path, .ino = f };
+	volume_lock(fx);
+	ck_assert_int_eq(group_open(fx), 0);
+	ck_assert_int_eq(conflict_put(fx, &c), 0);
+	snprintf(c.kind, sizeof(c.kind), "attribute");
+	c.id = c.base = 0;
+	c.ino = g;
+	path[1] = 'g';
+	c.version[0] = (struct conflict_version){ .node = "alpha", .ino = g, .value = mode0 };
+	c.version[1] = (struct conflict_version){ .node = "beta", .value = mode1 };
+	ck_assert_int_eq(conflict_put(fx, &c), 0);
+	volume_unlock(fx);
+	in_step();
+	SAYS("f", "; that is settled");
+	SAYS("before", "before is what both sides had of /f before both changed it (R, at " AT ")");
+	SAYS("g", "(R); alpha had 0644, beta had 0600");
+}
+END_TEST
+
 START_TEST(the_newest_note_counts_and_follows_a_rename)
 {
 	uint64_t f = fx_file(INO_ROOT, "f");
@@ -161,6 +187,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, fx_setup_primary, teardown);
 	tcase_add_loop_test(tc, each_note_has_its_sentence, 0, (int)ARRAY_LEN(notes));
+	tcase_add_test(tc, a_base_and_what_is_settled_have_their_sentences);
 	tcase_add_test(tc, the_newest_note_counts_and_follows_a_rename);
 	tcase_add_test(tc, a_path_without_a_note_is_told_how_it_stands);
 	tcase_add_checked_fixture(alone, fx_setup, teardown);
