@@ -33,6 +33,13 @@
 /* A group is closed at so many changed rows: the database's log gets a page of 4 KiB for each row at worst, and is only
  * emptied between groups. */
 #define GROUP_MAX_ROWS 100000u
+#define GROUP_MAX_BYTES (UINT64_C(64) << 20)
+/* While the committer flushes one group's worth another may gather: with that a stream never waits for a disk that is
+ * as fast as it, and one that is faster waits for the disk. More would only be more to lose in a crash. */
+#define GROUP_OVERFULL 2u
+/* Flushes before a commit takes the lock. Each covers what was written during the one before it, so they get short;
+ * what the last one leaves is flushed under the lock. */
+#define FLUSHES_AHEAD 3u
 
 static struct notice *notice_add(struct volume *v);
 static int recover(struct volume *v, bool now);
@@ -98,14 +105,25 @@ void volume_unlock(struct volume *v)
 	unlock_and_tell(v);
 }
 
+/* On a disk that is short a group is overfull at once: the room that is held has to last. */
+bool group_is_full(struct volume *v, unsigned times)
+{
+	uint64_t limit = v->opt.group_max_bytes ? v->opt.group_max_bytes : GROUP_MAX_BYTES;
+
+	return v->info.group_open && (v->group_new_bytes / times >= limit || group_rows(v) / times >= GROUP_MAX_ROWS ||
+	                              (v->room_short && v->group_marks >= SHORT_GROUP_MARKS));
+}
+
 void volume_leave(struct volume *v)
 {
-	uint64_t limit = v->opt.group_max_bytes ? v->opt.group_max_bytes : UINT64_C(64) << 20;
-	bool full = v->info.group_open &&
-	            (v->group_new_bytes >= limit || group_rows(v) >= GROUP_MAX_ROWS ||
-	             (v->room_short && v->group_marks >= SHORT_GROUP_MARKS));
+	bool full = group_is_full(v, 1), due = image_stream_due(v->data->image);
+	bool aside = (full || due) && committer_ask(v);
 
+	if (aside)
+		full = group_is_full(v, GROUP_OVERFULL);
 	volume_unlock(v);
+	if (due && !aside)
+		image_stream_begin(v->data->image);
 	if (full)
 		volume_commit(v);
 }
@@ -507,6 +525,13 @@ int group_commit_locked(struct volume *v)
 	return 0;
 }
 
+/* Without the lock. An error comes again, or is remembered, in the commit. */
+static void flush_ahead(struct volume *v)
+{
+	for (unsigned i = 0; i < FLUSHES_AHEAD; i++)
+		data_store_sync(v); /* nothing, if nothing was written since the last one */
+}
+
 int volume_commit(struct volume *v)
 {
 	uint64_t n, losses;
@@ -522,7 +547,7 @@ int volume_commit(struct volume *v)
 		}
 		v->committing = true;
 		unlock_and_tell(v);
-		data_store_sync(v); /* an error comes again, or is remembered, below */
+		flush_ahead(v);
 		volume_lock(v);
 		v->committing = false;
 		if (v->info.group_open == n)
@@ -534,6 +559,8 @@ int volume_commit(struct volume *v)
 	else if (v->health != HEALTH_WELL)
 		rc = v->fault_code;
 	volume_unlock(v);
+	if (n)
+		image_stream_drop(v->data->image);
 	return rc;
 }
 

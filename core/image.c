@@ -26,8 +26,7 @@
 /* A stream of writes is handed to the disk in windows of this size, so that a flush finds little left to do. */
 #define WINDOW_SHIFT 22
 #define WINDOW_BYTES (UINT64_C(1) << WINDOW_SHIFT)
-/* Windows written since the last flush whose pages are dropped then: the kernel has the bytes once more in the file's
- * own cache. Of more than this (1 GiB, 16 groups) some stay cached. */
+/* Windows that wait for being dropped. Of more than this (1 GiB, 16 groups) some stay cached. */
 #define WINDOWS_MAX 256u
 #define STREAM_BYTES ((size_t)64 << 10) /* shorter writes belong to no stream */
 
@@ -49,9 +48,12 @@ struct image {
 	int sync_error;
 	_Atomic uint64_t busy_since_ms;
 	_Atomic uint64_t losses;   /* no lock to read: nobody may wait for an fdatasync to write */
-	pthread_mutex_t window_lock; /* innermost; protects the two below */
-	uint64_t windows[WINDOWS_MAX]; /* numbers of windows written whole since the last flush */
-	size_t n_windows;
+	/* Windows written whole: [dropped, flushed) may be dropped, [begun, filled) were not given to the disk yet.
+	 * Window i of these is in windows[i % WINDOWS_MAX]. */
+	pthread_mutex_t window_lock; /* innermost; protects all below */
+	uint64_t windows[WINDOWS_MAX];
+	uint64_t dropped, flushed, begun, filled;
+	_Atomic bool due; /* begun < filled; read without the lock */
 };
 
 int host_errno(int e)
@@ -234,32 +236,70 @@ uint64_t image_busy_since_ms(const struct image *im)
 	return atomic_load(&im->busy_since_ms);
 }
 
-/* A write went on beyond the end of this window. Begin to write it out, and remember to drop it. No error matters
- * here: the flush reports it. */
+/* A write went on beyond the end of this window. */
 static void window_full(struct image *im, uint64_t window)
 {
 	if (im->no_sync)
 		return;
-	sync_file_range(im->fd, (off_t)(window << WINDOW_SHIFT), (off_t)WINDOW_BYTES, SYNC_FILE_RANGE_WRITE);
 	pthread_mutex_lock(&im->window_lock);
-	if (im->n_windows < WINDOWS_MAX)
-		im->windows[im->n_windows++] = window;
+	if (im->filled - im->dropped < WINDOWS_MAX) {
+		im->windows[im->filled++ % WINDOWS_MAX] = window;
+		atomic_store(&im->due, true);
+	}
 	pthread_mutex_unlock(&im->window_lock);
 }
 
-/* All is on the disk that was written before: the host need not keep the streams in memory. */
-static void windows_drop(struct image *im)
+bool image_stream_due(const struct image *im)
 {
-	uint64_t windows[WINDOWS_MAX];
-	size_t n;
+	return atomic_load(&im->due);
+}
 
+/* Take the next window of [*at, end), if there is one. */
+static bool window_next(struct image *im, uint64_t *at, const uint64_t *end, uint64_t *window)
+{
 	pthread_mutex_lock(&im->window_lock);
-	n = im->n_windows;
-	memcpy(windows, im->windows, n * sizeof(*windows));
-	im->n_windows = 0;
+	bool is = *at < *end;
+
+	if (is)
+		*window = im->windows[(*at)++ % WINDOWS_MAX];
+	atomic_store(&im->due, im->begun < im->filled);
 	pthread_mutex_unlock(&im->window_lock);
-	for (size_t i = 0; i < n; i++)
-		posix_fadvise(im->fd, (off_t)(windows[i] << WINDOW_SHIFT), (off_t)WINDOW_BYTES, POSIX_FADV_DONTNEED);
+	return is;
+}
+
+/* No error matters here: the flush reports it. */
+void image_stream_begin(struct image *im)
+{
+	uint64_t window;
+
+	while (window_next(im, &im->begun, &im->filled, &window))
+		sync_file_range(im->fd, (off_t)(window << WINDOW_SHIFT), (off_t)WINDOW_BYTES, SYNC_FILE_RANGE_WRITE);
+}
+
+void image_stream_drop(struct image *im)
+{
+	uint64_t window;
+
+	while (window_next(im, &im->dropped, &im->flushed, &window))
+		posix_fadvise(im->fd, (off_t)(window << WINDOW_SHIFT), (off_t)WINDOW_BYTES, POSIX_FADV_DONTNEED);
+}
+
+static uint64_t windows_filled(struct image *im)
+{
+	pthread_mutex_lock(&im->window_lock);
+	uint64_t n = im->filled;
+
+	pthread_mutex_unlock(&im->window_lock);
+	return n;
+}
+
+static void windows_flushed(struct image *im, uint64_t upto)
+{
+	pthread_mutex_lock(&im->window_lock);
+	im->flushed = MAX(im->flushed, upto);
+	im->begun = MAX(im->begun, upto);
+	atomic_store(&im->due, im->begun < im->filled);
+	pthread_mutex_unlock(&im->window_lock);
 }
 
 int image_write(struct image *im, uint64_t phys, size_t skip_bytes, const void *buf, size_t len_bytes)
@@ -291,7 +331,7 @@ int image_write(struct image *im, uint64_t phys, size_t skip_bytes, const void *
 int image_sync(struct image *im)
 {
 	pthread_mutex_lock(&im->sync_lock);
-	uint64_t written = atomic_load(&im->written);
+	uint64_t written = atomic_load(&im->written), filled = windows_filled(im);
 
 	if (!im->sync_error && im->synced != written) {
 		busy(im);
@@ -303,13 +343,12 @@ int image_sync(struct image *im)
 			atomic_fetch_add(&im->losses, 1);
 		} else {
 			im->synced = written;
+			windows_flushed(im, filled);
 		}
 	}
 	int rc = im->sync_error;
 
 	pthread_mutex_unlock(&im->sync_lock);
-	if (!rc)
-		windows_drop(im);
 	return rc;
 }
 

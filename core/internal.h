@@ -6,6 +6,7 @@
 #include <pthread.h>
 
 #include "core/changes.h"
+#include "core/committer.h"
 #include "core/data.h"
 #include "core/past.h"
 #include "core/tree.h"
@@ -79,6 +80,7 @@ struct volume {
 	size_t doomed_it;
 	pthread_t reaper;           /* core/leftover.c */
 	bool reaper_made, reaper_idle, reaper_stop;
+	struct committer committer;
 	struct map orphans;         /* inodes without a link that are still referenced; table orphan */
 	struct map touched;         /* ino << 3 | entity: has a change row of the open group already; a bounded cache */
 	struct map noticed; /* peer_apply: inodes that need no (other) notice: made in this group, or listed already */
@@ -113,9 +115,12 @@ int group_fault(struct volume *v, int code, const char *why);
 void group_touch(struct volume *v, uint64_t ino);
 /* It makes this name. */
 void group_name(struct volume *v, uint64_t parent, const char *name, size_t name_len);
-/* volume_unlock, then a commit if the group has grown beyond opt.group_max_bytes or many rows, or beyond what room is
- * held for on a disk that is full. Local calls that change something end with it. */
+/* volume_unlock, then a commit if the group is full: now, or soon by the committer (core/committer.h). Local calls that
+ * change something end with it. */
 void volume_leave(struct volume *v);
+/* Lock held: has the open group grown beyond so many times opt.group_max_bytes or many rows, or beyond what room is held
+ * for on a disk that is full? */
+bool group_is_full(struct volume *v, unsigned times);
 /* -ENOSPC when the host is nearly out of space (the reserve is for commits and for the peer's changes). 0 while
  * peer_apply. */
 int volume_room(struct volume *v);

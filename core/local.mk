@@ -3,6 +3,7 @@ noinst_LIBRARIES += core/libcore.a
 core_libcore_a_SOURCES = \
 	core/attrs.c \
 	core/changes.c core/changes.h \
+	core/committer.c core/committer.h \
 	core/conflicts.c \
 	core/data.h \
 	core/fsck.c core/fsck.h \

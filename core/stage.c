@@ -495,6 +495,7 @@ int stage_sync(struct stage *s)
 {
 	int rc = data_store_sync(s->v);
 
+	image_stream_drop(s->v->data->image);
 	if (!rc)
 		return s->losses == image_losses(s->v->data->image) ? 0 : -EIO;
 	/* What else was written since the last good flush is in doubt as well. */

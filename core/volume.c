@@ -406,6 +406,7 @@ static void volume_free(struct volume *v)
 	buf_release(&v->group_names);
 	map_release(&v->lost);
 	map_release(&v->noticed);
+	committer_release(&v->committer);
 	pthread_cond_destroy(&v->commit_done);
 	pthread_mutex_destroy(&v->lock);
 	free(v->notices);
@@ -460,6 +461,7 @@ int volume_open(const char *dir, const struct volume_options *opt, struct volume
 
 	pthread_mutex_init(&v->lock, NULL);
 	pthread_cond_init(&v->commit_done, NULL);
+	committer_init(&v->committer);
 	v->dir = xstrdup(dir);
 	v->lock_fd = -1;
 	buf_init(&v->group_names, SIZE_MAX >> 1); /* bounded where it is filled */
@@ -469,6 +471,7 @@ int volume_open(const char *dir, const struct volume_options *opt, struct volume
 	rc = open_store(v, err);
 	if (rc) {
 		leftover_stop(v);
+		committer_stop(v);
 		volume_free(v);
 		return rc;
 	}
@@ -482,6 +485,7 @@ int volume_close(struct volume *v)
 	int rc;
 
 	leftover_stop(v);
+	committer_stop(v);
 	rc = volume_commit(v);
 	volume_free(v);
 	return rc;
@@ -490,6 +494,7 @@ int volume_close(struct volume *v)
 void volume_crash(struct volume *v)
 {
 	leftover_stop(v);
+	committer_stop(v);
 	db_abandon(v->db);
 	v->db = NULL;
 	volume_free(v);

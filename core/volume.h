@@ -67,6 +67,7 @@ struct volume;
 struct volume_options {
 	bool fast_unsafe;     /* tests only: no fsync anywhere (synchronous=OFF) */
 	uint64_t group_max_bytes; /* close the group after so many new bytes; 0 = 64 MiB */
+	bool commit_aside;    /* a full group is committed by a thread of the volume's own while others fill it */
 	unsigned drop_at_once_rows; /* tests only: how much of a truncated file is not left over; 0 = what is good */
 };
 

@@ -119,7 +119,8 @@ void store_unmake(const char *path, bool made_dir)
 
 int store_open(const char *dir, struct volume **out, struct err *err)
 {
-	int rc = volume_open(dir, NULL, out, err);
+	static const struct volume_options options = { .commit_aside = true };
+	int rc = volume_open(dir, &options, out, err);
 
 	if (rc && err && !strstr(err->text, dir))
 		err_prefix(err, "%s", dir);

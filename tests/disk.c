@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,6 +50,8 @@ struct bytes {
 	size_t len, cap;
 };
 
+/* Held during each watched call, so that the order of the events is that of what happened to the files. */
+static pthread_mutex_t lock = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 static char root[256];
 static struct event *events;
 static size_t n_events, cap_events;
@@ -286,7 +289,11 @@ void disk_unwatch(void)
 
 size_t disk_events(void)
 {
-	return n_events;
+	pthread_mutex_lock(&lock);
+	size_t n = n_events;
+
+	pthread_mutex_unlock(&lock);
+	return n;
 }
 
 bool disk_event_is_sync(size_t n)
@@ -313,9 +320,11 @@ void disk_lies(const char *file, size_t from)
 
 void disk_fail(const struct disk_fault *f)
 {
+	pthread_mutex_lock(&lock);
 	fault = f ? *f : (struct disk_fault){ 0 };
 	fault_seen = 0;
 	fault_short_done = 0;
+	pthread_mutex_unlock(&lock);
 }
 
 void disk_pause(bool now)
@@ -362,14 +371,13 @@ static bool watched(int fd, uint32_t *file)
 	return true;
 }
 
-static int do_open(const char *path, int flags, mode_t mode)
+static int open_watched(const char *path, int flags, mode_t mode)
 {
 	const char *name;
 	size_t at;
 	bool is_new;
 	int fd;
 
-	find_all();
 	name = name_in(path);
 	at = name ? name_at(&live, name) : 0;
 	is_new = name && *name && at == live.n;
@@ -389,6 +397,16 @@ static int do_open(const char *path, int flags, mode_t mode)
 	fds[fd].file = live.list[at].file + 1;
 	if (flags & O_TRUNC && !is_new)
 		add(RESIZE, live.list[at].file);
+	return fd;
+}
+
+static int do_open(const char *path, int flags, mode_t mode)
+{
+	find_all();
+	pthread_mutex_lock(&lock);
+	int fd = open_watched(path, flags, mode);
+
+	pthread_mutex_unlock(&lock);
 	return fd;
 }
 
@@ -422,25 +440,35 @@ int open(const char *path, int flags, ...)
 int close(int fd)
 {
 	find_all();
+	pthread_mutex_lock(&lock);
 	if (fd >= 0 && fd < FDS_MAX)
 		memset(&fds[fd], 0, sizeof(fds[fd]));
-	return real_close(fd);
+	int rc = real_close(fd);
+
+	pthread_mutex_unlock(&lock);
+	return rc;
+}
+
+static bool read_fails(int fd)
+{
+	uint32_t file;
+
+	find_all();
+	pthread_mutex_lock(&lock);
+	bool yes = watched(fd, &file) && fails(DISK_READ, file_name(file));
+
+	pthread_mutex_unlock(&lock);
+	return yes;
 }
 
 ssize_t read(int fd, void *buf, size_t len)
 {
-	uint32_t file;
-
-	find_all();
-	return watched(fd, &file) && fails(DISK_READ, file_name(file)) ? -1 : real_read(fd, buf, len);
+	return read_fails(fd) ? -1 : real_read(fd, buf, len);
 }
 
 ssize_t pread64(int fd, void *buf, size_t len, off64_t off)
 {
-	uint32_t file;
-
-	find_all();
-	return watched(fd, &file) && fails(DISK_READ, file_name(file)) ? -1 : real_pread64(fd, buf, len, off);
+	return read_fails(fd) ? -1 : real_pread64(fd, buf, len, off);
 }
 
 ssize_t pread(int fd, void *buf, size_t len, off_t off)
@@ -450,18 +478,19 @@ ssize_t pread(int fd, void *buf, size_t len, off_t off)
 
 ssize_t pwrite64(int fd, const void *buf, size_t len, off64_t off)
 {
-	uint32_t file;
+	uint32_t file = 0;
 	ssize_t n;
 
 	find_all();
-	if (!watched(fd, &file))
-		return real_pwrite64(fd, buf, len, off);
-	n = write_len(file, len);
-	if (n < 0)
-		return n;
-	n = real_pwrite64(fd, buf, (size_t)n, off);
-	if (n > 0)
+	pthread_mutex_lock(&lock);
+	bool is = watched(fd, &file);
+
+	n = is ? write_len(file, len) : (ssize_t)len;
+	if (n >= 0)
+		n = real_pwrite64(fd, buf, (size_t)n, off);
+	if (is && n > 0)
 		add_write(file, buf, (uint64_t)n, (uint64_t)off);
+	pthread_mutex_unlock(&lock);
 	return n;
 }
 
@@ -477,7 +506,11 @@ ssize_t write(int fd, const void *buf, size_t len)
 	ssize_t n;
 
 	find_all();
-	if (!watched(fd, &file))
+	pthread_mutex_lock(&lock);
+	bool is = watched(fd, &file);
+
+	pthread_mutex_unlock(&lock);
+	if (!is)
 		return real_write(fd, buf, len);
 	off = lseek(fd, 0, SEEK_CUR);
 	n = pwrite64(fd, buf, len, off);
@@ -486,7 +519,7 @@ ssize_t write(int fd, const void *buf, size_t len)
 	return n;
 }
 
-static int do_sync(int fd, int (*real)(int))
+static int sync_watched(int fd, int (*real)(int))
 {
 	uint32_t file;
 
@@ -504,6 +537,15 @@ static int do_sync(int fd, int (*real)(int))
 	return 0;
 }
 
+static int do_sync(int fd, int (*real)(int))
+{
+	pthread_mutex_lock(&lock);
+	int rc = sync_watched(fd, real);
+
+	pthread_mutex_unlock(&lock);
+	return rc;
+}
+
 int fsync(int fd)
 {
 	find_all();
@@ -516,12 +558,11 @@ int fdatasync(int fd)
 	return do_sync(fd, real_fdatasync);
 }
 
-int ftruncate64(int fd, off64_t len)
+static int truncate_watched(int fd, off64_t len)
 {
 	uint32_t file;
 	int rc;
 
-	find_all();
 	if (!watched(fd, &file))
 		return real_ftruncate64(fd, len);
 	if (fails(DISK_SIZE, file_name(file)))
@@ -532,17 +573,26 @@ int ftruncate64(int fd, off64_t len)
 	return rc;
 }
 
+int ftruncate64(int fd, off64_t len)
+{
+	find_all();
+	pthread_mutex_lock(&lock);
+	int rc = truncate_watched(fd, len);
+
+	pthread_mutex_unlock(&lock);
+	return rc;
+}
+
 int ftruncate(int fd, off_t len)
 {
 	return ftruncate64(fd, len);
 }
 
-int fallocate64(int fd, int mode, off64_t off, off64_t len)
+static int fallocate_watched(int fd, int mode, off64_t off, off64_t len)
 {
 	uint32_t file;
 	int rc;
 
-	find_all();
 	if (watched(fd, &file) && fails(DISK_SIZE, file_name(file)))
 		return -1;
 	if (watched(fd, &file) && !(mode & FALLOC_FL_PUNCH_HOLE)) {
@@ -556,6 +606,16 @@ int fallocate64(int fd, int mode, off64_t off, off64_t len)
 		e->off = (uint64_t)off;
 		e->len = (uint64_t)len;
 	}
+	return rc;
+}
+
+int fallocate64(int fd, int mode, off64_t off, off64_t len)
+{
+	find_all();
+	pthread_mutex_lock(&lock);
+	int rc = fallocate_watched(fd, mode, off, len);
+
+	pthread_mutex_unlock(&lock);
 	return rc;
 }
 

@@ -22,7 +22,7 @@
  *   short_bytes: the call takes so many bytes and succeeds, the next one fails. disk_fail(NULL): the disk is well
  *   again. disk_calls says how many calls there were, so that a test can fail each of them in turn.
  *
- * One watched directory, without folders in it; one thread.
+ * One watched directory, without folders in it, opened, made and cut by one thread; others may read, write and flush.
  */
 #ifndef TWINFS_TESTS_DISK_H
 #define TWINFS_TESTS_DISK_H

@@ -769,11 +769,14 @@ static void *race(void *arg)
 	return NULL;
 }
 
+/* The second time the volume commits by itself, too. */
 START_TEST(racing_writers_and_readers_see_no_damage)
 {
 	uint64_t ino = store_file(&st, "f");
 	pthread_t thread[ARRAY_LEN(racer)];
 
+	st.v->opt.commit_aside = _i == 1;
+	st.v->opt.group_max_bytes = _i == 1 ? 2 << 20 : 0;
 	for (size_t i = 0; i < ARRAY_LEN(racer); i++) {
 		racer[i] = (struct racer){ ino, i == 0, 0 };
 		ck_assert_int_eq(pthread_create(&thread[i], NULL, race, &racer[i]), 0);
@@ -784,6 +787,43 @@ START_TEST(racing_writers_and_readers_see_no_damage)
 	}
 	ck_assert_int_eq(volume_commit(st.v), 0);
 	store_check_owners(&st);
+}
+END_TEST
+
+static uint64_t committed(void)
+{
+	struct volume_info info;
+
+	volume_info(st.v, &info);
+	return info.committed;
+}
+
+START_TEST(a_full_group_is_committed_aside_and_never_gets_much_larger)
+{
+	const uint64_t limit = 1 << 20, step = 128 << 10;
+	uint64_t ino = store_file(&st, "f"), first, most = 0;
+	uint8_t *buf = xcalloc(1, step);
+
+	ck_assert_int_eq(volume_commit(st.v), 0);
+	first = committed();
+	st.v->opt.commit_aside = true;
+	st.v->opt.group_max_bytes = limit;
+	for (uint64_t i = 0; i < 64; i++) {
+		put(ino, buf, step, i * step);
+		volume_lock(st.v);
+		most = MAX(most, st.v->group_new_bytes);
+		volume_unlock(st.v);
+	}
+	ck_assert_uint_le(most, 2 * limit + step);
+	for (uint64_t i = 0; i < limit / step; i++) /* the last one is full, too */
+		put(ino, buf, step, i * step);
+	while (committed() < first + 4) /* who fills it has not committed: 9 MiB are four groups of 2 MiB at least */
+		usleep(1000);
+	volume_crash(st.v);
+	store_reopen(&st);
+	ck_assert_uint_ge(committed(), first + 4);
+	store_check_owners(&st);
+	free(buf);
 }
 END_TEST
 
@@ -859,7 +899,8 @@ int main(void)
 	tcase_add_test(tc, purged_history_gives_its_blocks_back);
 	tcase_add_test(tc, a_write_by_a_stranger_takes_setuid_away);
 	tcase_add_test(tc, an_unlinked_open_file_takes_writes_and_records_no_change);
-	tcase_add_test(tc, racing_writers_and_readers_see_no_damage);
+	tcase_add_loop_test(tc, racing_writers_and_readers_see_no_damage, 0, 2);
+	tcase_add_test(tc, a_full_group_is_committed_aside_and_never_gets_much_larger);
 	tcase_add_test(tc, a_block_with_two_owners_is_refused_at_open);
 	tcase_add_test(tc, an_image_that_was_cut_off_is_refused_at_open);
 	suite_add_tcase(s, tc);

@@ -322,6 +322,39 @@ START_TEST(a_host_that_fails_and_is_well_again_now_and_then_costs_what_was_not_c
 }
 END_TEST
 
+/* Nobody waits for a commit aside: its failure is the next fsync's, once. */
+START_TEST(a_commit_aside_that_fails_is_told_by_the_next_fsync)
+{
+	struct volume_options opt = { .commit_aside = true, .group_max_bytes = FILE_BYTES - 2 * BLOCK_BYTES };
+	struct disk_fault flush = { .calls = DISK_SYNC, .file = "image", .nth = 1, .error = EIO };
+	struct volume_info info;
+	struct err err = ERR_INIT;
+	struct attr a;
+
+	snprintf(label, sizeof(label), "aside");
+	make_store();
+	ck_assert_int_eq(volume_open(dir, &opt, &vol, &err), 0);
+	put("one", 'a', 0);
+	commit();
+	ck_assert_int_eq(volume_lookup(vol, INO_ROOT, "one", &a), 0);
+	volume_ref(vol, a.ino);
+	disk_fail(&flush);
+	put("one", 'b', 0);
+	do {
+		volume_info(vol, &info);
+		usleep(1000);
+	} while (info.losses == 0);
+	ck_assert_int_eq(volume_lost(vol, a.ino), -EIO);
+	ck_assert_int_eq(volume_lost(vol, a.ino), 0);
+	char *now = state();
+
+	ck_assert_str_eq(now, last_durable);
+	free(now);
+	check_after();
+	remove_store();
+}
+END_TEST
+
 START_TEST(a_format_that_fails_anywhere_can_be_done_again)
 {
 	struct disk_fault fault = { .calls = DISK_READ | DISK_WRITE | DISK_SYNC | DISK_OPEN | DISK_SIZE | DISK_NAME,
@@ -365,6 +398,7 @@ int main(void)
 	tcase_add_loop_test(tc, a_host_that_fails_costs_no_more_than_what_was_not_committed, 0, (int)ARRAY_LEN(cases));
 	tcase_add_loop_test(tc, a_host_that_fails_and_is_well_again_now_and_then_costs_what_was_not_committed_each_time,
 			    0, (int)ARRAY_LEN(comings));
+	tcase_add_test(tc, a_commit_aside_that_fails_is_told_by_the_next_fsync);
 	tcase_add_test(tc, a_format_that_fails_anywhere_can_be_done_again);
 	suite_add_tcase(s, tc);
 	return tap_main(s);

@@ -6,6 +6,9 @@
  *
  * A run is a seed: some lives of one store, each begun from what a power cut left of the one before, each cut at many
  * points by the side. TWINFS_SEED=N runs that one alone; with TWINFS_SOAK_S it goes on for so long.
+ *
+ * A run aside commits full groups by the volume's own thread, between any two calls. Then what is found must be what
+ * some calls, the first so many, had made of the store, and all of those whose commit was waited for.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -24,11 +27,13 @@ static struct volume *vol;
 static char work[256], cut[256];
 static uint64_t seed; /* of what happens; cuts draw from their own */
 static uint64_t peer_group;
+static bool aside;
 
-/* The volume as of a commit, and where in the disk's events that commit had returned. */
+/* The volume as of a commit (of any call, aside), and where in the disk's events that had returned. */
 static struct snap {
 	size_t event;
 	uint64_t committed;
+	bool durable;
 	char *text;
 } snaps[SNAPS_MAX];
 static size_t n_snaps;
@@ -41,12 +46,24 @@ static void forget_snaps(void)
 		free(snaps[--n_snaps].text);
 }
 
+static void note_call(bool durable)
+{
+	char *text = volume_text(vol);
+
+	ck_assert_uint_lt(n_snaps, SNAPS_MAX);
+	snaps[n_snaps++] = (struct snap){ disk_events(), 0, durable, text };
+}
+
 /* If all is durable now: this is a state that a cut may find. */
 static void note(void)
 {
 	struct volume_info info;
 	char *text;
 
+	if (aside) {
+		note_call(false);
+		return;
+	}
 	volume_info(vol, &info);
 	if (info.group_open)
 		return;
@@ -56,13 +73,13 @@ static void note(void)
 		return;
 	}
 	ck_assert_uint_lt(n_snaps, SNAPS_MAX);
-	snaps[n_snaps++] = (struct snap){ disk_events(), info.committed, text };
+	snaps[n_snaps++] = (struct snap){ disk_events(), info.committed, true, text };
 }
 
 static void open_work(void)
 {
 	static const uint64_t group_limits[] = { 0, 100000, 300000 };
-	struct volume_options opt = { .group_max_bytes = group_limits[chance_below(&seed, 3)] };
+	struct volume_options opt = { .group_max_bytes = group_limits[chance_below(&seed, 3)], .commit_aside = aside };
 	struct err err = ERR_INIT;
 
 	ck_assert_msg(volume_open(work, &opt, &vol, &err) == 0, "%s", err_text(&err));
@@ -95,7 +112,10 @@ static uint64_t some_file(void)
 static void commit(void)
 {
 	ck_assert_int_eq(volume_commit(vol), 0);
-	note();
+	if (aside)
+		note_call(true);
+	else
+		note();
 }
 
 static void write_some(uint64_t ino)
@@ -120,8 +140,11 @@ static void name_op(void)
 	snprintf(sub, sizeof(sub), "d%zu", chance_below(&seed, 3));
 	switch (chance_below(&seed, 9)) {
 	case 0: case 1: case 2:
-		if (volume_create(vol, dir, name, S_IFREG | 0644, 0, NULL, &cred, &a) == 0)
+		if (volume_create(vol, dir, name, S_IFREG | 0644, 0, NULL, &cred, &a) == 0) {
+			if (aside)
+				note();
 			write_some(a.ino);
+		}
 		break;
 	case 3:
 		volume_create(vol, INO_ROOT, sub, S_IFDIR | 0755, 0, NULL, &cred, &a);
@@ -250,6 +273,8 @@ static void any_op(void)
 		file_op(ino);
 	else if (what < 32)
 		commit();
+	else if (aside)
+		write_some(ino);
 	else if (what < 34)
 		peer_op();
 	else if (what < 36)
@@ -300,23 +325,34 @@ static void fsck(void)
 		snprintf(wrong, sizeof(wrong), "fsck cannot look: %s", err_text(&err));
 }
 
+/* Which states a cut after n events may find: [*first, *last]. */
+static void may_find(size_t n, size_t *first, size_t *last)
+{
+	*first = *last = 0;
+	for (size_t i = 0; i < n_snaps && snaps[i].event <= n; i++) {
+		if (snaps[i].durable)
+			*first = i;
+		*last = MIN(i + 1, n_snaps - 1); /* the call, or the commit, that was under way */
+	}
+}
+
 static void expect_state(struct volume *v, size_t n)
 {
 	struct volume_info info;
 	char *text = volume_text(v);
-	size_t last = 0;
+	size_t first, last;
 
 	volume_info(v, &info);
-	while (last + 1 < n_snaps && snaps[last + 1].event <= n)
-		last++;
-	for (size_t i = last; i < n_snaps && i <= last + 1; i++)
+	may_find(n, &first, &last);
+	for (size_t i = first; i <= last; i++)
 		if (strcmp(text, snaps[i].text) == 0 &&
-		    (info.committed == snaps[i].committed || info.committed == snaps[i].committed + 1)) {
+		    (aside || info.committed == snaps[i].committed || info.committed == snaps[i].committed + 1)) {
 			free(text);
 			return;
 		}
 	snprintf(wrong, sizeof(wrong), "group %llu is\n%.3000s\nnot group %llu:\n%.3000s",
-	         (unsigned long long)info.committed, text, (unsigned long long)snaps[last].committed, snaps[last].text);
+	         (unsigned long long)info.committed, text, (unsigned long long)snaps[first].committed,
+	         snaps[first].text);
 	free(text);
 }
 
@@ -432,6 +468,7 @@ static void live(unsigned n_ops, bool first, size_t *made_at)
 	open_work();
 	note();
 	snaps[0].event = 0;
+	snaps[0].durable = true;
 	if (first)
 		pair_work();
 	while (n_ops--)
@@ -510,6 +547,14 @@ START_TEST(whatever_a_power_cut_leaves_is_a_whole_store_of_a_committed_group)
 }
 END_TEST
 
+START_TEST(so_it_is_when_full_groups_are_committed_aside)
+{
+	aside = true;
+	for (uint64_t i = 1; i <= 3; i++)
+		ck_assert(run(i, 2, 100, 60, NULL));
+}
+END_TEST
+
 static bool reuse_at_once, punch_at_once;
 
 void __real_store_free(struct volume *v, uint64_t phys, uint64_t len);
@@ -549,6 +594,13 @@ static bool is_noticed(const char *lie)
 
 START_TEST(a_commit_that_did_not_flush_the_image_is_noticed)
 {
+	ck_assert(is_noticed("image"));
+}
+END_TEST
+
+START_TEST(a_commit_aside_that_did_not_flush_the_image_is_noticed)
+{
+	aside = true;
 	ck_assert(is_noticed("image"));
 }
 END_TEST
@@ -594,7 +646,9 @@ int main(void)
 	tcase_set_timeout(tc, 120 + (double)env_number("TWINFS_SOAK_S", 0));
 	tcase_set_timeout(lies, 120);
 	tcase_add_test(tc, whatever_a_power_cut_leaves_is_a_whole_store_of_a_committed_group);
+	tcase_add_test(tc, so_it_is_when_full_groups_are_committed_aside);
 	tcase_add_test(lies, a_commit_that_did_not_flush_the_image_is_noticed);
+	tcase_add_test(lies, a_commit_aside_that_did_not_flush_the_image_is_noticed);
 	tcase_add_test(lies, a_commit_that_did_not_flush_the_log_is_noticed);
 	tcase_add_test(lies, a_checkpoint_that_did_not_flush_the_database_is_noticed);
 	tcase_add_test(lies, names_that_are_not_flushed_are_noticed);
