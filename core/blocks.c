@@ -9,6 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Blocks between two that a read wants are read with them, if no more than these: that is cheaper than another request
+ * to the disk. And so many spans of a read (of 1 MiB) are put together; a file that lies in more gets more requests. */
+#define LACKING_GAP_BLOCKS 16u
+#define LACKING_SPANS 16u
+
 /* ---- views ---- */
 
 /*
@@ -115,59 +120,117 @@ int blocks_map(struct volume *v, uint64_t ino, struct view view, uint64_t first,
 
 /* ---- reading ---- */
 
-static int fetch_part(struct image *im, const struct block_ref *ref, size_t skip, void *buf, size_t len)
-{
-	uint8_t block[BLOCK_BYTES];
-	int rc = image_read(im, ref->phys, 0, block, BLOCK_BYTES);
+/* Bytes of one read that lie in one go on the image, or in a hole. */
+struct part {
+	size_t block, n;      /* of the blocks that are read */
+	size_t skip, len;     /* bytes; not whole blocks only where n is 1 */
+	uint8_t *to;
+};
 
-	if (rc)
-		return rc;
-	if (block_sum(block) != ref->sum)
-		return -EBADMSG;
-	memcpy(buf, block + skip, len);
-	return 0;
+static struct part part_at(const struct block_ref *refs, size_t block, size_t skip, uint8_t *to, size_t len)
+{
+	struct part p = { .block = block, .n = 1, .skip = skip, .len = MIN(len, BLOCK_BYTES - skip), .to = to };
+
+	if (p.len < BLOCK_BYTES)
+		return p;
+	while (p.n < len >> BLOCK_SHIFT && (refs[block].phys ? refs[block + p.n].phys == refs[block].phys + p.n
+	                                                     : refs[block + p.n].phys == 0))
+		p.n++;
+	p.len = p.n << BLOCK_SHIFT;
+	return p;
 }
 
-/* n whole blocks that follow each other on the image. */
-static int fetch_run(struct image *im, const struct block_ref *refs, size_t n, uint8_t *buf, size_t *bad)
-{
-	int rc = image_read(im, refs[0].phys, 0, buf, n << BLOCK_SHIFT);
+/* Spans of the image that a read lacks, put together where little lies between them. */
+struct lacking {
+	struct block_run spans[LACKING_SPANS];
+	size_t n;
+};
 
-	for (size_t i = 0; !rc && i < n; i++)
-		if (block_sum(buf + (i << BLOCK_SHIFT)) != refs[i].sum) {
+static void lacking_add(struct lacking *l, struct image *im, uint64_t phys, uint64_t len)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		struct block_run *s = &l->spans[i];
+
+		if (phys >= s->phys + s->len && phys - (s->phys + s->len) <= LACKING_GAP_BLOCKS) {
+			s->len = phys + len - s->phys;
+			return;
+		}
+	}
+	if (l->n < LACKING_SPANS)
+		l->spans[l->n++] = (struct block_run){ phys, len };
+	else
+		image_expect(im, phys, len);
+}
+
+/*
+ * What the host has in memory is read; all else it is asked to read at once, before anybody waits for the first of it:
+ * the blocks of a file that was overwritten here and there are all over the image, and one after the other each would
+ * cost the disk's latency. whole[i] of the i-th part: it is there.
+ */
+static void fetch_cached(struct image *im, const struct block_ref *refs, size_t skip, uint8_t *buf, size_t len,
+                         bool *whole)
+{
+	struct lacking l = { .n = 0 };
+	size_t block = skip >> BLOCK_SHIFT;
+
+	skip &= BLOCK_BYTES - 1;
+	for (size_t i = 0; len; i++) {
+		struct part p = part_at(refs, block, skip, buf, len);
+		uint64_t phys = refs[block].phys;
+
+		whole[i] = phys && p.len >= BLOCK_BYTES && image_read_cached(im, phys, p.to, p.len) == p.len;
+		if (phys && !whole[i])
+			lacking_add(&l, im, phys, p.n);
+		block += p.n;
+		buf += p.len;
+		len -= p.len;
+		skip = 0;
+	}
+	for (size_t i = 0; i < l.n; i++)
+		image_expect(im, l.spans[i].phys, l.spans[i].len);
+}
+
+static int fetch_part(struct image *im, const struct block_ref *refs, const struct part *p, bool is_read, size_t *bad)
+{
+	const struct block_ref *ref = &refs[p->block];
+	uint8_t block[BLOCK_BYTES], *to = p->len < BLOCK_BYTES ? block : p->to;
+	int rc = 0;
+
+	*bad = p->block;
+	if (ref->phys == 0) {
+		memset(p->to, 0, p->len);
+		return 0;
+	}
+	if (!is_read)
+		rc = image_read(im, ref->phys, 0, to, p->n << BLOCK_SHIFT);
+	for (size_t i = 0; !rc && i < p->n; i++)
+		if (block_sum(to + (i << BLOCK_SHIFT)) != ref[i].sum) {
 			*bad += i;
 			rc = -EBADMSG;
 		}
+	if (!rc && to == block)
+		memcpy(p->to, block + p->skip, p->len);
 	return rc;
 }
 
 int blocks_fetch(struct image *im, const struct block_ref *refs, size_t skip_bytes, void *buf, size_t len_bytes,
                  size_t *bad)
 {
-	size_t i = skip_bytes >> BLOCK_SHIFT, skip = skip_bytes & (BLOCK_BYTES - 1);
+	size_t block = skip_bytes >> BLOCK_SHIFT, skip = skip_bytes & (BLOCK_BYTES - 1);
+	bool whole[STEP_BLOCKS + 1] = { false };
 	uint8_t *p = buf;
 	size_t dummy;
 	int rc = 0;
 
-	if (!bad)
-		bad = &dummy;
-	while (!rc && len_bytes) {
-		size_t n = 1, len = MIN(len_bytes, BLOCK_BYTES - skip);
+	if (len_bytes > BLOCK_BYTES)
+		fetch_cached(im, refs, skip_bytes, buf, len_bytes, whole);
+	for (size_t i = 0; !rc && len_bytes; i++) {
+		struct part part = part_at(refs, block, skip, p, len_bytes);
 
-		*bad = i;
-		if (refs[i].phys == 0) {
-			memset(p, 0, len);
-		} else if (len < BLOCK_BYTES) {
-			rc = fetch_part(im, &refs[i], skip, p, len);
-		} else {
-			while (n < len_bytes >> BLOCK_SHIFT && refs[i + n].phys == refs[i].phys + n)
-				n++;
-			len = n << BLOCK_SHIFT;
-			rc = fetch_run(im, &refs[i], n, p, bad);
-		}
-		i += n;
-		p += len;
-		len_bytes -= len;
+		rc = fetch_part(im, refs, &part, whole[i], bad ? bad : &dummy);
+		block += part.n;
+		p += part.len;
+		len_bytes -= part.len;
 		skip = 0;
 	}
 	return rc;

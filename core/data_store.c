@@ -23,8 +23,13 @@
 #define INODE_BLOCKS_MAX 32768u
 /* One punch (75 us and more) holds its blocks back from being allocated: a small share of what is free at most. */
 #define PUNCH_SHARE 16u
-/* Blocks that were freed a moment ago are likely to be used again; they go back to the host after this. */
+/* Blocks that were freed a moment ago are likely to be used again; they go back to the host after this. So long nothing
+ * must have become free. Of runs shorter than 64 KiB a file that is overwritten here and there leaves thousands a
+ * second, most of which are used again or grow long; each costs as much as a long one, and who reads and flushes at the
+ * time pays for it too. These wait until all is quiet. */
 #define PUNCH_AFTER_MS 2000u
+#define PUNCH_SHORT_AFTER_MS 20000u
+#define PUNCH_SHORT_BLOCKS 16u
 /* A write that finds the host full has so many runs given back before it fails: a second at worst. */
 #define RECLAIM_RUNS 8192u
 
@@ -308,8 +313,9 @@ void data_store_rolled_back(struct volume *v)
 	moves_forget(d);
 }
 
-/* One run of free blocks, held so that nobody gets it while the lock is not. False: there is none. */
-static bool punch_one(struct volume *v)
+/* Look for one run of free blocks, hold it so that nobody gets it while the lock is not, and give it back to the host.
+ * False: there is none. */
+static bool punch_one(struct volume *v, uint64_t least_blocks)
 {
 	struct data_store *d = v->data;
 	struct block_run run;
@@ -317,10 +323,11 @@ static bool punch_one(struct volume *v)
 	if (v->opt.fast_unsafe)
 		return false;
 	pthread_mutex_lock(&v->lock);
-	run.len = freemap_stale(d->map, freemap_count_free(d->map) / PUNCH_SHARE, &run.phys);
+	bool more = freemap_stale(d->map, least_blocks, freemap_count_free(d->map) / PUNCH_SHARE, &run.phys, &run.len);
+
 	pthread_mutex_unlock(&v->lock);
 	if (!run.len)
-		return false;
+		return more;
 	image_punch(d->image, run.phys, run.len);
 	pthread_mutex_lock(&v->lock);
 	freemap_put_back(d->map, run.phys, run.len);
@@ -341,7 +348,7 @@ bool data_store_reclaim(struct volume *v)
 	pthread_mutex_unlock(&v->lock);
 	if (frees) /* blocks that the open group let go are free when it is durable */
 		n += volume_commit(v) == 0;
-	while (is_short && n < RECLAIM_RUNS && punch_one(v))
+	while (is_short && n < RECLAIM_RUNS && punch_one(v, 1))
 		n++;
 	return n > 0;
 }
@@ -351,13 +358,15 @@ bool volume_tidy(struct volume *v, unsigned budget_ms)
 	uint64_t now_ms = clock_mono_ms(), end_ms = now_ms + budget_ms;
 
 	pthread_mutex_lock(&v->lock);
-	bool due = v->data->host_short || now_ms - v->data->freed_ms >= PUNCH_AFTER_MS;
+	uint64_t quiet_ms = v->data->host_short ? UINT64_MAX : now_ms - v->data->freed_ms;
 
 	pthread_mutex_unlock(&v->lock);
-	while (due && clock_mono_ms() < end_ms)
-		if (!punch_one(v))
+	if (quiet_ms < PUNCH_AFTER_MS)
+		return false;
+	while (clock_mono_ms() < end_ms)
+		if (!punch_one(v, quiet_ms < PUNCH_SHORT_AFTER_MS ? PUNCH_SHORT_BLOCKS : 1))
 			return false;
-	return due;
+	return true;
 }
 
 int data_store_sync(struct volume *v)

@@ -18,12 +18,14 @@
 /* A shorter run than wanted is taken below `end` from this length on; below it growing is better, if possible. */
 #define GOOD_RUN_BLOCKS 16u
 
+enum { STALE_SHORT = 1, STALE = 2 }; /* the former: but for short runs */
+
 struct freemap {
 	uint64_t limit, bound, end, used; /* used: with block 0 */
 	uint64_t cursor;
 	uint64_t *bits;            /* 1: in use */
 	uint16_t *zone_free;       /* free blocks of each zone, those beyond `end` counted too */
-	uint8_t *stale;            /* of each zone: not looked through since something in it became free */
+	uint8_t *stale;            /* of each zone: STALE: not looked through since something in it became free */
 	uint64_t zones;            /* allocated; covers [0, zones * ZONE_BLOCKS) */
 	uint64_t sweep;            /* freemap_stale goes on here; the zone around it is no longer marked */
 };
@@ -148,7 +150,7 @@ void freemap_release(struct freemap *f, uint64_t phys, uint64_t len)
 {
 	freemap_put_back(f, phys, len);
 	for (uint64_t zone = phys / ZONE_BLOCKS; zone <= (phys + len - 1) / ZONE_BLOCKS; zone++)
-		f->stale[zone] = 1;
+		f->stale[zone] = STALE;
 }
 
 void freemap_suspect(struct freemap *f, uint64_t end_blocks)
@@ -156,13 +158,31 @@ void freemap_suspect(struct freemap *f, uint64_t end_blocks)
 	cover(f, end_blocks);
 	f->end = MAX(f->end, MIN(end_blocks, f->bound));
 	for (uint64_t zone = 0; zone * ZONE_BLOCKS < f->end; zone++)
-		f->stale[zone] = f->zone_free[zone] > 0;
+		f->stale[zone] = f->zone_free[zone] > 0 ? STALE : 0;
 }
 
-uint64_t freemap_stale(struct freemap *f, uint64_t most, uint64_t *phys)
+/* From f->sweep on, within its zone: a run of least..most blocks; 0: there is none. */
+static uint64_t sweep_zone(struct freemap *f, uint64_t stop, uint64_t least, uint64_t most, uint64_t *phys)
+{
+	uint64_t len;
+
+	for (; (*phys = find(f, f->sweep, stop, false)) < stop; f->sweep = *phys + len) {
+		len = find(f, *phys, MIN(stop, *phys + most), true) - *phys;
+		if (len < least)
+			continue;
+		f->sweep = *phys + len;
+		return len;
+	}
+	f->sweep = stop;
+	return 0;
+}
+
+bool freemap_stale(struct freemap *f, uint64_t least, uint64_t most, uint64_t *phys, uint64_t *len)
 {
 	uint64_t zones = (f->end + ZONE_BLOCKS - 1) / ZONE_BLOCKS;
+	unsigned seen = 0;
 
+	*len = 0;
 	for (uint64_t looked = 0; most > 0 && looked <= zones + 1; looked++) {
 		uint64_t stop = MIN((f->sweep / ZONE_BLOCKS + 1) * ZONE_BLOCKS, f->end);
 		bool inside = f->sweep % ZONE_BLOCKS != 0;
@@ -171,24 +191,23 @@ uint64_t freemap_stale(struct freemap *f, uint64_t most, uint64_t *phys)
 			f->sweep = 0;
 			continue;
 		}
-		if (!inside && !f->stale[f->sweep / ZONE_BLOCKS]) {
+		uint8_t *stale = &f->stale[f->sweep / ZONE_BLOCKS];
+
+		if (!inside && *stale < (least > 1 ? STALE : STALE_SHORT)) {
 			f->sweep = stop;
 			continue;
 		}
-		f->stale[f->sweep / ZONE_BLOCKS] &= inside; /* what becomes free from now on marks it again */
-		uint64_t first = find(f, f->sweep, stop, false);
-
-		if (first < stop) {
-			uint64_t len = find(f, first, MIN(stop, first + most), true) - first;
-
-			f->sweep = first + len;
-			set(f, first, len, true);
-			*phys = first;
-			return len;
+		if (seen++ == SCAN_ZONES)
+			return true;
+		if (!inside) /* what becomes free from now on marks it again */
+			*stale = least > 1 ? STALE_SHORT : 0;
+		*len = sweep_zone(f, stop, least, most, phys);
+		if (*len) {
+			set(f, *phys, *len, true);
+			return true;
 		}
-		f->sweep = stop;
 	}
-	return 0;
+	return false;
 }
 
 bool freemap_give(struct freemap *f, uint64_t phys, uint64_t len)

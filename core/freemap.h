@@ -40,9 +40,13 @@ int freemap_claim(struct freemap *f, uint64_t phys, uint64_t len);
 uint64_t freemap_alloc(struct freemap *f, uint64_t want, uint64_t goal, uint64_t window, uint64_t *phys);
 /* The run must be in use (asserted). Its zones are stale now. */
 void freemap_release(struct freemap *f, uint64_t phys, uint64_t len);
-/* Take a free run of at most `most` blocks out of the stale zones, each of which is looked through once: its length,
- * 0 when none is stale any more. Give it back with freemap_put_back, which makes nothing stale. */
-uint64_t freemap_stale(struct freemap *f, uint64_t most, uint64_t *phys);
+/*
+ * Take a free run of least..most blocks out of the stale zones, each of which is looked through once; shorter runs are
+ * left for a time when they are asked for, too (least 1). False: no zone has such runs any more. *len 0: none was found
+ * so far, but not all was looked through (the caller holds a lock). Give the run back with freemap_put_back, which makes
+ * nothing stale.
+ */
+bool freemap_stale(struct freemap *f, uint64_t least, uint64_t most, uint64_t *phys, uint64_t *len);
 void freemap_put_back(struct freemap *f, uint64_t phys, uint64_t len);
 /* The same for what the database said: false, and nothing is done, if part of it is not in use. */
 bool freemap_give(struct freemap *f, uint64_t phys, uint64_t len);

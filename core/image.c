@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define XXH_INLINE_ALL
@@ -217,6 +218,20 @@ int image_read(struct image *im, uint64_t phys, size_t skip_bytes, void *buf, si
 		len_bytes -= (size_t)n;
 	}
 	return 0;
+}
+
+size_t image_read_cached(struct image *im, uint64_t phys, void *buf, size_t len_bytes)
+{
+	struct iovec part = { buf, len_bytes };
+	ssize_t n = preadv2(im->fd, &part, 1, (off_t)(phys << BLOCK_SHIFT), RWF_NOWAIT);
+
+	assert(phys);
+	return n > 0 ? (size_t)n : 0;
+}
+
+void image_expect(struct image *im, uint64_t phys, uint64_t len_blocks)
+{
+	posix_fadvise(im->fd, (off_t)(phys << BLOCK_SHIFT), (off_t)(len_blocks << BLOCK_SHIFT), POSIX_FADV_WILLNEED);
 }
 
 static void busy(struct image *im)

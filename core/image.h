@@ -44,6 +44,10 @@ int image_fd(const struct image *im);
  * after 1 MiB writes). */
 int image_read(struct image *im, uint64_t phys, size_t skip_bytes, void *buf, size_t len_bytes);
 int image_write(struct image *im, uint64_t phys, size_t skip_bytes, const void *buf, size_t len_bytes);
+/* How many of the bytes, from the first on, could be had from the host's memory. */
+size_t image_read_cached(struct image *im, uint64_t phys, void *buf, size_t len_bytes);
+/* These blocks will be read soon: have the host begin to read them, without waiting. */
+void image_expect(struct image *im, uint64_t phys, uint64_t len_blocks);
 /* Returns when all writes that had returned before the call are durable; no I/O if they are already. After a failure
  * every later call fails too, until image_recover. */
 int image_sync(struct image *im);

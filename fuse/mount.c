@@ -217,9 +217,9 @@ static bool mounted_type(const char *abs_path, char type[WORD_MAX_BYTES], unsign
 	return found;
 }
 
-/* The kernel reads ahead 128 KiB of a FUSE file unless told otherwise: one request at a time, too short for a disk.
- * Only root may tell it; for others reading stays slower. */
-#define READ_AHEAD_KIB 1024
+/* The kernel reads ahead 128 KiB of a FUSE file unless told otherwise: one request at a time, too short for a disk. So
+ * each worker has one of the largest requests. Only root may tell it; for others reading stays slower. */
+#define READ_AHEAD_KIB 2048
 
 void mount_read_ahead(const char *mountpoint)
 {

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "util/util.h"
@@ -474,6 +475,19 @@ ssize_t pread64(int fd, void *buf, size_t len, off64_t off)
 ssize_t pread(int fd, void *buf, size_t len, off_t off)
 {
 	return pread64(fd, buf, len, off);
+}
+
+/* With RWF_NOWAIT alone, which may want to wait at any time: where reads fail it always does. */
+ssize_t preadv2(int fd, const struct iovec *part, int n, off_t off, int flags)
+{
+	pthread_mutex_lock(&lock);
+	bool waits = n != 1 || flags != RWF_NOWAIT || fault.calls & DISK_READ;
+
+	pthread_mutex_unlock(&lock);
+	if (!waits)
+		return pread64(fd, part->iov_base, part->iov_len, off);
+	errno = EAGAIN;
+	return -1;
 }
 
 ssize_t pwrite64(int fd, const void *buf, size_t len, off64_t off)

@@ -142,10 +142,10 @@ START_TEST(what_became_free_is_found_once)
 	uint64_t phys, a, sum = 0, len;
 
 	ck_assert_uint_eq(freemap_alloc(f, 20000, 0, 0, &a), 20000);
-	ck_assert_uint_eq(freemap_stale(f, 100, &phys), 0);
+	ck_assert(!freemap_stale(f, 1, 100, &phys, &len));
 	for (uint64_t i = 0; i < 20000; i += 10)
 		freemap_release(f, a + i, 3);
-	while ((len = freemap_stale(f, 2, &phys)) > 0) {
+	while (freemap_stale(f, 1, 2, &phys, &len)) {
 		ck_assert_uint_le(len, 2);
 		ck_assert(freemap_used(f, phys) && freemap_used(f, phys + len - 1));
 		freemap_put_back(f, phys, len);
@@ -154,10 +154,45 @@ START_TEST(what_became_free_is_found_once)
 	}
 	ck_assert_uint_eq(sum, 6000);
 	freemap_release(f, a + 15005, 1);
-	for (sum = 0; (len = freemap_stale(f, 100, &phys)) > 0; sum += len)
+	for (sum = 0; freemap_stale(f, 1, 100, &phys, &len); sum += len)
 		freemap_put_back(f, phys, len);
 	ck_assert_uint_ge(sum, 1);
 	ck_assert_uint_le(sum, 4096); /* its zone, no other */
+	freemap_delete(f);
+}
+END_TEST
+
+static uint64_t sweep(struct freemap *f, uint64_t least)
+{
+	uint64_t phys, len, sum = 0;
+
+	while (freemap_stale(f, least, 1000, &phys, &len)) {
+		if (!len)
+			continue;
+		ck_assert_uint_ge(len, least);
+		freemap_put_back(f, phys, len);
+		sum += len;
+	}
+	return sum;
+}
+
+START_TEST(short_runs_are_left_until_they_are_asked_for)
+{
+	const uint64_t zones = 200, all = zones * 4096;
+	struct freemap *f = freemap_new(all + 1);
+	uint64_t a;
+
+	ck_assert_uint_eq(freemap_alloc(f, all, 0, 0, &a), all);
+	for (uint64_t i = 10; i < all; i += 4096)
+		freemap_release(f, a + i, 3);
+	for (uint64_t i = 2000; i < all; i += 4096)
+		freemap_release(f, a + i, 100);
+	ck_assert_uint_eq(sweep(f, 16), zones * 100);
+	ck_assert_uint_eq(sweep(f, 16), 0);
+	ck_assert_uint_ge(sweep(f, 1), zones * 3);
+	ck_assert_uint_eq(sweep(f, 1), 0);
+	freemap_release(f, a + 13, 13); /* grown long */
+	ck_assert_uint_ge(sweep(f, 16), 16);
 	freemap_delete(f);
 }
 END_TEST
@@ -195,6 +230,7 @@ int main(void)
 	tcase_add_test(tc, every_last_block_can_be_had);
 	tcase_add_test(tc, runs_given_were_free_and_counts_hold);
 	tcase_add_test(tc, what_became_free_is_found_once);
+	tcase_add_test(tc, short_runs_are_left_until_they_are_asked_for);
 	tcase_add_test(tc, a_lower_limit_counts_what_is_used_wherever_it_is);
 	suite_add_tcase(s, tc);
 	return tap_main(s);
