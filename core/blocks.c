@@ -13,6 +13,8 @@
  * to the disk. And so many spans of a read (of 1 MiB) are put together; a file that lies in more gets more requests. */
 #define LACKING_GAP_BLOCKS 16u
 #define LACKING_SPANS 16u
+/* A write of no more blocks than these (a page of a database) goes where room became free last. */
+#define AGAIN_MAX_BLOCKS 4u
 
 /* ---- views ---- */
 
@@ -637,7 +639,10 @@ int blocks_write(struct volume *v, uint64_t ino, uint64_t first, size_t n, const
 		if (s->own)
 			continue;
 		s->runs = runs + used;
-		rc = store_alloc(v, s->n, goal, appends ? APPEND_WINDOW_BLOCKS : 0, space, s->runs, &s->n_runs);
+		if (appends || s->n > AGAIN_MAX_BLOCKS)
+			rc = store_alloc(v, s->n, goal, appends ? APPEND_WINDOW_BLOCKS : 0, space, s->runs, &s->n_runs);
+		else
+			rc = store_alloc_again(v, s->n, goal, space, s->runs, &s->n_runs);
 		used += s->n_runs;
 		if (!rc)
 			rc = write_runs(v->data->image, s->runs, s->n_runs, data + ((s->first - first) << BLOCK_SHIFT));

@@ -26,6 +26,8 @@ struct block_run {
 	uint64_t phys, len;
 };
 
+#define STORE_RECENT 64u
+
 struct data_store {
 	struct image *image;
 	struct freemap *map;
@@ -40,6 +42,11 @@ struct data_store {
 	bool host_short;                           /* it had no room when it was looked at last */
 	struct map inode_blocks;                   /* cache: ino -> blocks in extent, plus 1 */
 	uint64_t freed_ms;                         /* when blocks became free last; the monotonic clock */
+	/* Runs that became free last; [recent_first, recent_end), i is at i % STORE_RECENT. Hints: others may have them
+	 * by now. */
+	struct block_run recent[STORE_RECENT];
+	uint64_t recent_first, recent_end;
+	uint64_t recent_taken;                     /* blocks, by the open group */
 };
 
 /* May the reserve be touched: no for a local write, yes for the peer's changes and for what sets space free. */
@@ -54,6 +61,11 @@ bool data_store_reclaim(struct volume *v);
  * nothing is held. */
 int store_alloc(struct volume *v, uint64_t n, uint64_t goal, uint64_t window, enum space space, struct block_run *runs,
                 size_t *n_runs);
+/* The same for a few blocks that take the place of others: if it can be, blocks that became free a moment ago. The host
+ * has room on its disk for these already, so that a flush writes them and nothing about them (half the time for an
+ * fsync); and a file that is written over and over stays where it is. */
+int store_alloc_again(struct volume *v, uint64_t n, uint64_t goal, enum space space, struct block_run *runs,
+                      size_t *n_runs);
 void store_release(struct volume *v, const struct block_run *runs, size_t n_runs);
 void store_born(struct volume *v, uint64_t phys, uint64_t len);
 void store_free(struct volume *v, uint64_t phys, uint64_t len);

@@ -102,13 +102,20 @@ static int list_from(struct db *db, sqlite3_stmt *s, uint64_t ino, uint64_t belo
 }
 
 /* Current rows do not overlap: of those that start at or before `first` only the last can reach it. Looked for alone,
- * as there may be one for each block before it. */
+ * as there may be one for each block before it; and often it has all that is wanted. */
 int extent_rows_list(struct db *db, uint64_t ino, uint64_t first, uint64_t end, struct extent_list *out)
 {
+	size_t n = out->n;
+	int rc = list_from(db,
+	                   db_stmt(db, "SELECT off, len, phys, born, origin, sums FROM extent WHERE ino = ?1"
+	                               " AND off <= ?2 AND off < ?3 ORDER BY off DESC LIMIT 1"),
+	                   ino, first, first, end, false, out);
+
+	if (rc || first + 1 >= end || (out->n > n && extent_end(&out->rows[n]) >= end))
+		return rc;
 	return list_from(db,
-	                 db_stmt(db, "SELECT off, len, phys, born, origin, sums FROM extent WHERE ino = ?1 AND off >="
-	                             " ifnull((SELECT max(off) FROM extent WHERE ino = ?1 AND off <= ?2), ?2)"
-	                             " AND off < ?3 ORDER BY off"),
+	                 db_stmt(db, "SELECT off, len, phys, born, origin, sums FROM extent"
+	                             " WHERE ino = ?1 AND off > ?2 AND off < ?3 ORDER BY off"),
 	                 ino, first, first, end, false, out);
 }
 

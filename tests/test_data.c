@@ -373,6 +373,42 @@ START_TEST(writing_again_in_a_group_takes_no_new_block)
 }
 END_TEST
 
+static uint64_t phys_of(uint64_t ino, uint64_t block)
+{
+	struct block_ref ref;
+
+	volume_lock(st.v);
+	ck_assert_int_eq(blocks_map(st.v, ino, (struct view){ VIEW_NOW, 0 }, block, 1, &ref), 0);
+	volume_unlock(st.v);
+	return ref.phys;
+}
+
+/* Much else is free, too. */
+START_TEST(a_block_that_is_written_over_and_over_stays_in_two_places)
+{
+	uint64_t ino = store_file(&st, "f"), other = store_file(&st, "g"), place[2] = { 0, 0 };
+	uint8_t *buf = xcalloc(1, 1 << 20);
+
+	put(other, buf, 1 << 20, 0);
+	ck_assert_int_eq(volume_commit(st.v), 0);
+	ck_assert_int_eq(volume_unlink(st.v, INO_ROOT, "g"), 0);
+	put(ino, buf, 3 * BLOCK_BYTES, 0);
+	ck_assert_int_eq(volume_commit(st.v), 0);
+	for (unsigned i = 0; i < 300; i++) {
+		memset(buf, 1 + (int)i % 250, BLOCK_BYTES);
+		put(ino, buf, BLOCK_BYTES, BLOCK_BYTES);
+		ck_assert_int_eq(volume_commit(st.v), 0);
+		if (i >= 200 && i < 202)
+			place[i % 2] = phys_of(ino, 1);
+		if (i >= 202)
+			ck_assert_uint_eq(phys_of(ino, 1), place[i % 2]);
+	}
+	ck_assert_uint_ne(place[0], place[1]);
+	store_check_owners(&st);
+	free(buf);
+}
+END_TEST
+
 START_TEST(growing_after_a_truncate_shows_zeros)
 {
 	uint64_t ino = store_file(&st, "f");
@@ -886,6 +922,7 @@ int main(void)
 	tcase_add_test(tc, small_sequential_writes_make_few_rows);
 	tcase_add_test(tc, two_files_growing_in_turns_get_few_rows);
 	tcase_add_test(tc, writing_again_in_a_group_takes_no_new_block);
+	tcase_add_test(tc, a_block_that_is_written_over_and_over_stays_in_two_places);
 	tcase_add_test(tc, growing_after_a_truncate_shows_zeros);
 	tcase_add_test(tc, holes_and_data_are_found);
 	tcase_add_test(tc, seek_in_an_old_group_sees_its_holes);
