@@ -43,8 +43,8 @@ void freemap_release(struct freemap *f, uint64_t phys, uint64_t len);
 /*
  * Take a free run of least..most blocks out of the stale zones, each of which is looked through once; shorter runs are
  * left for a time when they are asked for, too (least 1). False: no zone has such runs any more. *len 0: none was found
- * so far, but not all was looked through (the caller holds a lock). Give the run back with freemap_put_back, which makes
- * nothing stale.
+ * so far, but not all was looked through (the caller holds a lock). Give the run back with freemap_put_back, which
+ * makes nothing stale.
  */
 bool freemap_stale(struct freemap *f, uint64_t least, uint64_t most, uint64_t *phys, uint64_t *len);
 void freemap_put_back(struct freemap *f, uint64_t phys, uint64_t len);

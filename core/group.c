@@ -37,9 +37,12 @@
 /* While the committer flushes one group's worth another may gather: with that a stream never waits for a disk that is
  * as fast as it, and one that is faster waits for the disk. More would only be more to lose in a crash. */
 #define GROUP_OVERFULL 2u
-/* Flushes before a commit takes the lock. Each covers what was written during the one before it, so they get short;
- * what the last one leaves is flushed under the lock. */
+/* Flushes before a commit takes the lock. Each covers what was written during the one before it, so they get shorter
+ * unless who writes is as fast as the disk; what the last one leaves is flushed under the lock. */
 #define FLUSHES_AHEAD 3u
+#define FLUSH_SHORT_MS 2u
+/* Ids of old groups go so many at a time: they are on a page of their own, which would be part of every commit. */
+#define GROUP_IDS_FORGOTTEN 64u
 
 static struct notice *notice_add(struct volume *v);
 static int recover(struct volume *v, bool now);
@@ -475,7 +478,7 @@ static int store_group(struct volume *v, uint64_t n)
 	if (!rc && v->group_wrote)
 		rc = group_row_put(v->db, n, random_u64(), clock_real_ms());
 	/* A pair forgets group ids with its baseline; without a peer nobody asks. */
-	if (!rc && v->group_wrote && v->info.role == ROLE_NONE && n > GROUP_IDS_KEPT)
+	if (!rc && v->group_wrote && v->info.role == ROLE_NONE && n > GROUP_IDS_KEPT && n % GROUP_IDS_FORGOTTEN == 0)
 		rc = group_row_forget(v->db, n - GROUP_IDS_KEPT);
 	if (!rc)
 		rc = data_store_sync(v);
@@ -528,8 +531,17 @@ int group_commit_locked(struct volume *v)
 /* Without the lock. An error comes again, or is remembered, in the commit. */
 static void flush_ahead(struct volume *v)
 {
-	for (unsigned i = 0; i < FLUSHES_AHEAD; i++)
+	uint64_t took_ms = UINT64_MAX, before_ms;
+
+	for (unsigned i = 0; i < FLUSHES_AHEAD; i++) {
+		uint64_t start_ms = clock_mono_ms();
+
 		data_store_sync(v); /* nothing, if nothing was written since the last one */
+		before_ms = took_ms;
+		took_ms = clock_mono_ms() - start_ms;
+		if (took_ms < FLUSH_SHORT_MS || took_ms > before_ms / 2)
+			break;
+	}
 }
 
 int volume_commit(struct volume *v)

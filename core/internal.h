@@ -118,8 +118,8 @@ void group_name(struct volume *v, uint64_t parent, const char *name, size_t name
 /* volume_unlock, then a commit if the group is full: now, or soon by the committer (core/committer.h). Local calls that
  * change something end with it. */
 void volume_leave(struct volume *v);
-/* Lock held: has the open group grown beyond so many times opt.group_max_bytes or many rows, or beyond what room is held
- * for on a disk that is full? */
+/* Lock held: has the open group grown beyond so many times opt.group_max_bytes or many rows, or beyond what room is
+ * held for on a disk that is full? */
 bool group_is_full(struct volume *v, unsigned times);
 /* -ENOSPC when the host is nearly out of space (the reserve is for commits and for the peer's changes). 0 while
  * peer_apply. */

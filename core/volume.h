@@ -254,7 +254,7 @@ ssize_t volume_listxattr(struct volume *v, uint64_t ino, char *buf, size_t cap_b
 int volume_statfs(struct volume *v, struct statvfs *out);
 
 /* Make all that was done before this call durable: closes and commits the open group if there is one. Data is flushed
- * once before the lock is taken, so that little is left under it. Several callers share one commit. */
+ * before the lock is taken, so that little is left under it. Several callers share one commit. */
 int volume_commit(struct volume *v);
 
 /* Why the volume takes no changes, malloc'd text, or NULL. *code (may be NULL): -ENOSPC, -EROFS, -EIO, or -EUCLEAN when

@@ -31,6 +31,15 @@
 /* It is set aside in steps of this, so that not every commit asks the host. */
 #define RESERVE_STEP_BYTES (UINT64_C(4) << 20)
 
+/*
+ * A flush of a log that grows is a commit of the host's journal as well, and takes longer than one that writes where
+ * something was written before. So a log that has less than AHEAD left is made longer with zeros, which SQLite takes
+ * for its end, until it is as long as it gets. Only by small commits: for a large one it would be but more to write.
+ */
+#define LOG_AHEAD_BYTES (64 * WAL_FRAME_BYTES)
+#define LOG_STEP_BYTES (UINT64_C(1) << 20)
+#define LOG_SMALL_PAGES 64
+
 /* Nothing that is stored here is longer (xattrs and settings 64 KiB, a conflict's texts some more); a damaged length
  * must not make us allocate gigabytes. */
 #define VALUE_MAX_BYTES (4 << 20)
@@ -46,6 +55,8 @@ struct db {
 	int failure;
 	char failure_text[256], damage_text[256];
 	int wal_pages;
+	uint64_t log_bytes; /* the log was made so long at least */
+	bool fast_unsafe;
 	char *path;
 	/* Set aside up to here; -1: not open. The database's own is closed after SQLite has closed it: closing it
 	 * earlier would end SQLite's locks. */
@@ -159,8 +170,10 @@ static int on_wal_commit(void *ctx, sqlite3 *sqlite, const char *name, int pages
 	(void)name;
 	struct db *db = ctx;
 
-	if (pages < db->wal_pages) /* it begins anew, and may have been cut */
+	if (pages < db->wal_pages) { /* it begins anew, and may have been cut */
 		db->wal.upto_bytes = MIN(db->wal.upto_bytes, WAL_KEPT_BYTES);
+		db->log_bytes = MIN(db->log_bytes, WAL_KEPT_BYTES);
+	}
 	db->wal_pages = pages;
 	return SQLITE_OK;
 }
@@ -211,7 +224,8 @@ int db_open(const char *path, unsigned flags, struct db **out, struct err *err)
 
 	db->path = xstrdup(path);
 	db->wal.fd = db->main.fd = -1;
-	db->wal.cannot = db->main.cannot = flags & DB_FAST_UNSAFE;
+	db->fast_unsafe = flags & DB_FAST_UNSAFE;
+	db->wal.cannot = db->main.cannot = db->fast_unsafe;
 	int open_flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (flags & DB_CREATE ? SQLITE_OPEN_CREATE : 0);
 	int rc = sqlite3_open_v2(path, &db->sqlite, open_flags, NULL);
 
@@ -344,10 +358,41 @@ int db_begin(struct db *db)
 	return db_run(db, db_stmt(db, "BEGIN IMMEDIATE"));
 }
 
+static void log_lengthen(struct db *db, uint64_t used_bytes)
+{
+	static const uint8_t zeros[65536];
+	sqlite3_file *log = NULL;
+	sqlite3_int64 size = 0;
+
+	sqlite3_file_control(db->sqlite, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+	if (!log || !log->pMethods || log->pMethods->xFileSize(log, &size) != SQLITE_OK)
+		return;
+	db->log_bytes = (uint64_t)size;
+	if (db->log_bytes >= used_bytes + LOG_AHEAD_BYTES) /* it was longer, before it began anew */
+		return;
+	db->log_bytes += LOG_STEP_BYTES; /* one that fails is not tried again until so much is used */
+	for (uint64_t done = 0; done < LOG_STEP_BYTES; done += sizeof(zeros))
+		if (log->pMethods->xWrite(log, zeros, sizeof(zeros), size + (sqlite3_int64)done) != SQLITE_OK)
+			return;
+}
+
+static void look_at_log(struct db *db, int pages_before)
+{
+	uint64_t used = (uint64_t)db->wal_pages * WAL_FRAME_BYTES;
+	int added = db->wal_pages - pages_before;
+
+	if (!db->fast_unsafe && added > 0 && added <= LOG_SMALL_PAGES && db->wal_pages < CHECKPOINT_PAGES &&
+	    db->log_bytes < used + LOG_AHEAD_BYTES)
+		log_lengthen(db, used);
+}
+
 int db_commit(struct db *db)
 {
+	int pages_before = db->wal_pages;
 	int rc = db->failure ? db->failure : db_run(db, db_stmt(db, "COMMIT"));
 
+	if (rc == 0)
+		look_at_log(db, pages_before);
 	if (rc == 0 && db->wal_pages > CHECKPOINT_PAGES) {
 		/* The group is durable already; a checkpoint that fails now is tried again after the next one. */
 		if (sqlite3_wal_checkpoint_v2(db->sqlite, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) == SQLITE_OK)

@@ -273,7 +273,7 @@ static void any_op(void)
 		file_op(ino);
 	else if (what < 32)
 		commit();
-	else if (aside)
+	else if (aside && what < 39)
 		write_some(ino);
 	else if (what < 34)
 		peer_op();
