@@ -7,13 +7,21 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+static struct damage_store st;
+
+static void clean_up(void)
+{
+	damage_end(&st);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static struct damage_store st;
 	bool tables = false;
 
-	if (!*st.dir)
+	if (!*st.dir) {
 		damage_begin(&st);
+		atexit(clean_up); /* not after a finding: then the store and the log are left */
+	}
 	damage_restore(&st);
 	for (; size >= 5; data += 5, size -= 5) {
 		int file = data[0] % DAMAGE_FILES;
