@@ -684,7 +684,7 @@ int blocks_lose(struct volume *v, uint64_t ino, uint64_t block, enum origin orig
 	uint64_t sum = block_sum_lost();
 	struct block_run run;
 	size_t n_runs;
-	int rc = store_alloc(v, 1, 0, 0, SPACE_RESERVE, &run, &n_runs);
+	int rc = image_answers(v->data->image) ? store_alloc(v, 1, 0, 0, SPACE_RESERVE, &run, &n_runs) : -EIO;
 
 	if (rc)
 		return rc;

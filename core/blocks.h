@@ -52,7 +52,8 @@ int blocks_replace(struct volume *v, uint64_t ino, uint64_t first, uint64_t n, c
 /* Write whole blocks, n <= STEP_BLOCKS: in place where the open group made them, else to new blocks. -ENOSPC, -EIO. */
 int blocks_write(struct volume *v, uint64_t ino, uint64_t first, size_t n, const uint8_t *data, enum origin origin,
                  enum space space);
-/* The block's bytes are lost: in its place comes one that no reader gets (-EIO) until all of it is written anew. */
+/* The block's bytes are lost: in its place comes one that no reader gets (-EIO) until all of it is written anew. -EIO:
+ * the disk gives nothing at all just now, so nothing is known to be lost. */
 int blocks_lose(struct volume *v, uint64_t ino, uint64_t block, enum origin origin);
 /* A checksum that a block of zeros does not have. */
 uint64_t block_sum_lost(void);

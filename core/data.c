@@ -143,6 +143,11 @@ int data_write(struct volume *v, uint64_t ino, const void *buf, size_t len_bytes
 	return rc ? rc : tree_inode_put(v, &in);
 }
 
+bool data_disk_answers(struct volume *v)
+{
+	return image_answers(v->data->image);
+}
+
 int data_lose(struct volume *v, uint64_t ino, uint64_t off, uint64_t len_bytes, enum origin origin)
 {
 	struct inode in;

@@ -16,6 +16,8 @@
 int data_read(struct volume *v, uint64_t ino, struct view view, void *buf, size_t len_bytes, uint64_t off);
 /* Writes and grows the inode's size if needed (row updated: size, cborn, corigin; times are the caller's). */
 int data_write(struct volume *v, uint64_t ino, const void *buf, size_t len_bytes, uint64_t off, enum origin origin);
+/* Does the disk give anything at all? If not, what cannot be read is not lost yet. */
+bool data_disk_answers(struct volume *v);
 /* These bytes are lost: each block that they touch becomes one that nobody can read (-EIO) until all of it is written
  * anew. Grows the file as data_write does. While the peer's changes are applied, a damaged block that one of them wants
  * to change a part of is lost in this way; otherwise it is -EIO to whoever wants that. */

@@ -410,6 +410,15 @@ void image_punch(struct image *im, uint64_t phys, uint64_t len_blocks)
 		atomic_store(&im->no_punch, true);
 }
 
+bool image_answers(struct image *im)
+{
+	uint8_t block[BLOCK_BYTES];
+
+	image_uncache(im, 0, 1);
+	return pread(im->fd, block, sizeof(block), 0) == (ssize_t)sizeof(block) &&
+	       memcmp(block, IMAGE_MAGIC, strlen(IMAGE_MAGIC)) == 0;
+}
+
 void image_uncache(struct image *im, uint64_t phys, uint64_t len_blocks)
 {
 	posix_fadvise(im->fd, (off_t)(phys << BLOCK_SHIFT), (off_t)(len_blocks << BLOCK_SHIFT), POSIX_FADV_DONTNEED);

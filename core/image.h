@@ -80,6 +80,10 @@ int host_errno(int e);
 /* Make the host forget what it has of the blocks in memory, as far as it is on the disk: the next read asks that. */
 void image_uncache(struct image *im, uint64_t phys, uint64_t len_blocks);
 
+/* Does the disk still give anything? The header, from the disk. So a block that it will not give is told from a disk
+ * that is gone for a while. */
+bool image_answers(struct image *im);
+
 /* Checksum of one block. */
 uint64_t block_sum(const void *block);
 

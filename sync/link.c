@@ -315,7 +315,9 @@ int link_wait_synced(struct link *l, unsigned timeout_ms, struct err *err)
 	for (;;) {
 		bool answered = l->answered >= asked;
 
-		if (l->mode != MODE_RUN || (answered && l->st.state == LINK_PAUSED)) {
+		bool for_room = l->mode != MODE_RUN && l->held == HELD_ROOM; /* ends by itself */
+
+		if ((l->mode != MODE_RUN || (answered && l->st.state == LINK_PAUSED)) && !for_room) {
 			rc = err_set(err, -ECONNABORTED, "the link is paused: resume it first (%s)", l->st.why);
 			break;
 		}

@@ -5,6 +5,7 @@
  */
 #include "tests/pair_fixture.h"
 #include "core/policy.h"
+#include "tests/disk.h"
 
 /* ---- files of blocks that can be told apart on the image ---- */
 
@@ -121,6 +122,86 @@ START_TEST(the_peer_cuts_a_file_in_a_block_that_is_damaged_here)
 	put_block(_i, "f", 1, 'L');
 	px_meet();
 	expect_blocks("f", "kL");
+}
+END_TEST
+
+/* ---- a disk that is gone for a while ---- */
+
+/* Let them talk until one gives up: what it says. */
+static int talk_until_refused(struct err *err)
+{
+	int rc = 0;
+
+	px_up();
+	for (unsigned round = 0; round < 100 && rc == 0; round++) {
+		px_now_ms += 50;
+		for (int i = 0; i < 2 && rc == 0; i++) {
+			ssize_t n = 1;
+
+			rc = engine_tick(px[i].e, px_now_ms, err);
+			while (rc == 0 && n > 0)
+				n = engine_pull(px[i].e, &px[i].out, 4096, err);
+			rc = n < 0 ? (int)n : rc;
+			while (rc == 0 && px_next(i))
+				rc = px_deliver(i, err);
+		}
+	}
+	px_down();
+	return rc;
+}
+
+/* Side i's store is on a disk that can fail. */
+static void put_on_a_disk(int i)
+{
+	disk_watch(px[i].dir);
+	engine_free(px[i].e);
+	ck_assert_int_eq(volume_close(px[i].v), 0);
+	px_open(i);
+}
+
+static void disk_goes(void)
+{
+	disk_fail(&(struct disk_fault){ .calls = DISK_READ, .file = "image", .nth = 1, .error = EIO });
+}
+
+START_TEST(what_cannot_be_read_as_the_disk_is_gone_for_a_while_is_not_lost)
+{
+	struct err err = ERR_INIT;
+
+	put_on_a_disk(_i);
+	put_blocks(_i, "f", "abc");
+	px_put(!_i, "g", "from the other side\n");
+	ck_assert_int_eq(volume_commit(px[_i].v), 0);
+	disk_goes();
+	ck_assert_int_eq(talk_until_refused(&err), -EIO);
+	ck_assert_msg(strstr(err.text, "cannot read"), "%s", err.text);
+	disk_fail(NULL);
+	px_meet();
+	expect_blocks("f", "abc");
+	disk_unwatch();
+}
+END_TEST
+
+START_TEST(a_merge_while_the_disk_is_gone_waits_until_it_is_back)
+{
+	struct err err = ERR_INIT;
+
+	put_on_a_disk(0);
+	put_blocks(0, "f.txt", "abcd");
+	px_meet();
+	px_down();
+	put_block(1, "f.txt", 3, 'D');
+	px_write(1, "f.txt", "a part", 6, 100); /* of a block that the primary has */
+	put_block(0, "f.txt", 1, 'B');
+	disk_goes();
+	ck_assert_int_eq(talk_until_refused(&err), -EIO);
+	disk_fail(NULL);
+	px_meet();
+	ck_assert_str_eq(px_find(0, "", "f.txt.conflict"), "");
+	put_block(0, "f.txt", 0, 'a');
+	px_meet();
+	expect_blocks("f.txt", "aBcD");
+	disk_unwatch();
 }
 END_TEST
 
@@ -356,6 +437,8 @@ int main(void)
 	suite_add_tcase(s, tc);
 	tcase_add_loop_test(tc, bytes_that_a_disk_has_lost_are_lost_on_both_sides_and_all_else_goes_on, 0, 2);
 	tcase_add_loop_test(tc, a_part_of_a_block_that_is_damaged_here_does_not_seal_it, 0, 2);
+	tcase_add_loop_test(tc, what_cannot_be_read_as_the_disk_is_gone_for_a_while_is_not_lost, 0, 2);
+	tcase_add_test(tc, a_merge_while_the_disk_is_gone_waits_until_it_is_back);
 	tcase_add_loop_test(tc, the_peer_cuts_a_file_in_a_block_that_is_damaged_here, 0, 2);
 	tcase_add_loop_test(tc, a_merge_on_top_of_a_damaged_version_ends, 0,
 			    (int)(ARRAY_LEN(merge_cases) * 2 * BASE_BLOCKS));

@@ -313,6 +313,7 @@ END_TEST
  * meanwhile. */
 START_TEST(what_has_no_room_is_waited_for_in_one_state_and_comes_when_there_is_room)
 {
+	struct err err = ERR_INIT;
 	unsigned ups;
 
 	vb.free_bytes = MIB;
@@ -327,6 +328,8 @@ START_TEST(what_has_no_room_is_waited_for_in_one_state_and_comes_when_there_is_r
 	ck_assert_msg(strstr(status(a).why, "no room"), "%s", status(a).why);
 	ups = vb.ups;
 	usleep(2500 * 1000); /* it looks for room five times */
+	ck_assert_int_eq(link_wait_synced(b, 50, &err), -ETIMEDOUT);
+	ck_assert_msg(strstr(err.text, "no room"), "%s", err.text);
 	ck_assert_uint_eq(vb.ups, ups);
 	vb.free_bytes = 8 * MIB;
 	wait_until(vb.received == 4 * MIB && status(a).state == LINK_CONNECTED && status(b).state == LINK_CONNECTED);
