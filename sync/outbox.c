@@ -454,8 +454,8 @@ static int part_readable(struct outbox *o, uint64_t ino, struct view view, uint6
 }
 
 /* The next piece of ranges[at]: a DATA, HOLE or LOST record, at most DATA_MAX_BYTES of data. What this disk has lost is
- * told as such: the peer must get neither wrong bytes nor nothing at all, and all else must go on. But not while the disk
- * gives nothing at all: then it is gone, for a while perhaps, and this is tried again later. */
+ * told as such: the peer must get neither wrong bytes nor nothing at all, and all else must go on. But not while the
+ * disk gives nothing at all: then it is gone, for a while perhaps, and this is tried again later. */
 static int pull_range(struct outbox *o, struct buf *to, struct err *err)
 {
 	struct out_range *r = &o->ranges[o->at];
