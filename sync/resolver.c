@@ -218,8 +218,9 @@ static int check_tree(struct rw_work *w, enum rw_state st)
 	return 0;
 }
 
-static int load(struct rw_work *w)
+int rw_load(struct rw_work *w, struct rs_input *in, struct rs_result *out)
 {
+	*w = (struct rw_work){ .in = in, .out = out };
 	if (w->in->n_links >= UINT32_MAX / 2 || w->in->n_inodes >= UINT32_MAX / 2)
 		return -EUCLEAN;
 	if (load_nodes(w) < 0 || load_links(w) < 0 || load_children(w) < 0)
@@ -479,11 +480,13 @@ static void put_out(struct rw_work *w)
 		qsort(out->aliases, out->n_aliases, sizeof(*out->aliases), alias_cmp);
 }
 
-static void work_release(struct rw_work *w)
+void rw_release(struct rw_work *w)
 {
 	for (enum rw_state st = RW_B; st <= RW_S; st++)
 		rw_names_release(&w->names[st]);
 	map_release(&w->node_by_ino);
+	free(w->own_links);
+	free(w->own_inodes);
 	free(w->by_child);
 	free(w->links);
 	free(w->nodes);
@@ -491,15 +494,16 @@ static void work_release(struct rw_work *w)
 
 int resolve(struct rs_input *in, struct rs_result *out)
 {
-	struct rw_work w = { .in = in, .out = out };
+	struct rw_work w;
 	int rc;
 
 	memset(out, 0, sizeof(*out));
-	rc = load(&w);
+	rc = rw_load(&w, in, out);
 	if (rc < 0) {
-		work_release(&w);
+		rw_release(&w);
 		return rc;
 	}
+	rw_unite_saves(&w);
 	for (uint32_t i = 0; i < w.n_links; i++)
 		merge_link(&w, i);
 	for (uint32_t i = 0; i < w.n_nodes; i++)
@@ -514,7 +518,7 @@ int resolve(struct rs_input *in, struct rs_result *out)
 	rw_merge_contents(&w);
 	rw_merge_attrs(&w);
 	put_out(&w);
-	work_release(&w);
+	rw_release(&w);
 	return 0;
 }
 

@@ -10,7 +10,7 @@
  * content both changed comes with all its links. A directory without any link in the input is a root. P and S must be
  * valid trees; B only tells what changed, and may be mixed from several moments.
  *
- * Steps 1 to 8 and their reasons are in docs/merging.md. Which bytes survive never depends on the role; names, places
+ * Steps 0 to 8 and their reasons are in docs/merging.md. Which bytes survive never depends on the role; names, places
  * and ties do.
  *
  * Laws (tested): merge(B,P,B)=P, merge(B,B,S)=S, merge(B,X,X)=X ids included; swapping roles keeps the set of file
@@ -40,6 +40,7 @@ struct rs_inode {
 	uint32_t type;               /* S_IFMT bits */
 	bool in_b, in_p, in_s;       /* exists in that state (has, or had when last known, a link there) */
 	bool p_content, s_content;   /* size, data, a user xattr or (new inode) anything changed since the base */
+	bool p_attrs, s_attrs;       /* mode, owner or any xattr changed since the base */
 	uint64_t p_written_ms, s_written_ms; /* mtime on each side: labels conflict names */
 };
 enum rs_field { RS_MODE, RS_OWNER, RS_TIMES, RS_XATTR };
@@ -54,6 +55,17 @@ struct rs_attr { /* one field group or xattr key changed on both sides without k
 enum rs_content {                    /* what became of a file changed on both sides */
 	RS_CONTENT_EQUAL, RS_CONTENT_MERGED, RS_CONTENT_KEEP_BOTH,
 	RS_CONTENT_PRIMARY, RS_CONTENT_SECONDARY, /* a policy wants that version; the other one is set aside */
+};
+
+/*
+ * A file that one side or both saved as editors do: a new one put at the name of the old one. What each side has of it
+ * is one file in the result, the primary's, if its contents can be merged against the old one.
+ */
+struct rs_save {
+	uint64_t link_b, ino_b; /* the old one; _p and _s: its successor there, or itself */
+	uint64_t link_p, ino_p;
+	uint64_t link_s, ino_s;
+	enum rs_content verdict; /* whoever asks the resolver says; KEEP_BOTH: they stay two files */
 };
 
 struct rs_ops { /* pure as well: they read the three states the caller holds */
@@ -72,8 +84,10 @@ struct rs_input {
 	size_t n_links;
 	struct rs_inode *inodes;
 	size_t n_inodes;
-	const struct rs_attr *attrs;
+	const struct rs_attr *attrs; /* of a save under ino_p */
 	size_t n_attrs;
+	const struct rs_save *saves; /* what resolve_saves found, with verdicts; none: then none is merged */
+	size_t n_saves;
 	const char *node_p, *node_s; /* node names, for conflict names */
 	uint64_t root;
 	struct rs_ops ops;
@@ -113,6 +127,8 @@ struct rs_result {
 	char **own;                  size_t n_own; /* the names made here, which links and copies point to */
 };
 
+/* Step 0, before resolve: the saves in the input, in ascending order of link_b; free *out. -EUCLEAN as resolve. */
+int resolve_saves(struct rs_input *in, struct rs_save **out, size_t *n);
 /* -EUCLEAN with no result if the input itself is no valid state (a directory with two places, say). */
 int resolve(struct rs_input *in, struct rs_result *out);
 void resolve_release(struct rs_result *r);

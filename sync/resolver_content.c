@@ -55,7 +55,18 @@ static void copy_beside(struct rw_work *w, uint32_t node)
 	c->name = rw_free_name(w, dir, name, len, n->in->s_written_ms, &c->name_len);
 }
 
-/* `mv doc doc~`, a new doc, and the other side wrote to the old doc: not what it looks like by name, so it is noted. */
+/* The mover has the file no more at this link, and the writer has it there still. */
+static bool left_to_writer(const struct rw_node *n, const struct rw_link *l, enum rw_state mover, enum rw_state writer)
+{
+	const struct rs_pos *b = &l->in->b, *at = rw_pos(l, mover);
+
+	if (!b->present || !rw_same_place(b, rw_pos(l, writer)) || rw_same_place(b, at))
+		return false;
+	return at->present ? l->at == mover : l->at == RW_DEAD && n->n_live > 0;
+}
+
+/* `mv doc doc~` or `ln doc doc~`, a new doc, and the other side wrote to the old doc: not what it looks like by name, so
+ * it is noted. */
 static void note_write_that_follows(struct rw_work *w, uint32_t node, enum rw_state mover)
 {
 	const struct rw_node *n = &w->nodes[node];
@@ -66,35 +77,22 @@ static void note_write_that_follows(struct rw_work *w, uint32_t node, enum rw_st
 	for (uint32_t i = 0; i < n->n_links; i++) {
 		uint32_t at = rw_link_of(w, n, i), taker;
 		const struct rw_link *l = &w->links[at];
-		const struct rs_pos *b = &l->in->b;
 
-		if (!b->present || l->at != mover || rw_same_place(b, rw_pos(l, mover)) || !rw_same_place(b, rw_pos(l,
-			writer)))
+		if (!left_to_writer(n, l, mover, writer))
 			continue;
-		taker = rw_names_get(&w->names[mover], l->parent[RW_B], b->name, b->name_len);
+		taker = rw_names_get(&w->names[mover], l->parent[RW_B], l->in->b.name, l->in->b.name_len);
 		if (taker == RW_NONE || w->nodes[w->links[taker].child].has[RW_B])
 			continue;
 		rw_note(w, "move", "merged",
-			"one side renamed the file and gave its name to a new one, the other wrote to it: "
-			"the write is in the renamed file", node, w->links[taker].child, at);
+			"one side kept the file under another name and gave its name to a new one, the other wrote to "
+			"it: the write is under the other name", node, w->links[taker].child, at);
 		return;
 	}
 }
 
-static void merge_content(struct rw_work *w, uint32_t i)
+/* What is to be made of two versions, by the caller's word. */
+static void settle_content(struct rw_work *w, uint32_t i, enum rs_content c)
 {
-	const struct rw_node *n = &w->nodes[i];
-	const struct rs_ops *ops = &w->in->ops;
-	enum rs_content c;
-
-	if ((n->in->type & S_IFMT) != S_IFREG || n->n_live == 0)
-		return;
-	note_write_that_follows(w, i, RW_P);
-	note_write_that_follows(w, i, RW_S);
-	if (!n->has[RW_P] || !n->has[RW_S] || !n->in->p_content || !n->in->s_content || !RULE(RULE_CONTENT))
-		return;
-	assert(ops->content);
-	c = ops->content(ops->ctx, n->in->ino);
 	if (c == RS_CONTENT_MERGED) {
 		rw_note(w, "content", "merged", "changed on both sides: the changes were merged", i, RW_NONE, RW_NONE);
 	} else if (c == RS_CONTENT_PRIMARY || c == RS_CONTENT_SECONDARY) {
@@ -107,6 +105,25 @@ static void merge_content(struct rw_work *w, uint32_t i)
 			"changed on both sides: the primary's version keeps the place, the other is beside it", i,
 			RW_NONE, RW_NONE);
 	}
+}
+
+static void merge_content(struct rw_work *w, uint32_t i)
+{
+	const struct rw_node *n = &w->nodes[i];
+	const struct rs_ops *ops = &w->in->ops;
+
+	if ((n->in->type & S_IFMT) != S_IFREG || n->n_live == 0)
+		return;
+	if (n->save) {
+		settle_content(w, i, n->save->verdict);
+		return;
+	}
+	note_write_that_follows(w, i, RW_P);
+	note_write_that_follows(w, i, RW_S);
+	if (!n->has[RW_P] || !n->has[RW_S] || !n->in->p_content || !n->in->s_content || !RULE(RULE_CONTENT))
+		return;
+	assert(ops->content);
+	settle_content(w, i, ops->content(ops->ctx, n->in->ino));
 }
 
 void rw_merge_contents(struct rw_work *w)

@@ -124,7 +124,7 @@ static void add_child(struct rw_work *w, uint32_t dir, uint32_t link)
 	d->last_child = link;
 }
 
-static void become(struct rw_work *w, uint64_t src, uint64_t dst, bool is_link)
+void rw_become(struct rw_work *w, uint64_t src, uint64_t dst, bool is_link)
 {
 	struct rs_result *out = w->out;
 
@@ -166,8 +166,8 @@ static void fuse_links(struct rw_work *w, const struct entry *keep, const struct
 	struct rw_link *kl = &w->links[keep->link], *ll = &w->links[lose->link];
 	struct rw_node *k = &w->nodes[kl->child], *l = &w->nodes[ll->child];
 
-	become(w, l->in->ino, k->in->ino, false);
-	become(w, ll->in->id, kl->in->id, true);
+	rw_become(w, l->in->ino, k->in->ino, false);
+	rw_become(w, ll->in->id, kl->in->id, true);
 	ll->at = RW_DEAD;
 	l->n_live--;
 	l->alias = kl->child;
@@ -182,12 +182,27 @@ static void fuse_links(struct rw_work *w, const struct entry *keep, const struct
 	}
 }
 
+/* Both linked one file to one name. */
+static bool is_same_link(const struct rw_work *w, const struct rw_link *keep, const struct rw_link *lose)
+{
+	const struct rs_link *k = keep->in, *l = lose->in;
+
+	return RULE(RULE_SAME_LINK) && keep->child == lose->child && !w->nodes[keep->child].is_dir && !k->b.present &&
+	       !l->b.present && k->p.present && !k->s.present && l->s.present && !l->p.present;
+}
+
 static void settle_clash(struct rw_work *w, uint32_t dir, const struct entry *keep, const struct entry *lose)
 {
 	struct rw_link *kl = &w->links[keep->link], *ll = &w->links[lose->link];
 
 	if (can_become(w, &w->nodes[kl->child], &w->nodes[ll->child])) {
 		fuse_links(w, keep, lose);
+		return;
+	}
+	if (is_same_link(w, kl, ll)) {
+		rw_become(w, ll->in->id, kl->in->id, true);
+		ll->at = RW_DEAD;
+		w->nodes[ll->child].n_live--;
 		return;
 	}
 	if (!RULE(RULE_ONE_NAME))

@@ -2,7 +2,8 @@
 /*
  * resolver_work: what the resolver's files share while one resolve() runs. Everything is an index into arrays sorted by
  * id, so that each step is linear in the input (names: n log n) and none depends on the order in which the input came.
- * resolver.c owns it and has steps 1 to 5; resolver_names.c step 6; resolver_content.c steps 7 and 8.
+ * resolver.c owns it and has steps 1 to 5; resolver_saves.c step 0; resolver_names.c step 6; resolver_content.c steps 7
+ * and 8.
  * One thread; freed before resolve returns.
  */
 #ifndef TWINFS_SYNC_RESOLVER_WORK_H
@@ -24,6 +25,7 @@ struct rw_node { /* an inode */
 	bool inside_moved;            /* step 3 */
 	uint32_t alias;               /* the node that this one became, RW_NONE: itself */
 	uint32_t first_child, last_child; /* live links in it, in step 6 */
+	const struct rs_save *save;   /* step 0: it is what the sides' versions became */
 	uint32_t mark;                /* of walks */
 };
 
@@ -58,6 +60,8 @@ struct rw_work {
 	uint32_t *by_child;    /* link indices, by (child, id) */
 	struct map node_by_ino; /* index + 1 */
 	struct rw_names names[3]; /* RW_P, RW_S: in that state; RW_B: in the result */
+	struct rs_link *own_links;   /* step 0: what it says of links and inodes instead of the input */
+	struct rs_inode *own_inodes;
 	size_t cap_notes, cap_aliases, cap_copies, cap_own;
 };
 
@@ -70,7 +74,15 @@ uint32_t rw_link_of(const struct rw_work *w, const struct rw_node *n, uint32_t i
 void rw_note(struct rw_work *w, const char *kind, const char *outcome, const char *rule, uint32_t node, uint32_t other,
 	     uint32_t link);
 
+int rw_load(struct rw_work *w, struct rs_input *in, struct rs_result *out); /* -EUCLEAN; rw_release in any case */
+void rw_release(struct rw_work *w);
+
+/* ---- resolver_saves.c */
+void rw_unite_saves(struct rw_work *w); /* step 0 */
+
 /* ---- resolver_names.c */
+/* src, of the secondary, lives on as dst. */
+void rw_become(struct rw_work *w, uint64_t src, uint64_t dst, bool is_link);
 void rw_names_put(struct rw_names *x, uint32_t dir, const char *name, size_t len, uint32_t link);
 /* The link that holds the name there, RW_NONE if none does. */
 uint32_t rw_names_get(const struct rw_names *x, uint32_t dir, const char *name, size_t len);
@@ -92,7 +104,7 @@ enum rw_rule {
 	RULE_MOVE_STAYS = 1, RULE_BOTH_UNLINKED = 2, RULE_CHANGED_COMES_BACK = 4, RULE_MOVED_DIR_WHOLE = 8,
 		RULE_PARENTS = 16,
 	RULE_LOOPS = 32, RULE_ONE_NAME = 64, RULE_SAME_DIR = 128, RULE_SAME_FILE = 256, RULE_CONTENT = 512,
-	RULE_ATTR = 1024,
+	RULE_ATTR = 1024, RULE_SAVES = 2048, RULE_SAVE_FOLLOWS = 4096, RULE_SAME_LINK = 8192,
 };
 #ifdef RESOLVER_TEST
 extern unsigned resolver_test_disable;

@@ -13,7 +13,7 @@
 
 void tm_init(struct tm_tree *t)
 {
-	t->n_links = 0;
+	t->n_links = t->n_united = 0;
 	t->n_inodes = 1;
 	t->inodes[0] = (struct tm_inode){ .ino = TM_ROOT, .type = S_IFDIR };
 }
@@ -169,11 +169,33 @@ static void exchange(struct tm_link *x, struct tm_link *y)
 	memcpy(y->name, old.name, sizeof(y->name));
 }
 
+/* A new file where the link was, renamed over it or put there when the old one had gone to its backup's name. */
+static void save(struct tm_side *s, const struct tm_op *op)
+{
+	struct tm_tree *t = &s->t;
+	struct tm_link l = *tm_link(t, op->a);
+	struct tm_inode old = *tm_inode(t, l.child), *new;
+
+	if (op->kind == TM_LNBACKUP)
+		tm_add_link(t, fresh(s), l.parent, op->name, l.child);
+	if (op->kind == TM_BACKUP)
+		rename_link(t, l.id, l.parent, op->name);
+	else
+		drop_link(t, tm_link(t, l.id));
+	collect(t);
+	make(s, S_IFREG, l.parent, l.name, 0);
+	if (op->k == 0)
+		return;
+	new = tm_inode(t, s->side * 1000 + s->n);
+	old.ino = new->ino;
+	old.data[op->k - 1] = new->data[0];
+	*new = old;
+}
+
 void tm_apply(struct tm_side *s, const struct tm_op *op)
 {
 	struct tm_tree *t = &s->t;
 	struct tm_inode *n = tm_inode(t, op->a);
-	struct tm_link l;
 
 	switch (op->kind) {
 	case TM_CREATE:
@@ -190,11 +212,10 @@ void tm_apply(struct tm_side *s, const struct tm_op *op)
 		drop_link(t, tm_link(t, op->a));
 		collect(t);
 		break;
-	case TM_SAVE: /* a new file renamed over the old one */
-		l = *tm_link(t, op->a);
-		drop_link(t, tm_link(t, op->a));
-		collect(t);
-		make(s, S_IFREG, l.parent, l.name, 0);
+	case TM_SAVE:
+	case TM_BACKUP:
+	case TM_LNBACKUP:
+		save(s, op);
 		break;
 	case TM_RENAME:
 		rename_link(t, op->a, op->b, op->name);
@@ -262,13 +283,28 @@ static void push_renames(const struct tm_tree *t, const struct tm_link *l, bool 
 	}
 }
 
+static void push_saves(const struct tm_tree *t, const struct tm_link *l, struct op_list *o)
+{
+	const struct tm_inode *n = tm_inode(t, l->child);
+
+	push(o, TM_SAVE, l->id, 0, 0, "");
+	if (n->type != S_IFREG)
+		return;
+	for (uint32_t k = 1; k <= n->n_data; k++)
+		push(o, TM_SAVE, l->id, 0, k, "");
+	if (n->n_data > 0 && strcmp(l->name, "x") != 0 && !tm_child(t, l->parent, "x")) {
+		push(o, TM_BACKUP, l->id, 0, 1, "x");
+		push(o, TM_LNBACKUP, l->id, 0, n->n_data, "x");
+	}
+}
+
 static void push_link_ops(const struct tm_tree *t, const struct tm_link *l, struct op_list *o)
 {
 	bool is_dir = tm_inode(t, l->child)->type == S_IFDIR;
 
 	push(o, is_dir ? TM_RMTREE : TM_UNLINK, l->id, 0, 0, "");
 	if (!is_dir)
-		push(o, TM_SAVE, l->id, 0, 0, "");
+		push_saves(t, l, o);
 	push_renames(t, l, is_dir, o);
 	for (const struct tm_link *m = t->links; m < l; m++)
 		if (m->child != l->child && !tm_under(t, m->parent, l->child) && !tm_under(t, l->parent, m->child))
@@ -320,6 +356,8 @@ struct input {
 	struct rs_inode inodes[3 * TM_INODES];
 	struct rs_attr attrs[6 * TM_INODES];
 	size_t n_attrs;
+	struct rs_save *saves;
+	size_t n_saves;
 	bool wanted[3 * TM_INODES];
 	const struct tm_tree *b, *p, *s;
 	/* what the content operation found */
@@ -352,6 +390,11 @@ static bool changed_content(const struct tm_inode *b, const struct tm_inode *x)
 	return x && (!b || !same_data(b, x) || b->xattr != x->xattr);
 }
 
+static bool changed_attrs(const struct tm_inode *b, const struct tm_inode *x)
+{
+	return x && b && (b->mode != x->mode || b->xattr != x->xattr);
+}
+
 static struct rs_inode *find_inode(struct input *x, uint64_t ino)
 {
 	for (size_t i = 0; i < x->in.n_inodes; i++)
@@ -380,7 +423,8 @@ static void add_inodes(struct input *x, const struct tm_tree *t)
 		if (find_inode(x, n->ino))
 			continue;
 		*r = (struct rs_inode){ .ino = n->ino, .type = n->type, .in_b = b, .in_p = p, .in_s = s,
-			.p_content = changed_content(b, p), .s_content = changed_content(b, s) };
+			.p_content = changed_content(b, p), .s_content = changed_content(b, s),
+			.p_attrs = changed_attrs(b, p), .s_attrs = changed_attrs(b, s) };
 		x->wanted[x->in.n_inodes++] = r->p_content || r->s_content || (p && b && p->mode != b->mode) ||
 			(s && b && s->mode != b->mode) || n->ino == TM_ROOT;
 		if (p && s && p->mode != (b ? b->mode : 0) && s->mode != (b ? b->mode : 0))
@@ -506,6 +550,34 @@ static enum rs_content op_content(void *ctx, uint64_t ino)
 	return same_data(p, b) || same_data(s, b) ? RS_CONTENT_EQUAL : RS_CONTENT_MERGED;
 }
 
+/* What becomes of a save, and which of its attributes both sides changed. */
+static void decide_save(struct input *x, struct rs_save *save)
+{
+	const struct tm_inode *b = tm_inode(x->b, save->ino_b), *p = tm_inode(x->p, save->ino_p),
+			      *s = tm_inode(x->s, save->ino_s);
+	struct tm_inode *m = &x->merged[x->n_merged];
+
+	*m = *p;
+	save->verdict = RS_CONTENT_KEEP_BOTH;
+	if (!merge_data(b, p, s, m))
+		return;
+	x->n_merged++;
+	save->verdict = same_data(p, s) || same_data(p, b) || same_data(s, b) ? RS_CONTENT_EQUAL : RS_CONTENT_MERGED;
+	if (p->mode != b->mode && s->mode != b->mode)
+		x->attrs[x->n_attrs++] = (struct rs_attr){ .ino = p->ino, .field = RS_MODE, .equal = p->mode == s->mode };
+	if (p->xattr && s->xattr && p->xattr != b->xattr && s->xattr != b->xattr)
+		x->attrs[x->n_attrs++] = (struct rs_attr){ .ino = p->ino, .field = RS_XATTR, .key = "user.k",
+			.equal = p->xattr == s->xattr };
+}
+
+static const struct rs_save *save_of(const struct input *x, uint64_t ino_p)
+{
+	for (size_t i = 0; i < x->n_saves; i++)
+		if (x->saves[i].ino_p == ino_p && x->saves[i].verdict != RS_CONTENT_KEEP_BOTH)
+			return &x->saves[i];
+	return NULL;
+}
+
 static bool op_name_taken(void *ctx, uint64_t parent, const char *name, size_t name_len)
 {
 	const struct input *x = ctx;
@@ -549,6 +621,25 @@ static void carry_links(const struct input *x, const struct rs_result *r, struct
 	}
 }
 
+/* Of both sides' versions and the file that they took the place of. */
+static void carry_save(struct input *x, struct tm_tree *m, const struct rs_save *save)
+{
+	const struct tm_inode *b = tm_inode(x->b, save->ino_b), *p = tm_inode(x->p, save->ino_p),
+			      *s = tm_inode(x->s, save->ino_s);
+	struct tm_inode *n = add_inode(m, *p);
+
+	if (p->mode == b->mode)
+		n->mode = s->mode;
+	if (p->xattr == b->xattr || (p->xattr == 0 && s->xattr != b->xattr))
+		n->xattr = s->xattr;
+	for (uint32_t i = 0; i < x->n_merged; i++)
+		if (x->merged[i].ino == p->ino) {
+			n->n_data = x->merged[i].n_data;
+			memcpy(n->data, x->merged[i].data, sizeof(n->data));
+		}
+	m->united[m->n_united++] = save->ino_b;
+}
+
 static void carry_inode(struct input *x, struct tm_tree *m, uint64_t ino)
 {
 	const struct tm_inode *b = tm_inode(x->b, ino), *p = tm_inode(x->p, ino), *s = tm_inode(x->s, ino);
@@ -556,6 +647,10 @@ static void carry_inode(struct input *x, struct tm_tree *m, uint64_t ino)
 
 	if (tm_inode(m, ino) || (!p && !s))
 		return;
+	if (save_of(x, ino)) {
+		carry_save(x, m, save_of(x, ino));
+		return;
+	}
 	n = add_inode(m, p ? *p : *s);
 	if (!p || !s || !b)
 		return;
@@ -591,8 +686,10 @@ static void carry_attrs(struct input *x, const struct rs_result *r, struct tm_tr
 	for (size_t i = 0; i < r->n_attrs; i++) {
 		const struct rs_attr *a = &x->attrs[r->attrs[i].input];
 
+		const struct rs_save *save = save_of(x, a->ino);
+
 		if (r->attrs[i].keep_other)
-			tm_inode(m, a->ino)->xattr_kept = tm_inode(x->s, a->ino)->xattr;
+			tm_inode(m, a->ino)->xattr_kept = tm_inode(x->s, save ? save->ino_s : a->ino)->xattr;
 	}
 }
 
@@ -649,10 +746,20 @@ int tm_merge(const struct tm_tree *b, const struct tm_tree *p, const struct tm_t
 	x.in.n_attrs = x.n_attrs;
 	x.in.ops = (struct rs_ops){ .ctx = &x, .same_file = op_same_file, .content = op_content,
 		.name_taken = op_name_taken };
-	rc = resolve(&x.in, &r);
-	if (rc < 0)
+	rc = resolve_saves(&x.in, &x.saves, &x.n_saves);
+	for (size_t i = 0; rc == 0 && i < x.n_saves; i++)
+		decide_save(&x, &x.saves[i]);
+	x.in.saves = x.saves;
+	x.in.n_saves = x.n_saves;
+	x.in.n_attrs = x.n_attrs;
+	if (rc == 0)
+		rc = resolve(&x.in, &r);
+	if (rc < 0) {
+		free(x.saves);
 		return rc;
+	}
 	carry_out(&x, &r, m);
+	free(x.saves);
 	if (notes)
 		write_notes(&r, notes, notes_size);
 	resolve_release(&r);
@@ -729,8 +836,34 @@ static bool lost_new(const struct tm_tree *b, const struct tm_tree *x, const str
 	return false;
 }
 
+static uint32_t n_links_to(const struct tm_tree *t, uint64_t ino)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < t->n_links; i++)
+		n += t->links[i].child == ino;
+	return n;
+}
+
+/* What both still have somewhere, also in a file saved anew. (Of a file with two names one side may have removed what
+ * the other left at the one name, and the other way round at the other.) */
+static bool lost_old(const struct tm_tree *b, const struct tm_tree *p, const struct tm_tree *s, const struct tm_tree *m)
+{
+	for (uint32_t i = 0; i < b->n_inodes; i++)
+		for (uint32_t k = 0; k < b->inodes[i].n_data; k++) {
+			uint32_t token = b->inodes[i].data[k];
+
+			if (n_links_to(b, b->inodes[i].ino) == 1 && has_token(p, token) && has_token(s, token) &&
+			    !has_token(m, token))
+				return true;
+		}
+	return false;
+}
+
 const char *tm_loss(const struct tm_tree *b, const struct tm_tree *p, const struct tm_tree *s, const struct tm_tree *m)
 {
+	if (lost_old(b, p, s, m))
+		return "something that both still have is lost";
 	if (lost_new(b, p, m))
 		return "something the primary wrote is lost";
 	if (lost_new(b, s, m))
@@ -773,6 +906,14 @@ static bool excused(const struct tm_tree *b, const struct tm_tree *x, const stru
 	return changed_content(tm_inode(b, n->ino), n);
 }
 
+static bool was_united(const struct tm_tree *m, uint64_t ino)
+{
+	for (uint32_t i = 0; i < m->n_united; i++)
+		if (m->united[i] == ino)
+			return true;
+	return false;
+}
+
 static const char *deleted(const struct tm_tree *b, const struct tm_tree *x, const struct tm_tree *y,
 	const struct tm_tree *m)
 {
@@ -780,7 +921,7 @@ static const char *deleted(const struct tm_tree *b, const struct tm_tree *x, con
 		uint64_t ino = b->inodes[i].ino;
 		const struct tm_inode *n = tm_inode(y, ino);
 
-		if (tm_inode(x, ino) || !n || n->type == S_IFDIR)
+		if (tm_inode(x, ino) || !n || n->type == S_IFDIR || was_united(m, ino))
 			continue;
 		if (tm_inode(m, ino) && !excused(b, x, y, n))
 			return "a deleted file is back though nobody changed it";

@@ -33,6 +33,8 @@ struct tm_tree {
 	struct tm_inode inodes[TM_INODES];
 	struct tm_link links[TM_LINKS];
 	uint32_t n_inodes, n_links;
+	uint64_t united[TM_INODES]; /* of a merge's result: files of the base whose saves became one */
+	uint32_t n_united;
 };
 struct tm_side { /* a tree and who works on it: new ids and tokens bear the side's number (1 or 2) */
 	struct tm_tree t;
@@ -42,12 +44,13 @@ struct tm_side { /* a tree and who works on it: new ids and tokens bear the side
 enum tm_kind {
 	TM_CREATE, TM_MKDIR, TM_SYMLINK, TM_UNLINK, TM_RMTREE, TM_SAVE, TM_RENAME, TM_EXCHANGE, TM_WRITE, TM_APPEND,
 		TM_TRUNC, TM_LINK,
-	TM_CHMOD, TM_XATTR,
+	TM_CHMOD, TM_XATTR, TM_BACKUP, TM_LNBACKUP,
 };
 struct tm_op {
 	enum tm_kind kind;
 	uint64_t a, b;        /* inode or link, and directory or link, as the kind wants */
-	uint32_t k;           /* which token; CREATE: not 0: the content is this token */
+	uint32_t k;           /* which token; CREATE: not 0: the content is this token. SAVE, BACKUP, LNBACKUP: not 0:
+				 the old content with token k - 1 changed */
 	char name[TM_NAME];
 };
 
