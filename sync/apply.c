@@ -275,6 +275,17 @@ static void settle(struct applier *a)
 }
 
 /*
+ * The primary gets the file as if it were new. If that is on its way already it is not said again: each time would be
+ * another change that the primary's answer to the one before does not know, and could cross those answers for ever.
+ */
+static int keep_whole(struct applier *a, uint64_t ino)
+{
+	struct change_row row;
+
+	return changes_get(a->v, ino, ENT_NEW, &row) == 0 ? 0 : changes_touch_taken(a->v, ino, a->s->begin.to);
+}
+
+/*
  * Enter a blocked link into our own change set as it is here. What the primary removed and we keep is entered whole:
  * the primary may have forgotten it by the time it hears of that.
  */
@@ -284,7 +295,7 @@ static int keep_blocked(struct applier *a, const struct ship_link *l)
 	bool here = tree_link_get(a->v, l->link, &d) == 0;
 	int rc = changes_touch_skipped(a->v, l->link, l->child, !here);
 
-	return rc || !here || l->parent ? rc : changes_touch_taken(a->v, l->child, a->s->begin.to);
+	return rc || !here || l->parent ? rc : keep_whole(a, l->child);
 }
 
 /* Removed there and moved here: it will stay, and the primary may have forgotten its bytes by then. */
@@ -292,7 +303,7 @@ static int keep_moved(struct applier *a, const struct ship_link *l)
 {
 	struct dentry d;
 
-	return tree_link_get(a->v, l->link, &d) < 0 ? 0 : changes_touch_taken(a->v, d.child, a->s->begin.to);
+	return tree_link_get(a->v, l->link, &d) < 0 ? 0 : keep_whole(a, d.child);
 }
 
 static int link_is_known(void *ctx, const struct dentry *d)
@@ -316,7 +327,7 @@ static int keep_held(struct applier *a, const struct ship_link *l)
 	if (tree_inode_get(a->v, l->child, &in) < 0 || in.nlink == 0)
 		return 0;
 	tree_links_of(a->v, l->child, link_is_known, &c);
-	return c.found ? 0 : changes_touch_taken(a->v, l->child, a->s->begin.to);
+	return c.found ? 0 : keep_whole(a, l->child);
 }
 
 /* Last, when all that could be taken was taken: what is kept is sent as it is then. */

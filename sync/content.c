@@ -18,36 +18,91 @@
 
 static const struct view view_now = { .kind = VIEW_NOW };
 
-int content_open(struct content_case *c, struct volume *v, const struct shipment *s, const struct rec_inode *rec,
-		 uint64_t ino, uint64_t seen, const struct lineage *redirect, const char *name)
-{
-	struct inode in;
-	struct lineage lin, base = { .kind = 'b' };
-	int rc;
+/* Of a version written as a whole a span counts as changed (see whole_span): looking for it must end. */
+#define COMPARE_MAX_BYTES (64u << 20)
 
-	*c = (struct content_case){ .v = v, .s = s, .rec = rec, .ino = ino, .seen = seen, .name = name };
+static void begin(struct content_case *c, struct volume *v, const struct shipment *s, const struct rec_inode *rec,
+		  uint64_t ino, uint64_t seen)
+{
+	*c = (struct content_case){ .v = v, .s = s, .rec = rec, .ino = ino, .seen = seen, .name = "" };
 	buf_init(&c->merged, 3 * (size_t)MERGE3_MAX_BYTES);
 	c->base = (struct view){ .kind = VIEW_PEER, .group = seen };
 	c->base_ino = ino;
-	c->apart = !redirect && lineage_get(v, LINEAGE_INODE, ino, &lin) == 0 && lin.kind == 'c' && lin.grp > seen;
-	if (lineage_get(v, LINEAGE_BASE, rec->ino, &base) < 0 || base.grp <= rec_seen(rec, REC_CONTENT))
-		base = redirect ? *redirect : (struct lineage){ .kind = 'b' };
-	if (base.grp) {
-		c->base = (struct view){ .kind = VIEW_AT, .group = base.grp };
-		c->base_ino = base.kind == 's' ? ino : base.dst;
-	}
 	c->theirs_size = rec->size_bytes;
-	rc = tree_inode_view(v, c->base_ino, c->base, &in);
+	c->theirs_whole = (rec->fields & REC_NEW) != 0;
+}
+
+/* A note says where the bytes are that the secondary had: they are kept there, or were in the file itself. */
+static void base_from_note(struct content_case *c, const struct lineage *note)
+{
+	c->base = (struct view){ .kind = VIEW_AT, .group = note->grp };
+	c->base_ino = note->kind == 's' ? c->ino : note->dst;
+	/* Both sides' ranges are in it: good for what is put on top of it, not for comparing. */
+	c->no_base |= note->kind == 's' && c->theirs_whole;
+}
+
+static int sizes(struct content_case *c, const struct lineage *note)
+{
+	struct inode in;
+	int rc = tree_inode_view(c->v, c->base_ino, c->base, &in);
+
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
-	c->had_base = rc == 0 && !(rec->fields & REC_NEW);
-	c->base_size = c->had_base ? in.size_bytes : 0;
-	if (base.grp && base.kind == 's')
-		c->base_size = base.dst;
-	rc = tree_inode_get(v, ino, &in);
+	c->no_base |= rc == -ENOENT && (c->base_ino != c->ino || note || c->theirs_whole);
+	c->had_base = rc == 0;
+	c->base_size = rc == 0 ? in.size_bytes : 0;
+	if (note && note->kind == 's')
+		c->base_size = note->dst;
+	c->ours_whole |= c->base_ino != c->ino;
+	rc = tree_inode_get(c->v, c->ino, &in);
 	if (rc == 0)
 		c->ours_size = in.size_bytes;
 	return rc == -ENOENT ? 0 : rc;
+}
+
+/*
+ * What lives on as another one: its bytes are kept somewhere, or it was a file here once that the secondary has seen.
+ * If not, the other one itself will do as long as that has what the secondary has.
+ */
+static void base_of_redirected(struct content_case *c, const struct lineage *redirect, const struct lineage *note)
+{
+	struct inode in;
+
+	c->base_ino = c->rec->ino;
+	if (redirect->kind == 'a' && tree_inode_view(c->v, c->rec->ino, c->base, &in) == 0)
+		return;
+	c->no_base = redirect->kind == 'a' && (note->grp == 0 || note->dst != redirect->dst);
+	base_from_note(c, redirect);
+}
+
+int content_open(struct content_case *c, struct volume *v, const struct shipment *s, const struct rec_inode *rec,
+		 uint64_t ino, uint64_t seen, const struct lineage *redirect, const char *name)
+{
+	struct lineage lin, note = { .kind = 'b' };
+
+	begin(c, v, s, rec, ino, seen);
+	c->name = name;
+	c->apart = !redirect && lineage_get(v, LINEAGE_INODE, ino, &lin) == 0 && lin.kind == 'c' && lin.grp > seen;
+	if (lineage_get(v, LINEAGE_BASE, rec->ino, &note) == 0 && note.grp > rec_seen(rec, REC_CONTENT)) {
+		base_from_note(c, &note);
+		return sizes(c, &note);
+	}
+	if (redirect)
+		base_of_redirected(c, redirect, &note);
+	return sizes(c, NULL);
+}
+
+int content_open_save(struct content_case *c, struct volume *v, const struct shipment *s, const struct rec_inode *rec,
+		      uint64_t ino, const struct content_had *had)
+{
+	struct lineage note;
+
+	begin(c, v, s, rec, ino, had->seen);
+	c->base_ino = had->ino;
+	if (lineage_get(v, LINEAGE_BASE, had->src, &note) < 0 || note.grp <= had->seen)
+		return sizes(c, NULL);
+	base_from_note(c, &note);
+	return sizes(c, &note);
 }
 
 void content_close(struct content_case *c)
@@ -58,7 +113,7 @@ void content_close(struct content_case *c)
 /* Where the base's bytes end in the secondary's version: what it cut off once is gone even if the file grew again. */
 static uint64_t base_end(const struct content_case *c)
 {
-	return MIN(MIN(c->base_size, c->rec->shrunk_to), c->theirs_size);
+	return c->theirs_whole ? 0 : MIN(MIN(c->base_size, c->rec->shrunk_to), c->theirs_size);
 }
 
 static int read_base(const struct content_case *c, void *buf, size_t len, uint64_t off, uint64_t end)
@@ -224,6 +279,64 @@ static bool overlap(struct range_list *a, struct range_list *b)
 	return false;
 }
 
+static int read_version(const struct content_case *c, enum driver_file which, void *buf, size_t len, uint64_t off)
+{
+	if (which == DRIVER_BASE)
+		return read_base(c, buf, len, off, c->base_size);
+	if (which == DRIVER_OURS)
+		return data_read(c->v, c->ino, view_now, buf, len, off);
+	return content_theirs(c, buf, len, off);
+}
+
+/*
+ * What a version that was written as a whole changed: from the first to the last byte that differs from the base; to
+ * the end, if the size differs. One span and not each byte: what is equal between may be so by chance, where all was
+ * shifted.
+ */
+static int whole_span(const struct content_case *c, enum driver_file which, struct range *out)
+{
+	uint64_t size = which == DRIVER_OURS ? c->ours_size : c->theirs_size, common = MIN(size, c->base_size);
+	uint8_t *a = xmalloc(2 * (size_t)PIECE_BYTES), *b = a + PIECE_BYTES;
+	int rc = 0;
+
+	*out = (struct range){ .off = common, .end = common };
+	for (uint64_t off = 0; rc == 0 && off < common; off += PIECE_BYTES) {
+		size_t n = (size_t)MIN(PIECE_BYTES, common - off);
+
+		rc = read_version(c, DRIVER_BASE, a, n, off);
+		if (rc == 0)
+			rc = read_version(c, which, b, n, off);
+		for (size_t i = 0; rc == 0 && i < n; i++)
+			if (a[i] != b[i]) {
+				out->off = MIN(out->off, off + i);
+				out->end = off + i + 1;
+			}
+	}
+	if (size != c->base_size)
+		out->end = MAX(size, c->base_size);
+	if (out->off > out->end)
+		out->off = out->end;
+	free(a);
+	return rc;
+}
+
+static int add_span(const struct content_case *c, enum driver_file which, struct range_list *l)
+{
+	struct range r;
+	int rc = whole_span(c, which, &r);
+
+	if (rc == 0)
+		range_add(l, r.off, r.end);
+	return rc;
+}
+
+static int their_ranges(const struct content_case *c, struct range_list *l)
+{
+	if (c->theirs_whole)
+		return add_span(c, DRIVER_THEIRS, l);
+	return c->s->stage ? stage_ranges(c->s->stage, c->rec->ino, add_theirs, l) : 0;
+}
+
 static int our_ranges(const struct content_case *c, struct range_list *l, uint64_t *shrunk_to)
 {
 	struct change_row row;
@@ -248,14 +361,20 @@ static uint64_t merged_size(const struct content_case *c)
 static int decide_ranges(struct content_case *c)
 {
 	struct range_list ours = { 0 }, theirs = { 0 }, cut_o = { 0 }, cut_t = { 0 };
-	uint64_t shrunk;
-	int rc = our_ranges(c, &ours, &shrunk);
+	uint64_t shrunk = UINT64_MAX;
+	int rc;
 
-	if (rc == 0 && c->s->stage)
-		rc = stage_ranges(c->s->stage, c->rec->ino, add_theirs, &theirs);
-	range_add(&cut_o, shrunk, c->base_size);
-	range_add(&cut_t, c->rec->shrunk_to, c->base_size);
 	c->verdict = RS_CONTENT_KEEP_BOTH;
+	c->rule = "both sides wrote a file anew that is too large to compare";
+	if ((c->ours_whole || c->theirs_whole) &&
+	    MAX(MAX(c->base_size, c->ours_size), c->theirs_size) > COMPARE_MAX_BYTES)
+		return 0;
+	rc = c->ours_whole ? add_span(c, DRIVER_OURS, &ours) : our_ranges(c, &ours, &shrunk);
+	if (rc == 0)
+		rc = their_ranges(c, &theirs);
+	range_add(&cut_o, shrunk, c->base_size);
+	if (!c->theirs_whole)
+		range_add(&cut_t, c->rec->shrunk_to, c->base_size);
 	c->rule = "the same bytes were changed on both sides";
 	if (rc == 0 && !overlap(&ours, &theirs) && !overlap(&ours, &cut_t) && !overlap(&cut_o, &theirs)) {
 		c->verdict = RS_CONTENT_MERGED;
@@ -273,16 +392,16 @@ static int decide_ranges(struct content_case *c)
 static bool only_appended(const struct content_case *c)
 {
 	struct range_list ours = { 0 }, theirs = { 0 };
-	uint64_t shrunk;
-	bool yes = our_ranges(c, &ours, &shrunk) == 0 && shrunk >= c->base_size && c->rec->shrunk_to >= c->base_size;
+	uint64_t shrunk = UINT64_MAX;
+	bool yes = c->ours_size >= c->base_size && c->theirs_size >= c->base_size &&
+		   (c->theirs_whole || c->rec->shrunk_to >= c->base_size);
 
-	if (c->s->stage)
-		stage_ranges(c->s->stage, c->rec->ino, add_theirs, &theirs);
+	yes = yes && (c->ours_whole ? add_span(c, DRIVER_OURS, &ours) : our_ranges(c, &ours, &shrunk)) == 0;
+	yes = yes && shrunk >= c->base_size && their_ranges(c, &theirs) == 0;
 	for (size_t i = 0; i < ours.n; i++)
 		yes = yes && ours.r[i].off >= c->base_size;
 	for (size_t i = 0; i < theirs.n; i++)
 		yes = yes && theirs.r[i].off >= c->base_size;
-	yes = yes && c->ours_size >= c->base_size && c->theirs_size >= c->base_size;
 	free(ours.r);
 	free(theirs.r);
 	return yes;
@@ -344,12 +463,7 @@ static int put_out(struct content_case *c, struct driver_job *job, enum driver_f
 	for (uint64_t off = 0; rc == 0 && off < size_bytes; off += PIECE_BYTES) {
 		size_t n = (size_t)MIN(PIECE_BYTES, size_bytes - off);
 
-		if (which == DRIVER_BASE)
-			rc = read_base(c, piece, n, off, size_bytes);
-		else if (which == DRIVER_OURS)
-			rc = data_read(c->v, c->ino, view_now, piece, n, off);
-		else
-			rc = content_theirs(c, piece, n, off);
+		rc = read_version(c, which, piece, n, off);
 		if (rc == 0)
 			rc = driver_job_write(job, which, piece, n, off);
 	}
@@ -467,6 +581,26 @@ static int only_claimed(const struct content_case *c)
 	return rc;
 }
 
+/* 1: a version that was written as a whole is the base's, byte by byte: only the other one counts. */
+static int decide_one_sided(struct content_case *c)
+{
+	struct range r;
+	int rc = 0;
+
+	if (!c->ours_whole && !c->theirs_whole)
+		return 0;
+	c->verdict = RS_CONTENT_EQUAL;
+	if (c->theirs_size == c->base_size) {
+		rc = whole_span(c, DRIVER_THEIRS, &r);
+		c->one_sided = rc == 0 && r.off == r.end;
+	}
+	if (rc == 0 && !c->one_sided && c->ours_size == c->base_size) {
+		rc = whole_span(c, DRIVER_OURS, &r);
+		c->one_sided = c->taken = rc == 0 && r.off == r.end;
+	}
+	return rc ? rc : c->one_sided;
+}
+
 static int decide_all(struct content_case *c)
 {
 	enum content_kind kind;
@@ -477,7 +611,7 @@ static int decide_all(struct content_case *c)
 	c->verdict = RS_CONTENT_EQUAL;
 	if (rc == 1)
 		return 0;
-	rc = c->had_base && !c->apart ? only_claimed(c) : 0;
+	rc = c->had_base && !c->apart && !c->ours_whole && !c->theirs_whole ? only_claimed(c) : 0;
 	c->ours_is_base = rc == 1;
 	if (rc != 0)
 		return MIN(rc, 0);
@@ -485,6 +619,13 @@ static int decide_all(struct content_case *c)
 	c->rule = "both sides went on changing a file that was in conflict";
 	if (c->apart)
 		return 0;
+	c->rule = "what both sides had before is not known any more";
+	if (c->no_base && c->policy.kind != POLICY_NEWEST && c->policy.kind != POLICY_PRIMARY)
+		return 0;
+	rc = c->no_base ? 0 : decide_one_sided(c);
+	if (rc != 0)
+		return rc < 0 ? rc : 0;
+	c->verdict = RS_CONTENT_KEEP_BOTH;
 	rc = decide_by_policy(c);
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
@@ -717,6 +858,45 @@ static int land_ranges(struct content_case *c)
 	return rc ? rc : changes_touch(c->v, c->ino, ENT_CONTENT);
 }
 
+/* As land_ranges, where the secondary has these bytes in another file. */
+static int land_span(struct content_case *c)
+{
+	struct range_list theirs = { 0 };
+	uint8_t *piece = xmalloc(PIECE_BYTES);
+	uint64_t cut = c->theirs_whole ? UINT64_MAX : c->rec->shrunk_to, end = MIN(c->base_size, c->ours_size);
+	int rc = their_ranges(c, &theirs);
+
+	if (rc == 0 && cut < end)
+		rc = data_punch(c->v, c->ino, cut, end - cut, ORIGIN_LOCAL);
+	for (size_t i = 0; rc == 0 && i < theirs.n; i++) {
+		uint64_t stop = MIN(theirs.r[i].end, c->theirs_size);
+
+		for (uint64_t off = theirs.r[i].off; rc == 0 && off < stop; off += PIECE_BYTES) {
+			size_t n = (size_t)MIN(PIECE_BYTES, stop - off);
+
+			rc = content_theirs(c, piece, n, off);
+			if (rc == 0)
+				rc = data_write(c->v, c->ino, piece, n, off, ORIGIN_LOCAL);
+		}
+	}
+	if (rc == 0)
+		rc = data_truncate(c->v, c->ino, c->merged_size, ORIGIN_LOCAL);
+	free(theirs.r);
+	free(piece);
+	return rc ? rc : touch_all(c, c->merged_size);
+}
+
+int content_take_theirs(struct content_case *c)
+{
+	int rc = data_truncate(c->v, c->ino, 0, ORIGIN_LOCAL);
+
+	if (rc == 0)
+		rc = content_land_copy(c, c->ino);
+	if (rc == 0)
+		rc = touch_all(c, c->theirs_size);
+	return rc ? rc : touch_times(c);
+}
+
 static int land_file(struct content_case *c)
 {
 	uint8_t *piece = xmalloc(PIECE_BYTES);
@@ -751,6 +931,8 @@ int content_land_merged(struct content_case *c)
 		rc = land_whole(c);
 	else if (c->append)
 		rc = land_append(c);
+	else if (c->ours_whole || c->theirs_whole)
+		rc = land_span(c);
 	else
 		rc = land_ranges(c);
 	return rc ? rc : touch_times(c);

@@ -5,7 +5,7 @@
  * volume_apply_begin and _commit.
  *
  * The base is what the secondary had before: VIEW_PEER at the record's `seen`, or what a lineage note of class BASE
- * says.
+ * says. Of a file saved anew (a new one at the name of the old one) it is what the secondary had in the old one.
  */
 #ifndef TWINFS_SYNC_CONTENT_H
 #define TWINFS_SYNC_CONTENT_H
@@ -25,6 +25,12 @@ struct content_case {
 	struct view base;            /* with base_ino: where the base's bytes are */
 	uint64_t base_ino;
 	uint64_t base_size;
+	bool no_base;      /* what the secondary had is not known any more: nothing can be measured against it */
+	/* The version was written as a whole: what it changed is found by comparing it with the base, and nothing of
+	 * the base is below theirs. */
+	bool ours_whole, theirs_whole;
+	bool one_sided;    /* EQUAL, as one of the two is the base: theirs if it was `taken`, else ours */
+	bool taken;
 	uint64_t ours_size, theirs_size;
 	const char *name; /* for the kind of file; borrowed */
 	const char *path; /* for what a command is told; borrowed, NULL: unknown */
@@ -46,6 +52,13 @@ struct content_case {
  * error. */
 int content_open(struct content_case *c, struct volume *v, const struct shipment *s, const struct rec_inode *rec,
 		 uint64_t ino, uint64_t seen, const struct lineage *redirect, const char *name);
+/* What the secondary had of a file before it saved it, or we did: `src` by its own id, `ino` here, as of `seen`. */
+struct content_had {
+	uint64_t src, ino, seen;
+};
+/* rec is the secondary's version of a file saved anew, by itself or here; `ino` what it becomes one with. */
+int content_open_save(struct content_case *c, struct volume *v, const struct shipment *s, const struct rec_inode *rec,
+		      uint64_t ino, const struct content_had *had);
 /* Bytes of the secondary's version; zeros beyond its end. */
 int content_theirs(const struct content_case *c, void *buf, size_t len_bytes, uint64_t off);
 /* Fills verdict, rule and what carrying out needs. Changes nothing. */
@@ -60,6 +73,8 @@ int content_land_base(struct content_case *c, uint64_t copy);
 int content_land_copy(struct content_case *c, uint64_t copy);
 /* The secondary's version, which `copy` holds already, takes the place (recorded as a change of ours). */
 int content_land_theirs(struct content_case *c, uint64_t copy);
+/* Ours was the base (`taken`): theirs takes the place (recorded as a change of ours). */
+int content_take_theirs(struct content_case *c);
 /* Our version stays; the secondary, which kept its own, must get all of it that differs: enter that into the change
  * set. */
 int content_send_back(struct content_case *c);

@@ -9,7 +9,7 @@ sync_libsync_a_SOURCES += \
 	sync/kept.c sync/kept.h \
 	sync/land.c sync/land.h \
 	sync/merge.c sync/merge.h \
-	sync/merge_gather.c sync/merge_land.c sync/merge_state.h \
+	sync/merge_gather.c sync/merge_land.c sync/merge_saves.c sync/merge_state.h \
 	sync/outbox.c sync/outbox.h \
 	sync/shipment.c sync/shipment.h \
 	sync/told.c sync/told.h
@@ -27,6 +27,10 @@ check_PROGRAMS += tests/test_engine_lost
 TESTS += tests/test_engine_lost
 tests_test_engine_lost_SOURCES = tests/test_engine_lost.c tests/pair_fixture.h tests/disk.c tests/disk.h
 tests_test_engine_lost_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
+check_PROGRAMS += tests/test_engine_saves
+TESTS += tests/test_engine_saves
+tests_test_engine_saves_SOURCES = tests/test_engine_saves.c tests/pair_fixture.h
+tests_test_engine_saves_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 check_PROGRAMS += tests/test_policy
 TESTS += tests/test_policy
 tests_test_policy_SOURCES = tests/test_policy.c tests/pair_fixture.h

@@ -44,14 +44,26 @@ struct xattr_walk {
 	uint64_t ino, seen;
 };
 
-static int changed_user_xattr(void *ctx, const char *key, const void *value, size_t len_bytes)
+static int changed_xattr(void *ctx, const char *key, const void *value, size_t len_bytes)
 {
 	struct xattr_walk *w = ctx;
 	struct change_row row;
 
 	(void)value;
 	(void)len_bytes;
-	return strncmp(key, "user.", 5) == 0 && changes_get_xattr(w->v, w->ino, key, &row) == 0 && row.grp > w->seen;
+	return changes_get_xattr(w->v, w->ino, key, &row) == 0 && row.grp > w->seen;
+}
+
+bool p_changed_xattrs(struct volume *v, uint64_t ino, uint64_t seen)
+{
+	struct xattr_walk w = { v, ino, seen };
+
+	return tree_xattrs(v, ino, changed_xattr, &w) == 1;
+}
+
+static int changed_user_xattr(void *ctx, const char *key, const void *value, size_t len_bytes)
+{
+	return strncmp(key, "user.", 5) == 0 && changed_xattr(ctx, key, value, len_bytes);
 }
 
 bool p_changed_content(struct volume *v, uint64_t ino, uint64_t seen)
@@ -88,6 +100,7 @@ static bool inode_known(struct volume *v, const struct shipment *s, uint64_t ino
 static bool is_fast_forward(struct volume *v, const struct shipment *s)
 {
 	struct change_row row;
+	struct dentry d;
 	uint64_t low = s->begin.seen;
 
 	for (size_t i = 0; i < s->n_links; i++)
@@ -102,7 +115,8 @@ static bool is_fast_forward(struct volume *v, const struct shipment *s)
 		if (has_lineage(v, LINEAGE_LINK, l->link) || has_lineage(v, LINEAGE_INODE, l->child) ||
 		    has_lineage(v, LINEAGE_INODE, l->parent))
 			return false;
-		if (!l->parent && p_changed_content(v, l->child, l->seen))
+		/* Removed or moved there, written here: something may come back, or is to be noted. */
+		if ((!l->parent || tree_link_get(v, l->link, &d) == 0) && p_changed_content(v, l->child, l->seen))
 			return false;
 		if (l->parent && (!inode_known(v, s, l->child) || !inode_known(v, s, l->parent)))
 			return false; /* deleted here, kept there: there is something to bring back */

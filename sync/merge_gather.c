@@ -9,7 +9,7 @@
 #include "util/acl.h"
 #include "util/util.h"
 
-static void *grow(void *array, size_t n, size_t *cap, size_t size_bytes)
+void *merge_grow(void *array, size_t n, size_t *cap, size_t size_bytes)
 {
 	if (n < *cap)
 		return array;
@@ -17,13 +17,16 @@ static void *grow(void *array, size_t n, size_t *cap, size_t size_bytes)
 	return xrealloc(array, *cap * size_bytes);
 }
 
+void *merge_keep(struct merger *m, void *mem)
+{
+	m->arena = merge_grow(m->arena, m->n_arena, &m->cap_arena, sizeof(*m->arena));
+	m->arena[m->n_arena++] = mem;
+	return mem;
+}
+
 static char *keep_name(struct merger *m, const char *name, size_t len)
 {
-	char *copy = xstrndup(name, len);
-
-	m->arena = grow(m->arena, m->n_arena, &m->cap_arena, sizeof(*m->arena));
-	m->arena[m->n_arena++] = copy;
-	return copy;
+	return merge_keep(m, xstrndup(name, len));
 }
 
 /* ---- lineage: what the secondary calls by ids of its own
@@ -94,13 +97,20 @@ static int judge_alias(void *ctx, const struct lineage *l)
 	bool has_ours = ours ? ours->parent != 0 || !ours->report : their_link(f->m, l->dst, &d) == 0;
 
 	if (!has_own) {
-		f->over = grow(f->over, f->n_over, &f->cap_over, sizeof(*f->over));
+		f->over = merge_grow(f->over, f->n_over, &f->cap_over, sizeof(*f->over));
 		f->over[f->n_over++] = *l;
 	} else if (has_ours) {
-		f->list = grow(f->list, f->n, &f->cap, sizeof(*f->list));
+		f->list = merge_grow(f->list, f->n, &f->cap, sizeof(*f->list));
 		f->list[f->n++] = *l;
 	}
 	return 0;
+}
+
+uint64_t merge_equal_since(struct merger *m, uint64_t src, uint64_t dst)
+{
+	struct lineage base;
+
+	return lineage_get(m->v, LINEAGE_BASE, src, &base) == 0 && base.kind == 'b' && base.dst == dst ? base.grp : 0;
 }
 
 static int take_apart(struct merger *m, const struct lineage *link)
@@ -113,13 +123,11 @@ static int take_apart(struct merger *m, const struct lineage *link)
 	if (rc == 0)
 		rc = lineage_get(m->v, LINEAGE_INODE, own ? own->child : d.child, &ino);
 	if (rc == 0 && ino.kind == 'a') {
-		m->apart = grow(m->apart, m->n_apart, &m->cap_apart, sizeof(*m->apart));
-		m->apart[m->n_apart++] = ino;
+		m->apart = merge_grow(m->apart, m->n_apart, &m->cap_apart, sizeof(*m->apart));
+		if (lineage_get(m->v, LINEAGE_BASE, ino.src, &base) < 0 || base.kind != 'b')
+			base = ino;
+		m->apart[m->n_apart++] = (struct apart){ .base = base, .attrs_of = ino.dst };
 		rc = lineage_drop(m->v, LINEAGE_INODE, ino.src);
-		if (rc == 0 && lineage_get(m->v, LINEAGE_BASE, ino.src, &base) == 0 && base.kind == 'b') {
-			m->apart[m->n_apart - 1].dst = base.dst;
-			m->apart[m->n_apart - 1].grp = base.grp;
-		}
 	}
 	if (rc == -ENOENT)
 		rc = 0;
@@ -222,7 +230,7 @@ static void normalize_inodes(struct merger *m)
 		if (n->ino != r->ino) {
 			n->aliased = true;
 			n->lin = lin;
-			n->seen_bytes = MAX(n->seen_bytes, lin.grp);
+			n->seen_bytes = MAX(n->seen_bytes, merge_equal_since(m, r->ino, lin.dst));
 		} else if ((r->fields & REC_CONTENT) && lineage_get(m->v, LINEAGE_INODE, r->ino, &lin) == 0 &&
 			   lin.kind == 'c' && n->seen_bytes < lin.grp) {
 			if (copy_is_open(m, r->ino, lin.dst)) {
@@ -242,7 +250,7 @@ static void normalize_inodes(struct merger *m)
 /* ---- the three states -----------------------------------------------------------------------------------------------
  */
 
-static struct norm_link *record_of(struct merger *m, uint64_t link)
+struct norm_link *merge_record_of_link(struct merger *m, uint64_t link)
 {
 	uint64_t i;
 
@@ -264,10 +272,20 @@ static bool comes_whole(struct merger *m, uint64_t ino)
 	return r && (r->fields & REC_NEW);
 }
 
+/* But if we have something else at the file's name it may have been saved anew here; its bytes bring it back if not. */
+static bool is_replaced(struct merger *m, const struct rs_link *l, uint64_t child)
+{
+	const struct rec_inode *r = shipment_inode(m->s, child);
+	struct dentry d;
+
+	return S_ISREG(r->mode) && (r->fields & REC_CONTENT) && l->b.present &&
+	       tree_lookup(m->v, l->b.parent, l->b.name, l->b.name_len, &d) == 0;
+}
+
 static int not_removed(void *ctx, const struct dentry *d)
 {
 	struct merger *m = ctx;
-	struct norm_link *rec = record_of(m, d->link);
+	struct norm_link *rec = merge_record_of_link(m, d->link);
 
 	return !rec || rec->parent != 0 || rec->report;
 }
@@ -326,8 +344,8 @@ static int add_link(struct merger *m, uint64_t link)
 		link = lin.dst; /* the secondary's id of it is no link of its own */
 	if (map_get(&m->link_at, link, NULL))
 		return 0;
-	rec = record_of(m, link);
-	m->links = grow(m->links, m->n_links, &m->cap_links, sizeof(*m->links));
+	rec = merge_record_of_link(m, link);
+	m->links = merge_grow(m->links, m->n_links, &m->cap_links, sizeof(*m->links));
 	l = &m->links[m->n_links++];
 	*l = (struct rs_link){ .id = link, .child = rec ? rec->child : 0 };
 	map_put(&m->link_at, link, m->n_links);
@@ -349,7 +367,7 @@ static int add_link(struct merger *m, uint64_t link)
 	if (rc < 0)
 		return rc;
 	/* Deleted here, and the secondary sends it whole because it keeps it: to us it is as good as new. */
-	if (rec && rec->parent && !l->p.present && comes_whole(m, rec->raw_child))
+	if (rec && rec->parent && !l->p.present && comes_whole(m, rec->raw_child) && !is_replaced(m, l, rec->raw_child))
 		l->b = (struct rs_pos){ 0 };
 	if (rec && rec->parent == 0 && !rec->report && l->p.present && removals_add_up(m, rec))
 		l->b = l->s = (struct rs_pos){ 0 }; /* ours stays, as if it were new to the secondary */
@@ -377,7 +395,7 @@ static int add_inode(struct merger *m, uint64_t ino)
 {
 	if (ino == 0 || map_get(&m->inode_at, ino, NULL))
 		return 0;
-	m->inodes = grow(m->inodes, m->n_inodes, &m->cap_inodes, sizeof(*m->inodes));
+	m->inodes = merge_grow(m->inodes, m->n_inodes, &m->cap_inodes, sizeof(*m->inodes));
 	m->inodes[m->n_inodes++] = (struct rs_inode){ .ino = ino };
 	map_put(&m->inode_at, ino, m->n_inodes);
 	return add_links_of(m, ino);
@@ -408,7 +426,7 @@ static int close_upwards(struct merger *m)
 	return rc;
 }
 
-static struct norm_inode *record_of_inode(struct merger *m, uint64_t ino)
+struct norm_inode *merge_record_of_inode(struct merger *m, uint64_t ino)
 {
 	uint64_t i;
 
@@ -432,9 +450,9 @@ void merge_presence(struct merger *m)
 	}
 }
 
-static int fill_inode(struct merger *m, struct rs_inode *n, const struct map *removal_seen)
+static int fill_inode(struct merger *m, struct rs_inode *n, const struct map *bytes_seen)
 {
-	struct norm_inode *rec = record_of_inode(m, n->ino);
+	struct norm_inode *rec = merge_record_of_inode(m, n->ino);
 	struct inode *in = xmalloc(sizeof(*in));
 	uint64_t seen = m->s->begin.seen;
 	int rc = tree_inode_get(m->v, n->ino, in);
@@ -444,7 +462,7 @@ static int fill_inode(struct merger *m, struct rs_inode *n, const struct map *re
 	if (rec && (rec->rec->fields & REC_CONTENT) && !rec->redirected_bytes)
 		seen = rec->seen_bytes;
 	else
-		map_get(removal_seen, n->ino, &seen);
+		map_get(bytes_seen, n->ino, &seen);
 	if (rc == 0) {
 		n->type = in->mode & S_IFMT;
 		n->p_written_ms = (uint64_t)(in->mtime_ns / 1000000);
@@ -464,15 +482,19 @@ static int fill_inode(struct merger *m, struct rs_inode *n, const struct map *re
 	if (rec) {
 		n->type = rec->rec->mode & S_IFMT;
 		n->s_written_ms = (uint64_t)(rec->rec->mtime_ns / 1000000);
-		n->s_content = (rec->rec->fields & REC_CONTENT) && !rec->redirected_bytes && !rec->aliased;
+		n->s_content = (rec->rec->fields & REC_CONTENT) && !rec->redirected_bytes;
 	}
 	if (n->in_s && (!n->in_b || shipment_xattr(m->s, n->ino, NULL)))
 		n->s_content = true;
+	n->p_attrs = rc == 0 &&
+		     (p_changed_inode(m->v, n->ino, ENT_MODE, seen) || p_changed_inode(m->v, n->ino, ENT_OWNER, seen) ||
+		      p_changed_xattrs(m->v, n->ino, seen));
+	n->s_attrs = (rec && (rec->rec->fields & (REC_MODE | REC_OWNER))) || map_get(&m->s->xattr_by_ino, n->ino, NULL);
 	free(in);
 	return rc;
 }
 
-static void add_attr(struct merger *m, struct rs_attr attr, struct attr_case which)
+void merge_add_attr(struct merger *m, struct rs_attr attr, struct attr_case which)
 {
 	if (m->n_attrs == m->cap_attrs) {
 		m->cap_attrs = m->cap_attrs ? m->cap_attrs * 2 : 32;
@@ -501,18 +523,18 @@ static void gather_attrs(struct merger *m, size_t i)
 		a.equal = in->mode == r->mode;
 		if ((r->fields & REC_MODE) &&
 		    p_changed_inode(m->v, n->ino, ENT_MODE, MAX(floor, rec_seen(r, REC_MODE))))
-			add_attr(m, a, (struct attr_case){ .norm = i, .field = REC_MODE });
+			merge_add_attr(m, a, (struct attr_case){ .norm = i, .field = REC_MODE });
 		a.field = RS_OWNER;
 		a.equal = in->uid == r->uid && in->gid == r->gid;
 		if ((r->fields & REC_OWNER) &&
 		    p_changed_inode(m->v, n->ino, ENT_OWNER, MAX(floor, rec_seen(r, REC_OWNER))))
-			add_attr(m, a, (struct attr_case){ .norm = i, .field = REC_OWNER });
+			merge_add_attr(m, a, (struct attr_case){ .norm = i, .field = REC_OWNER });
 		a.field = RS_TIMES;
 		a.equal = in->mtime_ns == r->mtime_ns && in->atime_ns == r->atime_ns;
 		a.p_later = in->mtime_ns >= r->mtime_ns;
 		if ((r->fields & REC_TIMES) &&
 		    p_changed_inode(m->v, n->ino, ENT_TIMES, MAX(floor, rec_seen(r, REC_TIMES))))
-			add_attr(m, a, (struct attr_case){ .norm = i, .field = REC_TIMES });
+			merge_add_attr(m, a, (struct attr_case){ .norm = i, .field = REC_TIMES });
 	}
 	free(in);
 }
@@ -538,7 +560,7 @@ static void gather_xattr(struct merger *m, size_t i)
 		return;
 	value = xmalloc(XATTR_VALUE_MAX_BYTES);
 	n = tree_xattr_get(m->v, ino, x->key, value, XATTR_VALUE_MAX_BYTES);
-	add_attr(m,
+	merge_add_attr(m,
 		 (struct rs_attr){ .ino = ino,
 				   .field = RS_XATTR,
 				   .key = x->key,
@@ -573,6 +595,25 @@ static int add_our_link(void *ctx, uint64_t link, const struct change_row *row)
 	return add_link(ctx, link);
 }
 
+/* Whoever removes or moves a link of a file has seen its bytes so far. */
+static void note_seen(struct merger *m, const struct norm_link *n)
+{
+	uint64_t seen = n->seen, lowest;
+
+	if (n->raw_child != n->child)
+		seen = MAX(n->raw_seen, merge_equal_since(m, n->raw_child, n->child));
+	if (!map_get(&m->bytes_seen, n->child, &lowest) || seen < lowest)
+		map_put(&m->bytes_seen, n->child, seen);
+}
+
+void merge_index(struct merger *m)
+{
+	for (size_t i = 0; i < m->n_links; i++)
+		map_put(&m->link_at, m->links[i].id, i + 1);
+	for (size_t i = 0; i < m->n_inodes; i++)
+		map_put(&m->inode_at, m->inodes[i].ino, i + 1);
+}
+
 int merge_gather(struct merger *m)
 {
 	int rc = take_all_apart(m);
@@ -582,13 +623,9 @@ int merge_gather(struct merger *m)
 	normalize_inodes(m);
 	if (rc == 0)
 		rc = changes_links(m->v, 0, GROUP_MAX, our_link, m);
-	for (size_t i = 0; rc == 0 && i < m->n_nl; i++) {
-		uint64_t seen;
-
-		if (m->nl[i].parent == 0 && !m->nl[i].report &&
-		    (!map_get(&m->removal_seen, m->nl[i].child, &seen) || m->nl[i].seen < seen))
-			map_put(&m->removal_seen, m->nl[i].child, m->nl[i].seen);
-	}
+	for (size_t i = 0; rc == 0 && i < m->n_nl; i++)
+		if (!m->nl[i].report)
+			note_seen(m, &m->nl[i]);
 	for (size_t i = 0; rc == 0 && i < m->n_nl; i++)
 		rc = add_link(m, m->nl[i].link);
 	if (rc == 0)
@@ -601,7 +638,7 @@ int merge_gather(struct merger *m)
 		rc = close_upwards(m);
 	merge_presence(m);
 	for (size_t i = 0; rc == 0 && i < m->n_inodes; i++)
-		rc = fill_inode(m, &m->inodes[i], &m->removal_seen);
+		rc = fill_inode(m, &m->inodes[i], &m->bytes_seen);
 	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
 		gather_attrs(m, i);
 	for (size_t i = 0; rc == 0 && i < m->s->n_xattrs; i++)
@@ -611,6 +648,7 @@ int merge_gather(struct merger *m)
 
 void merge_release(struct merger *m)
 {
+	merge_saves_release(m);
 	for (size_t i = 0; i < m->n_ni; i++)
 		if (m->ni[i].open_case)
 			content_close(&m->ni[i].cc);
@@ -634,6 +672,6 @@ void merge_release(struct merger *m)
 	map_release(&m->inode_at);
 	map_release(&m->parents);
 	map_release(&m->gone_grp);
-	map_release(&m->removal_seen);
+	map_release(&m->bytes_seen);
 	map_release(&m->p_changed);
 }

@@ -59,22 +59,17 @@ static int name_of(void *ctx, const struct dentry *d)
 	return 1;
 }
 
-static int decide(struct merger *m, struct norm_inode *n)
+int merge_decide(struct merger *m, struct norm_inode *n)
 {
 	struct dentry d = { .name = "" };
-	char *path = merge_path(m->v, n->bytes_ino);
+	char *path = merge_path(m->v, n->cc.ino);
 	int rc;
 
-	tree_links_of(m->v, n->bytes_ino, name_of, &d);
-	n->open_case = true;
-	rc = content_open(&n->cc, m->v, m->s, n->rec, n->bytes_ino, n->seen_bytes,
-			  n->aliased || n->redirected_bytes ? &n->lin : NULL, "");
-	if (rc == 0) {
-		n->cc.name = d.name;
-		n->cc.path = path;
-		n->cc.jobs = m->names->driver.run ? m->jobs : NULL;
-		rc = policy_find(m->v, path, &n->cc.policy);
-	}
+	tree_links_of(m->v, n->cc.ino, name_of, &d);
+	n->cc.name = d.name;
+	n->cc.path = path;
+	n->cc.jobs = m->names->driver.run ? m->jobs : NULL;
+	rc = policy_find(m->v, path, &n->cc.policy);
 	if (rc == 0)
 		rc = content_decide(&n->cc);
 	n->cc.name = "";
@@ -82,10 +77,20 @@ static int decide(struct merger *m, struct norm_inode *n)
 	free(path);
 	n->has_case = rc == 0;
 	log_debug("merge", "content of %#llx seen %llu: %d, verdict %d: %s (sizes %llu | %llu %llu)",
-		  (unsigned long long)n->bytes_ino, (unsigned long long)n->seen_bytes, rc, n->cc.verdict,
+		  (unsigned long long)n->cc.ino, (unsigned long long)n->cc.seen, rc, n->cc.verdict,
 		  n->cc.rule ? n->cc.rule : "", (unsigned long long)n->cc.base_size,
 		  (unsigned long long)n->cc.ours_size, (unsigned long long)n->cc.theirs_size);
 	return rc;
+}
+
+static int decide(struct merger *m, struct norm_inode *n)
+{
+	int rc;
+
+	n->open_case = true;
+	rc = content_open(&n->cc, m->v, m->s, n->rec, n->bytes_ino, n->seen_bytes,
+			  n->aliased || n->redirected_bytes ? &n->lin : NULL, "");
+	return rc ? rc : merge_decide(m, n);
 }
 
 static enum rs_content op_content(void *ctx, uint64_t ino)
@@ -95,6 +100,7 @@ static enum rs_content op_content(void *ctx, uint64_t ino)
 
 	if (!n || !(n->rec->fields & REC_CONTENT) || !S_ISREG(n->rec->mode))
 		return RS_CONTENT_EQUAL;
+	n->asked = true;
 	if (!n->has_case) {
 		int rc = decide(m, n);
 
@@ -181,8 +187,9 @@ static int copy_xattrs(struct merger *m, uint64_t from, uint64_t to)
  * What an alias had swallowed, as one of its own again: with the bytes that it has there, and the attributes that the
  * two share. The secondary gets it whole.
  */
-static int make_apart(struct merger *m, const struct lineage *l)
+static int make_apart(struct merger *m, const struct apart *a)
 {
+	const struct lineage *l = &a->base;
 	struct view then = { .kind = VIEW_AT, .group = l->grp };
 	struct inode *in = xmalloc(sizeof(*in));
 	uint64_t size, at;
@@ -206,18 +213,18 @@ static int make_apart(struct merger *m, const struct lineage *l)
 	if (rc == 0 && size)
 		rc = content_copy(m->v, l->dst, then, size, l->src, ORIGIN_PEER);
 	if (rc == 0)
-		rc = copy_xattrs(m, l->dst, l->src);
+		rc = copy_xattrs(m, a->attrs_of, l->src);
 	if (rc == 0)
-		rc = take_acl(m->v, l->dst, then, l->src, ORIGIN_PEER);
+		rc = take_acl(m->v, a->attrs_of, then, l->src, ORIGIN_PEER);
 	if (rc == 0 && map_get(&m->ni_by_ino, l->src, &at))
 		m->ni[at - 1].made_again = true; /* its bytes are not all here yet */
 	return rc ? rc : changes_touch_whole(m->v, l->src);
 }
 
-static const struct lineage *find_made_apart(struct merger *m, uint64_t ino)
+static const struct apart *find_made_apart(struct merger *m, uint64_t ino)
 {
 	for (size_t i = 0; i < m->n_apart; i++)
-		if (m->apart[i].src == ino)
+		if (m->apart[i].base.src == ino)
 			return &m->apart[i];
 	return NULL;
 }
@@ -229,7 +236,7 @@ static int revive_bytes(struct merger *m, const struct norm_inode *n)
 	int rc = content_open(&c, m->v, m->s, n->rec, n->ino, n->seen_bytes, NULL, "");
 
 	if (rc == 0 && S_ISREG(n->rec->mode))
-		rc = content_copy(m->v, c.base_ino, c.base, c.base_size, n->ino, ORIGIN_LOCAL);
+		rc = content_copy(m->v, c.base_ino, c.base, c.theirs_whole ? 0 : c.base_size, n->ino, ORIGIN_LOCAL);
 	content_close(&c);
 	return rc;
 }
@@ -393,7 +400,7 @@ static int plan_link(struct merger *m, struct plan *p, const struct rs_link_out 
 	return 0;
 }
 
-static int touch_link(struct merger *m, uint64_t link)
+int merge_touch_link(struct merger *m, uint64_t link)
 {
 	uint64_t at, child = 0;
 	struct dentry d;
@@ -412,7 +419,7 @@ static int resend_link(struct merger *m, const struct norm_link *n)
 {
 	struct lineage lin = { .dst = n->link, .grp = group_number(m->v), .kind = 'l' };
 	struct dentry d;
-	int rc = touch_link(m, n->link);
+	int rc = merge_touch_link(m, n->link);
 
 	if (rc == 0)
 		rc = remember_theirs(m, n, group_number(m->v));
@@ -429,15 +436,30 @@ static int resend_link(struct merger *m, const struct norm_link *n)
 	return rc ? rc : changes_touch_whole(m->v, d.child);
 }
 
+/* As long as the alias: what holds its bytes holds them still, if nobody changed that. */
+static int renew_base(struct merger *m, uint64_t src)
+{
+	struct lineage base;
+	struct inode in;
+
+	if (lineage_get(m->v, LINEAGE_BASE, src, &base) < 0 || base.kind != 'b' ||
+	    tree_inode_get(m->v, base.dst, &in) < 0 || in.nlink == 0 || in.cborn > base.grp)
+		return 0;
+	base.grp = group_number(m->v);
+	return lineage_put(m->v, &base);
+}
+
 /* What the secondary calls by an id of its own it has by that id still: the alias is good until it has seen this. */
 static int keep_alias(struct merger *m, enum lineage_class c, uint64_t src)
 {
 	struct lineage lin;
+	int rc;
 
 	if (lineage_get(m->v, c, src, &lin) < 0 || lin.kind == 'c')
 		return 0;
 	lin.grp = group_number(m->v);
-	return lineage_put(m->v, &lin);
+	rc = lineage_put(m->v, &lin);
+	return rc || c != LINEAGE_INODE ? rc : renew_base(m, src);
 }
 
 static int keep_aliases(struct merger *m)
@@ -563,6 +585,34 @@ static int note_base(struct merger *m, uint64_t src, uint64_t dst)
 			   &(struct lineage){ .src = src, .dst = dst, .grp = group_number(m->v), .kind = 'b' });
 }
 
+struct own_link {
+	struct volume *v;
+	uint64_t src;
+};
+
+static int find_own_link(void *ctx, const struct dentry *d)
+{
+	struct own_link *l = ctx;
+
+	return lineage_source(l->v, LINEAGE_LINK, d->link, &l->src) == 0;
+}
+
+/*
+ * What the secondary has there by an id of its own is the copy from now on: what it does to that, it does to the copy.
+ * (Of a file that it knows by the same id as we do, only bytes that it wrote without knowing of the copy go there.)
+ */
+static int alias_copy(struct merger *m, const struct made_copy *c, struct lineage *lin)
+{
+	struct own_link own = { .v = m->v };
+	struct lineage link = { .dst = c->link, .grp = lin->grp, .kind = 'l' };
+
+	lin->kind = 'a';
+	if (tree_links_of(m->v, c->of, find_own_link, &own) != 1)
+		return 0;
+	link.src = own.src;
+	return lineage_put(m->v, &link);
+}
+
 static int record_copy(struct merger *m, const struct made_copy *c)
 {
 	struct norm_inode *n = bytes_record(m, c->of);
@@ -571,6 +621,8 @@ static int record_copy(struct merger *m, const struct made_copy *c)
 
 	if (rc == 0)
 		rc = changes_touch_link(m->v, c->link, c->ino, true, false);
+	if (rc == 0 && n->aliased)
+		rc = alias_copy(m, c, &lin);
 	if (rc == 0)
 		rc = lineage_put(m->v, &lin);
 	return rc ? rc : note_base(m, lin.src, lin.dst);
@@ -718,7 +770,8 @@ static int land_merged(struct merger *m, struct norm_inode *n)
 			       .grp = group_number(m->v),
 			       .kind = 's',
 			       .dst = n->cc.theirs_size };
-	bool needed = n->cc.merged_whole || n->cc.append || n->cc.merged_file;
+	bool needed = n->cc.merged_whole || n->cc.append || n->cc.merged_file || n->cc.ours_whole ||
+		      n->cc.theirs_whole;
 	int rc = 0;
 
 	if (needed || worth_keeping(m, n->cc.ours_size + n->cc.theirs_size)) {
@@ -753,9 +806,10 @@ static int land_chosen(struct merger *m, struct norm_inode *n)
 /* Both have the same bytes, but the secondary left alone what is on its way to it: it gets them once more. */
 static int land_equal(struct merger *m, struct norm_inode *n)
 {
-	int rc = content_send_back(&n->cc);
+	bool differ = n->cc.one_sided && !n->cc.taken; /* what it has is the base still */
+	int rc = n->cc.taken ? content_take_theirs(&n->cc) : content_send_back(&n->cc);
 
-	return rc ? rc : note_base(m, n->rec->ino, n->bytes_ino);
+	return rc || differ ? rc : note_base(m, n->rec->ino, n->bytes_ino);
 }
 
 /* What content_decide said, in bytes_ino. */
@@ -770,7 +824,7 @@ static int land_case(struct merger *m, struct norm_inode *n)
 	case RS_CONTENT_MERGED: return land_merged(m, n);
 	case RS_CONTENT_PRIMARY:
 	case RS_CONTENT_SECONDARY: return land_chosen(m, n);
-	case RS_CONTENT_KEEP_BOTH: return content_send_back(&n->cc);
+	case RS_CONTENT_KEEP_BOTH: return content_send_back(&n->cc); /* theirs went to a copy */
 	}
 	return 0;
 }
@@ -798,11 +852,11 @@ static int land_bytes_elsewhere(struct merger *m, struct norm_inode *n)
 	bool changed = p_changed_content(m->v, n->bytes_ino, n->seen_bytes);
 	int rc = changed && !n->has_case ? decide(m, n) : 0;
 
-	if (rc == 0 && changed && !n->cc.ours_is_base) {
+	if (rc == 0 && (n->has_case || changed) && !n->cc.ours_is_base) {
 		if (n->cc.verdict == RS_CONTENT_KEEP_BOTH)
-			return -EAGAIN; /* the caller makes a copy of its own */
+			return n->asked ? land_case(m, n) : -EAGAIN; /* the caller makes a copy of its own */
 		rc = land_case(m, n);
-		if (rc == 0)
+		if (rc == 0 && !n->asked && !n->saved)
 			rc = note_case(m, n);
 	} else if (rc == 0) {
 		rc = land_redirected(m, n);
@@ -853,10 +907,10 @@ static int land_bytes(struct merger *m, struct norm_inode *n)
 {
 	int rc;
 
-	if (!(n->rec->fields & REC_CONTENT) || !S_ISREG(n->rec->mode))
+	if ((!(n->rec->fields & REC_CONTENT) && !(n->saved && n->has_case)) || !S_ISREG(n->rec->mode))
 		return 0;
-	if (n->aliased && (n->rec->fields & REC_NEW))
-		return 0; /* equal files that became one */
+	if (n->fused || (n->saved && !n->has_case))
+		return 0; /* equal files that became one; or only ours has bytes of its own */
 	if (n->redirected_bytes || n->aliased) {
 		/* First, while the staged ranges are still there to be asked for. */
 		rc = n->redirected_bytes ? resend_original(m, n) : 0;
@@ -892,7 +946,7 @@ static int land_free_attrs(struct merger *m, size_t i)
 			return rc;
 		fields &= ~(uint32_t)REC_TIMES;
 	}
-	if (n->aliased && (n->rec->fields & REC_NEW))
+	if (n->saved || (n->aliased && (n->rec->fields & REC_NEW)))
 		return 0;
 	if (n->aliased)
 		for (uint32_t f = REC_MODE; f <= REC_TIMES; f <<= 1)
@@ -1124,6 +1178,32 @@ static int put_note(struct merger *m, const struct rs_note *n, const struct made
 /* ---- all of it
  * --------------------------------------------------------------------------------------------------------------- */
 
+static bool is_save(struct merger *m, uint64_t ino)
+{
+	for (size_t i = 0; i < m->n_saves; i++)
+		if (m->saves[i].ino_s == ino && m->saves[i].verdict != RS_CONTENT_KEEP_BOTH)
+			return true;
+	return false;
+}
+
+/* What was an alias of src itself is one of dst now. */
+static int note_alias(struct merger *m, const struct rs_alias *a)
+{
+	enum lineage_class c = a->is_link ? LINEAGE_LINK : LINEAGE_INODE;
+	struct lineage lin = {
+		.src = a->src, .dst = a->dst, .grp = group_number(m->v), .kind = a->is_link ? 'l' : 'a'
+	};
+	uint64_t older;
+	int rc;
+
+	/* The secondary has it by that id, if it has one of its own for it. */
+	if (lineage_source(m->v, c, a->src, &older) == 0)
+		lin.src = older;
+	rc = lineage_put(m->v, &lin);
+	/* What it has there is ours; but of a file saved anew it is what landing its bytes says. */
+	return rc || a->is_link || is_save(m, a->src) ? rc : note_base(m, lin.src, lin.dst);
+}
+
 static int land_names(struct merger *m, struct rs_result *r, struct plan *p, struct made_copy *copies)
 {
 	int rc = 0;
@@ -1135,17 +1215,9 @@ static int land_names(struct merger *m, struct rs_result *r, struct plan *p, str
 	if (rc == 0)
 		rc = land_links(m->v, p->list, p->n);
 	for (size_t i = 0; rc == 0 && i < p->n_touch; i++)
-		rc = touch_link(m, p->touch[i]);
-	for (size_t i = 0; rc == 0 && i < r->n_aliases; i++) {
-		struct lineage lin = { .src = r->aliases[i].src,
-				       .dst = r->aliases[i].dst,
-				       .grp = group_number(m->v),
-				       .kind = r->aliases[i].is_link ? 'l' : 'a' };
-
-		rc = lineage_put(m->v, &lin);
-		if (rc == 0 && !r->aliases[i].is_link)
-			rc = note_base(m, lin.src, lin.dst);
-	}
+		rc = merge_touch_link(m, p->touch[i]);
+	for (size_t i = 0; rc == 0 && i < r->n_aliases; i++)
+		rc = note_alias(m, &r->aliases[i]);
 	return rc ? rc : touch_aliases(m);
 }
 
@@ -1155,10 +1227,12 @@ static void drop_aliased_records(struct merger *m, const struct rs_result *r)
 	for (size_t i = 0; i < r->n_aliases; i++) {
 		struct norm_inode *n = r->aliases[i].is_link ? NULL : bytes_record(m, r->aliases[i].src);
 
-		if (n) {
-			n->aliased = true;
-			n->ino = n->bytes_ino = r->aliases[i].dst;
-		}
+		if (!n)
+			continue;
+		n->aliased = true;
+		n->fused = !n->saved;
+		n->ino = n->bytes_ino = r->aliases[i].dst;
+		map_put(&m->ni_by_bytes, n->bytes_ino, (uint64_t)(n - m->ni) + 1);
 	}
 }
 
@@ -1224,6 +1298,8 @@ int merge_land(struct merger *m, struct rs_result *r)
 		rc = record_copy(m, &copies[i]);
 	if (rc == 0)
 		rc = land_attributes(m, r);
+	if (rc == 0)
+		rc = merge_saves_land(m);
 	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
 		if (m->ni[i].made_again)
 			rc = changes_touch_whole(m->v, m->ni[i].ino);
@@ -1280,8 +1356,7 @@ static int believe_records_only(struct merger *m, bool moves_too)
 		if (rc == 0 && (moves_too || map_get(&m->p_changed, l->id, NULL)))
 			rc = changes_touch_link(m->v, l->id, l->child, false, false);
 	}
-	for (size_t i = 0; i < m->n_inodes; i++)
-		map_put(&m->inode_at, m->inodes[i].ino, i + 1);
+	merge_index(m);
 	merge_presence(m);
 	return rc;
 }
@@ -1322,11 +1397,15 @@ int merge_three_way(struct volume *v, struct shipment *s, const struct merge_nam
 						.content = op_content,
 						.name_taken = op_name_taken } };
 
-		rc = resolve(&in, &r);
+		rc = merge_saves_find(&m, &in);
+		if (rc == 0)
+			rc = resolve(&in, &r);
 		for (int moves_too = 0; rc == -EUCLEAN && moves_too < 2; moves_too++) {
 			log_debug("merge", "no valid tree: the secondary's records alone count%s",
 				  moves_too ? ", and none of its moves" : "");
 			rc = believe_records_only(&m, moves_too);
+			if (rc == 0)
+				rc = merge_saves_find(&m, &in);
 			if (rc == 0)
 				rc = resolve(&in, &r);
 		}
@@ -1344,10 +1423,7 @@ int merge_three_way(struct volume *v, struct shipment *s, const struct merge_nam
 		rc = -EAGAIN;
 	if (rc == 0) {
 		/* The resolver sorted our arrays: find things in them again. */
-		for (size_t i = 0; i < m.n_links; i++)
-			map_put(&m.link_at, m.links[i].id, i + 1);
-		for (size_t i = 0; i < m.n_inodes; i++)
-			map_put(&m.inode_at, m.inodes[i].ino, i + 1);
+		merge_index(&m);
 		rc = merge_land(&m, &r);
 		log_debug("merge", "landing it: %d", rc);
 	}

@@ -31,6 +31,9 @@ struct norm_inode {
 	struct lineage lin;     /* of the redirection, if any */
 	bool redirected_bytes;  /* kind 'c': the bytes belong to the conflict copy */
 	bool aliased;           /* kind 'a' */
+	bool fused;             /* that, since just now, as it was equal to ours */
+	bool saved;             /* it is what the secondary has of a file that was saved anew (merge_saves.c) */
+	bool asked;             /* the resolver asked for the verdict, and carries it out as far as names go */
 	struct content_case cc; /* when both changed the bytes */
 	uint64_t kept_ours, kept_theirs; /* whole versions set aside by a merge, 0: none */
 	uint64_t kept_base;              /* what both had before, likewise */
@@ -44,6 +47,23 @@ struct attr_case {   /* parallel to input.attrs */
 	size_t norm; /* index of the inode record, or of the xattr when is_xattr */
 	bool is_xattr;
 	uint32_t field;
+};
+
+/* An alias that the secondary turned out to have apart: made anew of the bytes that it has there (base.dst as of
+ * base.grp) and the attributes that the two share. */
+struct apart {
+	struct lineage base;
+	uint64_t attrs_of;
+};
+
+/* Of a save: what the secondary changed and the primary did not, or what both dropped; for rs_save.ino_p. */
+struct save_set {
+	uint64_t ino;
+	const struct rec_inode *rec; /* `fields` of it; NULL: an xattr */
+	uint32_t fields;
+	char *key;                   /* from the arena, as the value */
+	const void *value;           /* NULL: removed */
+	uint32_t value_len;
 };
 
 struct merger {
@@ -65,7 +85,7 @@ struct merger {
 	struct map gone_grp;       /* such an inode -> the last group in which we removed a link of it */
 	struct map gone_next;
 
-	struct lineage *apart; /* aliases that the secondary turned out to have apart: src is made anew from dst */
+	struct apart *apart;
 	size_t n_apart, cap_apart;
 
 	struct rs_link *links;
@@ -74,7 +94,7 @@ struct merger {
 	struct rs_inode *inodes;
 	size_t n_inodes, cap_inodes;
 	struct map inode_at;
-	struct map removal_seen;   /* inode -> lowest `seen` of the records that take a link of it away */
+	struct map bytes_seen; /* inode -> lowest `seen` of the records of its links */
 	struct map parents;   /* inodes that are a parent somewhere */
 	struct map p_changed; /* link -> 1: changed by us, unknown to the secondary */
 
@@ -84,18 +104,43 @@ struct merger {
 	size_t n_attrs, cap_attrs;
 	int failed; /* what the resolver asked for and could not be told: then nothing lands */
 	uint64_t kept_bytes; /* set aside only to be looked back at */
+	struct rs_save *saves;
+	size_t n_saves;
+	struct save_set *save_sets;
+	size_t n_save_sets, cap_save_sets;
+
 	void **arena; /* what lives until the end: names */
 	size_t n_arena, cap_arena;
 };
 
 bool p_changed_inode(struct volume *v, uint64_t ino, enum entity what, uint64_t seen);
 bool p_changed_content(struct volume *v, uint64_t ino, uint64_t seen);
+bool p_changed_xattrs(struct volume *v, uint64_t ino, uint64_t seen); /* set, not removed: removals leave only a row */
 int take_inode(struct volume *v, const struct shipment *s, const struct rec_inode *r, uint64_t ino, uint32_t fields);
 
+/* ---- merge_gather.c */
 int merge_gather(struct merger *m);
+void *merge_grow(void *array, size_t n, size_t *cap, size_t size_bytes);
+void *merge_keep(struct merger *m, void *mem); /* frees it in the end */
+struct norm_link *merge_record_of_link(struct merger *m, uint64_t link);
+struct norm_inode *merge_record_of_inode(struct merger *m, uint64_t ino);
+void merge_add_attr(struct merger *m, struct rs_attr attr, struct attr_case which);
+/* The last group of ours as of which the secondary's src is just what we have in dst, as which it lives on; 0: none. */
+uint64_t merge_equal_since(struct merger *m, uint64_t src, uint64_t dst);
+/* Links and inodes by id, after the arrays were sorted. */
+void merge_index(struct merger *m);
 /* Which inodes have a link in which state; after the links were gathered or changed. */
 void merge_presence(struct merger *m);
 int merge_land(struct merger *m, struct rs_result *r);
+int merge_decide(struct merger *m, struct norm_inode *n); /* verdict of an opened case */
+int merge_touch_link(struct merger *m, uint64_t link);    /* enter it into our change set as it is here */
+
+/* ---- merge_saves.c */
+/* Finds files saved anew, decides about their bytes and attributes; for the resolver's input. Changes nothing. */
+int merge_saves_find(struct merger *m, struct rs_input *in);
+/* Attributes, and that the secondary gets what became of them; after bytes and links have landed. */
+int merge_saves_land(struct merger *m);
+void merge_saves_release(struct merger *m);
 void merge_release(struct merger *m);
 /* -EAGAIN: `jobs` has commands to run first; nothing has landed. */
 int merge_three_way(struct volume *v, struct shipment *s, const struct merge_names *names, struct driver_jobs *jobs,

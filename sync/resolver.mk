@@ -16,7 +16,7 @@ check_PROGRAMS += tests/test_resolver_edges
 TESTS += tests/test_resolver_edges
 tests_test_resolver_edges_SOURCES = \
 	tests/test_resolver_edges.c \
-	sync/resolver.c sync/resolver_content.c sync/resolver_names.c
+	sync/resolver.c sync/resolver_content.c sync/resolver_names.c sync/resolver_saves.c
 tests_test_resolver_edges_CPPFLAGS = $(tests_test_resolver_CPPFLAGS)
 tests_test_resolver_edges_LDADD = $(tests_test_resolver_LDADD)
 

@@ -56,17 +56,17 @@ static void copy_beside(struct rw_work *w, uint32_t node)
 }
 
 /* The mover has the file no more at this link, and the writer has it there still. */
-static bool left_to_writer(const struct rw_node *n, const struct rw_link *l, enum rw_state mover, enum rw_state writer)
+static bool left_to_writer(const struct rw_link *l, enum rw_state mover, enum rw_state writer)
 {
 	const struct rs_pos *b = &l->in->b, *at = rw_pos(l, mover);
 
 	if (!b->present || !rw_same_place(b, rw_pos(l, writer)) || rw_same_place(b, at))
 		return false;
-	return at->present ? l->at == mover : l->at == RW_DEAD && n->n_live > 0;
+	return l->at == (at->present ? mover : RW_DEAD);
 }
 
-/* `mv doc doc~` or `ln doc doc~`, a new doc, and the other side wrote to the old doc: not what it looks like by name, so
- * it is noted. */
+/* `mv doc doc~` or `ln doc doc~`, a new doc, and the other side wrote to the old doc: not what it looks like by name,
+ * so it is noted. */
 static void note_write_that_follows(struct rw_work *w, uint32_t node, enum rw_state mover)
 {
 	const struct rw_node *n = &w->nodes[node];
@@ -78,7 +78,7 @@ static void note_write_that_follows(struct rw_work *w, uint32_t node, enum rw_st
 		uint32_t at = rw_link_of(w, n, i), taker;
 		const struct rw_link *l = &w->links[at];
 
-		if (!left_to_writer(n, l, mover, writer))
+		if (!left_to_writer(l, mover, writer))
 			continue;
 		taker = rw_names_get(&w->names[mover], l->parent[RW_B], l->in->b.name, l->in->b.name_len);
 		if (taker == RW_NONE || w->nodes[w->links[taker].child].has[RW_B])

@@ -182,13 +182,12 @@ static void fuse_links(struct rw_work *w, const struct entry *keep, const struct
 	}
 }
 
-/* Both linked one file to one name. */
-static bool is_same_link(const struct rw_work *w, const struct rw_link *keep, const struct rw_link *lose)
+/* Each gave one file this name, by a link that the other does not have. */
+static bool is_same_link(const struct rw_link *keep, const struct rw_link *lose)
 {
 	const struct rs_link *k = keep->in, *l = lose->in;
 
-	return RULE(RULE_SAME_LINK) && keep->child == lose->child && !w->nodes[keep->child].is_dir && !k->b.present &&
-	       !l->b.present && k->p.present && !k->s.present && l->s.present && !l->p.present;
+	return RULE(RULE_SAME_LINK) && keep->child == lose->child && !k->s.present && !l->p.present;
 }
 
 static void settle_clash(struct rw_work *w, uint32_t dir, const struct entry *keep, const struct entry *lose)
@@ -199,7 +198,7 @@ static void settle_clash(struct rw_work *w, uint32_t dir, const struct entry *ke
 		fuse_links(w, keep, lose);
 		return;
 	}
-	if (is_same_link(w, kl, ll)) {
+	if (is_same_link(kl, ll)) {
 		rw_become(w, ll->in->id, kl->in->id, true);
 		ll->at = RW_DEAD;
 		w->nodes[ll->child].n_live--;

@@ -2,6 +2,7 @@
 /* Step 0: files that were saved as editors do, by putting a new one at the name of the old one. */
 #include "sync/resolver_work.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 
@@ -59,7 +60,7 @@ static bool find_save(struct rw_work *w, uint32_t i, struct rs_save *out)
 	uint32_t p, s;
 	bool p_saved, s_saved;
 
-	if (!old->in->b.present || old->parent[RW_B] == RW_NONE || !is_file(&w->nodes[old->child]))
+	if (!old->in->b.present || !is_file(&w->nodes[old->child]))
 		return false;
 	p = at_old_name(w, old, RW_P);
 	s = at_old_name(w, old, RW_S);
@@ -114,7 +115,8 @@ static uint32_t link_by_id(const struct rw_work *w, uint64_t id)
 		else
 			high = mid;
 	}
-	return low < w->n_links && w->links[low].in->id == id ? low : RW_NONE;
+	assert(low < w->n_links && w->links[low].in->id == id); /* resolve_saves has seen it */
+	return low;
 }
 
 /* The primary's link and inode stand for both, as if the secondary had changed them where they were. */
@@ -126,7 +128,9 @@ static void unite(struct rw_work *w, const struct rs_save *save, struct rs_link 
 	struct rw_node *np = &w->nodes[p->child], *ns = &w->nodes[s->child];
 	uint32_t base_parent = b->parent[RW_B];
 
-	own[0] = (struct rs_link){ .id = p->in->id, .child = p->in->child, .b = b->in->b, .p = p->in->p, .s = s->in->s };
+	own[0] = *p->in;
+	own[0].b = b->in->b;
+	own[0].s = s->in->s;
 	own[1] = (struct rs_link){ .id = s->in->id, .child = s->in->child };
 	*inode = *np->in;
 	inode->in_b = inode->in_p = inode->in_s = inode->p_content = inode->s_content = true;

@@ -25,6 +25,7 @@ EXTRA_DIST += \
 	tests/e2e/refusals.sh \
 	tests/e2e/resync.sh \
 	tests/e2e/run \
+	tests/e2e/saves.sh \
 	tests/e2e/scrub.sh \
 	tests/e2e/storm.py \
 	tests/e2e/storm.sh \

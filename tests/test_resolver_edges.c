@@ -280,6 +280,100 @@ START_TEST(attributes_count_where_both_sides_have_the_inode_and_it_stays_itself)
 }
 END_TEST
 
+/* ---- saves */
+
+/* A file of the base at one name, each side's new one there. */
+static void saved_by_both(struct rs_link l[3], struct rs_inode n[3], uint64_t id, const char *name)
+{
+	struct rs_pos at = { .present = true, .parent = 1, .name = name, .name_len = (uint16_t)strlen(name) };
+
+	l[0] = (struct rs_link){ .id = id, .child = id, .b = at };
+	l[1] = (struct rs_link){ .id = id + 1, .child = id + 1, .p = at };
+	l[2] = (struct rs_link){ .id = id + 2, .child = id + 2, .s = at };
+	for (uint64_t i = 0; i < 3; i++)
+		n[i] = (struct rs_inode){ .ino = id + i, .type = S_IFREG };
+}
+
+START_TEST(there_may_be_many_saves)
+{
+	struct rs_link l[3 * 40];
+	struct rs_inode n[3 * 40 + 1];
+	char names[40][8];
+	struct rs_input in = { .links = l, .n_links = ARRAY_LEN(l), .inodes = n, .n_inodes = ARRAY_LEN(n), .root = 1 };
+	struct rs_save *saves;
+	struct rs_result r;
+	size_t n_saves;
+
+	for (size_t i = 0; i < 40; i++) {
+		snprintf(names[i], sizeof(names[i]), "f%zu", i);
+		saved_by_both(&l[3 * i], &n[3 * i], 10 + 3 * i, names[i]);
+	}
+	n[ARRAY_LEN(n) - 1] = (struct rs_inode){ .ino = 1, .type = S_IFDIR };
+	ck_assert_int_eq(resolve_saves(&in, &saves, &n_saves), 0);
+	ck_assert_uint_eq(n_saves, 40);
+	for (size_t i = 0; i < n_saves; i++)
+		saves[i].verdict = i % 2 ? RS_CONTENT_MERGED : RS_CONTENT_KEEP_BOTH;
+	in.saves = saves;
+	in.n_saves = n_saves;
+	ck_assert_int_eq(resolve(&in, &r), 0);
+	ck_assert_uint_eq(r.n_aliases, 40); /* inode and link of each that became one */
+	ck_assert_uint_eq(r.n_notes, 40);
+	resolve_release(&r);
+	free(saves);
+}
+END_TEST
+
+/* The base may be of several moments: two files of it at one name, or what both sides have and it has not. */
+START_TEST(a_file_is_one_side_of_one_save_at_most)
+{
+	struct rs_link l[] = { { .id = 10, .child = 5, .b = AT(1, "f") }, { .id = 11, .child = 6, .b = AT(1, "f") },
+		{ .id = 20, .child = 20, .p = AT(1, "f") }, { .id = 21, .child = 21, .s = AT(1, "f") } };
+	struct rs_link moved[] = { { .id = 10, .child = 5, .b = AT(1, "f"), .p = AT(1, "g") },
+		{ .id = 11, .child = 6, .b = AT(1, "f"), .p = AT(1, "h") },
+		{ .id = 21, .child = 21, .s = AT(1, "f") } };
+	struct rs_link same[] = { { .id = 10, .child = 5, .b = AT(1, "f") },
+		{ .id = 20, .child = 20, .p = AT(1, "f"), .s = AT(1, "f") } };
+	struct rs_inode n[] = { { .ino = 1, .type = S_IFDIR }, { .ino = 5, .type = S_IFREG },
+		{ .ino = 6, .type = S_IFREG }, { .ino = 20, .type = S_IFREG }, { .ino = 21, .type = S_IFREG } };
+	struct rs_input in = { .links = l, .n_links = ARRAY_LEN(l), .inodes = n, .n_inodes = ARRAY_LEN(n), .root = 1 };
+	struct rs_save *saves;
+	size_t n_saves;
+
+	ck_assert_int_eq(resolve_saves(&in, &saves, &n_saves), 0);
+	ck_assert_uint_eq(n_saves, 1);
+	ck_assert_uint_eq(saves[0].link_b, 10);
+	free(saves);
+	n[3].in_b = true; /* a new link to what was there before */
+	ck_assert_int_eq(resolve_saves(&in, &saves, &n_saves), 0);
+	ck_assert_uint_eq(n_saves, 0);
+	free(saves);
+	n[3].in_b = false;
+	in.links = moved;
+	in.n_links = ARRAY_LEN(moved);
+	ck_assert_int_eq(resolve_saves(&in, &saves, &n_saves), 0);
+	ck_assert_uint_eq(n_saves, 1);
+	free(saves);
+	in.links = same;
+	in.n_links = ARRAY_LEN(same);
+	ck_assert_int_eq(resolve_saves(&in, &saves, &n_saves), 0);
+	ck_assert_uint_eq(n_saves, 0);
+	free(saves);
+}
+END_TEST
+
+START_TEST(an_input_that_is_no_tree_has_no_saves)
+{
+	struct rs_link l[] = { { .id = 10, .child = 99, .p = AT(1, "f") } };
+	struct rs_input in = input(l, 1);
+	struct rs_save *saves;
+	size_t n_saves;
+
+	ck_assert_int_eq(resolve_saves(&in, &saves, &n_saves), -EUCLEAN);
+	ck_assert_uint_eq(n_saves, 0);
+	free(saves);
+}
+END_TEST
+
 /* ---- conflict names */
 
 #define LONG_EXT "abcdefghijabcdefghijabcdefghijabcdefghijabcdefghijabcdefghijabcdefghij"
@@ -334,6 +428,9 @@ int main(void)
 	tcase_add_test(tc, a_copy_beside_a_file_in_a_directory_that_became_another_is_in_that_one);
 	tcase_add_test(tc, there_may_be_many_of_a_kind);
 	tcase_add_test(tc, attributes_count_where_both_sides_have_the_inode_and_it_stays_itself);
+	tcase_add_test(tc, there_may_be_many_saves);
+	tcase_add_test(tc, a_file_is_one_side_of_one_save_at_most);
+	tcase_add_test(tc, an_input_that_is_no_tree_has_no_saves);
 	tcase_add_loop_test(tc, odd_names_get_conflict_names_too, 0, (int)ARRAY_LEN(odd_names));
 	suite_add_tcase(s, tc);
 	return tap_main(s);

@@ -564,7 +564,8 @@ static void decide_save(struct input *x, struct rs_save *save)
 	x->n_merged++;
 	save->verdict = same_data(p, s) || same_data(p, b) || same_data(s, b) ? RS_CONTENT_EQUAL : RS_CONTENT_MERGED;
 	if (p->mode != b->mode && s->mode != b->mode)
-		x->attrs[x->n_attrs++] = (struct rs_attr){ .ino = p->ino, .field = RS_MODE, .equal = p->mode == s->mode };
+		x->attrs[x->n_attrs++] = (struct rs_attr){ .ino = p->ino, .field = RS_MODE,
+			.equal = p->mode == s->mode };
 	if (p->xattr && s->xattr && p->xattr != b->xattr && s->xattr != b->xattr)
 		x->attrs[x->n_attrs++] = (struct rs_attr){ .ino = p->ino, .field = RS_XATTR, .key = "user.k",
 			.equal = p->xattr == s->xattr };

@@ -381,6 +381,7 @@ static bool history(struct world *w, uint64_t seed)
 	sim_clock_ns = INT64_C(1800000000000000000);
 	if (w->wide && rng_chance(&w->rng, 30))
 		w->small = 1 + (unsigned)rng_below(&w->rng, 3);
+	w->texts = w->wide && !w->small && rng_chance(&w->rng, 30);
 	for (int i = 0; i < 2; i++) {
 		fresh_store(&w->side[i], i);
 		if (w->small & (1u << i))

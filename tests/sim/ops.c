@@ -326,6 +326,69 @@ static void op_save(struct world *w, int side, uint64_t parent, uint64_t ino, co
 		sim_fail(w, "rename over %s failed", name);
 }
 
+/* The start of some line. */
+static size_t line_start(struct world *w, const uint8_t *data, size_t n)
+{
+	size_t at = rng_below(&w->rng, n + 1);
+
+	while (at > 0 && data[at - 1] != '\n')
+		at--;
+	return at;
+}
+
+/* How the old file goes: under another name, by a second link, removed first, or with the rename over it. */
+static int make_way(struct world *w, int side, uint64_t parent, uint64_t ino, const char *name, const char *backup)
+{
+	struct volume *v = w->side[side].v;
+	uint64_t how = rng_below(&w->rng, 10);
+	struct attr a;
+
+	if (how == 0)
+		return volume_rename(v, parent, name, parent, backup, RENAME_NOREPLACE);
+	if (how == 1)
+		return volume_link(v, ino, parent, backup, &a);
+	return how == 2 ? volume_unlink(v, parent, name) : 0;
+}
+
+/* As an editor saves a text: all of it to a new file, with one line changed or added, put in the place of the old. */
+static void op_edit(struct world *w, int side, uint64_t parent, uint64_t ino, const char *name)
+{
+	struct volume *v = w->side[side].v;
+	struct cred cred = { .uid = 1000, .gid = 1000 };
+	size_t mark = w->side[side].n_undo, at, cut;
+	struct attr a, old;
+	uint8_t *data;
+	ssize_t n, rc = 0;
+
+	if (volume_getattr(v, ino, &old) < 0 || old.nlink != 1 || old.size_bytes > SLOTS_MAX * TOKEN_BYTES ||
+	    volume_create(v, parent, ".edit~", S_IFREG | old.mode, 0, NULL, &cred, &a) < 0)
+		return;
+	data = xmalloc(old.size_bytes + TOKEN_BYTES);
+	n = volume_read(v, ino, data, old.size_bytes, 0);
+	if (n >= 0) {
+		at = line_start(w, data, (size_t)n);
+		cut = rng_chance(&w->rng, 60) && at + TOKEN_BYTES <= (size_t)n ? TOKEN_BYTES : 0;
+		over_from(w, side, ino, at, cut);
+		memmove(data + at + TOKEN_BYTES, data + at + cut, (size_t)n - at - cut);
+		token_new(w, side, true, data + at);
+		rc = volume_write(v, a.ino, data, (size_t)n - cut + TOKEN_BYTES, 0, 0, NULL);
+	}
+	free(data);
+	if (n < 0 || rc < 0) { /* it gives up */
+		if (!is_full(w, side, n < 0 ? n : rc))
+			sim_fail(w, "saving %s failed", name);
+		ledger_undo(w, side, mark);
+		volume_unlink(v, parent, ".edit~");
+		return;
+	}
+	rc = make_way(w, side, parent, ino, name, "f.txt~");
+	if (volume_rename(v, parent, ".edit~", parent, name, 0) < 0)
+		sim_fail(w, "rename over %s failed", name);
+	sim_trace(w, "%c edit %#llx/%s ino %#llx -> %#llx at %zu cut %zu T%llx (%zd)\n", "PS"[side],
+		  (unsigned long long)parent, name, (unsigned long long)ino, (unsigned long long)a.ino, at, cut,
+		  (unsigned long long)w->ledger.n, rc);
+}
+
 static void op_attr(struct world *w, int side, uint64_t ino)
 {
 	struct volume *v = w->side[side].v;
@@ -524,6 +587,8 @@ static bool op_wide(struct world *w, int side, struct listing *l, size_t i)
 			names[rng_below(&w->rng, ARRAY_LEN(names))]);
 	else if (kind >= 36 && kind < 39)
 		op_settle(w, side);
+	else if (kind >= 85 && reg && ends(l->e[i].name, ".txt"))
+		op_edit(w, side, l->e[i].parent, ino, l->e[i].name);
 	else if (kind < 36)
 		op_rename(w, side, l->e[i].parent, l->e[i].name, l->e[rng_below(&w->rng, l->n)].parent,
 			  l->e[rng_below(&w->rng, l->n)].name, rng_chance(&w->rng, 50) ? RENAME_EXCHANGE : 0);
@@ -585,6 +650,26 @@ void sim_ref(struct world *w, int side)
 	free(l);
 }
 
+/* Some lines to begin with, and then mostly changes here and there. */
+static bool op_text(struct world *w, int side, struct listing *l)
+{
+	size_t from = rng_below(&w->rng, l->n + 1), i = from;
+	struct attr a;
+
+	while (i < l->n && (!S_ISREG(l->e[i].mode) || !ends(l->e[i].name, ".txt") || ends(l->e[i].name, "conflict")))
+		i++;
+	if (i >= l->n)
+		return false;
+	if (volume_getattr(w->side[side].v, l->e[i].ino, &a) == 0 && a.size_bytes < 24 * TOKEN_BYTES)
+		write_tokens(w, side, l->e[i].ino, l->e[i].name, 0, 40, true);
+	else if (rng_chance(&w->rng, 70))
+		op_edit(w, side, l->e[i].parent, l->e[i].ino, l->e[i].name);
+	else
+		write_tokens(w, side, l->e[i].ino, l->e[i].name,
+			     rng_below(&w->rng, a.size_bytes / TOKEN_BYTES) * TOKEN_BYTES, 1, rng_chance(&w->rng, 30));
+	return true;
+}
+
 void sim_op(struct world *w, int side)
 {
 	struct listing *l = xmalloc(sizeof(*l));
@@ -592,7 +677,9 @@ void sim_op(struct world *w, int side)
 
 	list_tree(w->side[side].v, l);
 	w->n_ops++;
-	if (kind < 100 && l->n && w->wide && op_wide(w, side, l, rng_below(&w->rng, l->n)))
+	if (w->texts && rng_chance(&w->rng, 75) && op_text(w, side, l))
+		;
+	else if (kind < 100 && l->n && w->wide && op_wide(w, side, l, rng_below(&w->rng, l->n)))
 		;
 	else if (kind < 100 && l->n)
 		op_on_entry(w, side, l, rng_below(&w->rng, l->n), kind);

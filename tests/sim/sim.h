@@ -61,6 +61,7 @@ struct side {
 struct world {
 	uint64_t seed, now_ms;
 	bool wide;          /* seeds from WIDE_FROM on: all kinds of operations, at any byte */
+	bool texts;         /* mostly a few texts, saved as editors do */
 	unsigned small;     /* bit i: side i has a store of SMALL_BYTES, until it is given room */
 	struct rng rng;
 	struct side side[2];
