@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
 # make bench: bench/local measures beside a plain directory and bindfs, bench/resync what it costs to come back
-# together, then the programs in BENCHES run, one after the other. BENCH_FLAGS goes to bench/local, RESYNC_FLAGS to bench/resync.
+# together, then the programs in BENCHES run, one after the other. BENCH_FLAGS goes to bench/local, RESYNC_FLAGS to
+# bench/resync. bench/big, a million files on real mounts, takes minutes and is run by hand.
 EXTRA_PROGRAMS += bench/work bench/probe
 bench_work_SOURCES = bench/work.c
 bench_probe_SOURCES = bench/probe.c
 bench_probe_LDADD = core/libcore.a db/libdb.a util/libutil.a $(SQLITE_LIBS) $(XXHASH_LIBS)
-EXTRA_DIST += bench/local bench/resync
+EXTRA_DIST += bench/local bench/resync bench/big
 
 .PHONY: bench bench-resync
 bench-resync: all bench/probe

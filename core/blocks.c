@@ -514,7 +514,7 @@ int blocks_drop_tail(struct volume *v, uint64_t ino, uint64_t first, enum origin
 		return rc;
 	group_mark(v);
 	rc = drop_rows(v, ino, &first, LEFTOVER_NONE, death,
-	               v->opt.drop_at_once_rows ? v->opt.drop_at_once_rows : DROP_AT_ONCE_ROWS);
+	               v->opt.at_once_rows ? v->opt.at_once_rows : DROP_AT_ONCE_ROWS);
 	if (rc || first == LEFTOVER_NONE)
 		return rc;
 	return leftover_put(v, &(struct leftover){ .ino = ino, .floor = first, .group = death.group, .by = by });

@@ -2,7 +2,9 @@
 /* The change set, and the notes of the engine. */
 #include "core/internal.h"
 
+#include "core/leftover.h"
 #include "db/change_rows.h"
+#include "db/change_set.h"
 #include "db/inode_rows.h"
 #include "db/note_rows.h"
 #include "util/util.h"
@@ -39,10 +41,15 @@ void changes_forget_inode_cache(struct volume *v, uint64_t ino)
 		map_del(&v->touched, touched_key(ino, (enum entity)what));
 }
 
+bool changes_recorded(const struct volume *v)
+{
+	return v->info.role != ROLE_NONE || v->entering != ENTER_NOT;
+}
+
 /* Nothing is recorded for a volume without a peer, nor for what no name leads to. */
 static bool unrecorded(struct volume *v, uint64_t ino)
 {
-	return v->info.role == ROLE_NONE || volume_is_orphan(v, ino);
+	return !changes_recorded(v) || volume_is_orphan(v, ino);
 }
 
 static int absorbed_by_new(struct volume *v, uint64_t ino)
@@ -88,9 +95,11 @@ int changes_touch_link(struct volume *v, uint64_t link, uint64_t child, bool cre
 {
 	int rc;
 
-	if (v->info.role == ROLE_NONE)
+	if (!changes_recorded(v))
 		return 0;
 	group_mark(v);
+	if (dropped && v->entering != ENTER_NOT) /* no link has left this machine yet */
+		return change_link_drop(v->db, link);
 	if (dropped) {
 		rc = change_link_drop_fresh(v->db, link, v->info.cut);
 		if (rc != 0)
@@ -149,7 +158,7 @@ int changes_touch_shrink(struct volume *v, uint64_t ino, uint64_t size_bytes)
 
 int changes_ask(struct volume *v, uint64_t ino)
 {
-	if (v->info.role == ROLE_NONE)
+	if (!changes_recorded(v))
 		return 0;
 	group_mark(v);
 	return change_inode_put(v->db, ino, ENT_ASK, v->info.group_open, v->info.applied, UINT64_MAX);
@@ -274,14 +283,23 @@ int changes_purge(struct volume *v, uint64_t upto)
 
 	if (rc)
 		return rc;
-	if (upto >= v->info.group_open)
-		map_clear(&v->touched);
-	return change_rows_purge(v->db, upto);
+	change_set_forget(v->db, MIN(upto, v->info.committed));
+	rc = changes_drop_forgotten(v, leftover_at_once(v));
+	leftover_start(v);
+	return rc;
+}
+
+int changes_drop_forgotten(struct volume *v, size_t max_rows)
+{
+	int rc = change_set_drop(v->db, max_rows);
+
+	v->rows_left = rc == 1;
+	return MIN(rc, 0);
 }
 
 bool changes_any_after(struct volume *v, uint64_t after)
 {
-	return change_rows_any_after(v->db, after) != 0;
+	return change_set_any_after(v->db, after) != 0;
 }
 
 /* ---- notes ---- */

@@ -66,7 +66,8 @@ int changes_links(struct volume *v, uint64_t after, uint64_t upto, changes_link_
 typedef int (*changes_range_fn)(void *ctx, uint64_t ino, uint64_t off, uint64_t len_bytes, uint64_t grp);
 int changes_ranges(struct volume *v, uint64_t ino, uint64_t after, uint64_t upto, changes_range_fn fn, void *ctx);
 
-/* Forget all rows with grp <= upto: acknowledged. */
+/* Forget all rows with grp <= upto: acknowledged. Of committed groups only. They are gone at once, for everybody and
+ * after a crash; a part of them is dropped here, the rest is left over (core/leftover.h). */
 int changes_purge(struct volume *v, uint64_t upto);
 bool changes_any_after(struct volume *v, uint64_t after); /* is there a row with grp > after? cheap */
 

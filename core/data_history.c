@@ -15,18 +15,10 @@ int data_reap(struct volume *v, uint64_t ino)
 	return rc;
 }
 
-static int free_run(void *ctx, uint64_t phys, uint64_t len)
+void data_old_gone(struct volume *v, uint64_t phys, uint64_t len)
 {
-	struct volume *v = ctx;
-
 	store_free(v, phys, len);
 	store_count_old(v, -(int64_t)len);
-	return 0;
-}
-
-int data_history_purge(struct volume *v, const struct lives *which)
-{
-	return extent_rows_purge(v->db, which, free_run, v);
 }
 
 /* Blocks [first, end) of the old row become current again; what is left of the row stays in history. */

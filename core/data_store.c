@@ -386,7 +386,7 @@ bool data_store_reclaim(struct volume *v)
 {
 	struct data_store *d = v->data;
 	bool frees = false, is_short;
-	unsigned n = 0;
+	unsigned n = volume_settle(v);
 
 	pthread_mutex_lock(&v->lock);
 	is_short = d->host_short;

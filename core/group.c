@@ -77,8 +77,7 @@ static void unlock_and_tell(struct volume *v)
 	}
 }
 
-/* Rows that the open group has changed. */
-static uint64_t group_rows(struct volume *v)
+uint64_t group_rows(struct volume *v)
 {
 	return db_changes_in_all(v->db) - v->group_rows_before;
 }
@@ -168,12 +167,28 @@ bool volume_is_orphan(const struct volume *v, uint64_t ino)
 
 /* ---- open ---- */
 
+/* Nobody needs to care for a group in which the volume only tidies up, and which it commits itself, but for who comes
+ * later and changes something in it. */
+static void tell_open(struct volume *v)
+{
+	if (v->peer_apply || v->tidying || v->group_told)
+		return;
+	v->became_open = v->group_told = true;
+}
+
+bool group_waits(struct volume *v)
+{
+	return v->info.group_open && v->group_told;
+}
+
 int group_open(struct volume *v)
 {
 	int rc;
 
-	if (v->info.group_open)
+	if (v->info.group_open) {
+		tell_open(v);
 		return 0;
+	}
 	rc = recover(v, false);
 	if (rc)
 		return rc;
@@ -193,8 +208,7 @@ int group_open(struct volume *v)
 	v->saved_acked = v->info.acked;
 	v->saved_applied = v->info.applied;
 	v->group_is_peers = v->peer_apply;
-	if (!v->peer_apply)
-		v->became_open = true;
+	tell_open(v);
 	return 0;
 }
 
@@ -208,14 +222,12 @@ void group_mark(struct volume *v)
 	assert(v->info.group_open);
 	v->group_wrote = true;
 	v->group_marks++;
-	v->pending_stale = true;
 }
 
 void group_keep(struct volume *v)
 {
 	assert(v->info.group_open);
 	v->group_kept = true;
-	v->pending_stale = true;
 }
 
 /* ---- end ---- */
@@ -225,8 +237,7 @@ static void group_ended(struct volume *v)
 	v->info.group_open = 0;
 	v->group_wrote = v->group_kept = false;
 	v->group_new_bytes = 0;
-	v->became_open = false;
-	v->pending_stale = true;
+	v->became_open = v->group_told = false;
 	map_clear(&v->touched);
 	map_clear(&v->group_inodes);
 	buf_reset(&v->group_names);
@@ -249,7 +260,8 @@ static void group_undo(struct volume *v)
 	orphan_rows(v->db, add_orphan, &v->orphans);
 	leftover_load(v);
 	v->conflicts_stale = true;
-	v->trimmed = 0; /* what was freed is back */
+	history_again(v); /* what was freed is back */
+	v->rows_left = true; /* perhaps */
 	group_ended(v);
 }
 
@@ -479,7 +491,7 @@ static int store_group(struct volume *v, uint64_t n)
 		rc = group_row_put(v->db, n, random_u64(), clock_real_ms());
 	/* A pair forgets group ids with its baseline; without a peer nobody asks. */
 	if (!rc && v->group_wrote && v->info.role == ROLE_NONE && n > GROUP_IDS_KEPT && n % GROUP_IDS_FORGOTTEN == 0)
-		rc = group_row_forget(v->db, n - GROUP_IDS_KEPT);
+		rc = MIN(group_row_forget(v->db, n - GROUP_IDS_KEPT, 2 * GROUP_IDS_FORGOTTEN), 0);
 	if (!rc)
 		rc = data_store_sync(v);
 	if (rc)

@@ -2,6 +2,7 @@
 /* History: which old versions are kept, what the tree looked like, and how something comes back from it. */
 #include "core/internal.h"
 
+#include "core/leftover.h"
 #include "db/dentry_rows.h"
 #include "db/inode_rows.h"
 #include "db/meta_rows.h"
@@ -159,36 +160,36 @@ int tree_inode_revive(struct volume *v, uint64_t ino, struct view view)
 	return rc ? rc : data_revive(v, ino, view);
 }
 
-static int forget(struct volume *v, uint64_t born_from, uint64_t died_upto)
+static bool is_pinned(void *ctx, uint64_t born, uint64_t died)
 {
-	const struct lives which = { born_from, v->trimmed, died_upto };
-	int rc = 0;
+	const struct volume *v = ctx;
 
-	if (died_upto <= v->trimmed)
-		return 0;
-	rc = inode_row_forget(v->db, &which);
-	if (!rc)
-		rc = dentry_row_forget(v->db, &which);
-	if (!rc)
-		rc = xattr_row_forget(v->db, &which);
-	return rc ? rc : data_history_purge(v, &which);
+	for (size_t i = 0; i < v->n_pins; i++)
+		if (born <= v->pins[i].group && v->pins[i].group < died)
+			return true;
+	return false;
 }
 
-/* A life is free of pins if it began after one and ended by the next. */
-int history_trim(struct volume *v)
+static void free_old(void *ctx, uint64_t phys, uint64_t len)
 {
-	uint64_t born_from = 0;
-	int rc = 0;
+	data_old_gone(ctx, phys, len);
+}
 
-	for (size_t i = 0; !rc && i < v->n_pins; i++) {
-		rc = forget(v, born_from, MIN(v->pins[i].group, v->info.acked));
-		born_from = v->pins[i].group + 1;
-	}
-	if (!rc)
-		rc = forget(v, born_from, v->info.acked);
-	if (!rc)
-		v->trimmed = v->info.acked;
-	return rc;
+int history_trim(struct volume *v, size_t max_rows)
+{
+	const struct old_drop what = { v->info.acked, is_pinned, free_old, v };
+	int rc = old_rows_drop(v->db, &what, max_rows, v->history_at);
+
+	if (rc == 0 && v->info.acked > GROUP_IDS_KEPT)
+		rc = group_row_forget(v->db, v->info.acked - GROUP_IDS_KEPT, max_rows);
+	v->history_left = rc == 1;
+	return MIN(rc, 0);
+}
+
+void history_again(struct volume *v)
+{
+	memset(v->history_at, 0, sizeof(v->history_at));
+	v->history_left = true;
 }
 
 int history_purge(struct volume *v, uint64_t acked)
@@ -203,8 +204,9 @@ int history_purge(struct volume *v, uint64_t acked)
 		return rc;
 	group_keep(v);
 	v->info.acked = acked;
-	rc = history_trim(v);
-	return rc || acked <= GROUP_IDS_KEPT ? rc : group_row_forget(v->db, acked - GROUP_IDS_KEPT);
+	rc = history_trim(v, leftover_at_once(v));
+	leftover_start(v);
+	return rc;
 }
 
 void history_cut(struct volume *v, uint64_t n)

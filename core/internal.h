@@ -12,6 +12,7 @@
 #include "core/tree.h"
 #include "core/volume.h"
 #include "db/db.h"
+#include "db/old_rows.h"
 #include "util/acl.h"
 #include "util/buf.h"
 #include "util/map.h"
@@ -22,6 +23,9 @@ struct data_store; /* image + free map + per-group block lists; core/data_store.
 
 /* How many group ids are kept below the baseline: enough to recognise a store that was put back from an old copy. */
 #define GROUP_IDS_KEPT 1000
+
+/* The cache of touched entities packs an inode number and three bits into 64. */
+#define SLOT_MAX 4095u
 
 struct volume {
 	pthread_mutex_t lock;      /* protects everything below */
@@ -72,21 +76,25 @@ struct volume {
 	struct buf group_names;  /* made by local changes of the open group: parent, length (a byte), name */
 	bool group_kept; /* the open group holds housekeeping that must be stored, but makes no group of its own */
 	bool became_open;           /* dirty_fn is owed */
+	bool group_told;            /* it was, or will be, of the open group */
+	bool tidying;               /* the reaper is at work: what it opens is told to nobody */
 	unsigned telling;           /* threads in dirty_fn */
 	uint64_t group_opened_ms;   /* wall clock */
 	uint64_t saved_acked, saved_applied; /* as when the group was opened, for a rollback */
+	enum { ENTER_NOT, ENTER_BEGUN, ENTER_DONE } entering; /* core/pairing.c */
 	struct map leftovers;       /* ino -> struct leftover *; table leftover. Nearly always empty */
 	struct map doomed;          /* orphans of the last run that wait for being purged */
 	size_t doomed_it;
+	bool rows_left;             /* there may be forgotten rows of the change set */
+	bool history_left;          /* of history: some that died up to info.acked was not looked at */
+	struct old_pos history_at[OLD_TABLES]; /* what died before was, and dropped but for what a pin holds */
 	pthread_t reaper;           /* core/leftover.c */
 	bool reaper_made, reaper_idle, reaper_stop;
 	struct committer committer;
 	struct map orphans;         /* inodes without a link that are still referenced; table orphan */
 	struct map touched;         /* ino << 3 | entity: has a change row of the open group already; a bounded cache */
 	struct map noticed; /* peer_apply: inodes that need no (other) notice: made in this group, or listed already */
-	bool pending_stale;         /* info.pending_* must be counted again */
-	uint64_t pending_counted_ms, pending_cost_ms;
-	bool conflicts_stale;
+	bool conflicts_stale;       /* info.kept_bytes must be counted again */
 	uint64_t room_checked_ms;   /* when the host's free space was looked at; 0 never */
 	bool room_short;
 	_Atomic uint64_t commit_since_ms; /* the database is committing, under the lock; 0: it is not */
@@ -96,7 +104,6 @@ struct volume {
 		unsigned users;
 	} pins[PAST_GROUPS_MAX];
 	size_t n_pins;
-	uint64_t trimmed; /* what died up to here was looked at, and freed but for what a pin holds */
 };
 
 /* Is an old version (born, origin) still needed when superseded now? The one place that decides retention. */
@@ -106,6 +113,8 @@ void group_mark(struct volume *v);
 /* The same for housekeeping (acks, settings, notes): it is stored with the next commit but makes no group, so that
  * two idle sides do not answer each other's acks with new groups for ever. */
 void group_keep(struct volume *v);
+/* Rows that the open group has changed. */
+uint64_t group_rows(struct volume *v);
 /* Commit the open group, if any. Lock held; flushes data under it. -EIO and a fault if it fails. */
 int group_commit_locked(struct volume *v);
 /* Roll the open group back and take no changes until the host is well again (struct volume, health). code: what failed;
@@ -125,6 +134,12 @@ bool group_is_full(struct volume *v, unsigned times);
  * peer_apply. */
 int volume_room(struct volume *v);
 bool volume_is_orphan(const struct volume *v, uint64_t ino);
+/* After opening: what was entered for a pair that never came to be is forgotten. Lock held. */
+int pair_open(struct volume *v);
+/* A number into table meta. */
+int meta_put_number(struct volume *v, const char *key, uint64_t value);
+/* Are changes recorded? Of a pair, and of a volume that is becoming half of one. */
+bool changes_recorded(const struct volume *v);
 
 /* tree.c and names.c, for local calls. */
 int tree_inode_insert(struct volume *v, const struct inode *in); /* as tree_inode_put, of an inode known to be new */
@@ -152,6 +167,8 @@ int xattr_acl_give(struct volume *v, const struct inode *dir, const struct inode
 /* By hand: the last name of ino, `was`, is no more; a key of it is no more. conflict_lost: core/changes.h. */
 int conflict_key_gone(struct volume *v, uint64_t ino, const char *key);
 void conflicts_count(struct volume *v); /* info.conflicts_* */
+/* Some more of what changes_purge left over; clears rows_left at the end. Lock held, group open. */
+int changes_drop_forgotten(struct volume *v, size_t max_rows);
 void changes_forget_inode_cache(struct volume *v, uint64_t ino);
 void notice_inode(struct volume *v, uint64_t ino); /* no-ops unless peer_apply */
 void notice_entry(struct volume *v, uint64_t parent, const char *name, size_t name_len);
@@ -170,9 +187,12 @@ void data_store_rolled_back(struct volume *v);  /* the group is undone: its new 
 int data_store_limit(struct volume *v, uint64_t size_bytes, uint64_t *least_bytes);
 int data_reap(struct volume *v, uint64_t ino);  /* all extents of ino to history or free */
 int data_revive(struct volume *v, uint64_t ino, struct view view);
-int data_history_purge(struct volume *v, const struct lives *which); /* old_extent: delete, free the blocks */
-/* Free what died up to acked and no pin holds. Lock held, group open. */
-int history_trim(struct volume *v);
+void data_old_gone(struct volume *v, uint64_t phys, uint64_t len); /* blocks of a row of old_extent that was deleted */
+/* Look at max_rows more of what died up to acked, and free what no pin holds. Lock held, group open. Clears
+ * history_left at the end. */
+int history_trim(struct volume *v, size_t max_rows);
+/* From the beginning: something that was passed by may be free now. */
+void history_again(struct volume *v);
 struct data_usage {
 	uint64_t used_bytes, history_bytes;
 	uint64_t free_bytes;       /* what could be had in all */

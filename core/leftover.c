@@ -3,6 +3,7 @@
 
 #include "core/blocks.h"
 #include "core/internal.h"
+#include "db/change_set.h"
 #include "db/leftover_rows.h"
 #include "util/log.h"
 #include "util/util.h"
@@ -13,8 +14,10 @@
 #include <time.h>
 
 /* How long one step may hold the lock: rows at 5 us, inodes at 50 us. */
-#define STEP_ROWS 512u
-#define STEP_INODES 50u
+#define STEP_ROWS 256u
+#define STEP_INODES 25u
+/* A group in which nothing but this is done is committed after so many rows: their pages are written under the lock. */
+#define COMMIT_ROWS 8192u
 /* Between two steps, so that others get the lock, which is not fair. */
 #define PAUSE_US 500
 
@@ -56,6 +59,15 @@ int leftover_load(struct volume *v)
 	return leftover_rows(v->db, load_one, v);
 }
 
+int leftover_look(struct volume *v)
+{
+	int rows = change_set_any_forgotten(v->db), history = old_rows_any(v->db, v->info.acked);
+
+	v->rows_left = rows > 0;
+	v->history_left = history > 0;
+	return rows < 0 ? rows : MIN(history, 0);
+}
+
 int leftover_put(struct volume *v, const struct leftover *l)
 {
 	assert(!find(v, l->ino));
@@ -67,6 +79,11 @@ int leftover_put(struct volume *v, const struct leftover *l)
 	map_del(&v->data->inode_blocks, l->ino); /* to be counted again, up to the floor */
 	leftover_start(v);
 	return 0;
+}
+
+size_t leftover_at_once(const struct volume *v)
+{
+	return v->opt.at_once_rows ? v->opt.at_once_rows : DROP_AT_ONCE_ROWS;
 }
 
 /* Drop some rows. Stores where it stopped, or forgets the leftover. */
@@ -122,9 +139,10 @@ void leftover_doom(struct volume *v, struct map *inodes)
 
 /* ---- the thread ---- */
 
-static bool work_left(struct volume *v)
+bool leftover_any(struct volume *v)
 {
-	return !v->fault && (map_count(&v->leftovers) > 0 || map_count(&v->doomed) > 0);
+	return !v->fault && (map_count(&v->leftovers) > 0 || map_count(&v->doomed) > 0 || v->rows_left ||
+	                     v->history_left);
 }
 
 /* Inodes that nobody can have got hold of since the store was opened. */
@@ -151,10 +169,47 @@ static void some_work(struct volume *v)
 	/* A failure is the database's, and seen at the unlock. */
 	if (group_open(v))
 		return;
+	group_keep(v);
 	if (map_next(&v->leftovers, &it, &ino, &value))
 		step(v, (struct leftover *)(uintptr_t)value, STEP_ROWS);
-	else
+	else if (map_count(&v->doomed) > 0)
 		reap_some(v);
+	else if (v->rows_left)
+		changes_drop_forgotten(v, STEP_ROWS);
+	else
+		history_trim(v, STEP_ROWS);
+}
+
+/* What others did in a group they commit when they want. */
+static bool is_alone(struct volume *v)
+{
+	return v->info.group_open && !group_waits(v);
+}
+
+static void commit_alone(struct volume *v)
+{
+	data_store_sync(v); /* an error comes again below */
+	volume_lock(v);
+	if (is_alone(v))
+		group_commit_locked(v); /* a failure is the volume's, and remembered there */
+	volume_unlock(v);
+}
+
+bool leftover_step(struct volume *v)
+{
+	bool more, commit;
+
+	volume_lock(v);
+	v->tidying = true;
+	if (leftover_any(v))
+		some_work(v);
+	v->tidying = false;
+	more = leftover_any(v);
+	commit = is_alone(v) && (!more || group_rows(v) >= COMMIT_ROWS);
+	volume_leave(v);
+	if (commit)
+		commit_alone(v);
+	return more;
 }
 
 static void *reaper_main(void *arg)
@@ -163,9 +218,9 @@ static void *reaper_main(void *arg)
 
 	log_thread_name("reaper");
 	volume_lock(v);
-	while (!v->reaper_stop && work_left(v)) {
-		some_work(v);
-		volume_leave(v);
+	while (!v->reaper_stop && leftover_any(v)) {
+		volume_unlock(v);
+		leftover_step(v);
 		nanosleep(&(struct timespec){ .tv_nsec = PAUSE_US * 1000L }, NULL);
 		volume_lock(v);
 	}
@@ -174,9 +229,21 @@ static void *reaper_main(void *arg)
 	return NULL;
 }
 
+bool volume_settle(struct volume *v)
+{
+	bool any;
+
+	volume_lock(v);
+	any = leftover_any(v);
+	volume_unlock(v);
+	while (any && leftover_step(v))
+		;
+	return any;
+}
+
 void leftover_start(struct volume *v)
 {
-	if (v->reaper_stop || !work_left(v) || (v->reaper_made && !v->reaper_idle))
+	if (v->reaper_stop || v->opt.drop_by_hand || !leftover_any(v) || (v->reaper_made && !v->reaper_idle))
 		return;
 	if (v->reaper_made) /* it holds no lock and has nothing to do but to return */
 		pthread_join(v->reaper, NULL);

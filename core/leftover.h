@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * leftover: blocks of a file that was removed or cut short, too many to be dropped in one go. Private to core/.
+ * leftover: what is gone, but too much to be dropped in one go. Private to core/.
+ *
+ * Blocks of a file that was removed or cut short
  *
  * A file of 100 GB has a million rows in table extent; dropping them takes seconds, and nobody should wait for the
  * volume so long. So the operation ends with the first few rows dropped and a row in table leftover: the rows of ino
@@ -11,14 +13,29 @@
  * when they were really dropped. Whoever writes to the file or lets it grow settles first, all at once: a file has no
  * rows beyond its end but these.
  *
- * The same thread reaps the inodes that were unlinked but open when the store was last closed or died, when there are
- * many.
+ * The change set that the peer has acknowledged, and history that it made needless
  *
- * The volume's lock is held by the caller, except for leftover_stop.
+ * An acknowledgement of a million changes is one number of the database: rows of groups up to it count as gone
+ * (db/change_set.h), and so does what died up to info.acked, for whoever looks at history (core/past.h). The thread
+ * drops both. Until it has, the sums of what is pending are too high, but never when nothing is; the space of old
+ * blocks comes back as they are dropped.
+ *
+ * Inodes that were unlinked but open when the store was last closed or died
+ *
+ * They are reaped by the same thread when there are many.
+ *
+ * Its group
+ *
+ * A group that the thread opens concerns nobody (group_waits): nothing is told or sent because of it, it makes no group
+ * of its own, and the thread commits it. If somebody
+ * else changes something in it, it is theirs.
+ *
+ * The volume's lock is held by the caller, except for leftover_stop and leftover_step.
  */
 #ifndef TWINFS_CORE_LEFTOVER_H
 #define TWINFS_CORE_LEFTOVER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +47,14 @@ struct extent_list;
 
 /* (Again) what the table says: after opening the store and after a rollback. */
 int leftover_load(struct volume *v);
+/* What is there of the change set and of history to be dropped: after opening the store. */
+int leftover_look(struct volume *v);
+/* Rows that an operation drops itself before it leaves the rest over. */
+size_t leftover_at_once(const struct volume *v);
+/* Is there something that the thread drops, or would if the volume took changes? */
+bool leftover_any(struct volume *v);
+/* What the thread does, once. True: there is more. */
+bool leftover_step(struct volume *v);
 /* Open group. ino has none yet. */
 int leftover_put(struct volume *v, const struct leftover *l);
 /* Open group. Drop all that is left over of ino, if anything. */

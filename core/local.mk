@@ -11,6 +11,7 @@ core_libcore_a_SOURCES = \
 	core/history.c \
 	core/internal.h \
 	core/names.c \
+	core/pairing.c \
 	core/past.c core/past.h \
 	core/policy.c core/policy.h \
 	core/tree.c core/tree.h \

@@ -95,12 +95,13 @@ void past_close(struct past *p)
 		return;
 	volume_lock(v);
 	if (pin_drop(v, p->group)) {
-		v->trimmed = 0;
-		if (group_open(v) == 0) { /* read-only after a fault: then the next acknowledgement after a new start */
+		history_again(v);
+		if (group_open(v) == 0) { /* read-only after a fault: then when that is over */
 			group_keep(v);
-			if (history_trim(v))
+			if (history_trim(v, leftover_at_once(v)))
 				log_warn("%s: what the baseline of group %llu held could not be freed", v->dir,
-					 (unsigned long long)p->group);
+				         (unsigned long long)p->group);
+			leftover_start(v);
 		}
 	}
 	volume_unlock(v);

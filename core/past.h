@@ -9,7 +9,7 @@
  *   While a past is open its group is pinned: what the view needs is kept although the peer acknowledges later groups.
  *   A version that lived for born <= g < died is freed when died <= acked and no pinned g lies in that life. So a pin
  *   holds what is overwritten or deleted after it was made, and nothing else; info.history_bytes counts it. It is in
- *   memory only: after a crash the next acknowledgement frees what was held.
+ *   memory only: what it held when the program died is freed when the store is opened again.
  *   To the sync engine nothing changes. A version that only a pin holds died at or before `acked`, and everything the
  *   engine asks about (VIEW_AT and VIEW_PEER at groups >= acked, tree_inode_last) passes such versions by; where that
  *   does not follow from the view itself, the code says so (blocks_pick, tree_inode_last).

@@ -329,7 +329,7 @@ static int reap_xattrs(struct volume *v, uint64_t ino)
 static int forget_changes(struct volume *v, uint64_t ino)
 {
 	changes_forget_inode_cache(v, ino);
-	return v->info.role == ROLE_NONE ? 0 : change_rows_forget_inode(v->db, ino);
+	return changes_recorded(v) ? change_rows_forget_inode(v->db, ino) : 0;
 }
 
 /* Unlinked but still open: it lives on for those who hold it, and is nothing to the peer. */

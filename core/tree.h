@@ -38,6 +38,8 @@ void volume_ids(struct volume *v, struct volume_ids *out);
 /* Open a group if none is open. Lock held. -EROFS when the volume is faulted. */
 int group_open(struct volume *v);
 uint64_t group_number(struct volume *v); /* of the open group; 0 if none */
+/* Is a group open in which something was changed, by somebody else than the thread that drops what is left over? */
+bool group_waits(struct volume *v);
 
 /*
  * Apply the peer's changes as one group of its own: takes the lock, commits the open group, opens a new one, sets
@@ -136,7 +138,8 @@ int tree_inode_last(struct volume *v, uint64_t ino, struct view *view);
 int tree_inode_revive(struct volume *v, uint64_t ino, struct view view);
 
 /* Drop history that nobody needs once the peer has applied our groups up to `acked`; frees blocks. Sets info.acked.
- * What a pin holds (core/past.h) stays until that is gone. */
+ * What a pin holds (core/past.h) stays until that is gone. A part is dropped at once, the rest is left over
+ * (core/leftover.h): nobody sees what died up to acked. */
 int history_purge(struct volume *v, uint64_t acked);
 /* Groups up to n may leave this machine from now on (sets info.cut). */
 void history_cut(struct volume *v, uint64_t n);

@@ -3,7 +3,7 @@
 #include "core/internal.h"
 
 #include "core/leftover.h"
-#include "db/change_rows.h"
+#include "db/change_set.h"
 #include "db/inode_rows.h"
 #include "db/meta_rows.h"
 #include "db/note_rows.h"
@@ -26,14 +26,10 @@
 /* With less room than one request may bring, a store is called full; a small one with less than a share. */
 #define FULL_BYTES (UINT64_C(1) << 20)
 #define FULL_SHARE 64u
-/* The cache of touched entities packs an inode number and three bits into 64. */
-#define SLOT_MAX 4095u
 #define SETTING_PREFIX "setting."
 #define SETTING_MAX_BYTES 65535u
 /* Ids never run out (core/tree.c): a counter near its end was damaged. */
 #define NEXT_ID_LIMIT ((UINT64_C(1) << ID_SLOT_SHIFT) - (UINT64_C(1) << 40))
-/* An inode number of the first file a volume makes itself; root and .twinfs are below. */
-#define FIRST_OWN_INO (INO_HIDDEN + 1)
 
 static char *store_path(const char *dir, const char *name)
 {
@@ -448,6 +444,10 @@ static int open_store(struct volume *v, struct err *err)
 	volume_lock(v);
 	rc = leftover_load(v);
 	if (!rc)
+		rc = pair_open(v);
+	if (!rc)
+		rc = leftover_look(v);
+	if (!rc)
 		rc = purge_orphans(v);
 	leftover_start(v);
 	volume_unlock(v);
@@ -465,7 +465,7 @@ int volume_open(const char *dir, const struct volume_options *opt, struct volume
 	v->dir = xstrdup(dir);
 	v->lock_fd = -1;
 	buf_init(&v->group_names, SIZE_MAX >> 1); /* bounded where it is filled */
-	v->pending_stale = v->conflicts_stale = true;
+	v->conflicts_stale = true;
 	if (opt)
 		v->opt = *opt;
 	rc = open_store(v, err);
@@ -502,37 +502,27 @@ void volume_crash(struct volume *v)
 
 /* ---- what it says of itself ---- */
 
-/* How much is pending is counted when asked for, but never for more than a fiftieth of the time. Zero is always exact.
- */
-static void count_pending(struct volume *v)
+static void look_at_pending(struct volume *v)
 {
 	struct change_totals t;
-	uint64_t now = clock_mono_ms();
 	struct volume_info *i = &v->info;
 
-	if (!v->pending_stale)
-		return;
-	if (v->pending_cost_ms > 1 && now - v->pending_counted_ms < v->pending_cost_ms * 50 &&
-	    (i->pending_entries > 0) == changes_any_after(v, 0))
-		return;
-	if (i->role == ROLE_NONE || change_rows_totals(v->db, &t) != 0)
+	if (i->role == ROLE_NONE || change_set_totals(v->db, &t) != 0)
 		t = (struct change_totals){ 0 };
 	i->pending_entries = t.entries;
 	i->pending_bytes = t.range_bytes;
 	i->pending_oldest_ms = 0;
-	if (t.entries > 0 && group_row_time(v->db, t.oldest_grp, &i->pending_oldest_ms) != 0)
+	if (t.oldest_grp > 0 && group_row_time(v->db, t.oldest_grp, &i->pending_oldest_ms) != 0)
 		i->pending_oldest_ms = v->info.group_open ? v->group_opened_ms : clock_real_ms();
-	v->pending_stale = false;
-	v->pending_counted_ms = clock_mono_ms();
-	v->pending_cost_ms = v->pending_counted_ms - now;
 }
 
 void conflicts_count(struct volume *v)
 {
 	struct volume_info *i = &v->info;
 
-	if (v->conflicts_stale && conflict_rows_count(v->db, &i->conflicts_open, &i->conflicts_merged) == 0 &&
-	    inode_rows_bytes_in(v->db, INO_HIDDEN, &i->kept_bytes) == 0)
+	i->conflicts_open = db_numbers(v->db)->kept_both;
+	i->conflicts_merged = db_numbers(v->db)->merged;
+	if (v->conflicts_stale && inode_rows_bytes_in(v->db, INO_HIDDEN, &i->kept_bytes) == 0)
 		v->conflicts_stale = false;
 }
 
@@ -541,7 +531,7 @@ void volume_info(struct volume *v, struct volume_info *out)
 	struct data_usage usage;
 
 	volume_lock(v);
-	count_pending(v);
+	look_at_pending(v);
 	conflicts_count(v);
 	data_usage(v, &usage);
 	v->info.used_bytes = usage.used_bytes;
@@ -650,7 +640,7 @@ int volume_resize(struct volume *v, uint64_t size_bytes, struct err *err)
 		goto out;
 	}
 	group_keep(v);
-	put_number(v->db, "size_bytes", size_bytes); /* a failure is latched, and the commit refused */
+	meta_put_number(v, "size_bytes", size_bytes); /* a failure is latched, and the commit refused */
 	rc = group_commit_locked(v);
 	v->room_checked_ms = 0;
 	if (rc) {
@@ -680,12 +670,17 @@ void volume_set_dirty(struct volume *v, void (*fn)(void *ctx), void *ctx)
 	v->dirty_ctx = ctx;
 	while (v->telling > 0) /* whoever goes is called no more when this returns; the reaper may be calling now */
 		pthread_cond_wait(&v->commit_done, &v->lock);
-	if (v->info.group_open) /* the reaper was at work already */
+	if (group_waits(v)) /* in a group that was open already */
 		v->became_open = true;
 	volume_unlock(v);
 }
 
-/* ---- settings and the pair ---- */
+/* ---- settings ---- */
+
+int meta_put_number(struct volume *v, const char *key, uint64_t value)
+{
+	return put_number(v->db, key, value);
+}
 
 char *setting_get(struct volume *v, const char *key)
 {
@@ -737,84 +732,4 @@ int volume_setting_set_now(struct volume *v, const char *key, const char *value)
 	int rc = volume_setting_set(v, key, value);
 
 	return rc ? rc : volume_commit(v);
-}
-
-static int put_role(struct volume *v, enum role role, uint64_t generation)
-{
-	int rc = put_number(v->db, "role", role);
-
-	if (!rc)
-		rc = put_number(v->db, "generation", generation);
-	v->info.role = role;
-	v->info.generation = generation;
-	return rc;
-}
-
-static int enter_pair(struct volume *v, enum role role, uint64_t generation, unsigned peer_slot,
-		      const char *peer_node_id, const char *peer_name)
-{
-	char slot[12];
-	int rc = group_open(v);
-
-	if (rc)
-		return rc;
-	snprintf(slot, sizeof(slot), "%u", peer_slot);
-	rc = setting_put(v, "peer_slot", slot);
-	if (!rc)
-		rc = setting_put(v, "peer_node_id", peer_node_id);
-	if (!rc)
-		rc = setting_put(v, "peer_name", peer_name);
-	if (!rc)
-		rc = put_role(v, role, generation);
-	if (!rc)
-		rc = change_rows_enter_all(v->db, v->info.group_open, role == ROLE_PRIMARY, FIRST_OWN_INO);
-	group_mark(v);
-	return rc;
-}
-
-int volume_pair(struct volume *v, enum role role, uint64_t generation, unsigned peer_slot, const char *peer_node_id,
-                const char *peer_name, struct err *err)
-{
-	int rc = 0;
-
-	assert(role == ROLE_PRIMARY || role == ROLE_SECONDARY);
-	volume_lock(v);
-	if (v->info.role != ROLE_NONE)
-		rc = err_set(err, -EEXIST, "%s is half of a pair already", v->dir);
-	else if (peer_slot < 1 || peer_slot > SLOT_MAX || peer_slot == v->info.slot)
-		rc = err_set(err, -EINVAL, "the peer's slot %u cannot be (ours is %u)", peer_slot, v->info.slot);
-	if (!rc) {
-		rc = enter_pair(v, role, generation, peer_slot, peer_node_id, peer_name);
-		if (!rc)
-			rc = group_commit_locked(v);
-		if (rc) {
-			err_set(err, rc, "cannot pair %s: %s", v->dir, v->fault ? v->fault : strerror(-rc));
-			v->info.role = ROLE_NONE;
-		}
-	}
-	volume_unlock(v);
-	return rc;
-}
-
-int volume_set_role(struct volume *v, enum role role, uint64_t generation)
-{
-	struct volume_info before;
-	int rc;
-
-	assert(role == ROLE_PRIMARY || role == ROLE_SECONDARY);
-	volume_lock(v);
-	before = v->info;
-	rc = v->info.role == ROLE_NONE ? -EINVAL : group_open(v);
-	if (!rc) {
-		group_keep(v);
-		rc = put_role(v, role, generation);
-	}
-	if (!rc)
-		rc = group_commit_locked(v);
-	if (rc) {
-		v->info.role = before.role;
-		v->info.generation = before.generation;
-	}
-	volume_unlock(v);
-	return rc;
 }

@@ -68,7 +68,8 @@ struct volume_options {
 	bool fast_unsafe;     /* tests only: no fsync anywhere (synchronous=OFF) */
 	uint64_t group_max_bytes; /* close the group after so many new bytes; 0 = 64 MiB */
 	bool commit_aside;    /* a full group is committed by a thread of the volume's own while others fill it */
-	unsigned drop_at_once_rows; /* tests only: how much of a truncated file is not left over; 0 = what is good */
+	unsigned at_once_rows; /* tests only: how many rows are changed in one go; 0 = what is good */
+	bool drop_by_hand;    /* tests only: what is left over is dropped by leftover_step alone */
 };
 
 /* Make the files of an empty store in the existing empty directory `dir` (image, twinfs.db), durably: whatever ends
@@ -114,7 +115,8 @@ struct volume_info {
 	uint64_t acked; /* the peer has applied our groups up to here (in-stream acks): the baseline */
 	uint64_t applied;                  /* we have applied the peer's groups up to here */
 	uint64_t pending_entries, pending_bytes,
-		pending_oldest_ms;         /* unacknowledged change set; wall-clock ms of oldest, 0 = none */
+		pending_oldest_ms;         /* unacknowledged change set; wall-clock ms of oldest, 0 = none. Too high
+	                                      for moments after a large acknowledgement, never when it is 0 */
 	uint64_t history_bytes;            /* image bytes held only for the baseline */
 	uint64_t used_bytes, size_bytes;
 	uint64_t conflicts_open, conflicts_merged;
@@ -133,9 +135,18 @@ char *volume_setting_get(struct volume *v, const char *key);
 int volume_setting_set(struct volume *v, const char *key, const char *value);
 int volume_setting_set_now(struct volume *v, const char *key, const char *value);
 
-/* Become half of a pair: records role, generation and slot of the peer; from now on changes are recorded. Everything
+/*
+ * Become half of a pair: records role, generation and slot of the peer; from now on changes are recorded. Everything
  * that exists is entered into the change set (the first shipment is the whole tree). -EEXIST if paired already.
- * Commits. What it is told about the peer is kept as the settings peer_slot, peer_node_id and peer_name. */
+ * Commits. What it is told about the peer is kept as the settings peer_slot, peer_node_id and peer_name.
+ *
+ * To enter a million files takes seconds. volume_pair_prepare does that bit by bit, in groups of its own, while others
+ * go on; what they change meanwhile is recorded too. Only volume_pair makes the volume one of a pair: it ends the open
+ * group, and with it what the caller has set in it. After a crash before that the volume has no peer, and what was
+ * entered is dropped bit by bit (core/leftover.h). Who does not prepare, waits in volume_pair. -EBUSY: another thread
+ * prepares.
+ */
+int volume_pair_prepare(struct volume *v, struct err *err);
 int volume_pair(struct volume *v, enum role role, uint64_t generation, unsigned peer_slot, const char *peer_node_id,
                 const char *peer_name, struct err *err);
 /* Of a pair already: another role and generation (a switch, or promotion). Commits. */
@@ -282,6 +293,10 @@ int volume_resize(struct volume *v, uint64_t size_bytes, struct err *err);
 /* Give blocks that have been free for a while back to the host, for about budget_ms. True: there are more. For calling
  * now and then, without haste; each step takes the lock for moments. */
 bool volume_tidy(struct volume *v, unsigned budget_ms);
+
+/* Drop now what waits for being dropped (core/leftover.h), so that its space is free; in many steps, none of which
+ * holds the lock for long. True: there was something. */
+bool volume_settle(struct volume *v);
 
 struct volume_space {
 	uint64_t used_bytes, history_bytes;

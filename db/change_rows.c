@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "db/change_rows.h"
 
+#include "util/util.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -31,39 +33,79 @@ static uint64_t col_or_max(sqlite3_stmt *s, int col)
 
 /* ---- field groups of inodes ---- */
 
+/* Rows of groups up to this one are acknowledged, and wait for being dropped: they count as gone. */
+static uint64_t forgotten(struct db *db)
+{
+	return db_numbers(db)->forgotten;
+}
+
+/* ino has got its first row, or lost its last: n is 1 or -1, `what` the row that came or went. */
+static int count_inode(struct db *db, uint64_t ino, uint64_t what, int64_t n)
+{
+	uint64_t any = 0;
+	int rc = DB_GET(db, "SELECT EXISTS(SELECT 1 FROM change_inode WHERE ino = ?1 AND what <> ?2)", &any, ino, what);
+
+	if (rc == 1 && !any)
+		db_count(&db_numbers(db)->inodes, n);
+	return rc < 0 ? rc : 0;
+}
+
+/* That the file was cut is acknowledged with the group in which it was, as its ranges are; the row may stay. */
+#define SHRINK_LIVES "shrunk_grp > ?6"
+
 int change_inode_put(struct db *db, uint64_t ino, enum entity what, uint64_t grp, uint64_t seen, uint64_t shrunk_to)
 {
-	sqlite3_stmt *s = db_stmt(db, "INSERT INTO change_inode(ino, what, grp, seen, shrunk_to, shrunk_grp)"
-	                              " VALUES(?1, ?2, ?3, ?4, ?5, iif(?5 IS NULL, 0, ?3))"
-	                              " ON CONFLICT(ino, what) DO UPDATE SET grp = ?3,"
-	                              " shrunk_grp = iif(?5 IS NULL, shrunk_grp, ?3),"
-	                              " shrunk_to = min(ifnull(shrunk_to, ?5), ifnull(?5, shrunk_to))");
+	sqlite3_stmt *s = db_stmt(db, "INSERT OR IGNORE INTO change_inode(ino, what, grp, seen, shrunk_to, shrunk_grp)"
+	                              " VALUES(?1, ?2, ?3, ?4, ?5, iif(?5 IS NULL, 0, ?3))");
+	int rc;
 
 	DB_BIND_INTS(s, 1, ino, what, grp, seen);
 	bind_or_null(s, 5, shrunk_to);
+	rc = db_run(db, s);
+	if (rc || db_changes(db) > 0)
+		return rc ? rc : count_inode(db, ino, what, 1);
+	s = db_stmt(db, "UPDATE change_inode SET grp = ?3, seen = iif(grp > ?6, seen, ?4),"
+	                " shrunk_grp = CASE WHEN ?5 IS NOT NULL THEN ?3 WHEN " SHRINK_LIVES " THEN shrunk_grp"
+	                " ELSE 0 END, shrunk_to = CASE WHEN " SHRINK_LIVES " THEN min(ifnull(shrunk_to, ?5),"
+	                " ifnull(?5, shrunk_to)) ELSE ?5 END WHERE ino = ?1 AND what = ?2");
+	DB_BIND_INTS(s, 1, ino, what, grp, seen);
+	bind_or_null(s, 5, shrunk_to);
+	DB_BIND_INTS(s, 6, forgotten(db));
 	return db_run(db, s);
 }
 
 int change_inode_raise(struct db *db, uint64_t ino, enum entity what, uint64_t after, uint64_t grp)
 {
 	int rc = DB_RUN(db, "UPDATE change_inode SET grp = ?3 WHERE ino = ?1 AND what = ?2 AND grp > ?4", ino, what,
-			grp, after);
+	                grp, MAX(after, forgotten(db)));
 
 	return rc ? rc : db_changes(db) > 0;
 }
 
+/* Columns grp, seen, shrunk_to, shrunk_grp from `col` on. */
+static struct change_row inode_row(struct db *db, sqlite3_stmt *s, int col)
+{
+	struct change_row row = { .grp = db_col_u64(s, col), .seen = db_col_u64(s, col + 1),
+		                  .shrunk_to = col_or_max(s, col + 2), .shrunk_grp = db_col_u64(s, col + 3) };
+
+	if (row.shrunk_grp <= forgotten(db)) {
+		row.shrunk_to = UINT64_MAX;
+		row.shrunk_grp = 0;
+	}
+	return row;
+}
+
 int change_inode_get(struct db *db, uint64_t ino, enum entity what, struct change_row *out)
 {
-	sqlite3_stmt *s = db_stmt(
-		db, "SELECT grp, seen, shrunk_to, shrunk_grp FROM change_inode WHERE ino = ?1 AND what = ?2");
+	sqlite3_stmt *s = db_stmt(db, "SELECT grp, seen, shrunk_to, shrunk_grp FROM change_inode"
+	                              " WHERE ino = ?1 AND what = ?2 AND grp > ?3");
 	int rc;
 
-	DB_BIND_INTS(s, 1, ino, what);
+	DB_BIND_INTS(s, 1, ino, what, forgotten(db));
 	rc = db_step(db, s);
 	if (rc != 1)
 		return rc < 0 ? rc : -ENOENT;
-	*out = (struct change_row){ .grp = db_col_u64(s, 0), .seen = db_col_u64(s, 1), .shrunk_to = col_or_max(s, 2),
-	                             .shrunk_grp = db_col_u64(s, 3) };
+	*out = inode_row(db, s, 0);
 	rc = check(db, s, 0, ino);
 	db_done(s);
 	return rc;
@@ -71,7 +113,9 @@ int change_inode_get(struct db *db, uint64_t ino, enum entity what, struct chang
 
 int change_inode_drop(struct db *db, uint64_t ino, enum entity what)
 {
-	return DB_RUN(db, "DELETE FROM change_inode WHERE ino = ?1 AND what = ?2", ino, what);
+	int rc = DB_RUN(db, "DELETE FROM change_inode WHERE ino = ?1 AND what = ?2", ino, what);
+
+	return rc || db_changes(db) == 0 ? rc : count_inode(db, ino, what, -1);
 }
 
 int change_inodes(struct db *db, uint64_t after, uint64_t upto, change_inode_fn fn, void *ctx)
@@ -81,12 +125,9 @@ int change_inodes(struct db *db, uint64_t after, uint64_t upto, change_inode_fn 
 		    " ORDER BY ino, what");
 	int rc;
 
-	DB_BIND_INTS(s, 1, after, upto);
+	DB_BIND_INTS(s, 1, MAX(after, forgotten(db)), upto);
 	while ((rc = db_step(db, s)) == 1) {
-		struct change_row row = { .grp = db_col_u64(s, 2),
-					  .seen = db_col_u64(s, 3),
-					  .shrunk_to = col_or_max(s, 4),
-					  .shrunk_grp = db_col_u64(s, 5) };
+		struct change_row row = inode_row(db, s, 2);
 
 		rc = check(db, s, 2, db_col_u64(s, 0));
 		if (rc == 0 && db_col_u64(s, 1) > ENT_ASK)
@@ -106,21 +147,31 @@ int change_inodes(struct db *db, uint64_t after, uint64_t upto, change_inode_fn 
 
 int change_xattr_put(struct db *db, uint64_t ino, const char *key, uint64_t grp, uint64_t seen)
 {
-	sqlite3_stmt *s = db_stmt(db, "INSERT INTO change_xattr(ino, grp, seen, key) VALUES(?1,?2,?3,?4)"
-	                              " ON CONFLICT(ino, key) DO UPDATE SET grp = ?2");
+	sqlite3_stmt *s = db_stmt(db, "INSERT OR IGNORE INTO change_xattr(ino, grp, seen, key) VALUES(?1,?2,?3,?4)");
+	int rc;
 
 	DB_BIND_INTS(s, 1, ino, grp, seen);
 	db_bind_text(s, 4, key);
+	rc = db_run(db, s);
+	if (rc || db_changes(db) > 0) {
+		db_count(&db_numbers(db)->xattrs, !rc);
+		return rc;
+	}
+	s = db_stmt(db, "UPDATE change_xattr SET grp = ?2, seen = iif(grp > ?5, seen, ?3) WHERE ino = ?1 AND key = ?4");
+	DB_BIND_INTS(s, 1, ino, grp, seen);
+	db_bind_text(s, 4, key);
+	DB_BIND_INTS(s, 5, forgotten(db));
 	return db_run(db, s);
 }
 
 int change_xattr_get(struct db *db, uint64_t ino, const char *key, struct change_row *out)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT grp, seen FROM change_xattr WHERE ino = ?1 AND key = ?2");
+	sqlite3_stmt *s = db_stmt(db, "SELECT grp, seen FROM change_xattr WHERE ino = ?1 AND key = ?2 AND grp > ?3");
 	int rc;
 
 	DB_BIND_INTS(s, 1, ino);
 	db_bind_text(s, 2, key);
+	DB_BIND_INTS(s, 3, forgotten(db));
 	rc = db_step(db, s);
 	if (rc != 1)
 		return rc < 0 ? rc : -ENOENT;
@@ -133,10 +184,14 @@ int change_xattr_get(struct db *db, uint64_t ino, const char *key, struct change
 int change_xattr_drop(struct db *db, uint64_t ino, const char *key)
 {
 	sqlite3_stmt *s = db_stmt(db, "DELETE FROM change_xattr WHERE ino = ?1 AND key = ?2");
+	int rc;
 
 	DB_BIND_INTS(s, 1, ino);
 	db_bind_text(s, 2, key);
-	return db_run(db, s);
+	rc = db_run(db, s);
+	if (!rc)
+		db_count(&db_numbers(db)->xattrs, -(int64_t)db_changes(db));
+	return rc;
 }
 
 int change_xattrs(struct db *db, uint64_t after, uint64_t upto, change_xattr_fn fn, void *ctx)
@@ -145,7 +200,7 @@ int change_xattrs(struct db *db, uint64_t after, uint64_t upto, change_xattr_fn 
 	                              " ORDER BY ino, key");
 	int rc;
 
-	DB_BIND_INTS(s, 1, after, upto);
+	DB_BIND_INTS(s, 1, MAX(after, forgotten(db)), upto);
 	while ((rc = db_step(db, s)) == 1) {
 		struct change_row row = { .grp = db_col_u64(s, 2), .seen = db_col_u64(s, 3), .shrunk_to = UINT64_MAX };
 
@@ -169,11 +224,18 @@ int change_xattrs(struct db *db, uint64_t after, uint64_t upto, change_xattr_fn 
 
 int change_link_put(struct db *db, uint64_t link, uint64_t child, uint64_t grp, uint64_t seen, uint64_t fresh)
 {
+	int rc = DB_RUN(db,
+	                "INSERT OR IGNORE INTO change_dentry(link, child, grp, seen, fresh) VALUES(?1, ?2, ?3, ?4, ?5)",
+	                link, child, grp, seen, fresh);
+
+	if (rc || db_changes(db) > 0) {
+		db_count(&db_numbers(db)->links, !rc);
+		return rc;
+	}
 	return DB_RUN(db,
-		      "INSERT INTO change_dentry(link, child, grp, seen, fresh) VALUES(?1, ?2, ?3,"
-		      " ?4, ?5)"
-		      " ON CONFLICT(link) DO UPDATE SET grp = ?3, child = ?2, fresh = max(fresh, 0)",
-		      link, child, grp, seen, fresh);
+	              "UPDATE change_dentry SET grp = ?3, child = ?2, seen = iif(grp > ?6, seen, ?4),"
+	              " fresh = iif(grp > ?6, max(fresh, 0), ?5) WHERE link = ?1",
+	              link, child, grp, seen, fresh, forgotten(db));
 }
 
 int change_link_mark_skipped(struct db *db, uint64_t link)
@@ -190,17 +252,19 @@ int change_link_blind(struct db *db, uint64_t link, uint64_t child)
 {
 	return DB_RUN(db,
 		      "UPDATE change_dentry SET seen = min(seen,"
-		      " ifnull((SELECT min(seen) FROM change_inode WHERE ino = ?2 AND what <= 1), seen),"
-		      " ifnull((SELECT min(seen) FROM change_xattr WHERE ino = ?2), seen)) WHERE link = ?1",
-		      link, child);
+		      " ifnull((SELECT min(seen) FROM change_inode WHERE ino = ?2 AND what <= 1 AND grp > ?3), seen),"
+		      " ifnull((SELECT min(seen) FROM change_xattr WHERE ino = ?2 AND grp > ?3), seen))"
+		      " WHERE link = ?1",
+		      link, child, forgotten(db));
 }
 
 int change_link_get(struct db *db, uint64_t link, struct change_row *out)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT grp, seen, child, fresh < 0 FROM change_dentry WHERE link = ?1");
+	sqlite3_stmt *s =
+		db_stmt(db, "SELECT grp, seen, child, fresh < 0 FROM change_dentry WHERE link = ?1 AND grp > ?2");
 	int rc;
 
-	DB_BIND_INTS(s, 1, link);
+	DB_BIND_INTS(s, 1, link, forgotten(db));
 	rc = db_step(db, s);
 	if (rc != 1)
 		return rc < 0 ? rc : -ENOENT;
@@ -213,13 +277,20 @@ int change_link_get(struct db *db, uint64_t link, struct change_row *out)
 
 int change_link_drop(struct db *db, uint64_t link)
 {
-	return DB_RUN(db, "DELETE FROM change_dentry WHERE link = ?1", link);
+	int rc = DB_RUN(db, "DELETE FROM change_dentry WHERE link = ?1", link);
+
+	if (!rc)
+		db_count(&db_numbers(db)->links, -(int64_t)db_changes(db));
+	return rc;
 }
 
 int change_link_drop_fresh(struct db *db, uint64_t link, uint64_t cut)
 {
-	int rc = DB_RUN(db, "DELETE FROM change_dentry WHERE link = ?1 AND fresh > ?2", link, cut);
+	int rc = DB_RUN(db, "DELETE FROM change_dentry WHERE link = ?1 AND fresh > ?2 AND grp > ?3", link, cut,
+	                forgotten(db));
 
+	if (!rc)
+		db_count(&db_numbers(db)->links, -(int64_t)db_changes(db));
 	return rc ? rc : db_changes(db) > 0;
 }
 
@@ -230,7 +301,7 @@ int change_links(struct db *db, uint64_t after, uint64_t upto, change_link_fn fn
 	                              " ORDER BY link");
 	int rc;
 
-	DB_BIND_INTS(s, 1, after, upto);
+	DB_BIND_INTS(s, 1, MAX(after, forgotten(db)), upto);
 	while ((rc = db_step(db, s)) == 1) {
 		struct change_row row = { .grp = db_col_u64(s, 1), .seen = db_col_u64(s, 2), .shrunk_to = UINT64_MAX,
 		                          .child = db_col_u64(s, 3),
@@ -302,19 +373,27 @@ static int first_reaching(struct db *db, uint64_t ino, uint64_t from, struct ran
 
 static int range_insert(struct db *db, uint64_t ino, uint64_t off, uint64_t end, uint64_t grp)
 {
+	db_count(&db_numbers(db)->range_bytes, (int64_t)(end - off));
 	return DB_RUN(db, "INSERT OR REPLACE INTO change_extent(ino, off, len, grp) VALUES(?1, ?2, ?3, ?4)", ino, off,
 	              end - off, grp);
 }
 
-static int range_delete(struct db *db, uint64_t ino, uint64_t off)
+static int range_delete(struct db *db, uint64_t ino, const struct range *r)
 {
-	return DB_RUN(db, "DELETE FROM change_extent WHERE ino = ?1 AND off = ?2", ino, off);
+	db_count(&db_numbers(db)->range_bytes, -(int64_t)(r->end - r->off));
+	return DB_RUN(db, "DELETE FROM change_extent WHERE ino = ?1 AND off = ?2", ino, r->off);
+}
+
+static int range_shorten(struct db *db, uint64_t ino, const struct range *r, uint64_t end)
+{
+	db_count(&db_numbers(db)->range_bytes, -(int64_t)(r->end - end));
+	return DB_RUN(db, "UPDATE change_extent SET len = ?3 WHERE ino = ?1 AND off = ?2", ino, r->off, end - r->off);
 }
 
 /* Take [off, end) out of r, which overlaps it. */
 static int range_carve(struct db *db, uint64_t ino, const struct range *r, uint64_t off, uint64_t end)
 {
-	int rc = r->off < off ? range_insert(db, ino, r->off, off, r->grp) : range_delete(db, ino, r->off);
+	int rc = r->off < off ? range_shorten(db, ino, r, off) : range_delete(db, ino, r);
 
 	if (!rc && r->end > end)
 		rc = range_insert(db, ino, end, r->end, r->grp);
@@ -336,7 +415,7 @@ int change_range_put(struct db *db, uint64_t ino, uint64_t off, uint64_t len_byt
 				return 0;
 			off = r.off < off ? r.off : off;
 			end = r.end > end ? r.end : end;
-			rc = range_delete(db, ino, r.off);
+			rc = range_delete(db, ino, &r);
 		} else if (r.off < end && r.end > off) {
 			rc = range_carve(db, ino, &r, off, end);
 		}
@@ -346,19 +425,30 @@ int change_range_put(struct db *db, uint64_t ino, uint64_t off, uint64_t len_byt
 	return rc < 0 ? rc : range_insert(db, ino, off, end, grp);
 }
 
+/* Delete all ranges of ino that begin at `off` or behind it. */
+static int ranges_delete_from(struct db *db, uint64_t ino, uint64_t off)
+{
+	uint64_t sum = 0;
+	int rc = DB_GET(db, "SELECT ifnull(sum(len), 0) FROM change_extent WHERE ino = ?1 AND off >= ?2", &sum, ino,
+	                off);
+
+	db_count(&db_numbers(db)->range_bytes, -(int64_t)sum);
+	return rc < 0 ? rc : DB_RUN(db, "DELETE FROM change_extent WHERE ino = ?1 AND off >= ?2", ino, off);
+}
+
 int change_range_cut(struct db *db, uint64_t ino, uint64_t size_bytes)
 {
-	int rc = DB_RUN(db, "DELETE FROM change_extent WHERE ino = ?1 AND off >= ?2", ino, size_bytes);
+	struct range r;
+	int rc = ranges_delete_from(db, ino, size_bytes);
 
 	if (!rc)
-		rc = DB_RUN(db, "UPDATE change_extent SET len = ?2 - off WHERE ino = ?1 AND off + len > ?2", ino,
-			    size_bytes);
-	return rc;
+		rc = first_reaching(db, ino, size_bytes, &r);
+	return rc == 1 && r.end > size_bytes ? range_shorten(db, ino, &r, size_bytes) : MIN(rc, 0);
 }
 
 int change_range_drop(struct db *db, uint64_t ino)
 {
-	return DB_RUN(db, "DELETE FROM change_extent WHERE ino = ?1", ino);
+	return ranges_delete_from(db, ino, 0);
 }
 
 int change_ranges(struct db *db, uint64_t ino, uint64_t after, uint64_t upto, change_range_fn fn, void *ctx)
@@ -368,7 +458,7 @@ int change_ranges(struct db *db, uint64_t ino, uint64_t after, uint64_t upto, ch
 				  " ORDER BY off");
 	int rc;
 
-	DB_BIND_INTS(s, 1, ino, after, upto);
+	DB_BIND_INTS(s, 1, ino, MAX(after, forgotten(db)), upto);
 	while ((rc = db_step(db, s)) == 1) {
 		struct range r;
 
@@ -383,101 +473,15 @@ int change_ranges(struct db *db, uint64_t ino, uint64_t after, uint64_t upto, ch
 	return rc;
 }
 
-/* ---- all together ---- */
-
 int change_rows_forget_inode(struct db *db, uint64_t ino)
 {
 	int rc = DB_RUN(db, "DELETE FROM change_inode WHERE ino = ?1", ino);
 
+	if (!rc && db_changes(db) > 0)
+		db_count(&db_numbers(db)->inodes, -1);
 	if (!rc)
 		rc = DB_RUN(db, "DELETE FROM change_xattr WHERE ino = ?1", ino);
+	if (!rc)
+		db_count(&db_numbers(db)->xattrs, -(int64_t)db_changes(db));
 	return rc ? rc : change_range_drop(db, ino);
-}
-
-int change_rows_purge(struct db *db, uint64_t upto)
-{
-	int rc = DB_RUN(db, "DELETE FROM change_inode WHERE grp <= ?1", upto);
-
-	/* A file changed again since: that it was cut is acknowledged all the same, as its ranges are. */
-	if (!rc)
-		rc = DB_RUN(db,
-			    "UPDATE change_inode SET shrunk_to = NULL, shrunk_grp = 0 WHERE shrunk_grp > 0 AND "
-			    "shrunk_grp <= ?1",
-			    upto);
-	if (!rc)
-		rc = DB_RUN(db, "DELETE FROM change_xattr WHERE grp <= ?1", upto);
-	if (!rc)
-		rc = DB_RUN(db, "DELETE FROM change_dentry WHERE grp <= ?1", upto);
-	if (!rc)
-		rc = DB_RUN(db, "DELETE FROM change_extent WHERE grp <= ?1", upto);
-	/* A conflict row stays when the peer has it; only its mark as a change goes. */
-	return rc ? rc : DB_RUN(db, "UPDATE conflict SET grp = 0 WHERE grp > 0 AND grp <= ?1", upto);
-}
-
-int change_rows_any_after(struct db *db, uint64_t after)
-{
-	uint64_t any = 0;
-	int rc = DB_GET(db,
-			"SELECT EXISTS(SELECT 1 FROM change_inode WHERE grp > ?1) OR"
-			" EXISTS(SELECT 1 FROM change_dentry WHERE grp > ?1) OR EXISTS(SELECT 1 FROM change_xattr "
-			"WHERE grp > ?1)"
-			" OR EXISTS(SELECT 1 FROM conflict WHERE grp > ?1)",
-			&any, after);
-
-	return rc < 0 ? rc : any != 0;
-}
-
-int change_rows_enter_all(struct db *db, uint64_t grp, bool primary, uint64_t first_own)
-{
-	static const char *const SQL_NEW = "INSERT OR REPLACE INTO change_inode(ino, what, grp, seen, shrunk_to)"
-	                                   " SELECT ino, 0, ?1, 0, NULL FROM inode WHERE ino >= ?2 AND nlink > 0";
-	/* 32768 is S_IFREG, 61440 S_IFMT */
-	static const char *const SQL_CONTENT = "INSERT OR REPLACE INTO change_inode(ino, what, grp, seen, shrunk_to)"
-	                                       " SELECT ino, 1, ?1, 0, NULL FROM inode WHERE ino >= ?2 AND nlink > 0"
-	                                       " AND mode & 61440 = 32768 AND size > 0";
-	int rc = DB_RUN(db, SQL_NEW, grp, first_own);
-
-	if (!rc)
-		rc = DB_RUN(db, SQL_CONTENT, grp, first_own);
-	if (!rc)
-		rc = DB_RUN(
-			db,
-			"INSERT OR REPLACE INTO change_extent(ino, off, len, grp) SELECT ino, 0, size, ?1 FROM inode"
-			" WHERE ino >= ?2 AND nlink > 0 AND mode & 61440 = 32768 AND size > 0",
-			grp, first_own);
-	if (!rc)
-		rc = DB_RUN(db,
-			    "INSERT OR REPLACE INTO change_xattr(ino, key, grp, seen) SELECT x.ino, x.key, ?1, 0 FROM "
-			    "xattr x"
-			    " JOIN inode i ON i.ino = x.ino WHERE i.nlink > 0",
-			    grp);
-	if (!rc)
-		rc = DB_RUN(db, "INSERT OR REPLACE INTO change_dentry(link, child, grp, seen, fresh)"
-		            " SELECT link, child, ?1, 0, ?1 FROM dentry", grp);
-	if (!rc && primary)
-		rc = DB_RUN(db,
-			    "INSERT OR REPLACE INTO change_inode(ino, what, grp, seen, shrunk_to) SELECT ino, w, ?1, "
-			    "0, NULL"
-			    " FROM inode, (SELECT 2 AS w UNION ALL SELECT 3 UNION ALL SELECT 4) WHERE ino < ?2",
-			    grp, first_own);
-	return rc;
-}
-
-int change_rows_totals(struct db *db, struct change_totals *out)
-{
-	sqlite3_stmt *s = db_stmt(
-		db, "SELECT max((SELECT count(*) FROM change_dentry),"
-		    " (SELECT count(DISTINCT ino) FROM change_inode)) + (SELECT count(*) FROM change_xattr),"
-		    " (SELECT ifnull(sum(len), 0) FROM change_extent),"
-		    " (SELECT min(g) FROM (SELECT min(grp) AS g FROM change_inode UNION ALL"
-		    " SELECT min(grp) FROM change_dentry UNION ALL SELECT min(grp) FROM change_xattr))");
-	int rc = db_step(db, s);
-
-	if (rc != 1)
-		return rc < 0 ? rc : -EIO;
-	out->entries = db_col_u64(s, 0);
-	out->range_bytes = db_col_u64(s, 1);
-	out->oldest_grp = db_col_u64(s, 2);
-	db_done(s);
-	return 0;
 }

@@ -1,8 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * change_rows: the change set's tables change_inode, change_xattr, change_dentry, change_extent. Rules in
+ * change_rows: the change set's tables change_inode, change_xattr, change_dentry, change_extent, row by row. Rules in
  * core/changes.h; thread rule and errors as db.h; -ENOENT where there is no such row. A put of a row that exists raises
  * grp, keeps seen.
+ *
+ * Rows of groups up to `forgotten` of db_numbers count as gone in all that is here: they are acknowledged, and wait for
+ * being dropped (db/change_set.h). A put over one of them makes a new row (new seen). Likewise of a file's cut:
+ * shrunk_to holds while shrunk_grp > forgotten.
  */
 #ifndef TWINFS_DB_CHANGE_ROWS_H
 #define TWINFS_DB_CHANGE_ROWS_H
@@ -38,18 +42,6 @@ int change_range_cut(struct db *db, uint64_t ino, uint64_t size_bytes); /* nothi
 int change_range_drop(struct db *db, uint64_t ino);                    /* all of the inode */
 
 int change_rows_forget_inode(struct db *db, uint64_t ino); /* inode, xattr and extent rows */
-int change_rows_purge(struct db *db, uint64_t upto);
-int change_rows_any_after(struct db *db, uint64_t after);  /* 1, 0 or negative */
-/* Enter the whole tree as changed in grp, seen 0; `primary`: also the attributes of the inodes below `first_own`. */
-int change_rows_enter_all(struct db *db, uint64_t grp, bool primary, uint64_t first_own);
-
-struct change_totals {
-	uint64_t entries; /* links or inodes, whichever is more (a new file is one of each), and xattrs; 0 only if there
-			     is no row */
-	uint64_t range_bytes, oldest_grp; /* oldest_grp 0: no row */
-};
-int change_rows_totals(struct db *db, struct change_totals *out); /* reads the whole change set */
-
 /* after < grp <= upto; another value than 0 from fn ends the walk and is returned. */
 typedef int (*change_inode_fn)(void *ctx, uint64_t ino, enum entity what, const struct change_row *row);
 typedef int (*change_xattr_fn)(void *ctx, uint64_t ino, const char *key, const struct change_row *row);

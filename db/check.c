@@ -16,6 +16,8 @@
 /* Tidying up what nobody holds any more is stored without making a group: it counts as of the next one. */
 #define NEXT "(SELECT committed + 1 FROM state)"
 #define APPLIED "(SELECT applied FROM state)"
+/* Rows of the change set up to here count as gone. */
+#define FORGOTTEN "(SELECT forgotten FROM state)"
 /* SLOT << 48 | counter; 1 and 2 are the root and .twinfs; of our own slot only what was handed out. */
 #define ID_LEGAL(column)                                                                                          \
 	"(" INT(column) " AND (" column " IN (1, 2) OR (" column " >> 48 BETWEEN 1 AND 4095 AND (" column " >> 48 <> " \
@@ -33,6 +35,19 @@ static const struct rule {
 	  "SELECT 0, 'state' WHERE (SELECT count(*) FROM state WHERE " INT("committed") " AND " INT("next_id")
 	  " AND " INT("acked") " AND " INT("applied") " AND acked BETWEEN 0 AND committed AND applied >= 0 "
 	  "AND next_id BETWEEN 1 AND 281474976710655) <> 1" },
+	{ "state", "what is acknowledged of the change set was committed",
+	  "SELECT 0, 'up to group ' || forgotten FROM state WHERE (" INT("forgotten") " AND forgotten BETWEEN 0 AND "
+	  "committed) IS NOT TRUE" },
+	{ "state", "its sums are those of the change set and of the conflicts",
+	  "SELECT 0, column1 || ' ' || ifnull(column2, '?') || ', counted ' || column3 FROM (VALUES "
+	  "('links', (SELECT links FROM state), (SELECT count(*) FROM change_dentry)), "
+	  "('inodes', (SELECT inodes FROM state), (SELECT count(DISTINCT ino) FROM change_inode)), "
+	  "('xattrs', (SELECT xattrs FROM state), (SELECT count(*) FROM change_xattr)), "
+	  "('bytes', (SELECT range_bytes FROM state), (SELECT ifnull(sum(len), 0) FROM change_extent)), "
+	  "('kept-both', (SELECT kept_both FROM state), (SELECT count(*) FROM conflict WHERE NOT resolved AND "
+	  "outcome = 'kept-both')), "
+	  "('merged', (SELECT merged FROM state), (SELECT count(*) FROM conflict WHERE NOT resolved AND outcome <> "
+	  "'kept-both'))) WHERE column2 IS NOT column3" },
 	{ "meta", "the store says what it is (volume_id, node_id, node_name, slot)",
 	  "SELECT 0, 'meta' WHERE (SELECT count(*) FROM meta WHERE (key = 'volume_id' AND length(value) = "
 	  "36) OR (key = 'node_id' AND length(value) = 32) OR (key = 'node_name' AND length(value) BETWEEN 1 "
@@ -136,22 +151,22 @@ static const struct rule {
 	/* what 5: the peer is asked for an inode that is not here */
 	{ "change_inode", "a change is of an inode that is there, in a group that was committed",
 	  "SELECT ino, 'what ' || what FROM change_inode WHERE (what BETWEEN 0 AND 5 AND grp BETWEEN 1 AND "
-	  COMMITTED " AND seen BETWEEN 0 AND " APPLIED " AND (what = 5 OR EXISTS (SELECT 1 FROM inode WHERE "
-	  "inode.ino = change_inode.ino))) IS NOT TRUE" },
+	  COMMITTED " AND seen BETWEEN 0 AND " APPLIED " AND (what = 5 OR grp <= " FORGOTTEN
+	  " OR EXISTS (SELECT 1 FROM inode WHERE inode.ino = change_inode.ino))) IS NOT TRUE" },
 	{ "change_inode", "the size that a file was cut to is possible",
 	  "SELECT ino, 'what ' || what FROM change_inode WHERE (shrunk_to IS NULL OR (" INT("shrunk_to") " "
 	  "AND shrunk_to BETWEEN 0 AND " BYTE_LIMIT ")) IS NOT TRUE" },
 	{ "change_xattr", "a change is of an inode that is there, in a group that was committed",
 	  "SELECT ino, 'key ' || ifnull(key, '?') FROM change_xattr WHERE (typeof(key) = 'text' AND grp "
-	  "BETWEEN 1 AND " COMMITTED " AND seen BETWEEN 0 AND " APPLIED " AND EXISTS (SELECT 1 FROM inode "
-	  "WHERE inode.ino = change_xattr.ino)) IS NOT TRUE" },
+	  "BETWEEN 1 AND " COMMITTED " AND seen BETWEEN 0 AND " APPLIED " AND (grp <= " FORGOTTEN
+	  " OR EXISTS (SELECT 1 FROM inode WHERE inode.ino = change_xattr.ino))) IS NOT TRUE" },
 	{ "change_dentry", "a change is of a link that has a legal number, in a group that was committed",
 	  "SELECT ifnull(child, 0), " LINK_ROW " FROM change_dentry WHERE (" ID_LEGAL("link") " AND grp "
 	  "BETWEEN 1 AND " COMMITTED " AND seen BETWEEN 0 AND " APPLIED ") IS NOT TRUE" },
 	{ "change_extent", "a changed range is of a file that is there, within what a file can be",
 	  "SELECT ino, 'byte ' || off FROM change_extent WHERE (" INT("off") " AND " INT("len") " AND off >= "
-	  "0 AND len > 0 AND off + len <= " BYTE_LIMIT " AND grp BETWEEN 1 AND " COMMITTED " AND EXISTS "
-	  "(SELECT 1 FROM inode WHERE inode.ino = change_extent.ino)) IS NOT TRUE" },
+	  "0 AND len > 0 AND off + len <= " BYTE_LIMIT " AND grp BETWEEN 1 AND " COMMITTED " AND (grp <= " FORGOTTEN
+	  " OR EXISTS (SELECT 1 FROM inode WHERE inode.ino = change_extent.ino))) IS NOT TRUE" },
 	{ "change_extent", "a changed range ends before the next one of its file begins",
 	  "SELECT ino, 'byte ' || off FROM (SELECT ino, off, lag(off + len) OVER (PARTITION BY ino ORDER BY "
 	  "off) AS before FROM change_extent) WHERE before > off" },

@@ -67,6 +67,7 @@ struct db {
 	} wal, main;
 	void *scratch;
 	size_t scratch_len_bytes;
+	struct db_numbers numbers, numbers_before; /* before the transaction */
 };
 
 int db_errno(int sqlite_rc)
@@ -352,9 +353,20 @@ void db_abandon(struct db *db)
 	db_close(db);
 }
 
+struct db_numbers *db_numbers(struct db *db)
+{
+	return &db->numbers;
+}
+
+void db_count(uint64_t *number, int64_t n)
+{
+	*number = n < 0 && (uint64_t)-n > *number ? 0 : *number + (uint64_t)n;
+}
+
 int db_begin(struct db *db)
 {
 	db_failure_clear(db);
+	db->numbers_before = db->numbers;
 	return db_run(db, db_stmt(db, "BEGIN IMMEDIATE"));
 }
 
@@ -392,6 +404,8 @@ int db_commit(struct db *db)
 	int rc = db->failure ? db->failure : db_run(db, db_stmt(db, "COMMIT"));
 
 	if (rc == 0)
+		db->numbers_before = db->numbers;
+	if (rc == 0)
 		look_at_log(db, pages_before);
 	if (rc == 0 && db->wal_pages > CHECKPOINT_PAGES) {
 		/* The group is durable already; a checkpoint that fails now is tried again after the next one. */
@@ -406,6 +420,7 @@ void db_rollback(struct db *db)
 	if (!sqlite3_get_autocommit(db->sqlite))
 		sqlite3_exec(db->sqlite, "ROLLBACK", NULL, NULL, NULL);
 	scratch_forget(db);
+	db->numbers = db->numbers_before;
 	db_failure_clear(db);
 }
 

@@ -86,6 +86,20 @@ sqlite3 *db_handle(struct db *db);
  * when a statement fails. For one file of db/ (inode_rows.c); it lives as long as the database is open. */
 void *db_scratch(struct db *db, size_t len_bytes);
 
+/*
+ * Numbers that follow rows, so that nobody has to count them: whoever changes such rows within a transaction changes
+ * them too. state_row_get loads them, state_row_put stores them with each commit, and a rollback brings back what they
+ * were. fsck compares them with the rows (db/check.c).
+ */
+struct db_numbers {
+	uint64_t links, inodes, xattrs, range_bytes; /* of the change set: rows, inodes with a row, rows, sum of len */
+	uint64_t forgotten;                          /* db/change_rows.h */
+	uint64_t kept_both, merged;                  /* unresolved rows of table conflict: of that outcome, of others */
+};
+struct db_numbers *db_numbers(struct db *db);
+/* n more of what *number counts. A damaged store may count too few: it ends at 0 then. */
+void db_count(uint64_t *number, int64_t n);
+
 /* Binding. Integers are stored signed; keep values below 2^63 where their order matters. */
 void db_bind_ints(sqlite3_stmt *s, int first, size_t n, const uint64_t *values);
 #define DB_BIND_INTS(s, first, ...)                                                        \

@@ -106,12 +106,6 @@ int dentry_row_archive(struct db *db, uint64_t link, uint64_t died)
 		      link, died);
 }
 
-int dentry_row_forget(struct db *db, const struct lives *which)
-{
-	return DB_RUN(db, "DELETE FROM old_dentry WHERE died > ?1 AND died <= ?2 AND born >= ?3", which->died_after,
-	              which->died_upto, which->born_from);
-}
-
 static int walk(struct db *db, sqlite3_stmt *s, dentry_row_fn fn, void *ctx)
 {
 	struct dentry d;

@@ -16,7 +16,6 @@ int dentry_row_insert(struct db *db, const struct dentry *d);
 int dentry_row_move(struct db *db, const struct dentry *d, bool parent_changed);
 int dentry_row_delete(struct db *db, uint64_t link);
 int dentry_row_archive(struct db *db, uint64_t link, uint64_t died);
-int dentry_row_forget(struct db *db, const struct lives *which);
 /* In order of link id, with link > after. */
 int dentry_rows_of_child(struct db *db, uint64_t child, dentry_row_fn fn, void *ctx);
 int dentry_rows_of_parent(struct db *db, uint64_t parent, uint64_t after, dentry_row_fn fn, void *ctx);

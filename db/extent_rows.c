@@ -299,16 +299,3 @@ uint64_t extent_rows_total_blocks(struct db *db)
 		return 0;
 	return n + m;
 }
-
-#define WHICH " WHERE died > ?1 AND died <= ?2 AND born >= ?3"
-
-int extent_rows_purge(struct db *db, const struct lives *which, extent_run_fn fn, void *ctx)
-{
-	sqlite3_stmt *s = db_stmt(db, "SELECT phys, len FROM old_extent" WHICH);
-
-	DB_BIND_INTS(s, 1, which->died_after, which->died_upto, which->born_from);
-	int rc = each_run(db, s, fn, ctx);
-
-	return rc ? rc : DB_RUN(db, "DELETE FROM old_extent" WHICH, which->died_after, which->died_upto,
-	                        which->born_from);
-}

@@ -66,8 +66,6 @@ typedef int (*extent_row_fn)(void *ctx, uint64_t ino, const struct extent *e, bo
 int extent_rows_each(struct db *db, bool old, extent_row_fn fn, void *ctx);
 /* Blocks in both tables; 0 if they cannot be read. */
 uint64_t extent_rows_total_blocks(struct db *db);
-/* Delete these old rows, telling fn about each. */
-int extent_rows_purge(struct db *db, const struct lives *which, extent_run_fn fn, void *ctx);
 /* Rows of one table in the order of their keys, a few at a time: the first `cap` behind *pos (start with zeros), which
  * moves on to the last of them. *n 0: the end. Between two calls the table may change. */
 struct extent_pos {

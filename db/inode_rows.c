@@ -290,12 +290,6 @@ int inode_row_archive(struct db *db, uint64_t ino, uint64_t died)
 		      died);
 }
 
-int inode_row_forget(struct db *db, const struct lives *which)
-{
-	return DB_RUN(db, "DELETE FROM old_inode WHERE died > ?1 AND died <= ?2 AND born >= ?3", which->died_after,
-	              which->died_upto, which->born_from);
-}
-
 int inode_row_at(struct db *db, uint64_t ino, uint64_t group, struct inode *out)
 {
 	sqlite3_stmt *s = db_stmt(db, "SELECT " COLS " FROM inode WHERE ino = ?1 AND born <= ?2 UNION ALL"

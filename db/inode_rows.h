@@ -21,7 +21,6 @@ int inode_rows_bytes_in(struct db *db, uint64_t dir, uint64_t *bytes); /* sizes 
 int inode_row_life(struct db *db, uint64_t ino, uint64_t *born, enum origin *origin);
 int inode_row_mode(struct db *db, uint64_t ino, uint32_t *mode);
 int inode_row_archive(struct db *db, uint64_t ino, uint64_t died);
-int inode_row_forget(struct db *db, const struct lives *which);
 
 /* Views; see core/tree.h. */
 int inode_row_at(struct db *db, uint64_t ino, uint64_t group, struct inode *out);

@@ -2,6 +2,7 @@
 noinst_LIBRARIES += db/libdb.a
 db_libdb_a_SOURCES = \
 	db/change_rows.c db/change_rows.h \
+	db/change_set.c db/change_set.h \
 	db/check.c db/check.h \
 	db/db.c db/db.h \
 	db/dentry_rows.c db/dentry_rows.h \
@@ -10,6 +11,7 @@ db_libdb_a_SOURCES = \
 	db/leftover_rows.c db/leftover_rows.h \
 	db/meta_rows.c db/meta_rows.h \
 	db/note_rows.c db/note_rows.h \
+	db/old_rows.c db/old_rows.h \
 	db/rows.h \
 	db/schema.c db/schema.h \
 	db/xattr_rows.c db/xattr_rows.h

@@ -145,8 +145,24 @@ int lineage_row_purge(struct db *db, uint64_t upto)
 	"written1_ms,"                                                                                       \
 	" resolved, base, value0, value1"
 
+/* The row, if it is there and waits, counts n times more. */
+static int count_waiting(struct db *db, uint64_t id, int64_t n)
+{
+	struct db_numbers *numbers = db_numbers(db);
+	uint64_t both = 0;
+	int rc = DB_GET(db, "SELECT outcome = 'kept-both' FROM conflict WHERE id = ?1 AND NOT resolved", &both, id);
+
+	if (rc == 1)
+		db_count(both ? &numbers->kept_both : &numbers->merged, n);
+	return rc < 0 ? rc : 0;
+}
+
 int conflict_row_put(struct db *db, const struct conflict *c, uint64_t grp)
 {
+	int rc = count_waiting(db, c->id, -1);
+
+	if (rc)
+		return rc;
 	sqlite3_stmt *s = db_stmt(db, "INSERT OR REPLACE INTO conflict(" CONFLICT_COLS ", grp)"
 	                              " VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,?18,?19,"
 	                              "?20)");
@@ -166,12 +182,17 @@ int conflict_row_put(struct db *db, const struct conflict *c, uint64_t grp)
 	db_bind_text(s, 18, c->version[0].value);
 	db_bind_text(s, 19, c->version[1].value);
 	DB_BIND_INTS(s, 20, grp);
-	return db_run(db, s);
+	rc = db_run(db, s);
+	return rc ? rc : count_waiting(db, c->id, 1);
 }
 
 int conflict_row_mark(struct db *db, uint64_t id, bool resolved, uint64_t grp)
 {
-	return DB_RUN(db, "UPDATE conflict SET resolved = ?2, grp = ?3 WHERE id = ?1", id, resolved, grp);
+	int rc = count_waiting(db, id, -1);
+
+	if (!rc)
+		rc = DB_RUN(db, "UPDATE conflict SET resolved = ?2, grp = ?3 WHERE id = ?1", id, resolved, grp);
+	return rc ? rc : count_waiting(db, id, 1);
 }
 
 int conflict_row_state(struct db *db, uint64_t id, uint64_t *grp, bool *resolved)
@@ -259,18 +280,4 @@ int conflict_rows_open_of(struct db *db, uint64_t ino, conflict_row_fn fn, void 
 
 	DB_BIND_INTS(s, 1, ino);
 	return walk(db, s, fn, ctx);
-}
-
-int conflict_rows_count(struct db *db, uint64_t *open, uint64_t *merged)
-{
-	sqlite3_stmt *s = db_stmt(db, "SELECT ifnull(sum(outcome = 'kept-both'), 0), "
-	                              "ifnull(sum(outcome <> 'kept-both'), 0) FROM conflict WHERE resolved = 0");
-	int rc = db_step(db, s);
-
-	if (rc != 1)
-		return rc < 0 ? rc : -EIO;
-	*open = db_col_u64(s, 0);
-	*merged = db_col_u64(s, 1);
-	db_done(s);
-	return 0;
 }

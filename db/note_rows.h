@@ -20,7 +20,7 @@ int lineage_row_drop(struct db *db, enum lineage_class c, uint64_t src);
 int peer_link_row_drop(struct db *db, uint64_t link);
 int lineage_row_purge(struct db *db, uint64_t upto);
 
-/* grp 0: not to be sent to the peer. */
+/* grp 0: not to be sent to the peer. Unresolved rows are counted: kept_both and merged of db_numbers. */
 int conflict_row_put(struct db *db, const struct conflict *c, uint64_t grp);
 int conflict_row_mark(struct db *db, uint64_t id, bool resolved, uint64_t grp);
 int conflict_row_state(struct db *db, uint64_t id, uint64_t *grp, bool *resolved); /* -ENOENT */
@@ -30,6 +30,5 @@ int conflict_rows(struct db *db, uint64_t after, uint64_t upto, conflict_row_fn 
 int conflict_rows_all(struct db *db, conflict_row_fn fn, void *ctx);
 /* Those that are not settled and are about `ino`, or have it as a version. */
 int conflict_rows_open_of(struct db *db, uint64_t ino, conflict_row_fn fn, void *ctx);
-int conflict_rows_count(struct db *db, uint64_t *open, uint64_t *merged);
 
 #endif

@@ -44,11 +44,6 @@ struct dentry {
 	char name[NAME_MAX_BYTES + 1]; /* NUL-terminated */
 };
 
-/* Old versions: born >= born_from, and died_after < died <= died_upto. */
-struct lives {
-	uint64_t born_from, died_after, died_upto;
-};
-
 struct change_row {
 	uint64_t grp, seen;
 	uint64_t shrunk_to; /* ENT_CONTENT only: lowest size since the row became dirty; UINT64_MAX: never shrunk */

@@ -27,7 +27,9 @@ static const char SCHEMA[] =
 	"CREATE TABLE meta(key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
 	/* one row, rewritten by each commit */
 	"CREATE TABLE state(one INTEGER PRIMARY KEY CHECK(one = 1), committed INTEGER, next_id INTEGER, acked INTEGER,"
-	" applied INTEGER);"
+	" applied INTEGER, forgotten INTEGER NOT NULL DEFAULT 0, links INTEGER NOT NULL DEFAULT 0,"
+	" inodes INTEGER NOT NULL DEFAULT 0, xattrs INTEGER NOT NULL DEFAULT 0, range_bytes INTEGER NOT NULL DEFAULT 0,"
+	" kept_both INTEGER NOT NULL DEFAULT 0, merged INTEGER NOT NULL DEFAULT 0);"
 	"CREATE TABLE groups(n INTEGER PRIMARY KEY, id INTEGER NOT NULL, at_ms INTEGER NOT NULL);"
 
 	"CREATE TABLE inode(ino INTEGER PRIMARY KEY, mode INTEGER, uid INTEGER, gid INTEGER, rdev INTEGER, size "
@@ -106,6 +108,19 @@ static const char *const MIGRATION[SCHEMA_VERSION] = {
 	"ALTER TABLE conflict ADD COLUMN value0 TEXT;"
 	"ALTER TABLE conflict ADD COLUMN value1 TEXT;"
 	CONFLICT_INDEXES,
+	"ALTER TABLE state ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE state ADD COLUMN links INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE state ADD COLUMN inodes INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE state ADD COLUMN xattrs INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE state ADD COLUMN range_bytes INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE state ADD COLUMN kept_both INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE state ADD COLUMN merged INTEGER NOT NULL DEFAULT 0;"
+	"UPDATE state SET links = (SELECT count(*) FROM change_dentry),"
+	" inodes = (SELECT count(DISTINCT ino) FROM change_inode),"
+	" xattrs = (SELECT count(*) FROM change_xattr),"
+	" range_bytes = (SELECT ifnull(sum(len), 0) FROM change_extent),"
+	" kept_both = (SELECT count(*) FROM conflict WHERE NOT resolved AND outcome = 'kept-both'),"
+	" merged = (SELECT count(*) FROM conflict WHERE NOT resolved AND outcome <> 'kept-both');",
 	NULL,
 };
 

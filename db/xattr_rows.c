@@ -124,12 +124,6 @@ int xattr_rows_list_bytes(struct db *db, uint64_t ino, uint64_t *bytes)
 	return rc == 1 ? 0 : rc < 0 ? rc : -EIO;
 }
 
-int xattr_row_forget(struct db *db, const struct lives *which)
-{
-	return DB_RUN(db, "DELETE FROM old_xattr WHERE died > ?1 AND died <= ?2 AND born >= ?3", which->died_after,
-	              which->died_upto, which->born_from);
-}
-
 static int walk(struct db *db, sqlite3_stmt *s, xattr_row_fn fn, void *ctx)
 {
 	int rc;

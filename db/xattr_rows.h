@@ -20,7 +20,6 @@ int xattr_rows_archive(struct db *db, uint64_t ino, uint64_t cut, uint64_t died)
 int xattr_rows_delete(struct db *db, uint64_t ino);
 /* Bytes that listxattr needs for the inode. */
 int xattr_rows_list_bytes(struct db *db, uint64_t ino, uint64_t *bytes);
-int xattr_row_forget(struct db *db, const struct lives *which);
 int xattr_rows(struct db *db, uint64_t ino, xattr_row_fn fn, void *ctx); /* in order of key */
 
 /* Views. at: born <= group < died. peer: the latest with born <= seen or of the peer, unless it died by then. */

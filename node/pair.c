@@ -190,8 +190,11 @@ static int invite_check(struct volume *v, const struct pair_request *r, char **t
 static int become_primary(struct volume *v, const struct pair_request *r, const char *fingerprint, const char *invite,
                           struct err *err)
 {
-	int rc = volume_setting_set(v, "peer.pin", fingerprint);
+	int rc = volume_pair_prepare(v, err);
 
+	if (rc)
+		return rc;
+	rc = volume_setting_set(v, "peer.pin", fingerprint);
 	if (!rc)
 		rc = volume_setting_set(v, "peer.name", r->node_name);
 	if (!rc)
@@ -322,8 +325,11 @@ static int probe(const struct token *t, struct primary *out, struct err *err)
 
 static int become_secondary(struct volume *v, const struct token *t, const struct primary *p, struct err *err)
 {
-	int rc = volume_setting_set(v, "peer.address", t->address);
+	int rc = volume_pair_prepare(v, err);
 
+	if (rc)
+		return rc;
+	rc = volume_setting_set(v, "peer.address", t->address);
 	if (!rc)
 		rc = volume_setting_set(v, "peer.pin", t->fingerprint_hex);
 	if (!rc)

@@ -136,7 +136,7 @@ static void look(struct engine *e, struct pending *p)
 {
 	volume_lock(e->v);
 	volume_ids(e->v, &p->ids);
-	p->group_open = group_number(e->v) != 0;
+	p->group_open = group_waits(e->v);
 	p->unsent = changes_any_after(e->v, e->sent);
 	p->unacked = p->unsent || changes_any_after(e->v, 0);
 	volume_unlock(e->v);
@@ -441,6 +441,7 @@ static int check_room(struct engine *e, const struct rec_ship_begin *b, struct e
 		if (ids.role == ROLE_SECONDARY)
 			history_purge(e->v, b->seen); /* a failure is latched and seen at the unlock */
 		volume_unlock(e->v);
+		volume_settle(e->v);
 		volume_commit(e->v);
 		volume_space(e->v, &space);
 	}

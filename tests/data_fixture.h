@@ -22,13 +22,15 @@
 
 struct store {
 	char dir[256];
-	unsigned drop_at_once_rows;
+	unsigned at_once_rows;
+	bool drop_by_hand;
 	struct volume *v;
 };
 
 static inline void store_reopen(struct store *s)
 {
-	struct volume_options opt = { .fast_unsafe = true, .drop_at_once_rows = s->drop_at_once_rows };
+	struct volume_options opt = { .fast_unsafe = true, .at_once_rows = s->at_once_rows,
+		                      .drop_by_hand = s->drop_by_hand };
 	struct err err = ERR_INIT;
 
 	ck_assert_msg(volume_open(s->dir, &opt, &s->v, &err) == 0, "%s", err_text(&err));
@@ -87,18 +89,10 @@ static inline uint64_t store_cut(struct store *s)
 	return ids.committed;
 }
 
-/* Wait until nothing is left over of truncated and removed files, and commit. */
+/* Nothing is left over of what went, and all is committed. */
 static inline void store_settle(struct store *s)
 {
-	size_t left;
-
-	do {
-		volume_lock(s->v);
-		left = map_count(&s->v->leftovers) + map_count(&s->v->doomed);
-		volume_unlock(s->v);
-		if (left > 0)
-			usleep(1000);
-	} while (left > 0);
+	volume_settle(s->v);
 	ck_assert_int_eq(volume_commit(s->v), 0);
 }
 

@@ -232,8 +232,8 @@ static void world_run(uint64_t seed, bool paired)
 /* In every other run truncations leave over nearly everything. */
 static void leave_over(int i)
 {
-	st.drop_at_once_rows = i % 2 ? 1 : 0;
-	st.v->opt.drop_at_once_rows = st.drop_at_once_rows;
+	st.at_once_rows = i % 2 ? 1 : 0;
+	st.v->opt.at_once_rows = st.at_once_rows;
 }
 
 START_TEST(a_lone_volume_matches_a_model_through_crashes)

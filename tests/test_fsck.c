@@ -95,6 +95,13 @@ static const struct damage {
 } damages[] = {
 	{ "UPDATE state SET acked = committed + 5", "state, state: not so: there is one row of counters" },
 	{ "DELETE FROM state", "state, state" },
+	{ "UPDATE state SET forgotten = committed + 1", "what is acknowledged of the change set was committed" },
+	{ "UPDATE state SET links = links + 1", "its sums are those of the change set and of the conflicts" },
+	{ "UPDATE state SET inodes = 0", "state, inodes 0, counted" },
+	{ "DELETE FROM change_xattr", "state, xattrs 1, counted 0" },
+	{ "UPDATE change_extent SET len = len - 1", "state, bytes " },
+	{ "UPDATE state SET kept_both = 3", "state, kept-both 3, counted 0" },
+	{ "UPDATE state SET merged = 1", "state, merged 1, counted 0" },
 	{ "DELETE FROM meta WHERE key = 'node_id'", "meta, meta: not so: the store says what it is" },
 	{ "UPDATE groups SET id = 0 WHERE n = 1", "groups, group 1" },
 	{ "UPDATE inode SET ino = 99 WHERE ino = %llu", "inode 99: inode, inode: not so: its number is one" },

@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* What a call costs does not grow with the tree. Counted in steps of the database's virtual machine, not in time. */
+#include "core/fsck.h"
+#include "core/leftover.h"
+#include "db/change_set.h"
 #include "tests/data_fixture.h"
 
 #include <sqlite3.h>
+#include <sys/wait.h>
 
-#define SMALL 100u
+#define SMALL 600u
 #define LARGE 5000u
 
 static struct store st;
@@ -33,10 +37,8 @@ static void put_block(uint64_t index)
 }
 
 /* n files in one directory, and a file of n rows: backwards, so that no block joins the one before it. */
-static void fill(unsigned n)
+static void fill_alone(unsigned n)
 {
-	store_make(&st, 0);
-	store_pair(&st);
 	st.v->opt.group_max_bytes = UINT64_C(1) << 40;
 	dir = make(INO_ROOT, "dir", S_IFDIR | 0755);
 	scattered = make(INO_ROOT, "scattered", S_IFREG | 0644);
@@ -50,6 +52,13 @@ static void fill(unsigned n)
 	store_cut(&st);
 }
 
+static void fill(unsigned n)
+{
+	store_make(&st, 0);
+	store_pair(&st);
+	fill_alone(n);
+}
+
 /* Steps since the last call. */
 static uint64_t steps(void)
 {
@@ -60,6 +69,36 @@ static uint64_t steps(void)
 		sum += (uint64_t)sqlite3_stmt_status(s, SQLITE_STMTSTATUS_VM_STEP, 1);
 	volume_unlock(st.v);
 	return sum;
+}
+
+/* The peer has what was committed. */
+static void acknowledge_all(void)
+{
+	uint64_t upto = store_cut(&st);
+
+	ck_assert_int_eq(volume_apply_begin(st.v), 0);
+	ck_assert_int_eq(changes_purge(st.v, upto), 0);
+	ck_assert_int_eq(history_purge(st.v, upto), 0);
+	ck_assert_int_eq(volume_apply_commit(st.v, 1), 0);
+}
+
+static void found(void *ctx, const char *text)
+{
+	(void)ctx;
+	ck_abort_msg("fsck: %s", text);
+}
+
+/* Of the store as it would be found now. */
+static void crash_and_check(void)
+{
+	static const struct fsck_options opt = { .found = found };
+	struct fsck_result r;
+	struct err err = ERR_INIT;
+
+	volume_crash(st.v);
+	st.v = NULL;
+	ck_assert_msg(fsck_store(st.dir, &opt, &r, &err) == 0, "%s", err_text(&err));
+	store_reopen(&st);
 }
 
 static void op_lookup(unsigned n)
@@ -100,6 +139,27 @@ static void op_statfs(unsigned n)
 	ck_assert_int_eq(volume_statfs(st.v, &vfs), 0);
 }
 
+static void op_status(unsigned n)
+{
+	struct volume_info info;
+
+	(void)n;
+	volume_info(st.v, &info);
+}
+
+/* Of everything that is pending, n rows and more of each kind; most of it is left over. */
+static void op_acknowledge(unsigned n)
+{
+	(void)n;
+	acknowledge_all();
+}
+
+static void op_drop_some(unsigned n)
+{
+	(void)n;
+	leftover_step(st.v);
+}
+
 static void op_unlink(unsigned n)
 {
 	char name[16];
@@ -118,11 +178,17 @@ static const struct {
 	{ "read", op_read },
 	{ "statfs", op_statfs },
 	{ "unlink", op_unlink },
+	{ "status", op_status },
+	{ "acknowledge all", op_acknowledge },
+	{ "drop some of what was acknowledged", op_drop_some },
+	{ "status, some of it dropped", op_status },
 };
 
 static void cost(unsigned n, uint64_t out[ARRAY_LEN(op)])
 {
 	fill(n);
+	st.v->opt.drop_by_hand = true;
+	st.v->opt.at_once_rows = 20;
 	for (size_t i = 0; i < ARRAY_LEN(op); i++) {
 		steps();
 		op[i].run(n);
@@ -160,9 +226,9 @@ START_TEST(a_long_truncation_is_left_over_and_survives_a_crash)
 	struct attr in = { .size_bytes = 0 }, out;
 	uint8_t block[BLOCK_BYTES];
 
-	st.drop_at_once_rows = 100;
+	st.at_once_rows = 100;
 	fill(LARGE);
-	st.v->opt.drop_at_once_rows = 100;
+	st.v->opt.at_once_rows = 100;
 	steps();
 	ck_assert_int_eq(volume_setattr(st.v, scattered, SET_SIZE, &in, &out), 0);
 	ck_assert_uint_eq(out.blocks_512, 0);
@@ -185,7 +251,7 @@ END_TEST
 START_TEST(a_removed_file_is_dropped_bit_by_bit)
 {
 	fill(LARGE);
-	st.v->opt.drop_at_once_rows = 100;
+	st.v->opt.at_once_rows = 100;
 	ck_assert_int_eq(volume_unlink(st.v, INO_ROOT, "scattered"), 0);
 	volume_lock(st.v);
 	ck_assert_uint_eq(map_count(&st.v->leftovers), 1);
@@ -231,6 +297,375 @@ START_TEST(many_orphans_of_the_last_run_do_not_hold_up_opening)
 }
 END_TEST
 
+/* ---- what is acknowledged ---- */
+
+/* From now on nothing is dropped but by leftover_step. */
+static void leave_all_over(void)
+{
+	st.at_once_rows = 1;
+	st.drop_by_hand = true;
+	st.v->opt.at_once_rows = 1;
+	st.v->opt.drop_by_hand = true;
+}
+
+static int count_inode(void *ctx, uint64_t ino, enum entity what, const struct change_row *row)
+{
+	(void)ino;
+	(void)what;
+	(void)row;
+	++*(unsigned *)ctx;
+	return 0;
+}
+
+static int count_changed_link(void *ctx, uint64_t link, const struct change_row *row)
+{
+	(void)link;
+	(void)row;
+	++*(unsigned *)ctx;
+	return 0;
+}
+
+static int count_range(void *ctx, uint64_t ino, uint64_t off, uint64_t len_bytes, uint64_t grp)
+{
+	(void)ino;
+	(void)off;
+	(void)len_bytes;
+	(void)grp;
+	++*(unsigned *)ctx;
+	return 0;
+}
+
+/* Rows of the change set that somebody sees. */
+static unsigned count_changes(void)
+{
+	unsigned n = 0;
+
+	volume_lock(st.v);
+	ck_assert_int_eq(changes_inodes(st.v, 0, GROUP_MAX, count_inode, &n), 0);
+	ck_assert_int_eq(changes_links(st.v, 0, GROUP_MAX, count_changed_link, &n), 0);
+	ck_assert_int_eq(changes_ranges(st.v, scattered, 0, GROUP_MAX, count_range, &n), 0);
+	volume_unlock(st.v);
+	return n;
+}
+
+static void expect_nothing_pending(void)
+{
+	struct volume_info info;
+
+	volume_info(st.v, &info);
+	ck_assert_uint_eq(info.pending_entries, 0);
+	ck_assert_uint_eq(info.pending_bytes, 0);
+	ck_assert_uint_eq(info.pending_oldest_ms, 0);
+	ck_assert_uint_eq(count_changes(), 0);
+}
+
+START_TEST(what_is_acknowledged_is_gone_at_once_and_dropped_later)
+{
+	struct db_numbers none = { .forgotten = 0 };
+
+	fill(SMALL);
+	leave_all_over();
+	ck_assert_uint_gt(count_changes(), 2 * SMALL);
+	acknowledge_all();
+	expect_nothing_pending();
+	for (unsigned i = 0; leftover_step(st.v); i++) {
+		expect_nothing_pending();
+		if (i < 4) { /* and a crash changes nothing of that */
+			crash_and_check();
+			expect_nothing_pending();
+		}
+	}
+	crash_and_check();
+	expect_nothing_pending();
+	none.forgotten = db_numbers(st.v->db)->forgotten;
+	ck_assert_mem_eq(db_numbers(st.v->db), &none, sizeof(none));
+	volume_lock(st.v);
+	ck_assert(!leftover_any(st.v));
+	volume_unlock(st.v);
+}
+END_TEST
+
+START_TEST(a_change_over_an_acknowledged_one_is_a_new_one)
+{
+	struct attr a = { .size_bytes = BLOCK_BYTES, .mode = 0600 };
+	struct change_row row;
+	struct volume_info info;
+	unsigned before;
+
+	fill(SMALL);
+	leave_all_over();
+	ck_assert_int_eq(volume_setxattr(st.v, scattered, "user.k", "v", 1, 0), 0);
+	ck_assert_int_eq(volume_setattr(st.v, scattered, SET_SIZE, &a, &a), 0);
+	acknowledge_all(); /* knows the peer's group 1 now */
+	volume_lock(st.v);
+	ck_assert_int_eq(changes_get(st.v, scattered, ENT_CONTENT, &row), -ENOENT);
+	ck_assert_int_eq(changes_get_xattr(st.v, scattered, "user.k", &row), -ENOENT);
+	volume_unlock(st.v);
+
+	ck_assert_int_eq(volume_setxattr(st.v, scattered, "user.k", "w", 1, 0), 0);
+	put_block(0);
+	before = count_changes();
+	ck_assert_int_eq(volume_rename(st.v, INO_ROOT, "scattered", INO_ROOT, "moved", 0), 0);
+	ck_assert_int_eq(volume_commit(st.v), 0);
+	volume_info(st.v, &info);
+	ck_assert_uint_gt(info.pending_entries, 0);
+	ck_assert_uint_eq(count_changes(), before + 2); /* the link, and the root's times */
+	crash_and_check();
+	while (leftover_step(st.v))
+		;
+	volume_lock(st.v);
+	ck_assert_int_eq(changes_get(st.v, scattered, ENT_CONTENT, &row), 0);
+	ck_assert_uint_eq(row.seen, 1);
+	ck_assert_uint_eq(row.grp, info.committed);
+	ck_assert_uint_eq(row.shrunk_to, UINT64_MAX); /* the peer has cut it too */
+	ck_assert_int_eq(changes_get_xattr(st.v, scattered, "user.k", &row), 0);
+	ck_assert_uint_eq(row.seen, 1);
+	volume_unlock(st.v);
+	ck_assert_uint_eq(count_changes(), before + 2);
+	volume_info(st.v, &info);
+	ck_assert_uint_eq(info.pending_bytes, BLOCK_BYTES);
+	crash_and_check();
+}
+END_TEST
+
+START_TEST(history_is_dropped_bit_by_bit)
+{
+	uint64_t old;
+
+	fill(SMALL);
+	acknowledge_all();
+	leave_all_over();
+	for (unsigned i = 0; i < SMALL; i++)
+		put_block(i);
+	store_cut(&st);
+	acknowledge_all();
+	volume_lock(st.v);
+	old = st.v->data->old_blocks;
+	volume_unlock(st.v);
+	ck_assert_uint_gt(old, SMALL / 2);
+	crash_and_check();
+	while (leftover_step(st.v))
+		;
+	volume_lock(st.v);
+	ck_assert_uint_eq(st.v->data->old_blocks, 0);
+	volume_unlock(st.v);
+	store_check_owners(&st);
+	crash_and_check();
+}
+END_TEST
+
+START_TEST(dropping_is_nobody_s_business)
+{
+	struct volume_info before, after;
+
+	fill(SMALL);
+	leave_all_over();
+	acknowledge_all();
+	volume_info(st.v, &before);
+	ck_assert(leftover_step(st.v));
+	volume_lock(st.v);
+	ck_assert_uint_ne(group_number(st.v), 0);
+	ck_assert(!group_waits(st.v));
+	volume_unlock(st.v);
+	while (leftover_step(st.v))
+		;
+	volume_info(st.v, &after);
+	ck_assert_uint_eq(after.group_open, 0);
+	ck_assert_uint_eq(after.committed, before.committed);
+	make(INO_ROOT, "mine", S_IFREG | 0644);
+	volume_lock(st.v);
+	ck_assert(group_waits(st.v));
+	volume_unlock(st.v);
+}
+END_TEST
+
+/* ---- becoming a pair ---- */
+
+static struct err pair_err = ERR_INIT;
+
+static void pair_now(void)
+{
+	ck_assert_msg(volume_pair(st.v, ROLE_PRIMARY, 1, 2, "00112233445566778899aabbccddeeff", "b", &pair_err) == 0,
+	              "%s", err_text(&pair_err));
+}
+
+/* Everything is in the change set, whole, and nothing else. */
+static void expect_all_entered(void)
+{
+	static const char *const wrong[] = {
+		"SELECT count(*) FROM inode i WHERE ino > 2 AND nlink > 0 AND NOT EXISTS (SELECT 1 FROM change_inode c "
+		"WHERE c.ino = i.ino AND c.what = 0 AND c.grp > (SELECT forgotten FROM state))",
+		"SELECT count(*) FROM extent e JOIN inode i ON i.ino = e.ino WHERE i.nlink > 0 AND e.off * 4096 < i.size AND "
+		"min((e.off + e.len) * 4096, i.size) - e.off * 4096 <> (SELECT ifnull(sum(min(c.off + c.len, "
+		"(e.off + e.len) * 4096, i.size) - max(c.off, e.off * 4096)), 0) FROM change_extent c WHERE c.ino = "
+		"e.ino AND c.off < (e.off + e.len) * 4096 AND c.off + c.len > e.off * 4096)",
+		"SELECT count(*) FROM dentry d WHERE NOT EXISTS (SELECT 1 FROM change_dentry c WHERE c.link = d.link)",
+		"SELECT count(*) FROM change_dentry c WHERE NOT EXISTS (SELECT 1 FROM dentry d WHERE c.link = d.link)",
+		"SELECT count(*) FROM xattr x WHERE NOT EXISTS (SELECT 1 FROM change_xattr c WHERE c.ino = x.ino AND "
+		"c.key = x.key)",
+		"SELECT count(*) FROM change_inode c WHERE NOT EXISTS (SELECT 1 FROM inode i WHERE i.ino = c.ino)",
+		"SELECT count(*) <> 3 FROM change_inode WHERE ino = 1 AND what > 1",
+	};
+
+	volume_lock(st.v);
+	for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+		sqlite3_stmt *s = NULL;
+
+		ck_assert_int_eq(sqlite3_prepare_v2(db_handle(st.v->db), wrong[i], -1, &s, NULL), SQLITE_OK);
+		ck_assert_int_eq(sqlite3_step(s), SQLITE_ROW);
+		ck_assert_msg(sqlite3_column_int(s, 0) == 0, "%d rows: %s", sqlite3_column_int(s, 0), wrong[i]);
+		sqlite3_finalize(s);
+	}
+	volume_unlock(st.v);
+}
+
+/* What others do while the tree is entered: this is called between two steps. */
+static uint64_t meddle_seed;
+static bool meddling;
+
+static void meddle(void *ctx)
+{
+	struct attr a = { .size_bytes = chance_below(&meddle_seed, 100) * BLOCK_BYTES };
+	char name[16], other[16];
+
+	(void)ctx;
+	if (meddling)
+		return;
+	meddling = true;
+	snprintf(name, sizeof(name), "%zu", chance_below(&meddle_seed, SMALL));
+	snprintf(other, sizeof(other), "%zu", chance_below(&meddle_seed, SMALL));
+	switch (chance_below(&meddle_seed, 7)) {
+	case 0: volume_unlink(st.v, dir, name); break;
+	case 1: volume_rename(st.v, dir, name, INO_ROOT, other, 0); break;
+	case 2: volume_setattr(st.v, scattered, SET_SIZE, &a, &a); break;
+	case 3: put_block(chance_below(&meddle_seed, 2 * SMALL)); break;
+	case 4: volume_setxattr(st.v, scattered, name, other, strlen(other), 0); break;
+	case 5: volume_rename(st.v, INO_ROOT, name, dir, other, 0); break;
+	default: make(dir, "made", S_IFREG | 0644); volume_rename(st.v, dir, "made", INO_ROOT, name, 0);
+	}
+	meddling = false;
+}
+
+START_TEST(what_is_changed_while_a_pair_is_made_is_entered_as_it_is_then)
+{
+	meddle_seed = (uint64_t)_i + 1;
+	store_make(&st, 0);
+	fill_alone(SMALL);
+	leave_all_over();
+	st.at_once_rows = 2;
+	st.v->opt.at_once_rows = 2;
+	volume_set_dirty(st.v, meddle, NULL);
+	pair_now();
+	volume_set_dirty(st.v, NULL, NULL);
+	ck_assert_int_eq(volume_commit(st.v), 0);
+	expect_all_entered();
+	crash_and_check();
+	expect_all_entered();
+}
+END_TEST
+
+static unsigned steps_left;
+
+/* The process ends in the middle: in a child, so that nothing of it is tidied up. */
+static void die_later(void *ctx)
+{
+	(void)ctx;
+	if (steps_left-- == 0)
+		_exit(7);
+}
+
+START_TEST(a_pair_that_was_half_made_at_a_crash_is_none_and_can_be_made_anew)
+{
+	struct volume_info info;
+	int status;
+	pid_t pid;
+
+	store_make(&st, 0);
+	fill_alone(SMALL);
+	leave_all_over();
+	st.v->opt.at_once_rows = 2;
+	steps_left = (unsigned)_i * 3;
+	volume_set_dirty(st.v, die_later, NULL);
+	pid = fork();
+	if (pid == 0) {
+		pair_now();
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 7);
+	volume_set_dirty(st.v, NULL, NULL);
+	crash_and_check(); /* what the child left, not what this process knows */
+	volume_info(st.v, &info);
+	ck_assert_int_eq(info.role, ROLE_NONE);
+	ck_assert_uint_eq(info.pending_entries, 0);
+	ck_assert_int_eq(volume_unlink(st.v, INO_ROOT, "scattered"), 0);
+	ck_assert_int_eq(volume_commit(st.v), 0);
+	for (int i = 0; i < _i; i++)
+		leftover_step(st.v);
+	crash_and_check();
+	pair_now();
+	expect_all_entered();
+	crash_and_check();
+	volume_info(st.v, &info);
+	ck_assert_int_eq(info.role, ROLE_PRIMARY);
+	ck_assert_uint_ge(info.pending_entries, SMALL);
+}
+END_TEST
+
+START_TEST(what_was_prepared_is_of_no_use_without_the_pair)
+{
+	struct volume_info info;
+
+	store_make(&st, 0);
+	fill_alone(SMALL);
+	leave_all_over();
+	ck_assert_int_eq(volume_pair_prepare(st.v, &pair_err), 0);
+	ck_assert_int_eq(volume_pair_prepare(st.v, &pair_err), 0); /* it is done */
+	ck_assert_int_eq(volume_setting_set(st.v, "word", "of the pair"), 0);
+	volume_info(st.v, &info);
+	ck_assert_int_eq(info.role, ROLE_NONE);
+	ck_assert_uint_eq(info.pending_entries, 0);
+	put_block(5);
+	crash_and_check();
+	ck_assert_ptr_null(volume_setting_get(st.v, "word"));
+	volume_settle(st.v);
+	ck_assert_int_eq(volume_commit(st.v), 0);
+	ck_assert_uint_eq(db_numbers(st.v->db)->links + db_numbers(st.v->db)->inodes, 0);
+	crash_and_check();
+}
+END_TEST
+
+START_TEST(a_step_of_making_a_pair_does_not_grow_with_the_tree)
+{
+	uint64_t most[2];
+
+	for (int i = 0; i < 2; i++) {
+		struct enter_pos pos = { 0 };
+		int rc = 1;
+
+		store_make(&st, 0);
+		fill_alone(i ? LARGE : SMALL);
+		most[i] = 0;
+		steps();
+		while (rc == 1) {
+			volume_lock(st.v);
+			ck_assert_int_eq(group_open(st.v), 0);
+			rc = change_set_enter(st.v->db, group_number(st.v), 3, 20, &pos);
+			volume_unlock(st.v);
+			most[i] = MAX(most[i], steps());
+		}
+		ck_assert_int_eq(rc, 0);
+		volume_crash(st.v);
+		st.v = NULL;
+		teardown();
+		st = (struct store){ .v = NULL };
+	}
+	store_make(&st, 0);
+	ck_assert_msg(most[1] <= most[0] * 2, "%llu steps instead of %llu", (unsigned long long)most[1],
+	              (unsigned long long)most[0]);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("scale");
@@ -243,6 +678,14 @@ int main(void)
 	tcase_add_test(tc, a_long_truncation_is_left_over_and_survives_a_crash);
 	tcase_add_test(tc, a_removed_file_is_dropped_bit_by_bit);
 	tcase_add_test(tc, many_orphans_of_the_last_run_do_not_hold_up_opening);
+	tcase_add_test(tc, what_is_acknowledged_is_gone_at_once_and_dropped_later);
+	tcase_add_test(tc, a_change_over_an_acknowledged_one_is_a_new_one);
+	tcase_add_test(tc, history_is_dropped_bit_by_bit);
+	tcase_add_test(tc, dropping_is_nobody_s_business);
+	tcase_add_loop_test(tc, what_is_changed_while_a_pair_is_made_is_entered_as_it_is_then, 0, 20);
+	tcase_add_loop_test(tc, a_pair_that_was_half_made_at_a_crash_is_none_and_can_be_made_anew, 0, 8);
+	tcase_add_test(tc, what_was_prepared_is_of_no_use_without_the_pair);
+	tcase_add_test(tc, a_step_of_making_a_pair_does_not_grow_with_the_tree);
 	suite_add_tcase(s, tc);
 	return tap_main(s);
 }

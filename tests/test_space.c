@@ -387,7 +387,7 @@ static uint64_t used_bytes(void)
 /* The thread that drops what is left over ends with a failure; it must not stay away. */
 START_TEST(what_is_left_over_of_a_long_truncation_goes_also_after_a_failure_of_the_host)
 {
-	const struct volume_options bit_by_bit = { .drop_at_once_rows = 1 };
+	const struct volume_options bit_by_bit = { .at_once_rows = 1 };
 	const struct attr empty = { .size_bytes = 0 };
 	struct attr a;
 	struct err err = ERR_INIT;

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "core/fsck.h"
+#include "core/leftover.h"
 #include "db/db.h"
 #include "db/meta_rows.h"
 #include "sync/record.h"
@@ -73,7 +74,11 @@ static void must(int rc, const char *what, const struct err *err)
 	}
 }
 
-static const struct volume_options sim_options = { .fast_unsafe = true };
+/* Every other history: what is acknowledged, removed or cut is left over, but for a row, and dropped now and then. */
+static const struct volume_options sim_options[] = {
+	{ .fast_unsafe = true, .drop_by_hand = true },
+	{ .fast_unsafe = true, .drop_by_hand = true, .at_once_rows = 1 },
+};
 
 static void make_template(int side)
 {
@@ -88,7 +93,7 @@ static void make_template(int side)
 	must(volume_format(dir, "00000000-0000-4000-8000-000000000001", side ? "birch" : "alder", (unsigned)side + 1, 0,
 			   &err),
 	     "format", &err);
-	must(volume_open(dir, &sim_options, &v, &err), "open", &err);
+	must(volume_open(dir, &sim_options[0], &v, &err), "open", &err);
 	must(volume_pair(v, side ? ROLE_SECONDARY : ROLE_PRIMARY, 1, 2 - (unsigned)side, id, side ? "alder" : "birch",
 			 &err),
 	     "pair", &err);
@@ -148,7 +153,7 @@ static void open_side(struct world *w, int i)
 	struct err err = ERR_INIT;
 	struct side *sd = &w->side[i];
 	struct volume_info info;
-	int rc = volume_open(sd->dir, &sim_options, &sd->v, &err);
+	int rc = volume_open(sd->dir, &sim_options[w->seed / 2 % 2], &sd->v, &err);
 
 	if (rc < 0) {
 		sim_fail(w, "%c: the store does not open: %s", "PS"[i], err_text(&err));
@@ -330,6 +335,8 @@ static void step(struct world *w)
 	w->now_ms += rng_below(&w->rng, 15);
 	if (rng_chance(&w->rng, 25))
 		sim_ref(w, i);
+	for (unsigned n = kind % 4; n > 0 && leftover_step(w->side[i].v); n--)
+		;
 	if (kind < 45) {
 		sim_op(w, i);
 	} else if (kind < 50) {

@@ -1,0 +1,229 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How a volume becomes half of a pair. Without a peer nothing is recorded; with one the change set holds all that the
+ * peer does not have, which at the beginning is everything.
+ *
+ *   ENTER_NOT --prepare--> ENTER_BEGUN --all is entered--> ENTER_DONE --volume_pair commits--> ENTER_NOT, role set
+ *
+ * In BEGUN and DONE changes are recorded as those of a pair, so that what was entered stays right; the role is none
+ * still, in the store and to everybody. What ends there is forgotten: by fail, or by pair_open after a crash.
+ */
+#include "core/internal.h"
+
+#include "core/leftover.h"
+#include "db/change_set.h"
+#include "util/util.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+/* Root and .twinfs exist in every volume, below the first inode that is made in one. */
+#define FIRST_OWN_INO (INO_HIDDEN + 1)
+/* Inodes or links that are entered under the lock in one go: 3 ms. */
+#define ENTER_STEP 256u
+/* Rows after which that is committed: some 20 ms, under the lock. */
+#define ENTER_COMMIT_ROWS 8192u
+/* Between two steps, so that others get the lock, which is not fair. */
+#define PAUSE_US 500
+
+static int forget_all(struct volume *v)
+{
+	int rc = group_open(v);
+
+	if (rc)
+		return rc;
+	group_keep(v);
+	change_set_forget(v->db, v->info.committed);
+	v->rows_left = true;
+	return 0;
+}
+
+int pair_open(struct volume *v)
+{
+	int any = v->info.role == ROLE_NONE ? change_set_any_after(v->db, 0) : 0;
+
+	return any > 0 ? forget_all(v) : any;
+}
+
+/* Lock held. */
+static int fail(struct volume *v, int rc, struct err *err)
+{
+	err_set(err, rc, "cannot pair %s: %s", v->dir, v->fault ? v->fault : strerror(-rc));
+	v->entering = ENTER_NOT;
+	/* What was entered is in committed groups then; of a volume that failed it is forgotten by pair_open. */
+	if (group_commit_locked(v) == 0)
+		forget_all(v);
+	leftover_start(v);
+	return rc;
+}
+
+static size_t step_rows(const struct volume *v)
+{
+	return v->opt.at_once_rows ? v->opt.at_once_rows : ENTER_STEP;
+}
+
+static bool is_commit_due(struct volume *v)
+{
+	return group_rows(v) >= (v->opt.at_once_rows ? v->opt.at_once_rows * 4u : ENTER_COMMIT_ROWS);
+}
+
+static void pause_unlocked(struct volume *v, bool commit)
+{
+	volume_unlock(v);
+	if (commit)
+		volume_commit(v);
+	nanosleep(&(struct timespec){ .tv_nsec = PAUSE_US * 1000L }, NULL);
+	volume_lock(v);
+}
+
+/* What an attempt before this one has entered would be taken for what this one did. Lock held, but given away. */
+static int drop_earlier(struct volume *v)
+{
+	int rc = 0;
+
+	while (!rc && v->rows_left) {
+		rc = group_open(v);
+		if (rc)
+			break;
+		group_keep(v);
+		rc = changes_drop_forgotten(v, step_rows(v));
+		pause_unlocked(v, is_commit_due(v));
+	}
+	return rc;
+}
+
+static int enter_all(struct volume *v)
+{
+	struct enter_pos pos = { 0 };
+	uint64_t losses = v->info.losses;
+	int rc = 1;
+
+	while (rc == 1) {
+		rc = group_open(v);
+		if (rc)
+			break;
+		group_mark(v);
+		rc = change_set_enter(v->db, v->info.group_open, FIRST_OWN_INO, step_rows(v), &pos);
+		if (rc == 1)
+			pause_unlocked(v, is_commit_due(v));
+		/* A group that was lost took with it what was entered in it. */
+		if (v->info.losses != losses)
+			rc = v->loss_code;
+	}
+	return rc;
+}
+
+static int prepare(struct volume *v, struct err *err)
+{
+	int rc;
+
+	if (v->info.role != ROLE_NONE)
+		return err_set(err, -EEXIST, "%s is half of a pair already", v->dir);
+	if (v->entering == ENTER_BEGUN)
+		return err_set(err, -EBUSY, "%s is becoming half of a pair already; try again in a moment", v->dir);
+	if (v->entering == ENTER_DONE)
+		return 0;
+	v->entering = ENTER_BEGUN;
+	rc = drop_earlier(v);
+	if (!rc)
+		rc = enter_all(v);
+	if (rc)
+		return fail(v, rc, err);
+	v->entering = ENTER_DONE;
+	return 0;
+}
+
+int volume_pair_prepare(struct volume *v, struct err *err)
+{
+	int rc;
+
+	volume_lock(v);
+	rc = prepare(v, err);
+	volume_unlock(v);
+	return rc;
+}
+
+static int put_role(struct volume *v, enum role role, uint64_t generation)
+{
+	int rc = meta_put_number(v, "role", role);
+
+	if (!rc)
+		rc = meta_put_number(v, "generation", generation);
+	v->info.role = role;
+	v->info.generation = generation;
+	return rc;
+}
+
+static int enter_pair(struct volume *v, enum role role, uint64_t generation, unsigned peer_slot,
+                      const char *peer_node_id, const char *peer_name)
+{
+	char slot[12];
+	int rc = group_open(v);
+
+	if (rc)
+		return rc;
+	group_mark(v);
+	snprintf(slot, sizeof(slot), "%u", peer_slot);
+	rc = setting_put(v, "peer_slot", slot);
+	if (!rc)
+		rc = setting_put(v, "peer_node_id", peer_node_id);
+	if (!rc)
+		rc = setting_put(v, "peer_name", peer_name);
+	if (!rc && role == ROLE_PRIMARY)
+		rc = change_set_enter_attrs(v->db, v->info.group_open, FIRST_OWN_INO);
+	return rc ? rc : put_role(v, role, generation);
+}
+
+int volume_pair(struct volume *v, enum role role, uint64_t generation, unsigned peer_slot, const char *peer_node_id,
+                const char *peer_name, struct err *err)
+{
+	struct volume_info before;
+	int rc;
+
+	assert(role == ROLE_PRIMARY || role == ROLE_SECONDARY);
+	volume_lock(v);
+	before = v->info;
+	if (v->info.role == ROLE_NONE && (peer_slot < 1 || peer_slot > SLOT_MAX || peer_slot == v->info.slot))
+		rc = err_set(err, -EINVAL, "the peer's slot %u cannot be (ours is %u)", peer_slot, v->info.slot);
+	else
+		rc = prepare(v, err);
+	if (!rc) {
+		rc = enter_pair(v, role, generation, peer_slot, peer_node_id, peer_name);
+		if (!rc)
+			rc = group_commit_locked(v);
+		if (rc) {
+			v->info.role = before.role;
+			v->info.generation = before.generation;
+			fail(v, rc, err);
+		}
+		v->entering = ENTER_NOT;
+	}
+	volume_unlock(v);
+	return rc;
+}
+
+int volume_set_role(struct volume *v, enum role role, uint64_t generation)
+{
+	struct volume_info before;
+	int rc;
+
+	assert(role == ROLE_PRIMARY || role == ROLE_SECONDARY);
+	volume_lock(v);
+	before = v->info;
+	rc = v->info.role == ROLE_NONE ? -EINVAL : group_open(v);
+	if (!rc) {
+		group_keep(v);
+		rc = put_role(v, role, generation);
+	}
+	if (!rc)
+		rc = group_commit_locked(v);
+	if (rc) {
+		v->info.role = before.role;
+		v->info.generation = before.generation;
+	}
+	volume_unlock(v);
+	return rc;
+}
