@@ -541,7 +541,9 @@ static void meddle(void *ctx)
 	case 3: put_block(chance_below(&meddle_seed, 2 * SMALL)); break;
 	case 4: volume_setxattr(st.v, scattered, name, other, strlen(other), 0); break;
 	case 5: volume_rename(st.v, INO_ROOT, name, dir, other, 0); break;
-	default: make(dir, "made", S_IFREG | 0644); volume_rename(st.v, dir, "made", INO_ROOT, name, 0);
+	default:
+		make(dir, "made", S_IFREG | 0644);
+		volume_rename(st.v, dir, "made", INO_ROOT, name, 0);
 	}
 	meddling = false;
 }
