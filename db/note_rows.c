@@ -204,7 +204,7 @@ int conflict_row_state(struct db *db, uint64_t id, uint64_t *grp, bool *resolved
 	rc = db_step(db, s);
 	if (rc != 1)
 		return rc < 0 ? rc : -ENOENT;
-	*grp = db_col_u64(s, 0);
+	*grp = db_col_u64(s, 0) > db_numbers(db)->forgotten ? db_col_u64(s, 0) : 0;
 	*resolved = db_col_u64(s, 1) != 0;
 	db_done(s);
 	return 0;

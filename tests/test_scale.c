@@ -496,7 +496,8 @@ static void expect_all_entered(void)
 		"SELECT count(*) FROM inode i WHERE ino > 2 AND nlink > 0 AND NOT EXISTS (SELECT 1 FROM change_inode c "
 		"WHERE c.ino = i.ino AND c.what = 0 AND c.grp > (SELECT forgotten FROM state))",
 		"SELECT count(*) FROM extent e JOIN inode i ON i.ino = e.ino WHERE i.nlink > 0 AND e.off * 4096 < "
-		"i.size AND min((e.off + e.len) * 4096, i.size) - e.off * 4096 <> (SELECT ifnull(sum(min(c.off + c.len, "
+		"i.size AND min((e.off + e.len) * 4096, i.size) - e.off * 4096 <> (SELECT ifnull(sum(min(c.off + "
+		"c.len, "
 		"(e.off + e.len) * 4096, i.size) - max(c.off, e.off * 4096)), 0) FROM change_extent c WHERE c.ino = "
 		"e.ino AND c.off < (e.off + e.len) * 4096 AND c.off + c.len > e.off * 4096)",
 		"SELECT count(*) FROM dentry d WHERE NOT EXISTS (SELECT 1 FROM change_dentry c WHERE c.link = d.link)",
