@@ -376,6 +376,37 @@ static void half_a_frame(struct peer *p)
 	buf_release(&b);
 }
 
+static void say_staged(struct peer *p, uint16_t n)
+{
+	static const struct staged_range ranges[2] = { { 3, 0, 1 }, { 3, 1, 1 } };
+
+	say(p, &(struct frame){ .type = FRAME_STAGED, .staged = { .group = 1, .id = 2, .n = n, .ranges = ranges } });
+}
+
+static void staged_before_hello(struct peer *p)
+{
+	say_staged(p, 1);
+}
+
+static void staged_unasked(struct peer *p)
+{
+	say_hello(p);
+	say_staged(p, 1);
+}
+
+static void more_staged_than_said(struct peer *p)
+{
+	p->hello.staged = 1;
+	say_hello(p);
+	say_staged(p, 2);
+}
+
+static void more_staged_than_can_be(struct peer *p)
+{
+	p->hello.staged = UINT32_MAX;
+	say_hello(p);
+}
+
 struct refusal {
 	const char *what;
 	void (*act)(struct peer *p);
@@ -402,6 +433,10 @@ static const struct refusal hellos[] = {
 	{ "version 0", hello_of_version_0, -EBADMSG, "version" },
 	{ "an unknown frame", unknown_frame, -EBADMSG, "unknown type" },
 	{ "half a frame", half_a_frame, -EBADMSG, "cut short" },
+	{ "what is staged before HELLO", staged_before_hello, -EBADMSG, "before HELLO" },
+	{ "what is staged, unasked", staged_unasked, -EBADMSG, "unasked" },
+	{ "more staged than it said", more_staged_than_said, -EBADMSG, "more staged" },
+	{ "more staged than can be", more_staged_than_can_be, -EBADMSG, "ranges staged" },
 };
 
 static void run(const struct refusal *r, int i)
@@ -644,6 +679,12 @@ static void xattr_of_mine(struct peer *p)
 	say_xattr(p, not_given_out(p));
 }
 
+static void staged_here_but_is_not(struct peer *p)
+{
+	open_shipment(p);
+	say_inode(p, new_id(p), NEW_FILE | REC_STAGED, S_IFREG | 0644, 5);
+}
+
 static const struct refusal records[] = {
 	{ "a record outside of a shipment", record_outside, -EBADMSG, "outside of a shipment" },
 	{ "an end outside of a shipment", end_outside, -EBADMSG, "not the one it began" },
@@ -674,6 +715,7 @@ static const struct refusal records[] = {
 	{ "a hole past the end", hole_past_the_end, -EBADMSG, "past the end" },
 	{ "data of the root", data_of_the_root, -EBADMSG, "outside its space" },
 	{ "an attribute of an inode of ours, not given out", xattr_of_mine, -EBADMSG, "outside its space" },
+	{ "a file whose bytes are said to be here", staged_here_but_is_not, -EBADMSG, "believes bytes to be here" },
 };
 
 START_TEST(a_record_that_breaks_a_rule_is_refused)

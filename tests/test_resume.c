@@ -3,6 +3,7 @@
  * A shipment that breaks off is gone on with: what had arrived of its bytes is not sent again, whatever happened to the
  * files meanwhile. Each test runs twice: side _i sends.
  */
+#include "sync/told.h"
 #include "tests/pair_fixture.h"
 
 #define FILES 12
@@ -160,6 +161,95 @@ START_TEST(a_little_is_not_kept_and_nothing_is_lost)
 	px_down();
 	ck_assert_uint_eq(talk(_i, UINT32_MAX), all); /* below KEEP_LEAST_BYTES */
 	px_meet();
+}
+END_TEST
+
+/* ---- what the peer says it has ---- */
+
+/* "off+len off+len " of the pieces that are missing. */
+static int write_piece(void *ctx, uint64_t ino, uint64_t off, uint64_t len_bytes)
+{
+	(void)ino;
+	return buf_printf(ctx, "%llu+%llu ", (unsigned long long)off, (unsigned long long)len_bytes);
+}
+
+static void expect_missing(const struct told *t, uint64_t ino, uint64_t off, uint64_t len, bool any, const char *pieces)
+{
+	struct buf b;
+
+	buf_init(&b, 1000);
+	ck_assert_int_eq(told_missing(t, ino, off, len, write_piece, &b), any);
+	ck_assert_int_eq(buf_append(&b, "", 1), 0);
+	ck_assert_str_eq((char *)b.data, pieces);
+	buf_release(&b);
+}
+
+START_TEST(what_is_missing_is_what_is_not_there)
+{
+	/* Out of order, and two that overlap, as no honest peer says. */
+	static const struct staged_range ranges[] = { { 9, 300, 100 }, { 8, 0, 50 }, { 9, 100, 100 }, { 9, 150, 100 } };
+	struct rec_staged r = { .n = ARRAY_LEN(ranges), .ranges = ranges };
+	struct err err = ERR_INIT;
+	struct volume_info info;
+	uint64_t group = 0;
+	struct told *t;
+
+	px_put(_i, "f", "text");
+	ck_assert_int_eq(volume_commit(px[_i].v), 0);
+	volume_info(px[_i].v, &info);
+	r.group = info.committed;
+	volume_lock(px[_i].v);
+	ck_assert_int_eq(group_id(px[_i].v, r.group, &r.id), 0);
+	volume_unlock(px[_i].v);
+	t = told_new(px[_i].v, info.committed - 1, r.n);
+	ck_assert(!told_all(t));
+	ck_assert_int_eq(told_add(t, &r, &err), 0);
+	ck_assert(told_all(t));
+	ck_assert(told_file(t, 9, &group));
+	ck_assert_uint_eq(group, r.group);
+	ck_assert(!told_file(t, 7, &group) && !told_file(t, 10, &group));
+	expect_missing(t, 8, 0, 50, true, "");
+	expect_missing(t, 8, 50, 10, false, "50+10 ");
+	expect_missing(t, 9, 0, 500, true, "0+100 250+50 400+100 ");
+	expect_missing(t, 9, 250, 50, false, "250+50 ");
+	expect_missing(t, 10, 0, 5, false, "0+5 ");
+	told_free(t);
+}
+END_TEST
+
+START_TEST(what_is_there_as_of_a_group_that_is_none_of_ours_does_not_count)
+{
+	static const struct staged_range range = { 9, 0, 100 };
+	struct err err = ERR_INIT;
+	struct volume_info info;
+	uint64_t id, group;
+
+	px_put(_i, "f", "text");
+	ck_assert_int_eq(volume_commit(px[_i].v), 0);
+	volume_info(px[_i].v, &info);
+	volume_lock(px[_i].v);
+	ck_assert_int_eq(group_id(px[_i].v, info.committed, &id), 0);
+	volume_unlock(px[_i].v);
+	const struct {
+		uint64_t from, group, id;
+		bool counts;
+	} rows[] = {
+		{ info.committed - 1, info.committed, id, true },
+		{ info.committed - 1, info.committed, id ^ 1, false }, /* another store's, or made anew */
+		{ info.committed - 1, info.committed + 1, id, false }, /* not yet */
+		{ info.committed, info.committed, id, false },         /* applied long ago */
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+		struct told *t = told_new(px[_i].v, rows[i].from, 1);
+		const struct rec_staged r = { rows[i].group, rows[i].id, 1, &range };
+
+		ck_assert_int_eq(told_add(t, &r, &err), 0);
+		ck_assert(told_all(t));
+		ck_assert_int_eq(told_file(t, 9, &group), rows[i].counts);
+		ck_assert_int_eq(told_add(t, &r, &err), -EBADMSG); /* more than was said */
+		told_free(t);
+	}
 }
 END_TEST
 
@@ -418,6 +508,8 @@ int main(void)
 	tcase_add_loop_test(tc, many_cuts_in_a_row_send_nothing_twice, 0, 2);
 	tcase_add_loop_test(tc, the_sender_may_die_meanwhile, 0, 2);
 	tcase_add_loop_test(tc, a_little_is_not_kept_and_nothing_is_lost, 0, 2);
+	tcase_add_loop_test(tc, what_is_missing_is_what_is_not_there, 0, 2);
+	tcase_add_loop_test(tc, what_is_there_as_of_a_group_that_is_none_of_ours_does_not_count, 0, 2);
 	tcase_add_loop_test(tc, progress_never_goes_back_and_ends_at_the_total, 0, 2);
 	tcase_add_loop_test(tc, progress_after_a_cut_is_of_what_is_left, 0, 2);
 	tcase_add_loop_test(tc, renames_alone_have_a_progress_too, 0, 2);
