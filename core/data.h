@@ -75,4 +75,15 @@ int stage_files(struct stage *s, stage_file_fn fn, void *ctx);
 /* Frees what was not adopted. Call without the lock. */
 void stage_free(struct stage *s);
 
+/*
+ * So that a later run can go on with it: note in a file of the store's directory what was staged since the last call.
+ * All that has the same `base` (the caller's; below 2^63) is noted together; another one forgets what was. Nothing is
+ * flushed: the process may be killed; what a power cut leaves is looked at again. An error has no consequence but that
+ * it is not noted.
+ */
+int stage_save(struct stage *s, uint64_t base);
+/* What was noted for this base and is still there, each block verified against its checksum; NULL: nothing. */
+struct stage *stage_load(struct volume *v, uint64_t base);
+void stage_forget(struct volume *v);
+
 #endif

@@ -12,7 +12,7 @@
  *
  * The blocks are held (core/data_store.h) until stage_adopt makes them born, or stage_free gives them back.
  */
-#include "core/data_private.h"
+#include "core/stage_private.h"
 
 #include "util/util.h"
 
@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -29,39 +30,6 @@
 #define LOG_TAIL_BYTES ((size_t)LOG_TAIL_BLOCKS * BLOCK_BYTES)
 /* Runs are merged up to this length: 4 MiB, an array of checksums of 8 KiB. */
 #define RUN_MAX_BLOCKS 1024u
-
-struct stage_run {
-	uint64_t off, len, phys; /* blocks; phys 0: a hole of any length */
-	uint64_t *sums;
-};
-
-struct stage_part {
-	uint64_t off;  /* bytes, in the file */
-	uint32_t len;  /* within one block */
-	uint64_t addr; /* in the log */
-	uint64_t sum;
-};
-
-struct stage_file {
-	uint64_t ino, end_bytes;
-	uint64_t mark_group, mark_id; /* stage_mark when it was made */
-	struct stage_run *runs;    /* ascending, not overlapping */
-	size_t n_runs, cap_runs;
-	struct stage_part *parts;  /* likewise, none in a block of a run */
-	size_t n_parts, cap_parts;
-};
-
-struct stage {
-	struct volume *v;
-	struct map files;          /* ino -> struct stage_file * */
-	uint64_t bytes;
-	uint64_t mark_group, mark_id;
-	uint64_t losses;           /* image_losses at the beginning: after one more nothing staged is to be trusted */
-	uint64_t *log;             /* image block of each log block that was written out */
-	size_t n_log, cap_log;
-	uint8_t *tail;             /* the log's last bytes, from n_log blocks on */
-	size_t tail_len;
-};
 
 /* ---- growing sorted arrays ---- */
 
@@ -165,7 +133,7 @@ static int log_append(struct stage *s, const void *bytes, size_t len, uint64_t *
 	return 0;
 }
 
-static int part_read(struct stage *s, const struct stage_part *p, uint8_t *buf)
+int stage_part_read(struct stage *s, const struct stage_part *p, uint8_t *buf)
 {
 	uint64_t flushed = (uint64_t)s->n_log << BLOCK_SHIFT;
 	int rc = 0;
@@ -260,6 +228,15 @@ static void insert_run(struct stage_file *f, struct stage_run r)
 	f->runs[i] = r;
 }
 
+void stage_put_run(struct stage *s, struct stage_file *f, struct stage_run r)
+{
+	carve_runs(s, f, r.off, r.off + r.len);
+	drop_parts(f, r.off, r.off + r.len);
+	f->end_bytes = MAX(f->end_bytes, (r.off + r.len) << BLOCK_SHIFT);
+	s->bytes += r.phys ? r.len << BLOCK_SHIFT : 0;
+	insert_run(f, r);
+}
+
 /* n <= STEP_BLOCKS whole blocks. */
 static int put_whole(struct stage *s, struct stage_file *f, uint64_t first, size_t n, const uint8_t *data)
 {
@@ -345,7 +322,7 @@ static int carve_parts(struct stage *s, struct stage_file *f, uint64_t off, size
 	while ((i = part_at(f, off)) < f->n_parts && f->parts[i].off < end) {
 		struct stage_part p = f->parts[i];
 		uint64_t p_end = p.off + p.len;
-		int rc = p.off < off || p_end > end ? part_read(s, &p, bytes) : 0;
+		int rc = p.off < off || p_end > end ? stage_part_read(s, &p, bytes) : 0;
 
 		if (rc)
 			return rc;
@@ -371,7 +348,7 @@ static int complete_block(struct stage *s, struct stage_file *f, uint64_t block)
 	if (sum < BLOCK_BYTES)
 		return 0;
 	for (size_t i = first; i < end; i++) {
-		int rc = part_read(s, &f->parts[i], data + IN_BLOCK(f->parts[i].off));
+		int rc = stage_part_read(s, &f->parts[i], data + IN_BLOCK(f->parts[i].off));
 
 		if (rc)
 			return rc;
@@ -394,7 +371,7 @@ static int put_partial(struct stage *s, struct stage_file *f, uint64_t off, cons
 	return rc ? rc : complete_block(s, f, block);
 }
 
-static struct stage_file *file_of(struct stage *s, uint64_t ino, bool create)
+struct stage_file *stage_file_of(struct stage *s, uint64_t ino, bool create)
 {
 	uint64_t value;
 
@@ -420,7 +397,7 @@ int stage_put(struct stage *s, uint64_t ino, uint64_t off, const void *buf, size
 		return -EFBIG;
 	if (len_bytes == 0)
 		return 0;
-	struct stage_file *f = file_of(s, ino, true);
+	struct stage_file *f = stage_file_of(s, ino, true);
 
 	f->end_bytes = MAX(f->end_bytes, off + len_bytes);
 	s->bytes += len_bytes;
@@ -449,7 +426,7 @@ int stage_put_hole(struct stage *s, uint64_t ino, uint64_t off, uint64_t len_byt
 	if (len_bytes == 0)
 		return 0;
 	uint64_t end = off + len_bytes, first = (off + BLOCK_BYTES - 1) >> BLOCK_SHIFT, last = end >> BLOCK_SHIFT;
-	struct stage_file *f = file_of(s, ino, true);
+	struct stage_file *f = stage_file_of(s, ino, true);
 	int rc = 0;
 
 	f->end_bytes = MAX(f->end_bytes, end);
@@ -475,7 +452,7 @@ int stage_put_lost(struct stage *s, uint64_t ino, uint64_t off, uint64_t len_byt
 		return -EFBIG;
 	if (len_bytes == 0)
 		return 0;
-	struct stage_file *f = file_of(s, ino, true);
+	struct stage_file *f = stage_file_of(s, ino, true);
 	uint64_t end = (off + len_bytes + BLOCK_BYTES - 1) >> BLOCK_SHIFT;
 	int rc = 0;
 
@@ -546,7 +523,7 @@ static int adopt_parts(struct stage *s, const struct stage_file *f, uint64_t dst
 			continue;
 		}
 		for (; !rc && i < f->n_parts && f->parts[i].off >> BLOCK_SHIFT == block; i++)
-			rc = part_read(s, &f->parts[i], data + IN_BLOCK(f->parts[i].off));
+			rc = stage_part_read(s, &f->parts[i], data + IN_BLOCK(f->parts[i].off));
 		if (!rc)
 			rc = blocks_write(s->v, dst, block, 1, data, origin, SPACE_RESERVE);
 	}
@@ -565,7 +542,7 @@ static void file_free(struct stage *s, struct stage_file *f)
 
 int stage_adopt(struct stage *s, uint64_t src_ino, uint64_t dst_ino, enum origin origin)
 {
-	struct stage_file *f = file_of(s, src_ino, false);
+	struct stage_file *f = stage_file_of(s, src_ino, false);
 	struct inode in;
 
 	if (!f)
@@ -607,7 +584,7 @@ static int overlay_run(struct stage *s, const struct stage_run *r, uint8_t *buf,
 
 int stage_overlay(struct stage *s, uint64_t ino, void *buf, size_t len_bytes, uint64_t off)
 {
-	struct stage_file *f = file_of(s, ino, false);
+	struct stage_file *f = stage_file_of(s, ino, false);
 	uint64_t end = off + len_bytes;
 	uint8_t bytes[BLOCK_BYTES];
 	int rc = 0;
@@ -620,7 +597,7 @@ int stage_overlay(struct stage *s, uint64_t ino, void *buf, size_t len_bytes, ui
 		const struct stage_part *p = &f->parts[i];
 		uint64_t from = MAX(p->off, off), to = MIN(p->off + p->len, end);
 
-		rc = part_read(s, p, bytes);
+		rc = stage_part_read(s, p, bytes);
 		if (!rc)
 			memcpy((uint8_t *)buf + (from - off), bytes + (from - p->off), (size_t)(to - from));
 	}
@@ -629,7 +606,7 @@ int stage_overlay(struct stage *s, uint64_t ino, void *buf, size_t len_bytes, ui
 
 int stage_ranges(struct stage *s, uint64_t ino, stage_range_fn fn, void *ctx)
 {
-	struct stage_file *f = file_of(s, ino, false);
+	struct stage_file *f = stage_file_of(s, ino, false);
 	uint64_t from = 0, to = 0;
 	size_t r = 0, p = 0;
 	int rc = 0;
@@ -675,17 +652,17 @@ static uint64_t file_bytes(const struct stage_file *f)
 /* Blocks of runs change hands as they are; bytes of parts move from log to log. */
 int stage_take(struct stage *to, struct stage *from, uint64_t ino)
 {
-	struct stage_file *f = file_of(from, ino, false);
+	struct stage_file *f = stage_file_of(from, ino, false);
 	uint8_t bytes[BLOCK_BYTES];
 	int rc = 0;
 
 	if (!f)
 		return -ENOENT;
-	assert(!file_of(to, ino, false));
+	assert(!stage_file_of(to, ino, false));
 	if (from->losses != image_losses(from->v->data->image))
 		rc = -EIO;
 	for (size_t i = 0; !rc && i < f->n_parts; i++) {
-		rc = part_read(from, &f->parts[i], bytes);
+		rc = stage_part_read(from, &f->parts[i], bytes);
 		if (!rc)
 			rc = log_append(to, bytes, f->parts[i].len, &f->parts[i].addr);
 	}
@@ -724,6 +701,7 @@ struct stage *stage_new(struct volume *v)
 
 	s->v = v;
 	s->losses = image_losses(v->data->image);
+	s->save_fd = -1;
 	return s;
 }
 
@@ -747,6 +725,8 @@ void stage_free(struct stage *s)
 	}
 	for (size_t i = 0; i < s->n_log; i++)
 		release_run(s, s->log[i], 1);
+	if (s->save_fd >= 0)
+		close(s->save_fd);
 	map_release(&s->files);
 	free(s->log);
 	free(s->tail);

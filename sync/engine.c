@@ -29,6 +29,8 @@
 #define SHIPMENTS_AHEAD 2
 /* Less than this of a shipment that breaks off is not worth keeping. */
 #define KEEP_LEAST_BYTES (UINT64_C(1) << 20)
+/* Of a shipment so much larger, what has arrived is noted each time it is so much more. */
+#define SAVE_EVERY 4u
 
 enum { SHIP_WANTS_ACK = 1, SHIP_PROBE = 2, SHIP_PROBE_REPLY = 4 }; /* rec_ship_begin.wants_ack */
 
@@ -43,6 +45,7 @@ struct engine {
 	struct outbox *outbox;             /* being sent, or NULL */
 	struct shipment *inbox;            /* arriving, or NULL */
 	struct kept *kept;                 /* of one that broke off, or NULL */
+	bool looked_for_kept;              /* of an earlier run of the program */
 	bool telling;                      /* the peer is being told of it */
 	struct told *told;                 /* what the peer keeps; until our first shipment is cut; or NULL */
 	uint64_t keep_least_bytes;
@@ -99,6 +102,7 @@ static void drop_kept(struct engine *e)
 	kept_free(e->kept);
 	e->kept = NULL;
 	e->telling = false;
+	stage_forget(e->v);
 }
 
 void engine_make_room(struct engine *e)
@@ -117,7 +121,7 @@ void engine_free(struct engine *e)
 	if (!e)
 		return;
 	engine_down(e);
-	drop_kept(e);
+	kept_free(e->kept); /* what is noted stays, for the next run */
 	buf_release(&e->control);
 	pthread_mutex_destroy(&e->lock);
 	free(e->scratch);
@@ -254,6 +258,9 @@ static void send_hello(struct engine *e)
 				      .committed = info.committed,
 				      .applied = info.applied,
 				      .applied_id = land_applied_id(e->v) };
+	if (!e->looked_for_kept)
+		e->kept = kept_load(e->v, info.applied);
+	e->looked_for_kept = true;
 	if (e->kept && kept_from(e->kept) != info.applied)
 		drop_kept(e);
 	f.hello.staged = e->kept ? kept_tell_begin(e->kept) : 0;
@@ -481,6 +488,8 @@ static int on_ship_begin(struct engine *e, const struct rec_ship_begin *b, struc
 	if (check_room(e, b, err))
 		return refuse(e, b->data_bytes + (e->kept ? kept_bytes(e->kept) : 0), err);
 	e->inbox = shipment_new(e->v, b, e->kept);
+	if (b->data_bytes >= SAVE_EVERY * e->keep_least_bytes)
+		e->inbox->save_every_bytes = MAX(SAVE_EVERY * e->keep_least_bytes, 1);
 	return 0;
 }
 

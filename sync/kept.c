@@ -94,6 +94,20 @@ struct kept *kept_new(struct shipment *s, struct kept *old, uint64_t least_bytes
 	return k;
 }
 
+struct kept *kept_load(struct volume *v, uint64_t from)
+{
+	struct stage *stage = stage_load(v, from);
+	struct kept *k;
+
+	if (!stage)
+		return NULL;
+	k = xcalloc(1, sizeof(*k));
+	k->v = v;
+	k->from = from;
+	k->stage = stage;
+	return k;
+}
+
 void kept_free(struct kept *k)
 {
 	if (!k)

@@ -9,7 +9,7 @@
  * since, says with the file's record that it does so (REC_STAGED), and sends all others, on top (sync/told.h).
  *
  * Bounds: KEPT_MAX_RANGES of which the peer is told; and no more bytes than are free besides. Owned by the engine; one
- * thread, without the volume's lock. Free again when the program ends.
+ * thread, without the volume's lock. It outlives the program as far as it was noted (stage_save) while it arrived.
  */
 #ifndef TWINFS_SYNC_KEPT_H
 #define TWINFS_SYNC_KEPT_H
@@ -22,7 +22,9 @@
 /* What the shipment has staged, together with what `old` (NULL: nothing) holds still. Both are used up: s->stage is
  * NULL afterwards. NULL: less than least_bytes, or no room to keep it. */
 struct kept *kept_new(struct shipment *s, struct kept *old, uint64_t least_bytes);
-void kept_free(struct kept *k); /* NULL is fine */
+/* What an earlier run of the program has noted, of a shipment on top of group `from`; NULL: nothing. */
+struct kept *kept_load(struct volume *v, uint64_t from);
+void kept_free(struct kept *k); /* NULL is fine. What is noted stays (stage_forget) */
 uint64_t kept_from(const struct kept *k); /* the group of the peer's that was applied */
 uint64_t kept_bytes(const struct kept *k);
 /* How many ranges the peer will be told of; begins to tell. */

@@ -195,6 +195,10 @@ static int add_bytes(struct shipment *s, const struct rec_data *r, enum frame_ty
 		log_error("the peer's disk has lost bytes %llu to %llu of inode %#llx: nobody can read them, here "
 		          "neither, until they are written anew", (unsigned long long)r->off,
 		          (unsigned long long)(r->off + r->len_bytes), (unsigned long long)r->ino);
+	if (rc == 0 && s->save_every_bytes && stage_bytes(s->stage) >= s->saved_bytes + s->save_every_bytes) {
+		s->saved_bytes = stage_bytes(s->stage);
+		stage_save(s->stage, s->begin.from);
+	}
 	s->arrived_bytes += r->len_bytes;
 	s->data_bytes += type == FRAME_HOLE ? 0 : r->len_bytes;
 	if (rc < 0)

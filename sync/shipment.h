@@ -48,6 +48,7 @@ struct shipment {
 	struct map by_ino, by_link; /* id -> index + 1 */
 	struct map xattr_by_ino;    /* ino -> index + 1 of its last xattr record, chained by `next` */
 	struct stage *stage;        /* made with the first data */
+	uint64_t save_every_bytes, saved_bytes; /* what is staged is noted so often; 0: never */
 	struct kept *kept; /* of an earlier shipment, for REC_STAGED; borrowed, may be NULL */
 	struct volume *v;
 	unsigned own_slot; /* our id space: [own_slot << 48, own_next) is handed out */

@@ -153,6 +153,107 @@ START_TEST(the_sender_may_die_meanwhile)
 }
 END_TEST
 
+START_TEST(the_receiver_may_die_meanwhile)
+{
+	uint64_t all, first;
+
+	keep_all();
+	all = put_files(_i);
+	first = talk(_i, 34);
+	ck_assert_uint_gt(first, 0);
+	px_crash(!_i);
+	keep_all();
+	ck_assert_uint_eq(talk(_i, UINT32_MAX), all - first);
+	px_meet();
+}
+END_TEST
+
+START_TEST(both_may_die_again_and_again)
+{
+	uint64_t all, sent = 0;
+	unsigned cuts = 0;
+
+	all = put_files(_i);
+	ck_assert_int_eq(volume_commit(px[_i].v), 0);
+	do {
+		ck_assert_uint_lt(++cuts, 100);
+		keep_all();
+		sent += talk(_i, 30);
+		px_crash(0);
+		px_crash(1);
+	} while (sent < all);
+	ck_assert_uint_eq(sent, all);
+	ck_assert_uint_gt(cuts, 3);
+	px_meet();
+}
+END_TEST
+
+static void damage_notes(int i, unsigned how)
+{
+	char path[320];
+	struct stat st;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/staged", px[i].dir);
+	fd = open(path, O_RDWR);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	if (how % 3 == 0) {
+		ck_assert_int_eq(ftruncate(fd, st.st_size * (how % 7) / 7), 0);
+	} else {
+		uint8_t byte;
+		off_t at = (off_t)(random_state >> 20) % st.st_size;
+
+		ck_assert_int_eq(pread(fd, &byte, 1, at), 1);
+		byte ^= (uint8_t)(1u << how % 8);
+		ck_assert_int_eq(pwrite(fd, &byte, 1, at), 1);
+	}
+	close(fd);
+}
+
+/* What was noted is cut off, damaged, or of blocks that others have by now. */
+START_TEST(notes_that_are_not_true_bring_no_wrong_bytes)
+{
+	for (unsigned how = 0; how < 24; how++) {
+		uint8_t fill;
+
+		keep_all();
+		put_files(_i);
+		talk(_i, 33 + how % 6);
+		px_crash(!_i);
+		keep_all();
+		fill_random(&fill, 1);
+		if (how % 4 != 1)
+			damage_notes(!_i, how);
+		if (how % 4 != 2)
+			put_random(!_i, "other", 60000, 0);
+		if (how % 8 == 3) {
+			ck_assert_int_eq(volume_commit(px[!_i].v), 0);
+			px_unlink(!_i, "other");
+		}
+		px_meet();
+		for (unsigned k = 0; k < FILES; k++)
+			px_unlink(_i, file_name(k));
+		px_meet();
+		px_down();
+	}
+}
+END_TEST
+
+START_TEST(when_all_has_arrived_nothing_is_noted_any_more)
+{
+	char path[320];
+
+	keep_all();
+	put_files(_i);
+	talk(_i, 34);
+	snprintf(path, sizeof(path), "%s/staged", px[!_i].dir);
+	ck_assert_int_eq(access(path, F_OK), 0);
+	px_meet();
+	ck_assert_int_ne(access(path, F_OK), 0);
+}
+END_TEST
+
 START_TEST(a_little_is_not_kept_and_nothing_is_lost)
 {
 	uint64_t all = put_files(_i), first = talk(_i, 34);
@@ -470,7 +571,8 @@ static void begin(int i)
 	keep_all();
 }
 
-/* Two cuts, and something happens to all files after each: anything, then one of the first three. */
+/* Two cuts, and something happens to all files after each: anything, then one of the first three. In every other
+ * history the receiver dies instead. */
 START_TEST(whatever_happens_to_the_files_meanwhile_both_are_equal)
 {
 	int i = _i % 2;
@@ -482,11 +584,19 @@ START_TEST(whatever_happens_to_the_files_meanwhile_both_are_equal)
 		px_setup();
 		begin(i);
 		talk(i, frames[n]);
-		px_down();
+		if (n % 2)
+			px_crash(!i);
+		else
+			px_down();
+		keep_all();
 		for (unsigned k = 0; k < FILES; k++)
 			meanwhile[a].fn(i, k);
 		talk(i, frames[n] + 4);
-		px_down();
+		if (n % 2)
+			px_crash(!i);
+		else
+			px_down();
+		keep_all();
 		for (unsigned k = 0; k < FILES; k++)
 			if (px_at(i, file_name(k)))
 				meanwhile[b].fn(i, k);
@@ -507,6 +617,10 @@ int main(void)
 	tcase_add_loop_test(tc, what_had_arrived_is_not_sent_again, 0, 2);
 	tcase_add_loop_test(tc, many_cuts_in_a_row_send_nothing_twice, 0, 2);
 	tcase_add_loop_test(tc, the_sender_may_die_meanwhile, 0, 2);
+	tcase_add_loop_test(tc, the_receiver_may_die_meanwhile, 0, 2);
+	tcase_add_loop_test(tc, both_may_die_again_and_again, 0, 2);
+	tcase_add_loop_test(tc, notes_that_are_not_true_bring_no_wrong_bytes, 0, 2);
+	tcase_add_loop_test(tc, when_all_has_arrived_nothing_is_noted_any_more, 0, 2);
 	tcase_add_loop_test(tc, a_little_is_not_kept_and_nothing_is_lost, 0, 2);
 	tcase_add_loop_test(tc, what_is_missing_is_what_is_not_there, 0, 2);
 	tcase_add_loop_test(tc, what_is_there_as_of_a_group_that_is_none_of_ours_does_not_count, 0, 2);
