@@ -134,7 +134,7 @@ int volume_unmake_begin(const char *dir)
 static int remove_others(const char *dir, struct err *err)
 {
 	static const char *const names[] = { UNFINISHED_DB "-wal", UNFINISHED_DB "-journal", "twinfs.db-wal",
-		                             "twinfs.db-journal", "image", "lock", "staged" };
+		                             "twinfs.db-journal", "image", "lock" };
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)
 		remove_file(dir, names[i]);
