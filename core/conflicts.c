@@ -380,7 +380,7 @@ static int put_in_place(struct volume *v, const struct conflict *c, uint64_t ver
 		if (!rc)
 			rc = names_move(v, &from, over.parent, over.name, over.name_len);
 	} else if (!rc) {
-		rc = names_replace(v, &from, &over);
+		rc = conflict_move_beside(v, &from, &over) ?: names_replace(v, &from, &over);
 	}
 	if (!rc) {
 		tell_name(v, &from);
@@ -391,15 +391,36 @@ static int put_in_place(struct volume *v, const struct conflict *c, uint64_t ver
 
 /* ---- settling one ---- */
 
+/* The wanted unit goes to the path of the conflict, and the other goes with all that is in it. */
+static int keep_unit(struct volume *v, struct conflict *c, int which)
+{
+	uint64_t wanted = c->version[which].ino, other = c->version[!which].ino;
+	struct dentry from, gone;
+	int rc;
+
+	if (!lowest_link(v, wanted, &from) || !lowest_link(v, other, &gone))
+		return -ENOENT;
+	rc = conflict_empty_dir(v, other);
+	if (!rc)
+		rc = other == c->ino ? names_replace(v, &from, &gone) : names_unlink(v, &gone);
+	c->ino = wanted;
+	tell_name(v, &from);
+	tell_name(v, &gone);
+	return rc;
+}
+
 /* The wanted version goes to the path of the conflict, and the others' files go. */
 static int keep_version(struct volume *v, struct conflict *c, int which, struct err *err)
 {
 	uint64_t wanted = c->version[which].ino, other = c->version[!which].ino;
+	struct dentry gone;
 	int rc = 0;
 
 	if (wanted == 0)
 		return err_set(err, -ENOENT,
 			       "%s: that version was not kept; use --keep both to leave the file as it is", c->path);
+	if (conflict_is_about_unit(v, c))
+		return keep_unit(v, c, which);
 	if (type_of(v, wanted) == S_IFDIR || type_of(v, other) == S_IFDIR)
 		return err_set(err, -EISDIR,
 			       "%s: a directory is one of the versions; rename or remove it, then use --keep both",
@@ -408,8 +429,8 @@ static int keep_version(struct volume *v, struct conflict *c, int which, struct 
 		rc = put_in_place(v, c, wanted);
 		c->ino = wanted;
 	}
-	if (!rc && other && other != wanted)
-		rc = remove_version(v, other);
+	if (!rc && other && other != wanted && lowest_link(v, other, &gone))
+		rc = conflict_move_beside(v, NULL, &gone) ?: remove_version(v, other);
 	if (!rc)
 		rc = claim(v, wanted);
 	return rc;

@@ -152,6 +152,12 @@ int names_unlink(struct volume *v,
 		 const struct dentry *d); /* lock held, group open: a checked, recorded removal of a link */
 int names_replace(struct volume *v, const struct dentry *from,
 		  const struct dentry *over);  /* rename `from` to the place of `over` */
+/* conflict_units.c; lock held, group open. */
+int conflict_empty_dir(struct volume *v, uint64_t dir); /* all that is in it goes */
+bool conflict_is_about_unit(struct volume *v, const struct conflict *c);
+/* The files beside the database `from` go beside the database `to`, and those beside `to` go; from NULL: those alone.
+ * Does nothing with other files. */
+int conflict_move_beside(struct volume *v, const struct dentry *from, const struct dentry *to);
 int names_move(struct volume *v, const struct dentry *d, uint64_t parent, const char *name,
 	       size_t name_len);               /* to a name that is free */
 char *path_of(struct volume *v, uint64_t ino); /* volume_path, lock held */

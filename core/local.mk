@@ -4,7 +4,7 @@ core_libcore_a_SOURCES = \
 	core/attrs.c \
 	core/changes.c core/changes.h \
 	core/committer.c core/committer.h \
-	core/conflicts.c \
+	core/conflict_units.c core/conflicts.c \
 	core/data.h \
 	core/fsck.c core/fsck.h \
 	core/group.c \

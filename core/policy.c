@@ -21,6 +21,7 @@ static const struct {
 } words[] = {
 	{ "keep-both", POLICY_KEEP_BOTH }, { "extents", POLICY_EXTENTS }, { "text", POLICY_TEXT },
 	{ "append", POLICY_APPEND },       { "newest", POLICY_NEWEST },   { "primary", POLICY_PRIMARY },
+	{ "unit", POLICY_UNIT },
 };
 
 const char *policy_command(const char *text)
@@ -47,8 +48,8 @@ int policy_parse(const char *text, enum policy_kind *kind, struct err *err)
 		return 0;
 	}
 	return err_set(err, -EINVAL,
-	               "\"%.100s\" is no policy; there are keep-both, extents, text, append, newest, primary, and "
-	               "\"command CMD\" (up to %u bytes)",
+	               "\"%.100s\" is no policy; there are keep-both, extents, text, append, newest, primary, unit, "
+	               "and \"command CMD\" (up to %u bytes)",
 	               text, POLICY_TEXT_MAX_BYTES);
 }
 
@@ -146,13 +147,76 @@ int policy_find(struct volume *v, const char *path, struct policy *out)
 
 	*out = (struct policy){ .kind = POLICY_NONE };
 	for (size_t i = 0; !rc && i < w.n; i++) {
-		if (!policy_matches(w.list[i].pattern, path))
+		if (w.list[i].kind == POLICY_UNIT || !policy_matches(w.list[i].pattern, path))
 			continue;
 		*out = w.list[i];
 		break;
 	}
 	free(w.list);
 	return rc;
+}
+
+/* ---- units ---- */
+
+struct policy_units {
+	struct policy *list; /* those of kind POLICY_UNIT */
+	size_t n;
+	bool git, want_path;
+};
+
+int policy_units_load(struct volume *v, struct policy_units **out)
+{
+	struct policy_units *u = xcalloc(1, sizeof(*u));
+	struct walk w = { 0 };
+	int rc = tree_xattrs(v, INO_HIDDEN, add_policy, &w);
+
+	u->git = true;
+	for (size_t i = 0; i < w.n; i++) {
+		if (w.list[i].kind != POLICY_UNIT) {
+			u->git = u->git && strcmp(w.list[i].pattern, ".git") != 0;
+			continue;
+		}
+		u->want_path |= strchr(w.list[i].pattern, '/') != NULL;
+		w.list[u->n++] = w.list[i];
+	}
+	u->list = w.list;
+	if (rc)
+		policy_units_free(u);
+	else
+		*out = u;
+	return rc;
+}
+
+bool policy_is_unit(const struct policy_units *u, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	if (u->git && strcmp(slash ? slash + 1 : path, ".git") == 0)
+		return true;
+	for (size_t i = 0; i < u->n; i++) {
+		char pattern[POLICY_PATTERN_MAX_BYTES + 1];
+		size_t len = strlen(u->list[i].pattern);
+
+		/* "/photos/lib/" is all that is below of a file's policy: here it is the directory. */
+		memcpy(pattern, u->list[i].pattern, len + 1);
+		while (len > 1 && pattern[len - 1] == '/')
+			pattern[--len] = '\0';
+		if (policy_matches(pattern, path))
+			return true;
+	}
+	return false;
+}
+
+bool policy_units_want_path(const struct policy_units *u)
+{
+	return u->want_path;
+}
+
+void policy_units_free(struct policy_units *u)
+{
+	if (u)
+		free(u->list);
+	free(u);
 }
 
 int volume_policies(struct volume *v, struct policy **out, size_t *n)

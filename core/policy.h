@@ -11,6 +11,9 @@
  * that is below. Of several that match the longest pattern counts, of equally long ones the first by bytes: so the
  * order in which they were set does not matter.
  *
+ * Units: a policy "unit" names directories of which all that is in them belongs together (docs/merging.md); ".git" is
+ * one without being set, until that very pattern gets another policy.
+ *
  * Commands: a policy "command CMD" travels like every other, but a machine runs CMD only if it was set on that very
  * machine too (kept as a local setting). A peer can at worst be refused; it must not choose what runs here.
  *
@@ -38,6 +41,7 @@ enum policy_kind {
 	POLICY_NEWEST,    /* the version with the later mtime; the other one is set aside */
 	POLICY_PRIMARY,   /* the primary's version; the other one is set aside */
 	POLICY_COMMAND,   /* a program merges */
+	POLICY_UNIT,      /* a directory: kept whole. Says nothing about a file */
 };
 
 struct policy {
@@ -57,6 +61,14 @@ bool policy_matches(const char *pattern, const char *path);
 /* What counts for the file at `path`; kind POLICY_NONE if nothing does. Texts that no version of ours would have set
  * (someone used setfattr) do not count. 0 or -errno of the store. */
 int policy_find(struct volume *v, const char *path, struct policy *out);
+
+/* The patterns of units, to be asked many times. Lock held while it is made; free it with policy_units_free. */
+struct policy_units;
+int policy_units_load(struct volume *v, struct policy_units **out);
+/* Is the directory at `path` (with a leading '/') a unit? */
+bool policy_is_unit(const struct policy_units *u, const char *path);
+bool policy_units_want_path(const struct policy_units *u); /* false: the last name of the path suffices */
+void policy_units_free(struct policy_units *u);
 
 /* All, by pattern; malloc'd. */
 int volume_policies(struct volume *v, struct policy **out, size_t *n);

@@ -183,6 +183,11 @@ static int same_bytes(const struct content_case *c)
 	return rc == -EIO ? 0 : rc;
 }
 
+bool content_equal(const struct content_case *c)
+{
+	return same_bytes(c) == 1;
+}
+
 /* ---- text ----------------------------------------------------------------------------------------------------------
  */
 
@@ -516,6 +521,7 @@ static int decide_by_policy(struct content_case *c)
 
 	switch (c->policy.kind) {
 	case POLICY_NONE:
+	case POLICY_UNIT:
 		return 0;
 	case POLICY_KEEP_BOTH:
 		c->rule = "policy keep-both: both sides changed it";

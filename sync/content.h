@@ -63,6 +63,8 @@ int content_open_save(struct content_case *c, struct volume *v, const struct shi
 int content_theirs(const struct content_case *c, void *buf, size_t len_bytes, uint64_t off);
 /* Fills verdict, rule and what carrying out needs. Changes nothing. */
 int content_decide(struct content_case *c);
+/* Has it the same bytes on both sides? False also when they cannot be read. */
+bool content_equal(const struct content_case *c);
 /* Carry out MERGED in place (recorded as a change of ours, so that the secondary gets it). */
 int content_land_merged(struct content_case *c);
 /* Can what both had before be read? */

@@ -9,7 +9,8 @@ sync_libsync_a_SOURCES += \
 	sync/kept.c sync/kept.h \
 	sync/land.c sync/land.h \
 	sync/merge.c sync/merge.h \
-	sync/merge_gather.c sync/merge_land.c sync/merge_saves.c sync/merge_state.h \
+	sync/merge_families.c sync/merge_gather.c sync/merge_land.c sync/merge_saves.c sync/merge_state.h \
+	sync/merge_units.c \
 	sync/outbox.c sync/outbox.h \
 	sync/shipment.c sync/shipment.h \
 	sync/told.c sync/told.h
@@ -47,9 +48,14 @@ TESTS += tests/test_resume
 tests_test_resume_SOURCES = tests/test_resume.c tests/pair_fixture.h
 tests_test_resume_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 
-# 2,000 random histories; a failing one is named by its seed. `make soak`: as many as TWINFS_SOAK_S seconds hold.
+# 2,500 random histories; a failing one is named by its seed. `make soak`: as many as TWINFS_SOAK_S seconds hold.
 tests_sim_sim_SOURCES = tests/sim/inspect.c tests/sim/main.c tests/sim/ops.c tests/sim/sim.h
 tests_sim_sim_LDADD = $(ENGINE_TEST_LIBS)
 SOAK_TESTS += tests/sim/soak
 tests_sim_soak_SOURCES = $(tests_sim_sim_SOURCES)
 tests_sim_soak_LDADD = $(tests_sim_sim_LDADD)
+
+check_PROGRAMS += tests/test_units
+TESTS += tests/test_units
+tests_test_units_SOURCES = tests/test_units.c tests/pair_fixture.h
+tests_test_units_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)

@@ -11,6 +11,7 @@
 #include "core/data.h"
 #include "sync/apply.h"
 #include "sync/merge_state.h"
+#include "util/log.h"
 #include "util/util.h"
 
 /* ---- fast-forward ---------------------------------------------------------------------------------------------------
@@ -95,6 +96,18 @@ static bool inode_known(struct volume *v, const struct shipment *s, uint64_t ino
 
 	return (r && (r->fields & REC_NEW)) ||
 	       (tree_inode_get(v, ino, &in) == 0 && (in.nlink > 0 || ino <= INO_HIDDEN));
+}
+
+/* Do both change something in units? Two changes of different files in one are a conflict (docs/merging.md). */
+static bool meets_in_units(struct volume *v, const struct shipment *s)
+{
+	uint64_t low = s->begin.seen;
+
+	for (size_t i = 0; i < s->n_links; i++)
+		low = MIN(low, s->links[i].seen);
+	for (size_t i = 0; i < s->n_inodes; i++)
+		low = MIN(low, rec_seen(s->inodes[i], REC_CONTENT));
+	return changes_any_after(v, low) && (units_touched(v, s) || families_touched(v, s));
 }
 
 static bool is_fast_forward(struct volume *v, const struct shipment *s)
@@ -222,7 +235,7 @@ static int merge_locked(struct volume *v, struct shipment *s, const struct merge
 		rc = conflict_take(v, &s->conflicts[i], s->begin.seen);
 	if (rc || shipment_is_empty(s))
 		;
-	else if (is_fast_forward(v, s))
+	else if (is_fast_forward(v, s) && !meets_in_units(v, s))
 		rc = apply_check(v, s) < 0 ? -EBADMSG : fast_forward(v, s);
 	else
 		rc = merge_three_way(v, s, names, jobs, now_ms);
@@ -257,6 +270,21 @@ static int merge_group(struct volume *v, struct shipment *s, const struct merge_
 	return rc;
 }
 
+static bool is_no_tree(int rc)
+{
+	return rc == -EBADMSG || rc == -EEXIST || rc == -ENOTDIR || rc == -EUCLEAN;
+}
+
+static bool units_touched_locked(struct volume *v, const struct shipment *s)
+{
+	bool yes;
+
+	volume_lock(v);
+	yes = units_touched(v, s) || families_touched(v, s);
+	volume_unlock(v);
+	return yes;
+}
+
 int merge_shipment(struct volume *v, struct shipment *s, const struct merge_names *names, uint64_t now_ms,
 		   struct err *err)
 {
@@ -269,8 +297,16 @@ int merge_shipment(struct volume *v, struct shipment *s, const struct merge_name
 		driver_jobs_run(&jobs);
 		rc = merge_group(v, s, names, &jobs, now_ms);
 	}
+	/* Units moved into each other by both sides, and the like: better merged file by file than not at all. */
+	if (is_no_tree(rc) && units_touched_locked(v, s)) {
+		struct merge_names plain = *names;
+
+		log_warn("a unit that both sides changed cannot be kept whole: it is merged file by file");
+		plain.no_units = true;
+		rc = merge_group(v, s, &plain, &jobs, now_ms);
+	}
 	driver_jobs_release(&jobs);
-	if (rc == -EBADMSG || rc == -EEXIST || rc == -ENOTDIR || rc == -EUCLEAN)
+	if (is_no_tree(rc))
 		return err_set(err, -EBADMSG,
 			       "the peer's shipment up to its group %llu makes no valid tree here: refused; nothing "
 			       "was changed",

@@ -257,7 +257,7 @@ struct norm_link *merge_record_of_link(struct merger *m, uint64_t link)
 	return map_get(&m->nl_by_link, link, &i) ? &m->nl[i - 1] : NULL;
 }
 
-static struct rs_pos pos_of(struct merger *m, const struct dentry *d)
+struct rs_pos merge_pos(struct merger *m, const struct dentry *d)
 {
 	return (struct rs_pos){ .present = true,
 				.parent = alias_inode(m, d->parent, NULL),
@@ -318,7 +318,7 @@ static int add_theirs(struct merger *m, struct rs_link *l, const struct norm_lin
 	}
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
-	l->b = rc == 0 ? pos_of(m, d) : (struct rs_pos){ 0 };
+	l->b = rc == 0 ? merge_pos(m, d) : (struct rs_pos){ 0 };
 	if (rc == 0 && !l->p.present && !rec)
 		l->child = alias_inode(m, d->child, NULL);
 	l->s = l->b;
@@ -331,7 +331,7 @@ static int add_theirs(struct merger *m, struct rs_link *l, const struct norm_lin
 	return 0;
 }
 
-static int add_link(struct merger *m, uint64_t link)
+int merge_add_link(struct merger *m, uint64_t link)
 {
 	struct norm_link *rec;
 	struct rs_link *l;
@@ -353,7 +353,7 @@ static int add_link(struct merger *m, uint64_t link)
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
 	if (rc == 0) {
-		l->p = pos_of(m, &d);
+		l->p = merge_pos(m, &d);
 		l->child = d.child;
 	}
 	rc = changes_get_link(m->v, link, &row);
@@ -376,7 +376,7 @@ static int add_link(struct merger *m, uint64_t link)
 
 static int link_id(void *ctx, const struct dentry *d)
 {
-	return add_link(ctx, d->link);
+	return merge_add_link(ctx, d->link);
 }
 
 /* All links of an inode: those it has, and those our change set says are gone. */
@@ -387,11 +387,11 @@ static int add_links_of(struct merger *m, uint64_t ino)
 
 	for (bool more = map_get(&m->gone_link, ino, &link); rc == 0 && more;
 	     more = map_get(&m->gone_next, link, &link))
-		rc = add_link(m, link);
+		rc = merge_add_link(m, link);
 	return rc;
 }
 
-static int add_inode(struct merger *m, uint64_t ino)
+int merge_add_inode(struct merger *m, uint64_t ino)
 {
 	if (ino == 0 || map_get(&m->inode_at, ino, NULL))
 		return 0;
@@ -406,16 +406,16 @@ static int add_parent(struct merger *m, const struct rs_pos *at)
 	if (!at->present)
 		return 0;
 	map_put(&m->parents, at->parent, 1);
-	return add_inode(m, at->parent);
+	return merge_add_inode(m, at->parent);
 }
 
 /* Everything that is reachable upwards, in any of the states, from what is there already. */
-static int close_upwards(struct merger *m)
+int merge_close_upwards(struct merger *m)
 {
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < m->n_links; i++) {
-		rc = add_inode(m, m->links[i].child);
+		rc = merge_add_inode(m, m->links[i].child);
 		if (rc == 0)
 			rc = add_parent(m, &m->links[i].b);
 		if (rc == 0)
@@ -592,7 +592,7 @@ static int our_link(void *ctx, uint64_t link, const struct change_row *row)
 static int add_our_link(void *ctx, uint64_t link, const struct change_row *row)
 {
 	(void)row;
-	return add_link(ctx, link);
+	return merge_add_link(ctx, link);
 }
 
 /* Whoever removes or moves a link of a file has seen its bytes so far. */
@@ -627,18 +627,22 @@ int merge_gather(struct merger *m)
 		if (!m->nl[i].report)
 			note_seen(m, &m->nl[i]);
 	for (size_t i = 0; rc == 0 && i < m->n_nl; i++)
-		rc = add_link(m, m->nl[i].link);
+		rc = merge_add_link(m, m->nl[i].link);
 	if (rc == 0)
 		rc = changes_links(m->v, m->s->begin.seen, GROUP_MAX, add_our_link, m);
 	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
-		rc = add_inode(m, m->ni[i].ino);
+		rc = merge_add_inode(m, m->ni[i].ino);
 	for (size_t i = 0; rc == 0 && i < m->s->n_xattrs; i++)
-		rc = add_inode(m, alias_inode(m, m->s->xattrs[i].ino, NULL));
+		rc = merge_add_inode(m, alias_inode(m, m->s->xattrs[i].ino, NULL));
 	if (rc == 0)
-		rc = close_upwards(m);
+		rc = merge_close_upwards(m);
+	if (rc == 0)
+		rc = units_gather(m);
 	merge_presence(m);
-	for (size_t i = 0; rc == 0 && i < m->n_inodes; i++)
+	for (size_t i = 0; rc == 0 && i < m->n_inodes; i++) {
 		rc = fill_inode(m, &m->inodes[i], &m->bytes_seen);
+		units_fill_inode(m, &m->inodes[i]);
+	}
 	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
 		gather_attrs(m, i);
 	for (size_t i = 0; rc == 0 && i < m->s->n_xattrs; i++)
@@ -655,6 +659,7 @@ void merge_release(struct merger *m)
 	for (size_t i = 0; i < m->n_arena; i++)
 		free(m->arena[i]);
 	free(m->arena);
+	units_release(m);
 	free(m->apart);
 	free(m->nl);
 	free(m->ni);

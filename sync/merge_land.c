@@ -12,7 +12,7 @@
 #include "util/log.h"
 #include "util/util.h"
 
-static bool same_pos(const struct rs_pos *a, const struct rs_pos *b)
+bool merge_same_pos(const struct rs_pos *a, const struct rs_pos *b)
 {
 	return a->present == b->present && (!a->present || (a->parent == b->parent && a->name_len == b->name_len &&
 							    memcmp(a->name, b->name, a->name_len) == 0));
@@ -91,6 +91,22 @@ static int decide(struct merger *m, struct norm_inode *n)
 	rc = content_open(&n->cc, m->v, m->s, n->rec, n->bytes_ino, n->seen_bytes,
 			  n->aliased || n->redirected_bytes ? &n->lin : NULL, "");
 	return rc ? rc : merge_decide(m, n);
+}
+
+static bool op_equal(void *ctx, uint64_t ino)
+{
+	struct merger *m = ctx;
+	struct norm_inode *n = bytes_record(m, ino);
+	struct content_case c;
+	bool equal;
+
+	if (!n || !(n->rec->fields & REC_CONTENT) || !S_ISREG(n->rec->mode))
+		return false;
+	equal = content_open(&c, m->v, m->s, n->rec, n->bytes_ino, n->seen_bytes,
+			     n->aliased || n->redirected_bytes ? &n->lin : NULL, "") == 0 &&
+		content_equal(&c);
+	content_close(&c);
+	return equal;
 }
 
 static enum rs_content op_content(void *ctx, uint64_t ino)
@@ -259,8 +275,10 @@ static int revive(struct merger *m, uint64_t ino)
 	if (map_get(&m->ni_by_ino, ino, &at) && (m->ni[at - 1].rec->fields & REC_CONTENT) &&
 	    !m->ni[at - 1].redirected_bytes)
 		n = &m->ni[at - 1];
-	if (!n)
-		return changes_touch_whole(m->v, ino);
+	if (!n) {
+		rc = units_as_theirs(m, ino);
+		return rc ? rc : changes_touch_whole(m->v, ino);
+	}
 	n->made_again = true; /* its bytes are not all here yet */
 	return revive_bytes(m, n);
 }
@@ -368,9 +386,9 @@ static int plan_link(struct merger *m, struct plan *p, const struct rs_link_out 
 		rec = &m->nl[at - 1];
 	ours = map_get(&m->p_changed, out->id, NULL);
 	/* The outcome is what the secondary has, under the very ids. */
-	theirs = rec && same_pos(&out->pos, &in->s) && out->child == in->child && !rec->alias_of &&
+	theirs = rec && merge_same_pos(&out->pos, &in->s) && out->child == in->child && !rec->alias_of &&
 		 rec->parent == rec->raw_parent && rec->child == rec->raw_child;
-	if (theirs && rec->report && same_pos(&out->pos, &in->p))
+	if (theirs && rec->report && merge_same_pos(&out->pos, &in->p))
 		return has_ours(m, rec);
 	theirs = theirs && !rec->report && !ours;
 	if (out->pos.present)
@@ -379,7 +397,7 @@ static int plan_link(struct merger *m, struct plan *p, const struct rs_link_out 
 		return ask_for(m, out->id, out->child, rec);
 	if (rc < 0)
 		return rc;
-	if (!same_pos(&out->pos, &in->p) || out->child != in->child)
+	if (!merge_same_pos(&out->pos, &in->p) || out->child != in->child)
 		p->list[p->n++] = (struct placement){ .link = out->id,
 						      .child = in->child,
 						      .parent = out->pos.present ? out->pos.parent : 0,
@@ -394,8 +412,8 @@ static int plan_link(struct merger *m, struct plan *p, const struct rs_link_out 
 		rc = remember_theirs(m, rec, group_number(m->v));
 	if (rc < 0)
 		return rc;
-	if ((rec && (ours || rec->report || rec->alias_of || !same_pos(&out->pos, &in->s))) ||
-	    !same_pos(&out->pos, &in->p))
+	if ((rec && (ours || rec->report || rec->alias_of || !merge_same_pos(&out->pos, &in->s))) ||
+	    !merge_same_pos(&out->pos, &in->p))
 		p->touch[p->n_touch++] = out->id;
 	return 0;
 }
@@ -1014,7 +1032,7 @@ static int land_attributes(struct merger *m, const struct rs_result *r)
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
-		if (tree_inode_get(m->v, m->ni[i].ino, &in) == 0)
+		if (!units_kept(m, m->ni[i].ino) && tree_inode_get(m->v, m->ni[i].ino, &in) == 0)
 			rc = land_free_attrs(m, i);
 	for (size_t i = 0; rc == 0 && i < m->s->n_xattrs; i++) {
 		const struct ship_xattr *x = &m->s->xattrs[i];
@@ -1024,10 +1042,10 @@ static int land_attributes(struct merger *m, const struct rs_result *r)
 
 		if (tree_inode_get(m->v, ino, &in) < 0 || m->xattr_in_conflict[i])
 			continue;
-		if (!alias || !is_ours_with_mode(m, x))
+		if (!units_kept(m, ino) && (!alias || !is_ours_with_mode(m, x)))
 			rc = land_xattr(m->v, x, ino);
 		if (rc == 0)
-			rc = alias || sent_whole(m, ino) ? changes_touch_xattr(m->v, ino, x->key)
+			rc = alias || units_kept(m, ino) || sent_whole(m, ino) ? changes_touch_xattr(m->v, ino, x->key)
 							 : changes_drop_xattr(m->v, ino, x->key);
 	}
 	for (size_t i = 0; rc == 0 && i < r->n_attrs; i++) {
@@ -1206,7 +1224,7 @@ static int note_alias(struct merger *m, const struct rs_alias *a)
 
 static int land_names(struct merger *m, struct rs_result *r, struct plan *p, struct made_copy *copies)
 {
-	int rc = 0;
+	int rc = units_make_clones(m, r, p->list, &p->n);
 
 	for (size_t i = 0; rc == 0 && i < r->n_copies; i++)
 		rc = make_copy(m, &r->copies[i], &copies[i], &p->list[p->n++]);
@@ -1242,7 +1260,7 @@ static bool is_skip_report(struct merger *m, const struct norm_link *n)
 	uint64_t at;
 
 	return n->missing || (n->report && map_get(&m->link_at, n->link, &at) &&
-			      !same_pos(&m->links[at - 1].p, &m->links[at - 1].s));
+			      !merge_same_pos(&m->links[at - 1].p, &m->links[at - 1].s));
 }
 
 static int list_in_flight(void *ctx, uint64_t link, const struct change_row *row)
@@ -1284,16 +1302,21 @@ static int send_together(struct merger *m)
 
 int merge_land(struct merger *m, struct rs_result *r)
 {
-	struct plan p = { .list = xcalloc(r->n_links + r->n_copies + 1, sizeof(*p.list)),
+	struct plan p = { .list = xcalloc(r->n_links + r->n_copies + r->n_clone_links + 1, sizeof(*p.list)),
 			  .touch = xcalloc(r->n_links + 1, sizeof(*p.touch)) };
 	struct made_copy *copies = xcalloc(r->n_copies + 1, sizeof(*copies));
 	struct inode in;
 	int rc = land_names(m, r, &p, copies);
 
 	drop_aliased_records(m, r);
-	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
-		if (tree_inode_get(m->v, m->ni[i].bytes_ino, &in) == 0)
-			rc = land_bytes(m, &m->ni[i]);
+	for (size_t i = 0; rc == 0 && i < m->n_ni; i++) {
+		struct norm_inode *n = &m->ni[i];
+
+		if (units_kept(m, n->ino) && !n->redirected_bytes)
+			rc = units_send_back(m, n);
+		else if (tree_inode_get(m->v, n->bytes_ino, &in) == 0)
+			rc = land_bytes(m, n);
+	}
 	for (size_t i = 0; rc == 0 && i < r->n_copies; i++)
 		rc = record_copy(m, &copies[i]);
 	if (rc == 0)
@@ -1361,6 +1384,38 @@ static int believe_records_only(struct merger *m, bool moves_too)
 	return rc;
 }
 
+static int resolve_shown(struct merger *m, struct rs_input *in, struct rs_result *r)
+{
+	bool own = families_show(m, in);
+	uint64_t *units;
+	size_t n_units = resolve_units(in, &units);
+	int rc;
+
+	free(units);
+	/* While there are units to be kept whole nothing is merged because it was saved: it may be in one. */
+	if (own || n_units > 0) {
+		m->n_saves = in->n_saves = 0;
+		in->saves = NULL;
+		in->attrs = m->attrs;
+		in->n_attrs = m->n_attrs;
+		rc = 0;
+	} else {
+		rc = merge_saves_find(m, in);
+	}
+	rc = rc ? rc : resolve(in, r);
+
+	if (rc == 0 && own) {
+		rc = families_put_back(r);
+		if (rc < 0)
+			resolve_release(r);
+	}
+	if (own) {
+		free(in->links);
+		free(in->inodes);
+	}
+	return rc;
+}
+
 int merge_three_way(struct volume *v, struct shipment *s, const struct merge_names *names, struct driver_jobs *jobs,
 		    uint64_t now_ms)
 {
@@ -1383,11 +1438,7 @@ int merge_three_way(struct volume *v, struct shipment *s, const struct merge_nam
 			  (unsigned long long)s->inodes[i]->size_bytes, (long long)s->inodes[i]->shrunk_to);
 
 	if (rc == 0) {
-		struct rs_input in = { .links = m.links,
-				       .n_links = m.n_links,
-				       .inodes = m.inodes,
-				       .n_inodes = m.n_inodes,
-				       .attrs = m.attrs,
+		struct rs_input in = { .attrs = m.attrs,
 				       .n_attrs = m.n_attrs,
 				       .node_p = names->self,
 				       .node_s = names->peer,
@@ -1395,19 +1446,16 @@ int merge_three_way(struct volume *v, struct shipment *s, const struct merge_nam
 				       .ops = { .ctx = &m,
 						.same_file = op_same_file,
 						.content = op_content,
+						.equal = op_equal,
 						.name_taken = op_name_taken } };
 
-		rc = merge_saves_find(&m, &in);
-		if (rc == 0)
-			rc = resolve(&in, &r);
+		rc = resolve_shown(&m, &in, &r);
 		for (int moves_too = 0; rc == -EUCLEAN && moves_too < 2; moves_too++) {
 			log_debug("merge", "no valid tree: the secondary's records alone count%s",
 				  moves_too ? ", and none of its moves" : "");
 			rc = believe_records_only(&m, moves_too);
 			if (rc == 0)
-				rc = merge_saves_find(&m, &in);
-			if (rc == 0)
-				rc = resolve(&in, &r);
+				rc = resolve_shown(&m, &in, &r);
 		}
 		if (rc < 0)
 			show_input(&m);
@@ -1424,8 +1472,11 @@ int merge_three_way(struct volume *v, struct shipment *s, const struct merge_nam
 	if (rc == 0) {
 		/* The resolver sorted our arrays: find things in them again. */
 		merge_index(&m);
+		units_name(&m, &r);
 		rc = merge_land(&m, &r);
 		log_debug("merge", "landing it: %d", rc);
+		if (rc < 0)
+			show_input(&m);
 	}
 	resolve_release(&r);
 	merge_release(&m);

@@ -98,6 +98,12 @@ struct merger {
 	struct map parents;   /* inodes that are a parent somewhere */
 	struct map p_changed; /* link -> 1: changed by us, unknown to the secondary */
 
+	struct policy_units *units;
+	struct map member;     /* what is in a unit that both changed -> what the secondary had seen when it did, + 1 */
+	struct map too_large;  /* units beyond UNIT_MAX_NAMES */
+	struct map kept;       /* rs_result.kept */
+	uint64_t *clone_ino;   /* by number of the clone */
+
 	struct rs_attr *attrs;
 	struct attr_case *attr_cases;
 	uint8_t *xattr_in_conflict; /* by index of the shipment's xattrs */
@@ -129,6 +135,11 @@ void merge_add_attr(struct merger *m, struct rs_attr attr, struct attr_case whic
 uint64_t merge_equal_since(struct merger *m, uint64_t src, uint64_t dst);
 /* Links and inodes by id, after the arrays were sorted. */
 void merge_index(struct merger *m);
+/* For merge_units.c: links and inodes into the resolver's input, if they are not there; then what is above them. */
+int merge_add_link(struct merger *m, uint64_t link);
+int merge_add_inode(struct merger *m, uint64_t ino);
+int merge_close_upwards(struct merger *m);
+struct rs_pos merge_pos(struct merger *m, const struct dentry *d);
 /* Which inodes have a link in which state; after the links were gathered or changed. */
 void merge_presence(struct merger *m);
 int merge_land(struct merger *m, struct rs_result *r);
@@ -145,7 +156,40 @@ void merge_release(struct merger *m);
 /* -EAGAIN: `jobs` has commands to run first; nothing has landed. */
 int merge_three_way(struct volume *v, struct shipment *s, const struct merge_names *names, struct driver_jobs *jobs,
 		    uint64_t now_ms);
+bool merge_same_pos(const struct rs_pos *a, const struct rs_pos *b);
 /* "/a/b" of an inode's lowest link, malloc'd; "?" if it has none. */
 char *merge_path(struct volume *v, uint64_t ino);
+
+/* ---- merge_units.c */
+
+/* Of a unit that both changed everything is in memory, some hundred bytes for each name. A larger one is merged file by
+ * file; a warning says so. */
+#define UNIT_MAX_NAMES 500000u
+/* No path has more names: PATH_MAX is 4096. */
+#define PATH_DEPTH_MAX 4096u
+
+/* Does the shipment change something in a unit? */
+bool units_touched(struct volume *v, const struct shipment *s);
+int units_gather(struct merger *m);
+void units_fill_inode(struct merger *m, struct rs_inode *n);
+/* Real ids instead of those that stand for clones, everywhere in the result. */
+void units_name(struct merger *m, struct rs_result *r);
+/* Make the clones; their places are added to list[*n...]. */
+int units_make_clones(struct merger *m, const struct rs_result *r, struct placement *list, size_t *n);
+/* Nothing that the secondary did to this inode is taken here. */
+bool units_kept(const struct merger *m, uint64_t ino);
+/* It gets ours instead of what it sent. */
+int units_send_back(struct merger *m, const struct norm_inode *n);
+int units_as_theirs(struct merger *m, uint64_t ino);
+void units_release(struct merger *m);
+
+/* ---- merge_families.c */
+
+/* Does the shipment change a file that may belong to a database here? */
+bool families_touched(struct volume *v, const struct shipment *s);
+int families_gather(struct merger *m);
+/* The resolver's input: ours, or (true) arrays of its own with the families that both changed as directories. */
+bool families_show(struct merger *m, struct rs_input *in);
+int families_put_back(struct rs_result *r);
 
 #endif

@@ -57,6 +57,21 @@ uint32_t rw_link_of(const struct rw_work *w, const struct rw_node *n, uint32_t i
 	return w->by_child[n->first_link + i];
 }
 
+uint32_t rw_link_by_id(const struct rw_work *w, uint64_t id)
+{
+	uint32_t low = 0, high = w->n_links;
+
+	while (low < high) {
+		uint32_t mid = low + (high - low) / 2;
+
+		if (w->links[mid].in->id < id)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low < w->n_links && w->links[low].in->id == id ? low : RW_NONE;
+}
+
 /* The one link of a directory that is no root. */
 static struct rw_link *dir_link(const struct rw_work *w, uint32_t dir)
 {
@@ -280,7 +295,8 @@ static void revive_file(struct rw_work *w, uint32_t i)
 	if (n->has[RW_P] && n->has[RW_S]) {
 		if (!RULE(RULE_BOTH_UNLINKED))
 			return;
-		links_come_back(w, i, RW_P);
+		/* Not into a unit, which would not be as either side has it. */
+		links_come_back(w, i, rw_in_unit(w, i, RW_P) && !rw_in_unit(w, i, RW_S) ? RW_S : RW_P);
 		rw_note(w, "delete", "restored",
 			"each side removed another one of its last links: the primary's come back", i,
 			RW_NONE, rw_link_of(w, n, 0));
@@ -455,26 +471,49 @@ static int alias_cmp(const void *a, const void *b)
 	return x->is_link != y->is_link ? x->is_link - y->is_link : (x->src > y->src) - (x->src < y->src);
 }
 
+static struct rs_pos live_pos(const struct rw_work *w, const struct rw_link *l)
+{
+	struct rs_pos pos = { .present = l->at != RW_DEAD };
+	size_t len;
+
+	if (!pos.present)
+		return pos;
+	pos.parent = w->nodes[rw_live_parent(w, l)].in->ino;
+	pos.name = rw_live_name(l, &len);
+	pos.name_len = (uint16_t)len;
+	return pos;
+}
+
 static void put_out(struct rw_work *w)
 {
 	struct rs_result *out = w->out;
 
-	out->n_links = w->n_links;
 	out->links = xcalloc((size_t)w->n_links + 1, sizeof(*out->links));
+	if (w->units)
+		out->clone_links = xcalloc(w->units->n_clone_links + 1, sizeof(*out->clone_links));
 	for (uint32_t i = 0; i < w->n_links; i++) {
 		const struct rw_link *l = &w->links[i];
 		const struct rw_node *child = &w->nodes[l->child];
 		struct rs_link_out *o = &out->links[i];
-		size_t len;
+		struct rs_pos pos = live_pos(w, l);
 
+		if (l->in->id >= RS_CLONE) { /* these come last */
+			out->clone_links[out->n_clone_links++] =
+				(struct rs_clone_link){ .child = child->in->ino, .pos = pos };
+			continue;
+		}
+		out->n_links++;
 		o->id = l->in->id;
 		o->child = child->alias == RW_NONE ? child->in->ino : w->nodes[child->alias].in->ino;
-		if (l->at == RW_DEAD)
-			continue;
-		o->pos.present = true;
-		o->pos.parent = w->nodes[rw_live_parent(w, l)].in->ino;
-		o->pos.name = rw_live_name(l, &len);
-		o->pos.name_len = (uint16_t)len;
+		o->pos = pos;
+	}
+	if (w->units) {
+		out->clones = w->units->clones;
+		out->n_clones = w->units->n_clones;
+		out->kept = w->units->kept;
+		out->n_kept = w->units->n_kept;
+		w->units->clones = NULL;
+		w->units->kept = NULL;
 	}
 	if (out->n_aliases > 0)
 		qsort(out->aliases, out->n_aliases, sizeof(*out->aliases), alias_cmp);
@@ -487,22 +526,59 @@ void rw_release(struct rw_work *w)
 	map_release(&w->node_by_ino);
 	free(w->own_links);
 	free(w->own_inodes);
+	rw_unit_finder_free(w->finder);
 	free(w->by_child);
 	free(w->links);
 	free(w->nodes);
 }
 
-int resolve(struct rs_input *in, struct rs_result *out)
+/* The input indexed; and if a unit is to be kept whole, what is merged instead of it. */
+static int prepare(struct rw_work *w, struct rs_input *in, struct rs_result *out)
 {
-	struct rw_work w;
 	int rc;
 
 	memset(out, 0, sizeof(*out));
-	rc = rw_load(&w, in, out);
-	if (rc < 0) {
-		rw_release(&w);
-		return rc;
+	rc = rw_load(w, in, out);
+	if (rc == 0 && in->n_links > 0 && in->links[in->n_links - 1].id >= RS_CLONE)
+		rc = -EUCLEAN;
+	if (rc == 0) {
+		struct rw_units *units = rw_units_split(w);
+
+		if (!units)
+			return 0;
+		rw_release(w);
+		rc = rw_load(w, &units->in, out);
+		w->units = units;
+		if (rc < 0) { /* both moved directories into and out of it that hold each other: as if it were none */
+			rw_release(w);
+			rw_units_free(units);
+			rc = rw_load(w, in, out);
+		}
 	}
+	if (rc < 0)
+		rw_release(w);
+	return rc;
+}
+
+size_t resolve_units(struct rs_input *in, uint64_t **units)
+{
+	struct rw_work w;
+	size_t n = 0;
+
+	*units = NULL;
+	if (rw_load(&w, in, NULL) == 0)
+		n = rw_units_of_both(&w, units);
+	rw_release(&w);
+	return n;
+}
+
+int resolve(struct rs_input *in, struct rs_result *out)
+{
+	struct rw_work w;
+	int rc = prepare(&w, in, out);
+
+	if (rc < 0)
+		return rc;
 	rw_unite_saves(&w);
 	for (uint32_t i = 0; i < w.n_links; i++)
 		merge_link(&w, i);
@@ -514,11 +590,13 @@ int resolve(struct rs_input *in, struct rs_result *out)
 		if (w.links[i].at != RW_DEAD)
 			parents_come_back(&w, i);
 	break_loops(&w);
+	rw_units_place(&w);
 	rw_resolve_names(&w);
 	rw_merge_contents(&w);
 	rw_merge_attrs(&w);
 	put_out(&w);
 	rw_release(&w);
+	rw_units_free(w.units);
 	return 0;
 }
 
@@ -529,6 +607,9 @@ void resolve_release(struct rs_result *r)
 	free(r->own);
 	free(r->links);
 	free(r->copies);
+	free(r->clones);
+	free(r->clone_links);
+	free(r->kept);
 	free(r->aliases);
 	free(r->attrs);
 	free(r->notes);

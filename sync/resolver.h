@@ -5,8 +5,8 @@
  *
  * The input is *sparse*: it holds every link and inode that either side changed, all other links of an inode any of
  * whose links changed, and for context every directory on the way up to the root in any of the three states. What is
- * not in the input is unchanged on both sides and does not matter. b = base (what both had), p = the primary's, s =
- * the secondary's. An entity that a side did not change has that side's position equal to the base's. An inode whose
+ * not in the input is unchanged on both sides and does not matter. A unit that resolve_units names comes whole.
+ * b = base (what both had), p = the primary's, s = the secondary's. An entity that a side did not change has that side's position equal to the base's. An inode whose
  * content both changed comes with all its links. A directory without any link in the input is a root. P and S must be
  * valid trees; B only tells what changed, and may be mixed from several moments.
  *
@@ -34,6 +34,7 @@ struct rs_pos {
 struct rs_link {
 	uint64_t id, child;
 	struct rs_pos b, p, s;
+	bool unit;                   /* a directory's: by its name on either side the directory is a unit */
 };
 struct rs_inode {
 	uint64_t ino;
@@ -75,6 +76,8 @@ struct rs_ops { /* pure as well: they read the three states the caller holds */
 	bool (*same_file)(void *ctx, uint64_t ino_p, uint64_t ino_s);
 	/* Contents of one inode that both changed: called once for each, in ascending order of ino. */
 	enum rs_content (*content)(void *ctx, uint64_t ino);
+	/* Has a file whose bytes both changed the same bytes on both sides? Any number of times, in any order. */
+	bool (*equal)(void *ctx, uint64_t ino);
 	/* Is this name in use in the directory (in the primary's state) by a link that is not part of the input? */
 	bool (*name_taken)(void *ctx, uint64_t parent, const char *name, size_t name_len);
 };
@@ -102,6 +105,14 @@ struct rs_copy { /* keep both: a new file with the secondary's whole version of 
 	char *name;
 	uint16_t name_len;
 };
+/*
+ * The secondary's whole version of a unit is made of what only it has, which moves there, and of clones of what the
+ * primary has too: new inodes with the secondary's version of `of`. `id` (RS_CLONE and a number) stands for the clone
+ * in this result, wherever an inode is named.
+ */
+#define RS_CLONE (UINT64_C(1) << 62)
+struct rs_clone { uint64_t id, of; };
+struct rs_clone_link { uint64_t child; struct rs_pos pos; };
 struct rs_alias { uint64_t src, dst; bool is_link; };
 struct rs_attr_out {
 	size_t input;
@@ -121,6 +132,10 @@ struct rs_result {
 	struct rs_link_out *links;   /* one for each input link, ascending by id */
 	size_t n_links;
 	struct rs_copy *copies;      size_t n_copies;
+	struct rs_clone *clones;     size_t n_clones;       /* ascending by `of` */
+	struct rs_clone_link *clone_links; size_t n_clone_links;
+	uint64_t *kept;              size_t n_kept; /* ascending: what the secondary did to these inodes is in a clone,
+		or undone: nothing of it is to be taken here */
 	struct rs_alias *aliases;    size_t n_aliases;
 	struct rs_attr_out *attrs;   size_t n_attrs;
 	struct rs_note *notes;       size_t n_notes;
@@ -132,5 +147,8 @@ int resolve_saves(struct rs_input *in, struct rs_save **out, size_t *n);
 /* -EUCLEAN with no result if the input itself is no valid state (a directory with two places, say). */
 int resolve(struct rs_input *in, struct rs_result *out);
 void resolve_release(struct rs_result *r);
+/* The units (inodes of their directories, ascending; free it) that both sides changed: of these the input must hold
+ * all that is in them in any of the three states, not only what changed. */
+size_t resolve_units(struct rs_input *in, uint64_t **units);
 
 #endif

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: MIT
 sync_libsync_a_SOURCES += \
 	sync/resolver.c sync/resolver.h \
-	sync/resolver_content.c sync/resolver_names.c sync/resolver_saves.c sync/resolver_work.h
+	sync/resolver_content.c sync/resolver_names.c sync/resolver_saves.c sync/resolver_units.c \
+	sync/resolver_work.h
 
 # Built from the sources once more, with each rule behind a bit.
 check_PROGRAMS += tests/test_resolver
 TESTS += tests/test_resolver
 tests_test_resolver_SOURCES = \
 	tests/test_resolver.c tests/resolver_table.h tests/tree_model.c tests/tree_model.h \
-	sync/resolver.c sync/resolver_content.c sync/resolver_names.c sync/resolver_saves.c
+	sync/resolver.c sync/resolver_content.c sync/resolver_names.c sync/resolver_saves.c sync/resolver_units.c
 tests_test_resolver_CPPFLAGS = $(AM_CPPFLAGS) -DRESOLVER_TEST
 tests_test_resolver_LDADD = util/libutil.a $(UNIT_LIBS)
 
@@ -16,7 +17,7 @@ check_PROGRAMS += tests/test_resolver_edges
 TESTS += tests/test_resolver_edges
 tests_test_resolver_edges_SOURCES = \
 	tests/test_resolver_edges.c \
-	sync/resolver.c sync/resolver_content.c sync/resolver_names.c sync/resolver_saves.c
+	sync/resolver.c sync/resolver_content.c sync/resolver_names.c sync/resolver_saves.c sync/resolver_units.c
 tests_test_resolver_edges_CPPFLAGS = $(tests_test_resolver_CPPFLAGS)
 tests_test_resolver_edges_LDADD = $(tests_test_resolver_LDADD)
 
@@ -24,7 +25,7 @@ check_PROGRAMS += tests/exhaust_resolver
 TESTS += tests/exhaust_resolver
 tests_exhaust_resolver_SOURCES = \
 	tests/exhaust_resolver.c tests/tree_model.c tests/tree_model.h \
-	sync/resolver.c sync/resolver_content.c sync/resolver_names.c sync/resolver_saves.c
+	sync/resolver.c sync/resolver_content.c sync/resolver_names.c sync/resolver_saves.c sync/resolver_units.c
 tests_exhaust_resolver_CPPFLAGS = $(tests_test_resolver_CPPFLAGS)
 tests_exhaust_resolver_LDADD = $(tests_test_resolver_LDADD)
 

@@ -161,7 +161,7 @@ static void merge_attr(struct rw_work *w, size_t input)
 		return;
 	o = &w->out->attrs[w->out->n_attrs++];
 	*o = (struct rs_attr_out){ .input = input, .take_p = true };
-	if (a->equal || !RULE(RULE_ATTR))
+	if (a->equal || !RULE(RULE_ATTR) || rw_is_kept(w, a->ino))
 		return;
 	if (a->field == RS_TIMES) {
 		o->take_p = a->p_later;

@@ -144,17 +144,19 @@ static uint32_t links_in(const struct rw_work *w, const struct rw_node *n, enum 
 	return count;
 }
 
-/* Two links with one name: may the second's inode become the first's? */
-static bool can_become(struct rw_work *w, const struct rw_node *p, const struct rw_node *s)
+bool rw_can_become(struct rw_work *w, uint32_t p_node, uint32_t s_node)
 {
+	const struct rw_node *p = &w->nodes[p_node], *s = &w->nodes[s_node];
 	const struct rs_ops *ops = &w->in->ops;
 
-	if (p->in->type != s->in->type)
+	if (p->in->type != s->in->type || s->in->ino >= RS_CLONE)
 		return false;
 	/* Each side is a valid tree, so one of the two names is the primary's, and that one comes first. */
 	assert(p->has[RW_P] && s->has[RW_S]);
 	if (p->has[RW_B] || s->has[RW_B] || p->has[RW_S] || s->has[RW_P])
 		return false;
+	if (p->is_dir && RULE(RULE_UNITS) && (rw_is_unit(w, p_node) || rw_is_unit(w, s_node)))
+		return rw_same_unit(w, p_node, s_node);
 	if (p->is_dir)
 		return RULE(RULE_SAME_DIR);
 	return RULE(RULE_SAME_FILE) && links_in(w, p, RW_P) == 1 && links_in(w, s, RW_S) == 1 && ops->same_file &&
@@ -193,8 +195,10 @@ static bool is_same_link(const struct rw_link *keep, const struct rw_link *lose)
 static void settle_clash(struct rw_work *w, uint32_t dir, const struct entry *keep, const struct entry *lose)
 {
 	struct rw_link *kl = &w->links[keep->link], *ll = &w->links[lose->link];
+	const char *rule = NULL;
+	uint32_t original;
 
-	if (can_become(w, &w->nodes[kl->child], &w->nodes[ll->child])) {
+	if (rw_can_become(w, kl->child, ll->child)) {
 		fuse_links(w, keep, lose);
 		return;
 	}
@@ -207,7 +211,15 @@ static void settle_clash(struct rw_work *w, uint32_t dir, const struct entry *ke
 	if (!RULE(RULE_ONE_NAME))
 		return;
 	ll->new_name = rw_free_name(w, dir, lose->name, lose->len, w->nodes[ll->child].in->s_written_ms, &ll->new_len);
-	rw_note(w, "name", "kept-both",
+	original = rw_unit_original(w, lose->link, &rule);
+	if (original != RW_NONE) {
+		rw_note(w, "content", "kept-both", rule, original, ll->child, kl->child == original ? keep->link :
+			RW_NONE);
+		return;
+	}
+	if (rw_is_unit(w, kl->child) && rw_is_unit(w, ll->child))
+		rule = "both sides made this unit: the primary's keeps the name, the other is whole beside it";
+	rw_note(w, "name", "kept-both", rule ? rule :
 		"both sides gave this name to different things: the primary's keeps it, the other is beside it",
 		kl->child, ll->child, lose->link);
 }

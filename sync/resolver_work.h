@@ -50,6 +50,29 @@ struct rw_names {
 	uint32_t n, cap;
 };
 
+/* The input as it is merged when there are units to be kept whole. */
+struct rw_units {
+	struct rs_input in;
+	struct rs_clone *clones;
+	size_t n_clones, n_clone_links;
+	uint64_t *kept; /* ascending */
+	size_t n_kept;
+	struct rw_unit {
+		uint64_t ino, link;
+		uint64_t copy; /* the clone link that leads to the secondary's; 0: one of the two is nowhere */
+		char name[16]; /* of that until step 6 */
+		uint16_t name_len;
+	} *roots;
+	uint32_t n_roots;
+	struct rw_beside { /* a file by itself */
+		uint64_t copy, link;
+		struct rs_pos at; /* where the secondary has the original */
+		char name[16];
+	} *beside;
+	uint32_t n_beside;
+};
+struct unit_finder;
+
 struct rw_work {
 	struct rs_input *in;
 	struct rs_result *out;
@@ -63,6 +86,8 @@ struct rw_work {
 	struct rs_link *own_links;   /* step 0: what it says of links and inodes instead of the input */
 	struct rs_inode *own_inodes;
 	size_t cap_notes, cap_aliases, cap_copies, cap_own;
+	struct rw_units *units;     /* NULL: none */
+	struct unit_finder *finder; /* made when first needed */
 };
 
 /* ---- resolver.c */
@@ -70,6 +95,7 @@ const struct rs_pos *rw_pos(const struct rw_link *l, enum rw_state st);
 bool rw_same_place(const struct rs_pos *a, const struct rs_pos *b);
 uint32_t rw_node_of(const struct rw_work *w, uint64_t ino); /* RW_NONE: not in the input */
 uint32_t rw_link_of(const struct rw_work *w, const struct rw_node *n, uint32_t i);
+uint32_t rw_link_by_id(const struct rw_work *w, uint64_t id);
 /* kind, outcome and rule are static; other and link may be RW_NONE. */
 void rw_note(struct rw_work *w, const char *kind, const char *outcome, const char *rule, uint32_t node, uint32_t other,
 	     uint32_t link);
@@ -91,6 +117,8 @@ void rw_names_release(struct rw_names *x);
 char *rw_free_name(struct rw_work *w, uint32_t dir, const char *name, size_t len, uint64_t written_ms,
 		   uint16_t *len_out);
 void rw_resolve_names(struct rw_work *w); /* step 6 */
+/* Two links with one name: may the inode of the secondary become that of the primary? */
+bool rw_can_become(struct rw_work *w, uint32_t p, uint32_t s);
 
 /* ---- resolver_content.c */
 void rw_merge_contents(struct rw_work *w); /* step 7 */
@@ -99,12 +127,31 @@ void rw_merge_attrs(struct rw_work *w);    /* step 8 */
 const char *rw_live_name(const struct rw_link *l, size_t *len);
 uint32_t rw_live_parent(const struct rw_work *w, const struct rw_link *l);
 
+/* ---- resolver_units.c */
+/* NULL: no unit was changed on both sides; else merge `in` of it. Free it after the merge. */
+struct rw_units *rw_units_split(struct rw_work *w);
+void rw_units_free(struct rw_units *u);
+/* Inodes, ascending: units that both sides changed, by what is in the input. */
+size_t rw_units_of_both(struct rw_work *w, uint64_t **units);
+/* Before step 6: the copies go where the originals have come to be. */
+void rw_units_place(struct rw_work *w);
+/* The original that the copy, led to by this link, is of; RW_NONE: it is no copy of a unit or of what was in one. */
+uint32_t rw_unit_original(const struct rw_work *w, uint32_t link, const char **rule);
+bool rw_is_unit(const struct rw_work *w, uint32_t node);
+/* Does the side have a name of it in a unit? */
+bool rw_in_unit(const struct rw_work *w, uint32_t node, enum rw_state st);
+/* Two directories, one of each side: is in both the same? */
+bool rw_same_unit(struct rw_work *w, uint32_t p, uint32_t s);
+bool rw_is_kept(const struct rw_work *w, uint64_t ino);
+void rw_unit_finder_free(struct unit_finder *f);
+
 /* The test program is built with each rule behind a bit, to show that the tests see it when one is missing. */
 enum rw_rule {
 	RULE_MOVE_STAYS = 1, RULE_BOTH_UNLINKED = 2, RULE_CHANGED_COMES_BACK = 4, RULE_MOVED_DIR_WHOLE = 8,
 		RULE_PARENTS = 16,
 	RULE_LOOPS = 32, RULE_ONE_NAME = 64, RULE_SAME_DIR = 128, RULE_SAME_FILE = 256, RULE_CONTENT = 512,
 	RULE_ATTR = 1024, RULE_SAVES = 2048, RULE_SAVE_FOLLOWS = 4096, RULE_SAME_LINK = 8192,
+	RULE_UNITS = 16384,
 };
 #ifdef RESOLVER_TEST
 extern unsigned resolver_test_disable;

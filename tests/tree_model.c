@@ -106,6 +106,22 @@ void tm_small_base(struct tm_tree *t, unsigned kind)
 	}
 }
 
+void tm_unit_base(struct tm_tree *t, unsigned kind)
+{
+	tm_init(t);
+	tm_add(t, 12, S_IFDIR, 12, TM_ROOT, "u", 0);
+	tm_add(t, 13, S_IFREG, 13, 12, "x", 1);
+	tm_add(t, 14, S_IFDIR, 14, 12, "a", 0);
+	tm_add(t, 15, S_IFREG, 15, 14, "f", 2);
+	tm_add(t, 16, S_IFREG, 16, TM_ROOT, "f", 1);
+	if (kind >= 1)
+		tm_add_link(t, 17, TM_ROOT, "x", 13);
+	if (kind >= 2) {
+		tm_add(t, 18, S_IFDIR, 18, TM_ROOT, "b", 0);
+		tm_add(t, 19, S_IFREG, 19, 18, "x", 1);
+	}
+}
+
 static void drop_link(struct tm_tree *t, struct tm_link *l)
 {
 	*l = t->links[--t->n_links];
@@ -436,6 +452,12 @@ static void add_inodes(struct input *x, const struct tm_tree *t)
 	}
 }
 
+/* Directories whose name begins so are units. */
+static bool is_unit_name(const struct rs_pos *at)
+{
+	return at->present && at->name[0] == 'u';
+}
+
 static void add_links(struct input *x, const struct tm_tree *t)
 {
 	for (uint32_t i = 0; i < t->n_links; i++) {
@@ -449,6 +471,7 @@ static void add_links(struct input *x, const struct tm_tree *t)
 		l.b = pos_in(x->b, l.id);
 		l.p = pos_in(x->p, l.id);
 		l.s = pos_in(x->s, l.id);
+		l.unit = tm_inode(t, l.child)->type == S_IFDIR && (is_unit_name(&l.p) || is_unit_name(&l.s));
 		x->links[x->in.n_links++] = l;
 		if (!same_pos(&l.b, &l.p) || !same_pos(&l.b, &l.s))
 			want(x, l.child);
@@ -456,10 +479,9 @@ static void add_links(struct input *x, const struct tm_tree *t)
 }
 
 /* Leave only what the contract asks for: what changed, all links of such inodes, and the directories above. */
-static void make_sparse(struct input *x)
+static void close_upwards(struct input *x)
 {
 	bool again = true;
-	size_t n = 0;
 
 	while (again) {
 		again = false;
@@ -474,6 +496,12 @@ static void make_sparse(struct input *x)
 				}
 		}
 	}
+}
+
+static void only_wanted(struct input *x)
+{
+	size_t n = 0;
+
 	for (size_t i = 0; i < x->in.n_links; i++)
 		if (is_wanted(x, x->links[i].child))
 			x->links[n++] = x->links[i];
@@ -483,6 +511,39 @@ static void make_sparse(struct input *x)
 		if (x->wanted[i])
 			x->inodes[n++] = x->inodes[i];
 	x->in.n_inodes = n;
+}
+
+/* All that is in the directory in any of the states. */
+static void want_inside(struct input *x, uint64_t dir)
+{
+	const struct tm_tree *t[] = { x->b, x->p, x->s };
+
+	for (size_t k = 0; k < ARRAY_LEN(t); k++)
+		for (uint32_t i = 0; i < t[k]->n_links; i++) {
+			const struct tm_link *l = &t[k]->links[i];
+
+			if (tm_inode(t[k], dir) && l->child != dir && tm_under(t[k], l->parent, dir))
+				want(x, l->child);
+		}
+}
+
+static void make_sparse(struct input *x)
+{
+	static struct input few;
+	uint64_t *units;
+	size_t n;
+
+	close_upwards(x);
+	few = *x;
+	few.in.links = few.links;
+	few.in.inodes = few.inodes;
+	only_wanted(&few);
+	n = resolve_units(&few.in, &units);
+	for (size_t i = 0; i < n; i++)
+		want_inside(x, units[i]);
+	free(units);
+	close_upwards(x);
+	only_wanted(x);
 }
 
 static void shuffle(void *base, size_t n, size_t size, unsigned *seed)
@@ -579,6 +640,13 @@ static const struct rs_save *save_of(const struct input *x, uint64_t ino_p)
 	return NULL;
 }
 
+static bool op_equal(void *ctx, uint64_t ino)
+{
+	const struct input *x = ctx;
+
+	return same_data(tm_inode(x->p, ino), tm_inode(x->s, ino));
+}
+
 static bool op_name_taken(void *ctx, uint64_t parent, const char *name, size_t name_len)
 {
 	const struct input *x = ctx;
@@ -603,13 +671,19 @@ static void put_link(struct tm_tree *m, uint64_t id, uint64_t parent, const char
 	tm_add_link(m, id, parent, text, child);
 }
 
+/* The number that a clone gets. */
+static uint64_t made(uint64_t ino)
+{
+	return ino >= RS_CLONE ? 6000 + (ino & ~RS_CLONE) : ino;
+}
+
 static void carry_links(const struct input *x, const struct rs_result *r, struct tm_tree *m)
 {
 	for (size_t i = 0; i < r->n_links; i++) {
 		const struct rs_link_out *l = &r->links[i];
 
 		if (l->pos.present)
-			put_link(m, l->id, l->pos.parent, l->pos.name, l->pos.name_len, l->child);
+			put_link(m, l->id, made(l->pos.parent), l->pos.name, l->pos.name_len, l->child);
 	}
 	for (uint32_t i = 0; i < x->p->n_links; i++) {
 		const struct tm_link *l = &x->p->links[i];
@@ -678,7 +752,7 @@ static void carry_copies(struct input *x, const struct rs_result *r, struct tm_t
 
 		n.ino = 5000 + i;
 		add_inode(m, n);
-		put_link(m, 5000 + i, c->parent, c->name, c->name_len, n.ino);
+		put_link(m, 5000 + i, made(c->parent), c->name, c->name_len, n.ino);
 	}
 }
 
@@ -694,10 +768,31 @@ static void carry_attrs(struct input *x, const struct rs_result *r, struct tm_tr
 	}
 }
 
+/* Before carry_inode, which would take them for what nobody has. */
+static void carry_clones(struct input *x, const struct rs_result *r, struct tm_tree *m)
+{
+	for (size_t i = 0; i < r->n_clones; i++) {
+		struct tm_inode n = *tm_inode(x->s, r->clones[i].of);
+
+		n.ino = made(r->clones[i].id);
+		add_inode(m, n);
+	}
+	for (size_t i = 0; i < r->n_clone_links; i++) {
+		const struct rs_clone_link *l = &r->clone_links[i];
+
+		if (l->pos.present)
+			put_link(m, 7000 + i, made(l->pos.parent), l->pos.name, l->pos.name_len, made(l->child));
+	}
+}
+
 static void carry_out(struct input *x, const struct rs_result *r, struct tm_tree *m)
 {
 	tm_init(m);
 	carry_links(x, r, m);
+	carry_clones(x, r, m);
+	for (size_t i = 0; i < r->n_kept; i++)
+		if (tm_inode(x->p, r->kept[i]) && !tm_inode(m, r->kept[i]))
+			add_inode(m, *tm_inode(x->p, r->kept[i]));
 	for (uint32_t i = 0; i < m->n_links; i++)
 		carry_inode(x, m, m->links[i].child);
 	carry_copies(x, r, m);
@@ -721,6 +816,8 @@ int tm_merge(const struct tm_tree *b, const struct tm_tree *p, const struct tm_t
 	static struct input x;
 	struct rs_result r;
 	unsigned seed = opts->shuffle;
+	uint64_t *units;
+	size_t n_units;
 	int rc;
 
 	x.in = (struct rs_input){ .root = TM_ROOT, .node_p = opts->node_p, .node_s = opts->node_s };
@@ -745,9 +842,13 @@ int tm_merge(const struct tm_tree *b, const struct tm_tree *p, const struct tm_t
 	x.in.inodes = x.inodes;
 	x.in.attrs = x.attrs;
 	x.in.n_attrs = x.n_attrs;
-	x.in.ops = (struct rs_ops){ .ctx = &x, .same_file = op_same_file, .content = op_content,
+	x.in.ops = (struct rs_ops){ .ctx = &x, .same_file = op_same_file, .content = op_content, .equal = op_equal,
 		.name_taken = op_name_taken };
+	n_units = resolve_units(&x.in, &units);
+	free(units);
 	rc = resolve_saves(&x.in, &x.saves, &x.n_saves);
+	if (n_units > 0)
+		x.n_saves = 0; /* as the merge does: docs/merging.md */
 	for (size_t i = 0; rc == 0 && i < x.n_saves; i++)
 		decide_save(&x, &x.saves[i]);
 	x.in.saves = x.saves;
@@ -915,6 +1016,17 @@ static bool was_united(const struct tm_tree *m, uint64_t ino)
 	return false;
 }
 
+/* Is a name of it in a unit? */
+static bool in_unit(const struct tm_tree *t, uint64_t ino)
+{
+	for (uint32_t i = 0; i < t->n_links; i++)
+		for (uint64_t d = t->links[i].parent; t->links[i].child == ino && d != TM_ROOT;
+		     d = link_to(t, d)->parent)
+			if (link_to(t, d)->name[0] == 'u')
+				return true;
+	return false;
+}
+
 static const char *deleted(const struct tm_tree *b, const struct tm_tree *x, const struct tm_tree *y,
 	const struct tm_tree *m)
 {
@@ -922,8 +1034,9 @@ static const char *deleted(const struct tm_tree *b, const struct tm_tree *x, con
 		uint64_t ino = b->inodes[i].ino;
 		const struct tm_inode *n = tm_inode(y, ino);
 
-		if (tm_inode(x, ino) || !n || n->type == S_IFDIR || was_united(m, ino))
-			continue;
+		if (tm_inode(x, ino) || !n || n->type == S_IFDIR || in_unit(b, ino) || in_unit(y, ino) ||
+		    was_united(m, ino))
+			continue; /* a unit comes back whole, and what is in it may live on in a clone */
 		if (tm_inode(m, ino) && !excused(b, x, y, n))
 			return "a deleted file is back though nobody changed it";
 		if (!tm_inode(m, ino) && excused(b, x, y, n))
@@ -1081,6 +1194,54 @@ static bool in_lines(const struct lines *x, const char *line, size_t len)
 	return false;
 }
 
+static char *text_of(const struct tm_tree *t, uint64_t dir)
+{
+	struct lines l = { .n = 0 };
+	char *text = xstrdup("");
+
+	list(t, dir, "", &l);
+	qsort(l.line, l.n, sizeof(l.line[0]), line_cmp);
+	for (size_t i = 0; i < l.n; i++) {
+		char *longer = xasprintf("%s%s\n", text, l.line[i]);
+
+		free(text);
+		free(l.line[i]);
+		text = longer;
+	}
+	return text;
+}
+
+static bool has_text(const struct tm_tree *t, const char *want)
+{
+	bool found = false;
+
+	for (uint32_t i = 0; i < t->n_inodes && !found; i++) {
+		char *text = t->inodes[i].type == S_IFDIR ? text_of(t, t->inodes[i].ino) : NULL;
+
+		found = text && strcmp(text, want) == 0;
+		free(text);
+	}
+	return found;
+}
+
+const char *tm_mixed(const struct tm_tree *p, const struct tm_tree *s, const struct tm_tree *m)
+{
+	for (uint32_t i = 0; i < m->n_links; i++) {
+		const struct tm_link *l = &m->links[i];
+		bool whole;
+		char *text;
+
+		if (l->name[0] != 'u' || tm_inode(m, l->child)->type != S_IFDIR || in_unit(m, l->child))
+			continue;
+		text = text_of(m, l->child);
+		whole = has_text(p, text) || has_text(s, text);
+		free(text);
+		if (!whole)
+			return "a unit is a mix of two";
+	}
+	return NULL;
+}
+
 void tm_diff(const struct tm_tree *base, const struct tm_tree *t, char *out, size_t size)
 {
 	struct lines old = { .n = 0 }, new = { .n = 0 };
@@ -1123,6 +1284,8 @@ const char *tm_law_broken(const struct tm_tree *b, const struct tm_tree *p, cons
 		bad = tm_loss(b, p, s, &m);
 	if (bad == NULL)
 		bad = tm_wrong_deletion(b, p, s, &m);
+	if (bad == NULL)
+		bad = tm_mixed(p, s, &m);
 	if (bad || shuffle == 0)
 		return bad;
 	o.shuffle = shuffle;

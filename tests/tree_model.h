@@ -59,6 +59,8 @@ void tm_add(struct tm_tree *t, uint64_t ino, uint32_t type, uint64_t link, uint6
 	uint32_t n_tokens);
 /* Three bases to try everything on. Kind 0 is a/, b/, f, a/f; 1 has b/f too, a link to f; 2 has a/b/ and a/b/x too. */
 void tm_small_base(struct tm_tree *t, unsigned kind);
+/* The same with a unit, u, in it (kind 0 to 2; 2 has a directory beside it). */
+void tm_unit_base(struct tm_tree *t, unsigned kind);
 void tm_add_link(struct tm_tree *t, uint64_t link, uint64_t parent, const char *name, uint64_t child);
 struct tm_inode *tm_inode(const struct tm_tree *t, uint64_t ino);
 struct tm_link *tm_link(const struct tm_tree *t, uint64_t id);
@@ -87,6 +89,8 @@ const char *tm_wrong_deletion(const struct tm_tree *b, const struct tm_tree *p, 
 /* NULL, or which law a merge of these three breaks. shuffle 0: only valid tree, nothing lost, nothing wrongly deleted;
  * else, with it as seed, also: order, unchanged surroundings and roles do not matter, and the result is stable. */
 const char *tm_law_broken(const struct tm_tree *b, const struct tm_tree *p, const struct tm_tree *s, unsigned shuffle);
+/* A unit that is neither as the primary nor as the secondary has a directory? */
+const char *tm_mixed(const struct tm_tree *p, const struct tm_tree *s, const struct tm_tree *m);
 bool tm_same_contents(const struct tm_tree *a, const struct tm_tree *b);
 /* What differs from the base, by path: "-path" gone, "path=contents" new or different. Sorted. */
 void tm_diff(const struct tm_tree *base, const struct tm_tree *t, char *out, size_t size);

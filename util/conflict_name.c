@@ -110,3 +110,18 @@ size_t conflict_name(const char *name, size_t name_len, const char *node, uint64
 	out[stem + suffix_len] = '\0';
 	return stem + suffix_len;
 }
+
+size_t conflict_original(const char *name, size_t name_len, char out[256])
+{
+	size_t stem, ext_at, len = 0;
+
+	assert(name_len <= NAME_BYTES);
+	if (name_len > 0) {
+		split_name(name, name_len, &stem, &ext_at);
+		memcpy(out, name, stem);
+		memmove(out + stem, name + ext_at, name_len - ext_at);
+		len = stem + name_len - ext_at;
+	}
+	out[len] = '\0';
+	return len;
+}

@@ -12,5 +12,7 @@
  * EXT. UTC. Returns the length. */
 size_t conflict_name(const char *name, size_t name_len, const char *node, uint64_t written_ms, unsigned n,
 		     char out[256]);
+/* The name that a conflict name was made of, NUL-terminated; any other name as it is. Returns the length. */
+size_t conflict_original(const char *name, size_t name_len, char out[256]);
 
 #endif

@@ -15,6 +15,7 @@ struct walker {
 	struct buf text;   /* a canonical description of the tree */
 	struct map links;  /* ino -> names seen */
 	struct map tokens; /* token -> 1 */
+	struct map units;  /* hash of a unit's path -> who wrote in it while apart: 1 P, 2 S */
 	uint64_t dir;
 	struct {
 		char *name;
@@ -45,6 +46,23 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
+/* In a unit is what one side wrote while neither knew of the other, never what both did. */
+static void check_unit(struct walker *k, const char *path, uint64_t token)
+{
+	struct world *w = k->w;
+	const char *unit = strstr(path, "/.git"), *end;
+	uint64_t at = UINT64_C(1469598103934665603), by = w->ledger.state[token] & TOKEN_BY_S ? 2 : 1, before = 0;
+
+	if (!unit || !w->apart_from || token < w->apart_from || !(end = strchr(unit + 1, '/')))
+		return;
+	for (const char *p = path; p < end; p++)
+		at = (at ^ (uint8_t)*p) * UINT64_C(1099511628211);
+	map_get(&k->units, at | 1, &before);
+	map_put(&k->units, at | 1, before | by);
+	if ((before | by) == 3)
+		sim_fail(w, "%c: %s: in this unit is what both sides wrote while apart", "PS"[k->side], path);
+}
+
 static void describe_content(struct walker *k, const char *path, const struct attr *a)
 {
 	uint8_t *p = xmalloc(a->size_bytes + 1);
@@ -63,6 +81,7 @@ static void describe_content(struct walker *k, const char *path, const struct at
 		if (!t)
 			continue;
 		map_put(&k->tokens, t, 1);
+		check_unit(k, path, t);
 		if (t > k->w->ledger.n || !(k->w->ledger.state[t] & TOKEN_LIVE))
 			sim_fail(k->w, "%c: %s holds T%llx, which nobody wrote", "PS"[k->side], path,
 				 (unsigned long long)t);
@@ -207,6 +226,7 @@ static void done(struct walker *k)
 	buf_release(&k->text);
 	map_release(&k->links);
 	map_release(&k->tokens);
+	map_release(&k->units);
 }
 
 static void compare(struct world *w, struct walker *a, struct walker *b)
@@ -229,7 +249,8 @@ static void compare(struct world *w, struct walker *a, struct walker *b)
 static void check_lost(struct world *w, struct walker *k)
 {
 	for (uint64_t t = 1; t <= w->ledger.n; t++)
-		if (w->ledger.state[t] == TOKEN_LIVE /* and no more */ && !map_get(&k->tokens, t, NULL)) {
+		if ((w->ledger.state[t] & ~TOKEN_BY_S) == TOKEN_LIVE /* and no more */ &&
+		    !map_get(&k->tokens, t, NULL)) {
 			sim_fail(w, "%c: T%llx was written, nobody overwrote it, and it is gone", "PS"[k->side],
 				 (unsigned long long)t);
 			return;

@@ -361,6 +361,23 @@ static void step(struct world *w)
 	}
 }
 
+/* Both work for a while, and neither hears of it. */
+static void apart(struct world *w, unsigned n_ops)
+{
+	quiet(w);
+	net_down(w);
+	w->apart_from = w->ledger.n + 1;
+	for (unsigned n = 0; n < n_ops && !w->failure[0]; n++) {
+		sim_op(w, (int)rng_below(&w->rng, 2));
+		if (rng_chance(&w->rng, 10)) {
+			int i = (int)rng_below(&w->rng, 2);
+
+			volume_commit(w->side[i].v);
+			sim_note_commits(w, i);
+		}
+	}
+}
+
 static void damage(void *ctx, const char *text)
 {
 	sim_fail(ctx, "fsck: %s", text);
@@ -382,7 +399,8 @@ static bool history(struct world *w, uint64_t seed)
 	unsigned phases, steps;
 
 	w->seed = seed;
-	w->wide = seed >= WIDE_FROM;
+	w->wide = seed >= WIDE_FROM && seed < UNITS_FROM;
+	w->units = seed >= UNITS_FROM;
 	w->rng.s = seed * UINT64_C(0x2545f4914f6cdd1d) + 1;
 	w->now_ms = 1000000;
 	sim_clock_ns = INT64_C(1800000000000000000);
@@ -404,14 +422,18 @@ static bool history(struct world *w, uint64_t seed)
 		if (p == 0 && !w->small && rng_chance(&w->rng, 80))
 			quiet(w);
 		steps = 5 + (unsigned)rng_below(&w->rng, 120);
-		for (unsigned s = 0; s < steps && !w->failure[0]; s++)
-			step(w);
+		if (w->units && rng_chance(&w->rng, 70))
+			apart(w, steps / 3);
+		else
+			for (unsigned s = 0; s < steps && !w->failure[0]; s++)
+				step(w);
 		for (int i = 0; i < 2 && rng_chance(&w->rng, 50); i++)
 			for (; w->side[i].n_refs; )
 				volume_unref(w->side[i].v, w->side[i].refs[--w->side[i].n_refs], 1);
 		sim_trace(w, "-- quiet\n");
 		if (!w->failure[0])
 			quiet(w);
+		w->apart_from = 0;
 	}
 	for (int i = 0; i < 2; i++) {
 		engine_free(w->side[i].e);
@@ -453,9 +475,9 @@ static void clean_up(void)
 
 /* A sanitizer makes a history some five times as long. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SEEDS_DEFAULT 400u
+#define SEEDS_DEFAULT 500u
 #else
-#define SEEDS_DEFAULT 2000u
+#define SEEDS_DEFAULT 2500u
 #endif
 
 #define REPLAY_EVERY 50
@@ -466,6 +488,14 @@ static uint64_t number_from_env(const char *name, uint64_t otherwise)
 	uint64_t n = text ? strtoull(text, NULL, 10) : 0;
 
 	return n ? n : otherwise;
+}
+
+/* Unless a range was asked for: by turns of the first two kinds, and each fifth with units. */
+static uint64_t seed_of(uint64_t first, uint64_t i)
+{
+	uint64_t k = i - i / 5;
+
+	return i % 5 == 4 ? UNITS_FROM + first + i / 5 : first + k / 2 + (k % 2 ? WIDE_FROM : 0);
 }
 
 int main(int argc, char **argv)
@@ -513,8 +543,7 @@ int main(int argc, char **argv)
 	make_template(0);
 	make_template(1);
 	for (uint64_t i = 0; i < n && (failed == 0 || keep_going); i++) {
-		/* Unless a range was asked for, by turns of the two kinds. */
-		uint64_t seed = in_a_row ? first + i : first + i / 2 + (i % 2 ? WIDE_FROM : 0);
+		uint64_t seed = in_a_row ? first + i : seed_of(first, i);
 		struct world *w = xcalloc(1, sizeof(*w));
 
 		if (soak_ms && clock_mono_ms() - started >= soak_ms) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* ops: what a person and their programs do to one side, chosen at random, and the ledger of what must not be lost. */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,7 +16,14 @@
 #define RENAME_EXCHANGE 2
 #endif
 
-static const char *const names[] = { "a", "b", "c", "d", "f.txt", "g.txt", "h.bin", "i.bin", "j.log" };
+static const char *const plain_names[] = { "a", "b", "c", "d", "f.txt", "g.txt", "h.bin", "i.bin", "j.log" };
+static const char *const unit_names[] = { ".git", "b", ".git", "d", "f.txt", "g.txt", "h.bin", "i.bin", "j.log" };
+static_assert(ARRAY_LEN(plain_names) == ARRAY_LEN(unit_names), "drawn from alike");
+
+static const char *some_name(struct world *w)
+{
+	return (w->units ? unit_names : plain_names)[rng_below(&w->rng, ARRAY_LEN(plain_names))];
+}
 
 /* ---- tokens
  * ------------------------------------------------------------------------------------------------------------- */
@@ -31,7 +39,7 @@ static uint64_t token_new(struct world *w, int side, bool text, uint8_t out[TOKE
 		l->cap = l->cap ? l->cap * 2 : 1024;
 		l->state = xrealloc(l->state, l->cap);
 	}
-	l->state[t] = TOKEN_LIVE;
+	l->state[t] = (uint8_t)(TOKEN_LIVE | (side ? TOKEN_BY_S : 0));
 	snprintf(s, sizeof(s), "T%010llx;", (unsigned long long)t);
 	memcpy(out, s, 12);
 	memcpy(out + 12, text ? "abc\n" : "\x00\x01\xfe\xff", 4);
@@ -274,6 +282,15 @@ static void over_if_last(struct world *w, int side, uint64_t ino)
 		over_from(w, side, ino, 0, UINT64_MAX);
 }
 
+static bool in_unit(struct volume *v, uint64_t dir)
+{
+	char *path = volume_path(v, dir);
+	bool yes = path && strstr(path, "/.git");
+
+	free(path);
+	return yes;
+}
+
 static void op_rename(struct world *w, int side, uint64_t p1, const char *n1, uint64_t p2, const char *n2,
 		      unsigned flags)
 {
@@ -284,6 +301,9 @@ static void op_rename(struct world *w, int side, uint64_t p1, const char *n1, ui
 	size_t mark = w->side[side].n_undo;
 
 	if (rc < 0 || (over && src.ino == dst.ino))
+		return;
+	/* One unit moved into another is merged as names are: docs/merging.md says so. */
+	if (w->units && ((S_ISDIR(src.mode) && in_unit(v, p2)) || (over && S_ISDIR(dst.mode) && in_unit(v, p1))))
 		return;
 	if (over && flags == 0)
 		over_if_last(w, side, dst.ino);
@@ -584,7 +604,7 @@ static bool op_wide(struct world *w, int side, struct listing *l, size_t i)
 		op_attr(w, side, INO_ROOT);
 	else if (kind < 32 && !S_ISDIR(l->e[i].mode))
 		op_link(w, side, ino, l->dirs[rng_below(&w->rng, l->n_dirs)],
-			names[rng_below(&w->rng, ARRAY_LEN(names))]);
+			some_name(w));
 	else if (kind >= 36 && kind < 39)
 		op_settle(w, side);
 	else if (kind >= 85 && reg && ends(l->e[i].name, ".txt"))
@@ -600,7 +620,7 @@ static bool op_wide(struct world *w, int side, struct listing *l, size_t i)
 static void op_on_entry(struct world *w, int side, struct listing *l, size_t i, uint64_t kind)
 {
 	uint64_t dir = l->dirs[rng_below(&w->rng, l->n_dirs)], ino = l->e[i].ino, parent = l->e[i].parent;
-	const char *name = names[rng_below(&w->rng, ARRAY_LEN(names))], *own = l->e[i].name;
+	const char *name = some_name(w), *own = l->e[i].name;
 	bool reg = S_ISREG(l->e[i].mode), isdir = S_ISDIR(l->e[i].mode);
 
 	if (kind < 30 && reg)
@@ -684,7 +704,7 @@ void sim_op(struct world *w, int side)
 	else if (kind < 100 && l->n)
 		op_on_entry(w, side, l, rng_below(&w->rng, l->n), kind);
 	else
-		op_create(w, side, l->dirs[rng_below(&w->rng, l->n_dirs)], names[rng_below(&w->rng, ARRAY_LEN(names))],
+		op_create(w, side, l->dirs[rng_below(&w->rng, l->n_dirs)], some_name(w),
 			  kind < 110   ? S_IFDIR
 			  : kind < 113 ? S_IFLNK
 			  : kind < 114 ? (w->wide && rng_chance(&w->rng, 50) ? S_IFCHR : S_IFIFO)

@@ -18,6 +18,8 @@
 
 /* Seeds from here on have operations of every kind; those below are the histories that many rules were found with. */
 #define WIDE_FROM UINT64_C(1000000)
+/* Seeds from here on have units in them: directories called .git. */
+#define UNITS_FROM UINT64_C(2000000)
 /* Enough for a few files of one block, and soon full of what a cut piles up. */
 #define SMALL_BYTES (3u * BLOCK_BYTES)
 
@@ -31,7 +33,7 @@ uint64_t rng_below(struct rng *r, uint64_t n);
 bool rng_chance(struct rng *r, unsigned percent);
 
 /* Bits: written; overwritten or deleted by side 0, by side 1 (each takes back only its own when it crashes). */
-enum token_state { TOKEN_FREE = 0, TOKEN_LIVE = 1, TOKEN_OVER = 2 };
+enum token_state { TOKEN_FREE = 0, TOKEN_LIVE = 1, TOKEN_OVER = 2, TOKEN_BY_S = 8 };
 struct ledger {
 	uint8_t *state; /* by token number */
 	uint64_t n, cap;
@@ -62,6 +64,8 @@ struct world {
 	uint64_t seed, now_ms;
 	bool wide;          /* seeds from WIDE_FROM on: all kinds of operations, at any byte */
 	bool texts;         /* mostly a few texts, saved as editors do */
+	bool units;         /* seeds from UNITS_FROM on */
+	uint64_t apart_from; /* tokens from here on were written by sides that did not hear of each other; 0: not so */
 	unsigned small;     /* bit i: side i has a store of SMALL_BYTES, until it is given room */
 	struct rng rng;
 	struct side side[2];

@@ -1,0 +1,546 @@
+/* SPDX-License-Identifier: MIT */
+/* Units: what belongs together is kept whole, through two engines. Side 0 is the primary. */
+#include "tests/pair_fixture.h"
+
+#include "core/policy.h"
+
+/* "name=text" of all that is below, sorted, in one string; the last four stay valid. */
+static void text_of(int i, uint64_t dir, const char *path, struct buf *to)
+{
+	struct px_list *l = xmalloc(sizeof(*l));
+
+	px_list(i, dir, l);
+	for (size_t k = 0; k < l->n; k++) {
+		char *sub = xasprintf("%s%s", path, l->e[k].name);
+		struct attr a;
+
+		ck_assert_int_eq(volume_getattr(px[i].v, l->e[k].ino, &a), 0);
+		if (S_ISDIR(a.mode)) {
+			char *below = xasprintf("%s/", sub);
+
+			text_of(i, l->e[k].ino, below, to);
+			free(below);
+		} else {
+			buf_printf(to, "%s=%s ", sub, px_bytes(i, l->e[k].ino, NULL));
+		}
+		free(sub);
+	}
+	free(l);
+}
+
+static const char *below(int i, const char *path)
+{
+	static char ring[4][4096];
+	static unsigned at;
+	char *out = ring[at++ % 4];
+	struct buf b;
+
+	ck_assert_msg(px_at(i, path) != 0, "side %d has no %s", i, path);
+	buf_init(&b, sizeof(ring[0]));
+	text_of(i, px_at(i, path), "", &b);
+	snprintf(out, sizeof(ring[0]), "%.*s", (int)b.len_bytes, b.data ? (const char *)b.data : "");
+	buf_release(&b);
+	return out;
+}
+
+/* Both sides have this in the directory. */
+static void has(const char *path, const char *want)
+{
+	for (int i = 0; i < 2; i++)
+		ck_assert_msg(strcmp(below(i, path), want) == 0, "side %d: %s is '%s', not '%s'", i, path,
+			      below(i, path), want);
+}
+
+static const char *copy_of(const char *dir)
+{
+	const char *name = px_find(0, dir, ".git.conflict-birch-");
+
+	ck_assert_msg(name[0] != '\0', "there is no copy in '%s'", dir);
+	return name;
+}
+
+static size_t conflicts(const char *kind, const char *outcome)
+{
+	struct conflict *c;
+	size_t n, count = 0;
+
+	ck_assert_int_eq(volume_conflicts(px[0].v, &c, &n), 0);
+	for (size_t k = 0; k < n; k++) {
+		count += strcmp(c[k].kind, kind) == 0 && strcmp(c[k].outcome, outcome) == 0;
+		conflict_release(&c[k]);
+	}
+	free(c);
+	return count;
+}
+
+static void together(void)
+{
+	px_mkdir(0, ".git");
+	px_put(0, ".git/HEAD", "main");
+	px_mkdir(0, ".git/o");
+	px_put(0, ".git/o/1", "one");
+	px_put(0, ".git/o/2", "two");
+	px_meet();
+}
+
+#define BASE "HEAD=main o/1=one o/2=two "
+
+START_TEST(what_both_changed_is_two_whole_ones)
+{
+	together();
+	px_put(0, ".git/HEAD", "alder");
+	px_put(0, ".git/o/a", "new");
+	px_put(1, ".git/refs", "birch");
+	px_put(1, ".git/o/b", "new");
+	px_unlink(1, ".git/o/2");
+	px_meet();
+	has(".git", "HEAD=alder o/1=one o/2=two o/a=new ");
+	has(copy_of(""), "HEAD=main o/1=one o/b=new refs=birch ");
+	ck_assert_uint_eq(px_count(0, ""), 2);
+	ck_assert_uint_eq(conflicts("content", "kept-both"), 1);
+}
+END_TEST
+
+START_TEST(one_file_that_both_wrote_is_in_both)
+{
+	together();
+	px_put(0, ".git/HEAD", "alder");
+	px_put(1, ".git/HEAD", "birch");
+	px_set(1, ".git/HEAD", SET_MODE, (struct attr){ .mode = 0600 });
+	px_unlink(0, ".git/o/1");
+	px_meet();
+	has(".git", "HEAD=alder o/2=two ");
+	has(copy_of(""), "HEAD=birch o/1=one o/2=two ");
+	ck_assert_uint_eq(px_stat(0, ".git/HEAD").mode & 0777, 0644);
+	ck_assert_uint_eq(conflicts("content", "kept-both"), 1);
+}
+END_TEST
+
+START_TEST(what_one_side_changed_is_taken_as_it_is)
+{
+	together();
+	px_put(_i, ".git/HEAD", "changed");
+	px_unlink(_i, ".git/o/1");
+	px_put(!_i, "other", "x");
+	px_meet();
+	has(".git", "HEAD=changed o/2=two ");
+	ck_assert_uint_eq(px_count(0, ""), 2);
+	ck_assert_uint_eq(conflicts("content", "kept-both"), 0);
+}
+END_TEST
+
+START_TEST(the_same_on_both_sides_is_no_conflict)
+{
+	together();
+	for (int i = 0; i < 2; i++) {
+		px_put(i, ".git/HEAD", "same");
+		px_put(i, ".git/o/3", "three");
+		px_unlink(i, ".git/o/1");
+	}
+	px_meet();
+	has(".git", "HEAD=same o/2=two o/3=three ");
+	ck_assert_uint_eq(px_count(0, ""), 1);
+	ck_assert_uint_eq(conflicts("content", "kept-both"), 0);
+}
+END_TEST
+
+static void remove_all(int i)
+{
+	px_unlink(i, ".git/o/1");
+	px_unlink(i, ".git/o/2");
+	px_rmdir(i, ".git/o");
+	px_unlink(i, ".git/HEAD");
+	px_rmdir(i, ".git");
+}
+
+START_TEST(removed_on_one_side_and_changed_on_the_other_it_is_there_whole)
+{
+	together();
+	remove_all(_i);
+	px_put(!_i, ".git/o/1", "changed");
+	px_put(!_i, ".git/new", "new");
+	px_meet();
+	has(".git", "HEAD=main new=new o/1=changed o/2=two ");
+	ck_assert_uint_eq(px_count(0, ""), 1);
+	ck_assert_uint_eq(conflicts("delete", "restored"), 1);
+}
+END_TEST
+
+START_TEST(what_was_changed_before_it_was_removed_comes_back_as_the_other_has_it)
+{
+	together();
+	px_put(_i, ".git/o/2", "changed");
+	volume_commit(px[_i].v);
+	remove_all(_i);
+	px_put(!_i, ".git/HEAD", "kept");
+	px_meet();
+	has(".git", "HEAD=kept o/1=one o/2=two ");
+}
+END_TEST
+
+START_TEST(made_on_both_sides_it_is_two)
+{
+	px_put(0, "f", "x");
+	px_meet();
+	for (int i = 0; i < 2; i++) {
+		px_mkdir(i, ".git");
+		px_put(i, ".git/HEAD", "main");
+		px_mkdir(i, ".git/o");
+		px_put(i, ".git/o/1", i ? "birch" : "alder");
+	}
+	px_put(1, ".git/o/2", "two");
+	px_meet();
+	has(".git", "HEAD=main o/1=alder ");
+	has(copy_of(""), "HEAD=main o/1=birch o/2=two ");
+	ck_assert_uint_eq(conflicts("name", "kept-both"), 1);
+}
+END_TEST
+
+START_TEST(made_the_same_on_both_sides_it_is_one)
+{
+	px_put(0, "f", "x");
+	px_meet();
+	for (int i = 0; i < 2; i++) {
+		px_mkdir(i, ".git");
+		px_put(i, ".git/HEAD", "main");
+	}
+	px_meet();
+	has(".git", "HEAD=main ");
+	ck_assert_uint_eq(px_count(0, ""), 2);
+}
+END_TEST
+
+START_TEST(one_that_was_moved_has_its_copy_beside_it)
+{
+	together();
+	px_mkdir(0, "d");
+	px_meet();
+	px_rename(_i, ".git", "d/.git");
+	px_put(0, _i ? ".git/HEAD" : "d/.git/HEAD", "alder");
+	px_put(1, _i ? "d/.git/HEAD" : ".git/HEAD", "birch");
+	px_meet();
+	has("d/.git", "HEAD=alder o/1=one o/2=two ");
+	ck_assert_uint_eq(px_count(0, ""), 1);
+	ck_assert_uint_eq(px_count(0, "d"), 2);
+	ck_assert_ptr_nonnull(strstr(below(1, "d"), "HEAD=birch"));
+}
+END_TEST
+
+START_TEST(hard_links_in_it_are_links_in_the_copy_and_those_to_outside_stay)
+{
+	together();
+	px_link(0, ".git/o/1", ".git/o/1b");
+	px_link(0, ".git/o/2", "outside");
+	px_meet();
+	px_put(0, ".git/HEAD", "alder");
+	px_put(1, ".git/o/1", "birch");
+	px_put(1, ".git/o/2", "birch");
+	px_meet();
+	has(".git", "HEAD=alder o/1=one o/1b=one o/2=two ");
+	has(copy_of(""), "HEAD=main o/1=birch o/1b=birch o/2=birch ");
+	px_expect("outside", "two");
+	ck_assert_uint_eq(px_stat(1, ".git/o/1").nlink, 2);
+	ck_assert_uint_eq(px_stat(1, "outside").nlink, 2);
+}
+END_TEST
+
+START_TEST(a_pattern_makes_a_unit_of_any_directory)
+{
+	struct err err = ERR_INIT;
+
+	px_mkdir(0, "lib");
+	px_put(0, "lib/a", "1");
+	px_put(0, "lib/b", "1");
+	ck_assert_int_eq(volume_policy_set(px[0].v, _i ? "/lib" : "l?b", "unit", &err), 0);
+	px_meet();
+	px_put(0, "lib/a", "alder");
+	px_put(1, "lib/b", "birch");
+	px_meet();
+	has("lib", "a=alder b=1 ");
+	has(px_find(0, "", "lib.conflict-birch-"), "a=1 b=birch ");
+}
+END_TEST
+
+START_TEST(git_gets_another_policy_and_is_a_directory_like_any_other)
+{
+	struct err err = ERR_INIT;
+
+	together();
+	ck_assert_int_eq(volume_policy_set(px[0].v, ".git", "keep-both", &err), 0);
+	px_meet();
+	px_put(0, ".git/HEAD", "alder");
+	px_put(1, ".git/o/1", "birch");
+	px_meet();
+	has(".git", "HEAD=alder o/1=birch o/2=two ");
+}
+END_TEST
+
+START_TEST(a_unit_in_a_unit_goes_with_the_outer_one)
+{
+	struct err err = ERR_INIT;
+
+	ck_assert_int_eq(volume_policy_set(px[0].v, "lib", "unit", &err), 0);
+	px_mkdir(0, "lib");
+	px_mkdir(0, "lib/.git");
+	px_put(0, "lib/.git/HEAD", "1");
+	px_put(0, "lib/.git/x", "1");
+	px_meet();
+	px_put(0, "lib/f", "alder");
+	px_put(1, "lib/.git/HEAD", "birch");
+	px_meet();
+	has("lib", ".git/HEAD=1 .git/x=1 f=alder ");
+	has(px_find(0, "", "lib.conflict-birch-"), ".git/HEAD=birch .git/x=1 ");
+}
+END_TEST
+
+START_TEST(what_both_took_out_and_put_in_is_where_they_put_it)
+{
+	together();
+	px_put(0, "f", "f");
+	px_meet();
+	px_put(0, ".git/HEAD", "alder");
+	px_rename(1, ".git/o/1", "taken");
+	px_rename(1, "f", ".git/f");
+	px_meet();
+	has(".git", "HEAD=alder o/1=one o/2=two ");
+	has(copy_of(""), "HEAD=main f=f o/2=two ");
+	px_expect("taken", "one");
+	px_gone("f");
+}
+END_TEST
+
+START_TEST(a_conflict_in_the_copy_is_another_copy)
+{
+	together();
+	px_put(0, ".git/HEAD", "alder");
+	px_put(1, ".git/HEAD", "birch");
+	px_meet();
+	char *copy = xstrdup(copy_of("")), *head = xasprintf("%s/HEAD", copy), *one = xasprintf("%s/o/1", copy);
+
+	px_put(0, head, "alder 2");
+	px_put(1, one, "birch 2");
+	px_meet();
+	has(copy, "HEAD=alder 2 o/1=one o/2=two ");
+	ck_assert_uint_eq(px_count(0, ""), 3);
+	free(copy);
+	free(head);
+	free(one);
+}
+END_TEST
+
+/* 0: this side's, 1: the other's, 2: both; asked on side _i / 3. */
+START_TEST(one_of_two_is_taken_or_both_stay)
+{
+	struct err err = ERR_INIT;
+	int side = _i / 3, keep = _i % 3;
+	bool made = _i >= 6;
+
+	side %= 2;
+	if (!made)
+		together();
+	for (int i = 0; i < 2; i++) {
+		if (made)
+			px_mkdir(i, ".git");
+		px_put(i, ".git/HEAD", i ? "birch" : "alder");
+	}
+	px_meet();
+	ck_assert_msg(volume_conflict_resolve(px[side].v, "/.git", keep, &err) == 0, "%s", err_text(&err));
+	px_meet();
+	if (keep < 2) {
+		ck_assert_uint_eq(px_count(0, ""), 1);
+		ck_assert_ptr_nonnull(strstr(below(1, ".git"), (side ^ keep) == 0 ? "HEAD=alder" : "HEAD=birch"));
+	} else {
+		ck_assert_uint_eq(px_count(0, ""), 2);
+	}
+	for (int i = 0; i < 2; i++) {
+		struct volume_info info;
+
+		volume_info(px[i].v, &info);
+		ck_assert_uint_eq(info.conflicts_open, 0);
+	}
+}
+END_TEST
+
+/* ---- databases ----------------------------------------------------------------------------------------------------
+ */
+
+/* A file that begins as a database does, with a word in it. */
+static void database(int i, const char *path, const char *word)
+{
+	char page[512] = "SQLite format 3";
+
+	snprintf(page + 16, sizeof(page) - 16, "%s", word);
+	if (!px_at(i, path))
+		px_make(i, path, S_IFREG | 0644);
+	px_write(i, path, page, sizeof(page), 0);
+}
+
+static const char *word_in(int i, const char *path)
+{
+	ck_assert_msg(px_at(i, path) != 0, "side %d has no %s", i, path);
+	return px_bytes(i, px_at(i, path), NULL) + 16;
+}
+
+/* Both sides have the database with this word, and this beside it; NULL: nothing. */
+static void database_is(const char *path, const char *word, const char *wal)
+{
+	char *side = xasprintf("%s-wal", path);
+
+	for (int i = 0; i < 2; i++) {
+		ck_assert_str_eq(word_in(i, path), word);
+		ck_assert_int_eq(px_at(i, side) != 0, wal != NULL);
+		if (wal)
+			ck_assert_str_eq(px_bytes(i, px_at(i, side), NULL), wal);
+	}
+	free(side);
+}
+
+/* The database of the secondary, without "-wal" and the like. */
+static const char *database_copy(void)
+{
+	static char name[NAME_MAX_BYTES + 1];
+	struct px_list *l = xmalloc(sizeof(*l));
+
+	name[0] = '\0';
+	px_list(0, INO_ROOT, l);
+	for (size_t k = 0; k < l->n; k++)
+		if (strncmp(l->e[k].name, "app.conflict-birch-", 19) == 0 && !strchr(strstr(l->e[k].name, ".db"), '-'))
+			snprintf(name, sizeof(name), "%s", l->e[k].name);
+	free(l);
+	ck_assert_msg(name[0] != '\0', "there is no copy");
+	return name;
+}
+
+START_TEST(a_database_and_its_log_are_two_whole_ones)
+{
+	database(0, "app.db", "base");
+	px_put(0, "app.db-wal", "log");
+	px_put(0, "app.db-shm", "shared");
+	px_meet();
+	if (_i == 0) { /* each another file of it */
+		database(0, "app.db", "alder");
+		px_put(1, "app.db-wal", "birch");
+	} else if (_i == 1) {
+		database(1, "app.db", "birch");
+		px_put(0, "app.db-wal", "alder");
+	} else {
+		database(0, "app.db", "alder");
+		px_unlink(1, "app.db-wal");
+		px_unlink(1, "app.db-shm");
+		database(1, "app.db", "birch");
+	}
+	px_meet();
+	database_is("app.db", _i == 1 ? "base" : "alder", _i == 1 ? "alder" : "log");
+	database_is(database_copy(), _i == 0 ? "base" : "birch", _i == 0 ? "birch" : _i == 1 ? "log" : NULL);
+	ck_assert_uint_eq(px_count(0, ""), _i == 2 ? 4 : 6);
+	ck_assert_uint_eq(conflicts("content", "kept-both"), 1);
+}
+END_TEST
+
+START_TEST(a_database_made_on_both_sides_is_two)
+{
+	px_put(0, "f", "x");
+	px_meet();
+	for (int i = 0; i < 2; i++)
+		database(i, "app.db", i ? "birch" : "alder");
+	px_put(1, "app.db-wal", "birch");
+	px_meet();
+	database_is("app.db", "alder", NULL);
+	database_is(database_copy(), "birch", "birch");
+}
+END_TEST
+
+START_TEST(a_database_changed_on_one_side_is_as_that_has_it)
+{
+	database(0, "app.db", "base");
+	px_meet();
+	database(_i, "app.db", "new");
+	px_put(_i, "app.db-wal", "log");
+	px_put(!_i, "f", "x");
+	px_meet();
+	database_is("app.db", "new", "log");
+	ck_assert_uint_eq(px_count(0, ""), 3);
+}
+END_TEST
+
+START_TEST(a_database_removed_on_one_side_and_changed_on_the_other_is_there_whole)
+{
+	database(0, "app.db", "base");
+	px_put(0, "app.db-wal", "log");
+	px_meet();
+	px_unlink(_i, "app.db");
+	px_unlink(_i, "app.db-wal");
+	database(!_i, "app.db", "changed");
+	px_meet();
+	database_is("app.db", "changed", "log");
+	ck_assert_uint_eq(px_count(0, ""), 2);
+}
+END_TEST
+
+START_TEST(files_that_are_no_database_are_none_though_they_are_called_so)
+{
+	px_put(0, "app.db", "text");
+	px_put(0, "app.db-wal", "log");
+	px_meet();
+	px_put(0, "app.db", "alder");
+	px_put(1, "app.db-wal", "birch");
+	px_meet();
+	px_expect("app.db", "alder");
+	px_expect("app.db-wal", "birch");
+	ck_assert_uint_eq(px_count(0, ""), 2);
+}
+END_TEST
+
+START_TEST(of_two_databases_one_is_taken_with_its_log)
+{
+	struct err err = ERR_INIT;
+
+	database(0, "app.db", "base");
+	px_meet();
+	for (int i = 0; i < 2; i++) {
+		database(i, "app.db", i ? "birch" : "alder");
+		px_put(i, "app.db-wal", i ? "birch" : "alder");
+	}
+	px_unlink(0, "app.db-wal");
+	px_meet();
+	database_is("app.db", "alder", NULL);
+	ck_assert_msg(volume_conflict_resolve(px[1].v, "/app.db", _i, &err) == 0, "%s", err_text(&err));
+	px_meet();
+	database_is("app.db", _i == 0 ? "birch" : "alder", _i == 0 ? "birch" : NULL);
+	ck_assert_uint_eq(px_count(0, ""), _i == 0 ? 2 : 1);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("units");
+	TCase *tc = tcase_create("directories"), *db = tcase_create("databases");
+
+	tcase_add_checked_fixture(tc, px_setup, px_teardown);
+	tcase_add_test(tc, what_both_changed_is_two_whole_ones);
+	tcase_add_test(tc, one_file_that_both_wrote_is_in_both);
+	tcase_add_loop_test(tc, what_one_side_changed_is_taken_as_it_is, 0, 2);
+	tcase_add_test(tc, the_same_on_both_sides_is_no_conflict);
+	tcase_add_loop_test(tc, removed_on_one_side_and_changed_on_the_other_it_is_there_whole, 0, 2);
+	tcase_add_loop_test(tc, what_was_changed_before_it_was_removed_comes_back_as_the_other_has_it, 0, 2);
+	tcase_add_test(tc, made_on_both_sides_it_is_two);
+	tcase_add_test(tc, made_the_same_on_both_sides_it_is_one);
+	tcase_add_loop_test(tc, one_that_was_moved_has_its_copy_beside_it, 0, 2);
+	tcase_add_test(tc, hard_links_in_it_are_links_in_the_copy_and_those_to_outside_stay);
+	tcase_add_loop_test(tc, a_pattern_makes_a_unit_of_any_directory, 0, 2);
+	tcase_add_test(tc, git_gets_another_policy_and_is_a_directory_like_any_other);
+	tcase_add_test(tc, a_unit_in_a_unit_goes_with_the_outer_one);
+	tcase_add_test(tc, what_both_took_out_and_put_in_is_where_they_put_it);
+	tcase_add_test(tc, a_conflict_in_the_copy_is_another_copy);
+	tcase_add_loop_test(tc, one_of_two_is_taken_or_both_stay, 0, 9);
+	suite_add_tcase(s, tc);
+	tcase_add_checked_fixture(db, px_setup, px_teardown);
+	tcase_add_loop_test(db, a_database_and_its_log_are_two_whole_ones, 0, 3);
+	tcase_add_test(db, a_database_made_on_both_sides_is_two);
+	tcase_add_loop_test(db, a_database_changed_on_one_side_is_as_that_has_it, 0, 2);
+	tcase_add_loop_test(db, a_database_removed_on_one_side_and_changed_on_the_other_is_there_whole, 0, 2);
+	tcase_add_test(db, files_that_are_no_database_are_none_though_they_are_called_so);
+	tcase_add_loop_test(db, of_two_databases_one_is_taken_with_its_log, 0, 2);
+	suite_add_tcase(s, db);
+	return tap_main(s);
+}
