@@ -46,3 +46,55 @@ t_a_repository_committed_to_on_both_sides_is_two_whole_ones() {
 	git -C "$A/repo" merge -q -m both FETCH_HEAD
 	whole "$A/repo/.git"
 }
+
+# rows a|b...: adds a row to the database at each path, in WAL mode, and leaves the log there, as a program does that is
+# still running or was killed.
+rows() {
+	python3 - "$@" <<-'PY'
+		import os, sqlite3, sys
+		for path in sys.argv[2:]:
+		    db = sqlite3.connect(path)
+		    db.execute("PRAGMA journal_mode=WAL")
+		    db.execute("PRAGMA wal_autocheckpoint=0")
+		    db.execute("CREATE TABLE IF NOT EXISTS t(x)")
+		    db.execute("INSERT INTO t VALUES(?)", (sys.argv[1],))
+		    db.commit()
+		os._exit(0)  # without closing, which would put the log into the database
+	PY
+}
+# what is in a database, read from a copy as reading writes too
+rows_in() {
+	rm -f "$TMP"/copy.db*
+	for tail in '' -wal; do [ ! -e "$1$tail" ] || cp "$1$tail" "$TMP/copy.db$tail"; done
+	python3 - "$TMP/copy.db" <<-'PY'
+		import sqlite3, sys
+		db = sqlite3.connect(sys.argv[1])
+		print(db.execute("PRAGMA integrity_check").fetchone()[0], *[r[0] for r in db.execute("SELECT x FROM t ORDER BY rowid")])
+	PY
+}
+
+LIMIT_S[t_a_database_written_on_both_sides_is_two_whole_ones]=120
+t_a_database_written_on_both_sides_is_two_whole_ones() {
+	local side m copy
+	pair_up
+	rows base "$A/app.db"
+	wait_synced
+	link_cut_down
+	wait_apart
+	rows left "$A/app.db"
+	for n in 1 2 3; do rows "right$n" "$B/app.db"; done
+	link_restore
+	wait_together
+	both_equal
+	copy=$(cd "$A" && echo app.conflict-right-*.db)
+	[ -s "$A/$copy-wal" ] || fail "there is no log beside $copy: $(ls "$A")"
+	for side in a b; do
+		m=$(mountpoint_of "$side")
+		is_equal "$(rows_in "$m/app.db")" 'ok base left' 'rows in place'
+		is_equal "$(rows_in "$m/$copy")" 'ok base right1 right2 right3' 'rows in the copy'
+	done
+	tw_b conflicts "$B" --resolve "$B/app.db" --keep local
+	both_equal
+	is_equal "$(rows_in "$A/app.db")" 'ok base right1 right2 right3' 'rows after settling'
+	[ ! -e "$A/$copy-wal" ] || fail "the log of the copy was left"
+}
