@@ -48,7 +48,7 @@ TESTS += tests/test_resume
 tests_test_resume_SOURCES = tests/test_resume.c tests/pair_fixture.h
 tests_test_resume_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 
-# 2,500 random histories; a failing one is named by its seed. `make soak`: as many as TWINFS_SOAK_S seconds hold.
+# 2,100 random histories; a failing one is named by its seed. `make soak`: as many as TWINFS_SOAK_S seconds hold.
 tests_sim_sim_SOURCES = tests/sim/inspect.c tests/sim/main.c tests/sim/ops.c tests/sim/sim.h
 tests_sim_sim_LDADD = $(ENGINE_TEST_LIBS)
 SOAK_TESTS += tests/sim/soak

@@ -475,9 +475,9 @@ static void clean_up(void)
 
 /* A sanitizer makes a history some five times as long. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SEEDS_DEFAULT 500u
+#define SEEDS_DEFAULT 420u
 #else
-#define SEEDS_DEFAULT 2500u
+#define SEEDS_DEFAULT 2100u
 #endif
 
 #define REPLAY_EVERY 50
@@ -490,12 +490,12 @@ static uint64_t number_from_env(const char *name, uint64_t otherwise)
 	return n ? n : otherwise;
 }
 
-/* Unless a range was asked for: by turns of the first two kinds, and each fifth with units. */
+/* Unless a range was asked for: by turns of the first two kinds, and each twentieth with units. */
 static uint64_t seed_of(uint64_t first, uint64_t i)
 {
-	uint64_t k = i - i / 5;
+	uint64_t k = i - i / 20;
 
-	return i % 5 == 4 ? UNITS_FROM + first + i / 5 : first + k / 2 + (k % 2 ? WIDE_FROM : 0);
+	return i % 20 == 19 ? UNITS_FROM + first + i / 20 : first + k / 2 + (k % 2 ? WIDE_FROM : 0);
 }
 
 int main(int argc, char **argv)
