@@ -331,6 +331,15 @@ static int add_theirs(struct merger *m, struct rs_link *l, const struct norm_lin
 	return 0;
 }
 
+/* Did the secondary have this link of ours, or we one of its, before one of us changed it? */
+static bool was_known(struct merger *m, const struct norm_link *rec)
+{
+	const struct view view = { .kind = VIEW_PEER, .group = rec->raw_seen };
+	struct dentry d;
+
+	return tree_link_view(m->v, rec->link, view, &d) == 0;
+}
+
 int merge_add_link(struct merger *m, uint64_t link)
 {
 	struct norm_link *rec;
@@ -338,6 +347,7 @@ int merge_add_link(struct merger *m, uint64_t link)
 	struct change_row row;
 	struct lineage lin;
 	struct dentry d;
+	bool changed;
 	int rc;
 
 	if (lineage_get(m->v, LINEAGE_LINK, link, &lin) == 0)
@@ -359,6 +369,7 @@ int merge_add_link(struct merger *m, uint64_t link)
 	rc = changes_get_link(m->v, link, &row);
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
+	changed = rc == 0;
 	if (rc == 0 && !l->child)
 		l->child = row.child;
 	if (rc == 0 && row.grp > (rec && !rec->report ? rec->seen : m->s->begin.seen))
@@ -367,8 +378,11 @@ int merge_add_link(struct merger *m, uint64_t link)
 	if (rc < 0)
 		return rc;
 	/* Deleted here, and the secondary sends it whole because it keeps it: to us it is as good as new. */
-	if (rec && rec->parent && !l->p.present && comes_whole(m, rec->raw_child) && !is_replaced(m, l, rec->raw_child))
+	if (rec && rec->parent && !l->p.present && comes_whole(m, rec->raw_child) &&
+	    !is_replaced(m, l, rec->raw_child)) {
 		l->b = (struct rs_pos){ 0 };
+		l->returns = changed && was_known(m, rec);
+	}
 	if (rec && rec->parent == 0 && !rec->report && l->p.present && removals_add_up(m, rec))
 		l->b = l->s = (struct rs_pos){ 0 }; /* ours stays, as if it were new to the secondary */
 	return 0;

@@ -247,6 +247,22 @@ int rw_load(struct rw_work *w, struct rs_input *in, struct rs_result *out)
 
 /* ---- step 1: links */
 
+/* Once for a file, whatever names it has. */
+static void note_return(struct rw_work *w, uint32_t i)
+{
+	const struct rw_link *l = &w->links[i];
+	const struct rw_node *n = &w->nodes[l->child];
+
+	for (uint32_t k = 0; k < n->n_links && rw_link_of(w, n, k) < i; k++)
+		if (w->links[rw_link_of(w, n, k)].in->returns)
+			return;
+	if (l->in->returns)
+		rw_note(w, "delete", "restored",
+			n->is_dir ? "the directory was deleted on one side, but something in it lives: it comes back"
+				  : "deleted on one side, changed or moved on the other: the changed file comes back",
+			l->child, RW_NONE, i);
+}
+
 static void merge_link(struct rw_work *w, uint32_t i)
 {
 	struct rw_link *l = &w->links[i];
@@ -265,6 +281,7 @@ static void merge_link(struct rw_work *w, uint32_t i)
 		enum rw_state st = p->present ? RW_P : RW_S;
 
 		if (!b->present) {
+			note_return(w, i);
 			set_live(w, i, st);
 		} else if (!rw_same_place(rw_pos(l, st), b) && RULE(RULE_MOVE_STAYS)) {
 			set_live(w, i, st);

@@ -36,6 +36,8 @@ struct rs_link {
 	uint64_t id, child;
 	struct rs_pos b, p, s;
 	bool unit;                   /* a directory's: by its name on either side the directory is a unit */
+	/* New on one side (b is absent), but not to people: the other had deleted it, and hears that it is kept. */
+	bool returns;
 };
 struct rs_inode {
 	uint64_t ino;

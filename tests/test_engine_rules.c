@@ -330,6 +330,54 @@ START_TEST(a_loop_that_the_moves_of_both_would_make_costs_steps_as_there_are_dir
 }
 END_TEST
 
+/* The rows of both sides about the path; they must be the same number. */
+static unsigned rows_about(const char *path, const char *kind, const char *outcome)
+{
+	unsigned found[2] = { 0 };
+
+	for (int i = 0; i < 2; i++) {
+		struct conflict *c;
+		size_t n;
+
+		ck_assert_int_eq(volume_conflicts(px[i].v, &c, &n), 0);
+		for (size_t k = 0; k < n; k++) {
+			found[i] += strcmp(c[k].path, path) == 0 && strcmp(c[k].kind, kind) == 0 &&
+				    strcmp(c[k].outcome, outcome) == 0;
+			conflict_release(&c[k]);
+		}
+		free(c);
+	}
+	ck_assert_uint_eq(found[0], found[1]);
+	return found[0];
+}
+
+/* _i: who is heard first. The secondary keeps what it hears was deleted, and tells so: that is a change then, too. */
+START_TEST(what_comes_back_is_noted_whoever_is_heard_first)
+{
+	px_put(0, "f.txt", text);
+	px_put(0, "m.txt", text);
+	px_mkdir(0, "d");
+	px_put(0, "d/in", text);
+	px_meet();
+	px_unlink(0, "f.txt");
+	px_unlink(0, "m.txt");
+	px_unlink(0, "d/in");
+	px_rmdir(0, "d");
+	px_append(1, "f.txt", "birch\n");
+	px_rename(1, "m.txt", "moved.txt");
+	px_put(1, "d/new", "birch\n");
+	send(_i);
+	px_meet();
+	px_expect("f.txt", "one\ntwo\nthree\nbirch\n");
+	px_expect("moved.txt", text);
+	px_expect("d/new", "birch\n");
+	px_gone("d/in");
+	ck_assert_uint_eq(rows_about("/f.txt", "delete", "restored"), 1);
+	ck_assert_uint_eq(rows_about("/moved.txt", "delete", "restored"), 1);
+	ck_assert_uint_eq(rows_about("/d", "delete", "restored"), 1);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("engine rules");
@@ -350,6 +398,7 @@ int main(void)
 	tcase_add_test(bytes, a_file_made_again_of_what_the_secondary_sent_is_sent_back_as_a_whole);
 	tcase_add_test(bytes, what_the_secondary_writes_on_when_it_has_the_copy_goes_into_the_copy);
 	tcase_add_loop_test(bytes, a_copy_that_somebody_touched_gets_nothing_more, 0, 2);
+	tcase_add_loop_test(bytes, what_comes_back_is_noted_whoever_is_heard_first, 0, 2);
 	suite_add_tcase(s, bytes);
 	return tap_main(s);
 }
