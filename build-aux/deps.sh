@@ -8,7 +8,7 @@
 # Tools and libraries to build with; libraries' -dev packages bring the libraries.
 DEPS_BUILD=(autoconf automake gcc libc6-dev make pkg-config
 	libfuse3-dev libcurl4-openssl-dev libnghttp2-dev libssl-dev libsqlite3-dev
-	libxxhash-dev libzstd-dev libmagic-dev libjansson-dev)
+	libxxhash-dev libzstd-dev libmagic-dev libjansson-dev libutf8proc-dev)
 # fusermount3 at run time; the rest is what the tests and the demo use.
 DEPS_RUN=(fuse3 iproute2 nftables)
 DEPS_TEST=(acl check git attr python3 procps rsync util-linux)

@@ -24,7 +24,7 @@ node_libnode_a_SOURCES = \
 # Everything that a mount consists of, in the order of its dependencies.
 NODE_LIBS = node/libnode.a sync/libsync.a fuse/libfront.a core/libcore.a db/libdb.a util/libutil.a \
 	$(FUSE_LIBS) $(CURL_LIBS) $(NGHTTP2_LIBS) $(OPENSSL_LIBS) $(SQLITE_LIBS) $(XXHASH_LIBS) $(ZSTD_LIBS) $(JANSSON_LIBS) \
-	$(MAGIC_LIBS)
+	$(MAGIC_LIBS) $(UTF8PROC_LIBS)
 
 check_PROGRAMS += tests/test_control tests/test_events tests/test_why
 TESTS += tests/test_control tests/test_events tests/test_why

@@ -11,13 +11,14 @@ sync_libsync_a_SOURCES += \
 	sync/merge.c sync/merge.h \
 	sync/merge_families.c sync/merge_gather.c sync/merge_land.c sync/merge_saves.c sync/merge_state.h \
 	sync/merge_units.c \
+	sync/name_fold.c sync/name_fold.h \
 	sync/outbox.c sync/outbox.h \
 	sync/shipment.c sync/shipment.h \
 	sync/told.c sync/told.h
 
 # Two engines on two stores in one process, no sockets.
 ENGINE_TEST_LIBS = sync/libsync.a core/libcore.a db/libdb.a util/libutil.a $(SQLITE_LIBS) $(XXHASH_LIBS) $(ZSTD_LIBS) \
-	$(MAGIC_LIBS)
+	$(MAGIC_LIBS) $(UTF8PROC_LIBS)
 check_PROGRAMS += tests/test_engine tests/test_engine_peer tests/test_engine_rules tests/sim/sim
 TESTS += tests/test_engine tests/test_engine_peer tests/test_engine_rules tests/sim/sim
 tests_test_engine_SOURCES = tests/test_engine.c tests/pair_fixture.h

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "sync/merge_state.h"
+#include "sync/name_fold.h"
 #include "util/acl.h"
 #include "util/log.h"
 #include "util/util.h"
@@ -1447,7 +1448,8 @@ int merge_three_way(struct volume *v, struct shipment *s, const struct merge_nam
 						.same_file = op_same_file,
 						.content = op_content,
 						.equal = op_equal,
-						.name_taken = op_name_taken } };
+						.name_taken = op_name_taken,
+						.fold = name_fold } };
 
 		rc = resolve_shown(&m, &in, &r);
 		for (int moves_too = 0; rc == -EUCLEAN && moves_too < 2; moves_too++) {

@@ -83,6 +83,8 @@ struct rs_ops { /* pure as well: they read the three states the caller holds */
 	bool (*equal)(void *ctx, uint64_t ino);
 	/* Is this name in use in the directory (in the primary's state) by a link that is not part of the input? */
 	bool (*name_taken)(void *ctx, uint64_t parent, const char *name, size_t name_len);
+	/* What the name and all that people take for the same have in common; malloc'd. NULL: nobody asks. */
+	char *(*fold)(const char *name, size_t name_len, size_t *out_len);
 };
 
 struct rs_input {

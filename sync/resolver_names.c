@@ -224,6 +224,75 @@ static void settle_clash(struct rw_work *w, uint32_t dir, const struct entry *ke
 		kl->child, ll->child, lose->link);
 }
 
+/* ---- names that differ, but not to people */
+
+struct folded {
+	char *key;
+	size_t len;
+	uint32_t link;
+	bool is_p;
+};
+
+static int folded_cmp(const void *a, const void *b)
+{
+	const struct folded *x = a, *y = b;
+	int c = memcmp(x->key, y->key, MIN(x->len, y->len));
+
+	if (c == 0)
+		c = (x->len > y->len) - (x->len < y->len);
+	return c ? c : (x->link > y->link) - (x->link < y->link);
+}
+
+/* Did one side alone give it its name, or its place here, since the base? */
+static bool is_one_sides(const struct rw_link *l)
+{
+	return l->at != RW_DEAD && !l->new_name && !rw_same_place(rw_pos(l, l->at), &l->in->b) &&
+	       !rw_same_place(&l->in->p, &l->in->s);
+}
+
+/*
+ * Two names, one of each side, that are the same but for case or for how Unicode writes them: both stay, and it is
+ * noted once for each such name. Only what was named since the base is looked at, so the cost follows the changes: a
+ * name that was there before was known to whoever gave the new one.
+ */
+static void note_alike(struct rw_work *w, const struct entry *e, size_t n)
+{
+	struct folded *f = xmalloc((n + 1) * sizeof(*f));
+	size_t n_f = 0, first = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct rw_link *l = &w->links[e[i].link];
+
+		if (is_one_sides(l)) {
+			f[n_f].key = w->in->ops.fold(e[i].name, e[i].len, &f[n_f].len);
+			f[n_f].is_p = l->at == RW_P;
+			f[n_f++].link = e[i].link;
+		}
+	}
+	if (n_f > 1)
+		qsort(f, n_f, sizeof(*f), folded_cmp);
+	for (size_t i = 1; i <= n_f; i++) {
+		uint32_t p = RW_NONE, s = RW_NONE;
+
+		if (i < n_f && f[i].len == f[first].len && memcmp(f[i].key, f[first].key, f[i].len) == 0)
+			continue;
+		for (size_t k = first; k < i; k++) {
+			if (f[k].is_p)
+				p = MIN(p, f[k].link);
+			else
+				s = MIN(s, f[k].link);
+		}
+		if (p != RW_NONE && s != RW_NONE)
+			rw_note(w, "name", "merged",
+				"the two sides gave names that differ only in case, or in how Unicode writes them: "
+				"both stay", w->links[p].child, w->links[s].child, s);
+		first = i;
+	}
+	for (size_t i = 0; i < n_f; i++)
+		free(f[i].key);
+	free(f);
+}
+
 /* Look at the names in one directory and put the directories in it at the queue's end. */
 static void names_in(struct rw_work *w, uint32_t dir, uint32_t *queue, uint32_t *n_queue, struct entry *e)
 {
@@ -247,6 +316,8 @@ static void names_in(struct rw_work *w, uint32_t dir, uint32_t *queue, uint32_t 
 		else
 			first = i;
 	}
+	if (w->in->ops.fold && n > 1)
+		note_alike(w, e, n);
 	for (size_t i = 0; i < n; i++)
 		if (w->links[e[i].link].at != RW_DEAD && w->nodes[w->links[e[i].link].child].is_dir)
 			queue[(*n_queue)++] = w->links[e[i].link].child;

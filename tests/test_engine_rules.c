@@ -378,6 +378,39 @@ START_TEST(what_comes_back_is_noted_whoever_is_heard_first)
 }
 END_TEST
 
+START_TEST(names_that_people_take_for_the_same_are_noted_and_both_stay)
+{
+	struct volume_info info;
+
+	px_put(0, "old", text);
+	px_mkdir(0, "d");
+	px_meet();
+	px_put(0, "README", "alder\n");
+	px_put(1, "ReadMe", "birch\n");
+	px_put(0, "d/caf\xc3\xa9", "alder\n");
+	px_put(1, "d/cafe\xcc\x81", "birch\n");
+	px_put(0, "STRASSE", "alder\n");
+	px_put(1, "stra\xc3\x9f""e", "birch\n");
+	px_put(0, "one", "both by one side\n");
+	px_put(0, "ONE", "both by one side\n");
+	px_put(_i, "OLD", "the other was there before\n");
+	px_put(0, "\xff\x41", "no UTF-8\n");
+	px_put(1, "\xff\x61", "no UTF-8\n");
+	px_meet();
+	px_expect("README", "alder\n");
+	px_expect("ReadMe", "birch\n");
+	ck_assert_uint_eq(rows_about("/README", "name", "merged"), 1);
+	ck_assert_uint_eq(rows_about("/d/caf\xc3\xa9", "name", "merged"), 1);
+	ck_assert_uint_eq(rows_about("/STRASSE", "name", "merged"), 1);
+	ck_assert_uint_eq(rows_about("/one", "name", "merged") + rows_about("/ONE", "name", "merged") +
+				  rows_about("/OLD", "name", "merged") + rows_about("/old", "name", "merged") +
+				  rows_about("/\xff\x41", "name", "merged"), 0);
+	volume_info(px[_i].v, &info);
+	ck_assert_uint_eq(info.conflicts_open, 0);
+	ck_assert_uint_eq(info.conflicts_merged, 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("engine rules");
@@ -399,6 +432,7 @@ int main(void)
 	tcase_add_test(bytes, what_the_secondary_writes_on_when_it_has_the_copy_goes_into_the_copy);
 	tcase_add_loop_test(bytes, a_copy_that_somebody_touched_gets_nothing_more, 0, 2);
 	tcase_add_loop_test(bytes, what_comes_back_is_noted_whoever_is_heard_first, 0, 2);
+	tcase_add_loop_test(bytes, names_that_people_take_for_the_same_are_noted_and_both_stay, 0, 2);
 	suite_add_tcase(s, bytes);
 	return tap_main(s);
 }
