@@ -13,7 +13,7 @@
 #include "sync/identity.h"
 #include "util/util.h"
 
-#define LUCKS 2u /* ways in which each cut falls out */
+#define LUCKS 3u /* ways in which each cut falls out */
 
 static char work[256], cut[256];
 
