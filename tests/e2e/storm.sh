@@ -56,8 +56,8 @@ storms_end_equal() {
 	tw_b fsck "$SB"
 }
 
-LIMIT_S[t_random_work_in_one_folder_ends_equal]=$((240 + ${E2E_STORM_S:-0}))
+LIMIT_S[t_random_work_in_one_folder_ends_equal]=240
 t_random_work_in_one_folder_ends_equal() { storms_end_equal both both; }
 
-LIMIT_S[t_random_work_in_a_folder_each_ends_equal]=$((240 + ${E2E_STORM_S:-0}))
+LIMIT_S[t_random_work_in_a_folder_each_ends_equal]=240
 t_random_work_in_a_folder_each_ends_equal() { storms_end_equal left right; }
