@@ -17,7 +17,7 @@ static bool same_place(const struct dentry *d, const struct placement *p)
 
 /* Take away or free the name of what is not where it shall be. A link that shall lead to another file goes and comes
  * anew. */
-static int clear_place(struct volume *v, const struct placement *p)
+static int clear_place(struct volume *v, struct placement *p)
 {
 	struct dentry d;
 	int rc = tree_link_get(v, p->link, &d);
@@ -26,16 +26,15 @@ static int clear_place(struct volume *v, const struct placement *p)
 		return 0;
 	if (rc < 0)
 		return rc;
-	if (p->parent && d.child != p->child) {
-		rc = tree_link_drop(v, p->link);
-		return rc ? rc : tree_reap(v, d.child);
-	}
+	p->was = d.child != p->child ? d.child : 0;
+	if (p->was)
+		return tree_link_drop(v, p->link);
 	if (same_place(&d, p))
 		return 0;
 	return p->parent ? tree_link_detach(v, p->link) : tree_link_drop(v, p->link);
 }
 
-int land_links(struct volume *v, const struct placement *list, size_t n)
+int land_links(struct volume *v, struct placement *list, size_t n)
 {
 	struct dentry d;
 	int rc = 0;
@@ -54,25 +53,35 @@ int land_links(struct volume *v, const struct placement *list, size_t n)
 	return rc;
 }
 
+static int reap(struct volume *v, uint64_t ino, bool primary)
+{
+	struct inode in;
+	int rc = tree_inode_get(v, ino, &in);
+
+	if (rc == -ENOENT)
+		return 0;
+	/* The peer may claim anything: a directory that goes while something is in it makes no valid tree. */
+	if (rc == 0)
+		rc = S_ISDIR(in.mode) && !tree_is_empty_dir(v, ino) ? -EBADMSG : tree_reap(v, ino);
+	/* The secondary may have removed it without knowing of the conflict. */
+	if (rc == 0 && primary)
+		rc = conflict_lost(v, ino, NULL);
+	return rc == -ENOENT ? 0 : rc;
+}
+
 int land_reap(struct volume *v, const struct placement *list, size_t n)
 {
 	struct volume_ids ids;
-	struct inode in;
-	bool primary;
 	int rc = 0;
 
 	volume_ids(v, &ids);
-	primary = ids.role == ROLE_PRIMARY;
 	for (size_t i = 0; rc == 0 && i < n; i++) {
-		if (list[i].parent || tree_inode_get(v, list[i].child, &in) < 0)
-			continue;
-		/* The peer may claim anything: a directory that goes while something is in it makes no valid tree. */
-		rc = S_ISDIR(in.mode) && !tree_is_empty_dir(v, in.ino) ? -EBADMSG : tree_reap(v, in.ino);
-		/* The secondary may have removed it without knowing of the conflict. */
-		if (rc == 0 && primary)
-			rc = conflict_lost(v, in.ino, NULL);
+		if (!list[i].parent)
+			rc = reap(v, list[i].child, ids.role == ROLE_PRIMARY);
+		if (rc == 0 && list[i].was)
+			rc = reap(v, list[i].was, ids.role == ROLE_PRIMARY);
 	}
-	return rc == -ENOENT ? 0 : rc;
+	return rc;
 }
 
 int land_new(struct volume *v, const struct rec_inode *r)

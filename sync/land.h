@@ -16,12 +16,13 @@ struct placement {
 	const char *name;
 	uint16_t name_len;
 	enum origin origin;
+	uint64_t was; /* set by land_links: what the link led to here, if that is not `child`; 0 otherwise */
 };
 
 /* Put all links in their places at once (any permutation, exchange or shift of names works). Children that lost a link
  * are not reaped. */
-int land_links(struct volume *v, const struct placement *list, size_t n);
-/* Reap the children of all placements that are gone; directories are empty by then. */
+int land_links(struct volume *v, struct placement *list, size_t n);
+/* Reap what has lost its last link by these placements, `was` too; directories are empty by then. */
 int land_reap(struct volume *v, const struct placement *list, size_t n);
 /* Create the inode of a REC_NEW record; does nothing if it is there. */
 int land_new(struct volume *v, const struct rec_inode *r);

@@ -892,6 +892,31 @@ START_TEST(a_legal_shipment_made_by_hand_is_taken)
 }
 END_TEST
 
+/* The peer may know a name as one of another file: it had made it one with its own before it was heard here. */
+START_TEST(a_name_goes_with_the_file_that_it_has_here_whatever_the_peer_takes_it_for)
+{
+	uint64_t ino, other;
+	struct peer p;
+
+	px_setup();
+	common();
+	ino = px_at(_i, "f.txt");
+	other = px_at(_i, "d/g");
+	p = peer_new(_i);
+	open_shipment(&p);
+	say_link(&p, link_of(&p, "f.txt"), other, 0, "");
+	say_end(&p);
+	ck_assert_msg(p.rc == 0, "%s", p.err.text);
+	ck_assert_uint_eq(px_at(_i, "f.txt"), 0);
+	ck_assert_str_eq(px_bytes(_i, other, NULL), "inside\n");
+	volume_lock(px[_i].v);
+	ck_assert_int_eq(tree_inode_get(px[_i].v, ino, &(struct inode){ 0 }), -ENOENT);
+	volume_unlock(px[_i].v);
+	engine_down(px[_i].e);
+	px_teardown();
+}
+END_TEST
+
 START_TEST(an_attribute_of_an_inode_that_is_gone_is_nothing)
 {
 	struct picture before;
@@ -1227,6 +1252,7 @@ int main(void)
 	tcase_add_test(tc, a_name_that_is_taken_and_unchanged_here_is_refused_by_the_primary);
 	tcase_add_loop_test(tc, a_link_that_has_no_place_leaves_the_secondarys_tree_as_it_was, 0,
 			    ARRAY_LEN(unplaceable));
+	BOTH(tc, a_name_goes_with_the_file_that_it_has_here_whatever_the_peer_takes_it_for);
 	BOTH(tc, an_attribute_of_an_inode_that_is_gone_is_nothing);
 	tc = group(s, "copies", true);
 	BOTH(tc, an_old_copy_that_lacks_what_it_sent_is_refused_by_both);
