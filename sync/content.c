@@ -36,7 +36,8 @@ static void begin(struct content_case *c, struct volume *v, const struct shipmen
 static void base_from_note(struct content_case *c, const struct lineage *note)
 {
 	c->base = (struct view){ .kind = VIEW_AT, .group = note->grp };
-	c->base_ino = note->kind == 's' ? c->ino : note->dst;
+	if (note->kind != 's')
+		c->base_ino = note->dst;
 	/* Both sides' ranges are in it: good for what is put on top of it, not for comparing. */
 	c->no_base |= note->kind == 's' && c->theirs_whole;
 }

@@ -528,6 +528,27 @@ START_TEST(the_primary_saves_again_before_the_secondary_hears_of_the_merge)
 }
 END_TEST
 
+/* What the secondary has of it is then in the old file, which is gone here. */
+START_TEST(the_primary_saves_what_was_merged_by_ranges_while_the_secondary_writes_on)
+{
+	data_together();
+	px_write(0, "f.bin", "\1ALDER\2", 7, 100);
+	px_write(1, "f.bin", "\1BIRCH\2", 7, 6000);
+	up();
+	tell(1);
+	memcpy(data[1] + 100, "\1ALDER\2", 7);
+	memcpy(data[1] + 6000, "\1BIRCH\2", 7);
+	memcpy(data[1] + 300, "\1AGAIN\2", 7);
+	save_data(0, 8192);
+	px_write(1, "f.bin", "\1MORE\2", 6, 7000);
+	tell(1);
+	px_meet();
+	memcpy(data[1] + 7000, "\1MORE\2", 6);
+	expect_data(data[1], 8192);
+	ck_assert_uint_eq(px_count(0, ""), 1);
+}
+END_TEST
+
 START_TEST(the_primary_deletes_the_merged_file_while_the_secondary_writes_on)
 {
 	together("f.txt", text);
@@ -596,6 +617,7 @@ int main(void)
 	tcase_add_loop_test(cross, what_the_secondary_does_before_it_hears_of_the_merge_is_merged_too, 0, 8);
 	tcase_add_loop_test(cross, who_hears_of_the_other_s_save_first_does_not_matter, 0, 8);
 	tcase_add_loop_test(cross, the_primary_saves_again_before_the_secondary_hears_of_the_merge, 0, 2);
+	tcase_add_test(cross, the_primary_saves_what_was_merged_by_ranges_while_the_secondary_writes_on);
 	tcase_add_test(cross, the_primary_deletes_the_merged_file_while_the_secondary_writes_on);
 	tcase_add_loop_test(cross, what_is_written_to_an_equal_file_after_it_became_one_is_not_lost, 0, 4);
 	suite_add_tcase(s, cross);
