@@ -62,7 +62,10 @@ static const struct command commands[] = {
 	  "Ships what is pending first, for at most 10 seconds. Both sides go on working.\n"
 	  "A pause outlives an unmount.\n",
 	  cmd_pause },
-	{ "resume", "WHERE [--confirm-deletes]", "end a pause; both sides are merged",
+	{ "resume", "WHERE [--prefer local|peer] [--confirm-deletes]", "end a pause; both sides are merged",
+	  "  --prefer local|peer the tree of this side, or of the peer, is what both get: what\n"
+	  "                      the other changed since both were in step is discarded, and\n"
+	  "                      kept in .twinfs/discarded-NODE-DATE; good for one time\n"
 	  "  --confirm-deletes   take what the peer deleted, however much it is: more than\n"
 	  "                      half of all files and folders, and more than 100, waits for\n"
 	  "                      this word\n",

@@ -68,16 +68,19 @@ int cmd_resume(const struct command *c, int argc, char **argv)
 
 	if (rc >= 0)
 		return rc;
-	if (prefer) {
-		fputs("twinfs: resume --prefer is not available in this version; without it both sides are merged\n",
-		      stderr);
-		return EXIT_FAILED;
-	}
-	rc = where_ask(where, json_pack("{s:s, s:b}", "cmd", "resume", "confirm_deletes", deletes), &reply, &err);
+	if (prefer && strcmp(prefer, "local") != 0 && strcmp(prefer, "peer") != 0)
+		return usage_error(c, "--prefer wants local or peer, not \"%.100s\"", prefer);
+	rc = where_ask(where,
+	               json_pack("{s:s, s:b, s:s*}", "cmd", "resume", "confirm_deletes", deletes, "prefer", prefer),
+	               &reply, &err);
 	if (rc)
 		return fail(&err);
 	json_decref(reply);
-	puts("resumed; see twinfs status");
+	if (prefer)
+		printf("resumed; what %s changed meanwhile is discarded, and kept in .twinfs (twinfs conflicts)\n",
+		       strcmp(prefer, "local") == 0 ? "the peer" : "this side");
+	else
+		puts("resumed; see twinfs status");
 	return EXIT_OK;
 }
 

@@ -44,7 +44,8 @@ int node_relisten(struct node *n, struct err *err);
 int node_wait_synced(struct node *n, struct control_client *client, unsigned timeout_ms, struct err *err);
 /* drained: all was shipped and acknowledged before the link went down. */
 int node_pause(struct node *n, const char *reason, uint64_t until_ms, bool *drained, struct err *err);
-/* deleting: what the peer deleted meanwhile may go, however much it is. */
-int node_resume(struct node *n, bool deleting, struct err *err);
+/* deleting: what the peer deleted meanwhile may go, however much it is. keep: whose state counts, in words of requests
+ * (local, peer; NULL: both are merged, and an earlier word is taken back; "": as was said before). */
+int node_resume(struct node *n, bool deleting, const char *keep, struct err *err);
 
 #endif

@@ -4,6 +4,7 @@ node_libnode_a_SOURCES = \
 	node/baseline.c node/baseline.h \
 	node/baseline_mounts.c node/baseline_mounts.h \
 	node/control.c node/control.h \
+	node/discarded.c node/discarded.h \
 	node/events.c node/events.h \
 	node/internal.h \
 	node/logger.c node/logger.h \

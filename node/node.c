@@ -19,6 +19,7 @@
 #include "node/store.h"
 #include "node/watch.h"
 #include "sync/identity.h"
+#include "sync/prefer.h"
 #include "util/log.h"
 #include "util/util.h"
 
@@ -254,16 +255,65 @@ int node_pause(struct node *n, const char *reason, uint64_t until_ms, bool *drai
 	return err_set(err, rc, "cannot pause %s: %s", n->mountpoint, strerror(-rc));
 }
 
-int node_resume(struct node *n, bool deleting, struct err *err)
+/* The word is told when a connection begins: so there must be none, and none may begin before it is written down. */
+static int go_apart(struct node *n, struct err *err)
 {
-	int rc = pause_store(n, NULL, 0);
+	struct link_status link;
+	int rc;
 
+	node_link_status(n, &link);
+	if (link.state == LINK_CONNECTED || link.state == LINK_RESYNCING)
+		return err_set(err, -EISCONN,
+			       "%s is connected: nothing is left to be decided as a whole; --prefer is for sides that "
+			       "were apart, when they come together",
+			       n->mountpoint);
+	pthread_rwlock_rdlock(&n->link_lock);
+	rc = n->link ? link_pause(n->link, "about to be resumed", 0, NULL) : -ESHUTDOWN;
+	pthread_rwlock_unlock(&n->link_lock);
+	if (rc == 0 && link.state == LINK_PAUSED)
+		return 0;
+	if (rc == 0 || rc == -ETIMEDOUT) /* it was up at the last moment */
+		return err_set(err, -EISCONN, "%s has just connected: see twinfs status", n->mountpoint);
+	return rc == -ENOTCONN ? 0 : err_set(err, rc, "cannot pause %s: %s", n->mountpoint, strerror(-rc));
+}
+
+/* Not in the middle of a connection: what was told stays told. */
+static int give_word(struct node *n, const char *keep, struct err *err)
+{
+	struct volume_info info;
+	bool local = keep && strcmp(keep, "local") == 0;
+	int rc;
+
+	volume_info(n->volume, &info);
+	if ((keep && !*keep) || (!keep && prefer_given(n->volume).id == 0))
+		return 0;
+	if (keep && !local && strcmp(keep, "peer") != 0)
+		return err_set(err, -EINVAL, "prefer local or peer, not \"%.20s\"", keep);
+	if (keep && info.role == ROLE_NONE)
+		return err_set(err, -EINVAL, "%s has no peer: there is nothing to prefer", n->mountpoint);
+	rc = prefer_give(n->volume, !keep	     ? ROLE_NONE
+				    : local	     ? info.role
+				    : info.role == ROLE_PRIMARY ? ROLE_SECONDARY
+								: ROLE_PRIMARY);
+	return rc ? err_set(err, rc, "cannot write into the store: %s", strerror(-rc)) : 0;
+}
+
+int node_resume(struct node *n, bool deleting, const char *keep, struct err *err)
+{
+	int rc = keep && *keep ? go_apart(n, err) : 0, word;
+
+	if (rc && rc != -EISCONN)
+		return rc;
+	word = rc ? rc : give_word(n, keep, err);
+	rc = pause_store(n, NULL, 0);
 	if (rc)
 		return err_set(err, rc, "cannot write into the store: %s", strerror(-rc));
 	pthread_rwlock_rdlock(&n->link_lock);
 	rc = !n->link ? -ESHUTDOWN : deleting ? link_resume_deleting(n->link) : link_resume(n->link);
 	pthread_rwlock_unlock(&n->link_lock);
-	return rc ? err_set(err, rc, "cannot resume %s: %s", n->mountpoint, strerror(-rc)) : 0;
+	if (rc)
+		return err_set(err, rc, "cannot resume %s: %s", n->mountpoint, strerror(-rc));
+	return word;
 }
 
 /* fsync with -o sync=peer: durable here, and there as well while the peer is connected. */
@@ -330,7 +380,7 @@ static void keeper_work(struct node *n)
 		struct err err = ERR_INIT;
 
 		log_info("the pause is over");
-		if (node_resume(n, false, &err))
+		if (node_resume(n, false, "", &err))
 			log_warn("%s", err_text(&err));
 	}
 }

@@ -9,6 +9,7 @@
 #include "core/policy.h"
 #include "node/baseline.h"
 #include "node/baseline_mounts.h"
+#include "node/discarded.h"
 #include "node/internal.h"
 #include "node/pair.h"
 #include "node/restore.h"
@@ -95,6 +96,12 @@ static int answer_resolve(struct request_ctx *x, json_t *reply, struct err *err)
 
 	(void)reply;
 	for (int i = 0; path && keep && i < (int)ARRAY_LEN(keeps); i++) {
+		int rc = strcmp(keep, keeps[i]) == 0 ? discarded_settle(x->v, path, i, x->node ? front_notice : NULL,
+		                                                        x->node ? x->node->front : NULL, err)
+		                                     : 1;
+
+		if (rc <= 0)
+			return rc;
 		if (strcmp(keep, keeps[i]) == 0)
 			return volume_conflict_resolve(x->v, path, i, err) ?: volume_commit(x->v);
 	}
@@ -215,7 +222,8 @@ static int answer_pause(struct request_ctx *x, json_t *reply, struct err *err)
 static int answer_resume(struct request_ctx *x, json_t *reply, struct err *err)
 {
 	(void)reply;
-	return node_resume(x->node, json_is_true(json_object_get(x->request, "confirm_deletes")), err);
+	return node_resume(x->node, json_is_true(json_object_get(x->request, "confirm_deletes")),
+	                   word(x, "prefer"), err);
 }
 
 static int answer_why(struct request_ctx *x, json_t *reply, struct err *err)

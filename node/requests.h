@@ -13,7 +13,7 @@
  *	invite     listen (may be missing); reply: token
  *	wait       timeout_ms (0: forever); only mounted
  *	pause      reason, for_ms (both may be missing); reply: drained; only mounted
- *	resume     only mounted
+ *	resume     confirm_deletes, prefer (local peer; both may be missing); only mounted
  *	why        path; keys: why.h
  *	events     pieces: events.h; until the client is gone or the store unmounted; only mounted
  *	baseline-ls       path, recursive; pieces and keys: baseline.h

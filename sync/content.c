@@ -184,9 +184,9 @@ static int same_bytes(const struct content_case *c)
 	return rc == -EIO ? 0 : rc;
 }
 
-bool content_equal(const struct content_case *c)
+int content_same(const struct content_case *c)
 {
-	return same_bytes(c) == 1;
+	return same_bytes(c);
 }
 
 /* ---- text ----------------------------------------------------------------------------------------------------------
@@ -959,6 +959,74 @@ bool content_has_base(const struct content_case *c)
 int content_land_base(struct content_case *c, uint64_t copy)
 {
 	return content_copy(c->v, c->base_ino, c->base, c->base_size, copy, ORIGIN_LOCAL);
+}
+
+int content_known(struct volume *v, uint64_t ino, uint64_t seen, uint64_t *from, struct view *view,
+		  uint64_t *size_bytes)
+{
+	struct lineage base;
+	struct inode *in;
+	int rc;
+
+	*from = ino;
+	*view = (struct view){ .kind = VIEW_PEER, .group = seen };
+	if (lineage_get(v, LINEAGE_BASE, ino, &base) == 0 && base.grp > seen) {
+		*view = (struct view){ .kind = VIEW_AT, .group = base.grp };
+		*from = base.kind == 's' ? ino : base.dst;
+	} else {
+		base.kind = 'b';
+	}
+	in = xmalloc(sizeof(*in));
+	rc = tree_inode_view(v, *from, *view, in);
+	*size_bytes = rc == 0 ? in->size_bytes : 0;
+	if (rc == 0 && base.kind == 's')
+		*size_bytes = base.dst;
+	free(in);
+	return rc;
+}
+
+int content_is(struct volume *v, uint64_t ino, uint64_t from, struct view view, uint64_t size_bytes)
+{
+	struct inode *in = xmalloc(sizeof(*in));
+	uint8_t *a = xmalloc(2 * (size_t)PIECE_BYTES), *b = a + PIECE_BYTES;
+	int rc = tree_inode_get(v, ino, in);
+	bool same = rc == 0 && in->size_bytes == size_bytes;
+
+	for (uint64_t off = 0; rc == 0 && same && off < size_bytes; off += PIECE_BYTES) {
+		size_t n = (size_t)MIN(PIECE_BYTES, size_bytes - off);
+
+		rc = data_read(v, from, view, a, n, off);
+		if (rc == 0)
+			rc = data_read(v, ino, view_now, b, n, off);
+		same = rc == 0 && memcmp(a, b, n) == 0;
+	}
+	free(a);
+	free(in);
+	return rc ? rc : same;
+}
+
+int content_take_back(struct volume *v, uint64_t ino, uint64_t seen)
+{
+	struct range_list ours = { 0 };
+	struct change_row row;
+	uint64_t from, size;
+	struct view view;
+	int rc = content_known(v, ino, seen, &from, &view, &size);
+
+	if (rc < 0)
+		return rc == -ENOENT ? 0 : rc;
+	rc = changes_ranges(v, ino, seen, GROUP_MAX, add_ours, &ours);
+	/* What was cut off here is back: a cut that the secondary took already is told by no range. */
+	if (changes_get(v, ino, ENT_CONTENT, &row) == 0)
+		range_add(&ours, row.shrunk_to, size);
+	if (rc == 0)
+		rc = content_copy(v, from, view, size, ino, ORIGIN_LOCAL);
+	if (rc == 0)
+		rc = changes_touch(v, ino, ENT_CONTENT);
+	for (size_t i = 0; rc == 0 && i < ours.n; i++)
+		rc = changes_touch_range(v, ino, ours.r[i].off, ours.r[i].end - ours.r[i].off);
+	free(ours.r);
+	return rc;
 }
 
 bool content_same_file(struct volume *v, const struct shipment *s, uint64_t ino_p, const struct rec_inode *rec)

@@ -63,8 +63,6 @@ int content_open_save(struct content_case *c, struct volume *v, const struct shi
 int content_theirs(const struct content_case *c, void *buf, size_t len_bytes, uint64_t off);
 /* Fills verdict, rule and what carrying out needs. Changes nothing. */
 int content_decide(struct content_case *c);
-/* Has it the same bytes on both sides? False also when they cannot be read. */
-bool content_equal(const struct content_case *c);
 /* Carry out MERGED in place (recorded as a change of ours, so that the secondary gets it). */
 int content_land_merged(struct content_case *c);
 /* Can what both had before be read? */
@@ -83,6 +81,15 @@ int content_send_back(struct content_case *c);
 /* Give a file the bytes and size that another (or it itself) has (had): what is the same already is not written. */
 int content_copy(struct volume *v, uint64_t from, struct view view, uint64_t size_bytes, uint64_t to,
 		 enum origin origin);
+/* Is our version what the secondary's is? For who need not decide more. 1 yes, 0 no, -errno. */
+int content_same(const struct content_case *c);
+/* Where the bytes are that the secondary has in `ino` as of our group `seen`. -ENOENT: it has none. */
+int content_known(struct volume *v, uint64_t ino, uint64_t seen, uint64_t *from, struct view *view,
+		  uint64_t *size_bytes);
+/* 1: a file holds these bytes and no others, 0, -errno. */
+int content_is(struct volume *v, uint64_t ino, uint64_t from, struct view view, uint64_t size_bytes);
+/* Take back what we changed in `ino` since `seen`: it has the bytes that the secondary has (and gets again). */
+int content_take_back(struct volume *v, uint64_t ino, uint64_t seen);
 void content_close(struct content_case *c);
 
 /* Are two inodes the same file: type, mode, owner, and bytes (the secondary's record new, ours new)? */

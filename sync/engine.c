@@ -15,6 +15,7 @@
 #include "sync/land.h"
 #include "sync/merge.h"
 #include "sync/outbox.h"
+#include "sync/prefer.h"
 #include "sync/record.h"
 #include "sync/shipment.h"
 #include "sync/told.h"
@@ -53,6 +54,9 @@ struct engine {
 	uint64_t unacked[SHIPMENTS_AHEAD]; /* `to` of shipments that ask for an acknowledgement and have none yet */
 	unsigned n_unacked;
 	uint64_t last_to; /* of the last shipment with records or after an apply: what we want acknowledged */
+	uint64_t told_word; /* id of the word that our HELLO told (prefer.h), until the primary has taken it; 0: none */
+	/* What the secondary did is discarded: nothing of ours crosses that, or it would keep things. */
+	bool hold_for_word;
 	bool deletions_confirmed;
 	bool ack_owed, probe_wanted, probe_out, probe_reply_owed, hurry;
 	uint64_t dirty_since_ms, last_cut_ms; /* dirty_since_ms 0: nothing known to be pending */
@@ -268,6 +272,8 @@ static void send_hello(struct engine *e)
 	snprintf(f.hello.volume_id, sizeof(f.hello.volume_id), "%s", info.volume_id);
 	snprintf(f.hello.node_id, sizeof(f.hello.node_id), "%s", info.node_id);
 	snprintf(f.hello.node_name, sizeof(f.hello.node_name), "%s", info.node_name);
+	prefer_tell(e->v, &f.hello);
+	e->told_word = f.hello.prefer_id;
 	snprintf(e->names.self, sizeof(e->names.self), "%s", info.node_name);
 	volume_lock(e->v);
 	if (group_id(e->v, info.committed, &f.hello.committed_id) < 0)
@@ -304,7 +310,7 @@ void engine_down(struct engine *e)
 	shipment_free(e->inbox);
 	e->inbox = NULL;
 	e->n_unacked = 0;
-	e->ack_owed = e->probe_out = e->probe_reply_owed = false;
+	e->ack_owed = e->probe_out = e->probe_reply_owed = e->hold_for_word = false;
 	e->dirty_since_ms = 0;
 	e->refusal = (struct err)ERR_INIT;
 	look_and_show(e);
@@ -376,9 +382,34 @@ static int check_history(struct engine *e, const struct rec_hello *h, const stru
 	return 0;
 }
 
+/* At the primary: is what the secondary did after its group `from` under a word, and discarded? */
+static bool discards_theirs(struct engine *e, uint64_t from)
+{
+	struct prefer word;
+	bool yes;
+
+	volume_lock(e->v);
+	yes = prefer_in_force(e->v, &word) && word.word.keep == ROLE_PRIMARY && from < word.upto;
+	volume_unlock(e->v);
+	return yes;
+}
+
+/* At the primary: must what the secondary did come before anything of ours goes? */
+static bool is_to_be_held(struct engine *e, uint64_t from)
+{
+	struct prefer word;
+	bool yes;
+
+	volume_lock(e->v);
+	yes = prefer_in_force(e->v, &word) && (word.word.keep == ROLE_PRIMARY || word.pending) && from < word.upto;
+	volume_unlock(e->v);
+	return yes;
+}
+
 static int on_hello(struct engine *e, const struct rec_hello *h, uint64_t now_ms, struct err *err)
 {
 	struct volume_info info;
+	struct prefer_word word;
 	int rc;
 
 	if (e->phase != ENGINE_HELLO)
@@ -390,11 +421,21 @@ static int on_hello(struct engine *e, const struct rec_hello *h, uint64_t now_ms
 	if (rc == 0 && h->staged > KEPT_MAX_RANGES)
 		rc = err_set(err, -EBADMSG, "the peer says it has %u ranges staged: dropping the connection",
 			     h->staged);
+	if (rc == 0)
+		rc = prefer_agree(e->v, h, &word, err);
 	if (rc < 0)
 		return rc;
-	e->told = h->staged ? told_new(e->v, h->applied, h->staged) : NULL;
-	e->phase = ENGINE_STREAM;
 	snprintf(e->names.peer, sizeof(e->names.peer), "%s", h->node_name);
+	if (word.id && info.role == ROLE_PRIMARY) {
+		rc = merge_prefer(e->v, h, &word, &e->names, clock_real_ms(), err);
+		if (rc < 0)
+			return rc;
+		volume_info(e->v, &info);
+	}
+	e->told = h->staged ? told_new(e->v, h->applied, h->staged) : NULL;
+	/* Whoever has something of ours acknowledges it first of all, so this ends. */
+	e->hold_for_word = info.role == ROLE_PRIMARY && h->applied > 0 && is_to_be_held(e, info.applied);
+	e->phase = ENGINE_STREAM;
 	e->peer_committed = h->committed;
 	e->sent = h->applied;
 	e->last_to = info.committed > info.acked ? info.committed : 0;
@@ -485,6 +526,12 @@ static int on_ship_begin(struct engine *e, const struct rec_ship_begin *b, struc
 			       (unsigned long long)b->entries);
 	if (e->kept && kept_from(e->kept) != b->from)
 		drop_kept(e);
+	/* The primary takes a word before it says anything else. */
+	if (e->told_word && p.ids.role == ROLE_SECONDARY) {
+		if (prefer_given(e->v).id == e->told_word)
+			prefer_give(e->v, ROLE_NONE); /* if that fails it is told again, and known as taken */
+		e->told_word = 0;
+	}
 	if (check_room(e, b, err))
 		return refuse(e, b->data_bytes + (e->kept ? kept_bytes(e->kept) : 0), err);
 	e->inbox = shipment_new(e->v, b, e->kept);
@@ -498,6 +545,7 @@ static int on_ship_end(struct engine *e, const struct rec_ship_end *end, uint64_
 	struct shipment *s = e->inbox;
 	struct volume_ids ids;
 	uint64_t before;
+	bool discards;
 	int rc;
 
 	if (!s || end->to != s->begin.to || end->frames != s->frames)
@@ -507,7 +555,10 @@ static int on_ship_end(struct engine *e, const struct rec_ship_end *end, uint64_
 	volume_ids(e->v, &ids);
 	volume_unlock(e->v);
 	before = ids.acked;
-	rc = s->begin.from < e->backlog_peer_to && !e->deletions_confirmed
+	e->hold_for_word = false;
+	discards = discards_theirs(e, s->begin.from);
+	/* Deletions that are discarded delete nothing. */
+	rc = s->begin.from < e->backlog_peer_to && !e->deletions_confirmed && !discards
 		     ? deletions_check(e->v, s, e->names.peer, err)
 		     : 0;
 	if (rc == -ECANCELED)
@@ -677,6 +728,8 @@ static int cut(struct engine *e, uint64_t now_ms, struct err *err)
 
 static bool may_cut(const struct engine *e)
 {
+	if (e->hold_for_word)
+		return false;
 	return told_all(e->told) && (e->n_unacked < SHIPMENTS_AHEAD || e->ack_owed || e->probe_reply_owed);
 }
 

@@ -9,10 +9,11 @@ sync_libsync_a_SOURCES += \
 	sync/kept.c sync/kept.h \
 	sync/land.c sync/land.h \
 	sync/merge.c sync/merge.h \
-	sync/merge_families.c sync/merge_gather.c sync/merge_land.c sync/merge_saves.c sync/merge_state.h \
-	sync/merge_units.c \
+	sync/merge_families.c sync/merge_gather.c sync/merge_land.c sync/merge_prefer.c sync/merge_saves.c \
+	sync/merge_state.h sync/merge_units.c \
 	sync/name_fold.c sync/name_fold.h \
 	sync/outbox.c sync/outbox.h \
+	sync/prefer.c sync/prefer.h \
 	sync/shipment.c sync/shipment.h \
 	sync/told.c sync/told.h
 
@@ -41,6 +42,10 @@ check_PROGRAMS += tests/test_conflicts
 TESTS += tests/test_conflicts
 tests_test_conflicts_SOURCES = tests/test_conflicts.c tests/pair_fixture.h
 tests_test_conflicts_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
+check_PROGRAMS += tests/test_prefer
+TESTS += tests/test_prefer
+tests_test_prefer_SOURCES = tests/test_prefer.c tests/pair_fixture.h
+tests_test_prefer_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 tests_test_engine_rules_SOURCES = tests/test_engine_rules.c tests/pair_fixture.h
 tests_test_engine_rules_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 tests_test_engine_rules_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tree_links_of

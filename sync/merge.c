@@ -228,17 +228,24 @@ static int fast_forward(struct volume *v, struct shipment *s)
 static int merge_locked(struct volume *v, struct shipment *s, const struct merge_names *names,
 			struct driver_jobs *jobs, uint64_t now_ms)
 {
+	struct prefer word;
+	bool in_force = prefer_in_force(v, &word), under = in_force && s->begin.from < word.upto;
 	int rc = 0;
 
 	/* First: what the secondary has settled by removing a file is not to be settled by us as well. */
 	for (size_t i = 0; rc == 0 && i < s->n_conflicts; i++)
 		rc = conflict_take(v, &s->conflicts[i], s->begin.seen);
-	if (rc || shipment_is_empty(s))
+	if (rc || (shipment_is_empty(s) && !(under && word.pending)))
 		;
-	else if (is_fast_forward(v, s) && !meets_in_units(v, s))
+	else if (!(under && (word.word.keep == ROLE_PRIMARY || word.pending)) && is_fast_forward(v, s) &&
+		 (under || !meets_in_units(v, s))) /* a side that is preferred is taken as it is */
 		rc = apply_check(v, s) < 0 ? -EBADMSG : fast_forward(v, s);
 	else
-		rc = merge_three_way(v, s, names, jobs, now_ms);
+		rc = merge_three_way(v, s, names, jobs, now_ms, under ? &word : NULL);
+	if (under)
+		word.pending = 0;
+	if (rc == 0 && in_force)
+		rc = prefer_put(v, s->begin.to >= word.upto ? NULL : &word);
 	/* Only now, after the records were looked at: what the secondary had seen at its cut is settled. */
 	if (rc == 0)
 		rc = changes_purge(v, s->begin.seen);
@@ -283,6 +290,57 @@ static bool units_touched_locked(struct volume *v, const struct shipment *s)
 	yes = units_touched(v, s) || families_touched(v, s);
 	volume_unlock(v);
 	return yes;
+}
+
+/* One try; pending: what we changed is taken back later. */
+static int take_word(struct volume *v, struct shipment *s, const struct rec_hello *h, const struct prefer_word *word,
+		     const struct merge_names *names, uint64_t now_ms, bool pending)
+{
+	struct driver_jobs jobs = { .driver = &names->driver };
+	struct volume_ids ids;
+	struct prefer p;
+	int rc = volume_apply_begin(v);
+
+	if (rc < 0)
+		return rc;
+	volume_ids(v, &ids);
+	rc = prefer_take(v, h, word, &p);
+	p.pending = pending;
+	if (rc == 0)
+		rc = prefer_note(v, &p, names->self, names->peer);
+	if (rc == 0 && word->keep == ROLE_SECONDARY && !pending)
+		rc = merge_three_way(v, s, names, &jobs, now_ms, &p);
+	if (rc == 0)
+		rc = prefer_put(v, p.upto > ids.applied ? &p : NULL);
+	/* What the secondary sends next is measured against this. */
+	history_cut(v, ids.committed + 1);
+	if (rc == 0)
+		rc = volume_apply_commit(v, ids.applied);
+	else
+		volume_apply_abort(v);
+	driver_jobs_release(&jobs);
+	return rc;
+}
+
+int merge_prefer(struct volume *v, const struct rec_hello *h, const struct prefer_word *word,
+		 const struct merge_names *names, uint64_t now_ms, struct err *err)
+{
+	struct rec_ship_begin begin = { .seen = h->applied };
+	struct volume_info info;
+	struct shipment *s;
+	int rc;
+
+	volume_info(v, &info);
+	begin.from = begin.to = info.applied;
+	s = shipment_new(v, &begin, NULL); /* nothing came yet: an empty one, of what it has seen */
+	rc = take_word(v, s, h, word, names, now_ms, false);
+	/* What it could not place of ours it will tell. If its tree is not known without, that is waited for. */
+	if ((rc == -EEXIST || rc == -EUCLEAN || rc == -ENOTDIR || rc == -EBADMSG) && h->committed > info.applied)
+		rc = take_word(v, s, h, word, names, now_ms, true);
+	shipment_free(s);
+	return rc == 0 ? 0
+		       : err_set(err, rc, "cannot discard what was changed in %s: %s; nothing was changed",
+				 volume_dir(v), strerror(-rc));
 }
 
 int merge_shipment(struct volume *v, struct shipment *s, const struct merge_names *names, uint64_t now_ms,

@@ -12,6 +12,7 @@
 #define TWINFS_SYNC_MERGE_H
 
 #include "sync/driver.h"
+#include "sync/prefer.h"
 #include "sync/shipment.h"
 
 struct merge_names {
@@ -19,6 +20,11 @@ struct merge_names {
 	bool no_units;           /* merge file by file: set by merge_shipment alone */
 	struct driver driver;    /* runs the commands of policies; fn NULL: none can be run */
 };
+
+/* The secondary said HELLO, and a person's word counts (prefer.h): it is in force from now on. If ours is what is
+ * discarded, that is done here. Takes the lock; one group. 0, or -errno and nothing was changed. */
+int merge_prefer(struct volume *v, const struct rec_hello *h, const struct prefer_word *word,
+		 const struct merge_names *names, uint64_t now_ms, struct err *err);
 
 /* Takes the lock; one group. 0, or -errno and nothing was changed. If a policy wants a command run, the first try is
  * given up before anything lands, the command runs without the lock, and the merge is done again. */

@@ -214,6 +214,12 @@ static bool copy_is_open(struct merger *m, uint64_t src, uint64_t copy)
 	       !(r && (r->fields & (REC_CONTENT | REC_NEW))) && tree_links_of(m->v, copy, is_dropped, m) == 0;
 }
 
+/* The secondary's state is preferred: its version is not the copy's any more, but the file's again. */
+static bool is_its_own_again(const struct merger *m, const struct lineage *copy)
+{
+	return merge_prefers(m) == RS_PREFER_S && copy->grp <= m->prefer->ours_upto;
+}
+
 static void normalize_inodes(struct merger *m)
 {
 	struct shipment *s = m->s;
@@ -232,7 +238,7 @@ static void normalize_inodes(struct merger *m)
 			n->lin = lin;
 			n->seen_bytes = MAX(n->seen_bytes, merge_equal_since(m, r->ino, lin.dst));
 		} else if ((r->fields & REC_CONTENT) && lineage_get(m->v, LINEAGE_INODE, r->ino, &lin) == 0 &&
-			   lin.kind == 'c' && n->seen_bytes < lin.grp) {
+			   lin.kind == 'c' && n->seen_bytes < lin.grp && !is_its_own_again(m, &lin)) {
 			if (copy_is_open(m, r->ino, lin.dst)) {
 				n->redirected_bytes = true;
 				n->lin = lin;
@@ -331,6 +337,27 @@ static int add_theirs(struct merger *m, struct rs_link *l, const struct norm_lin
 	return 0;
 }
 
+/* Is the directory .twinfs or below it? */
+static bool is_hidden(struct merger *m, uint64_t dir)
+{
+	uint64_t known, at = dir;
+
+	if (dir <= INO_HIDDEN)
+		return dir == INO_HIDDEN;
+	if (map_get(&m->hidden_dir, dir, &known))
+		return known == 2;
+	for (unsigned depth = 0; at > INO_HIDDEN && depth < 4096; depth++)
+		at = tree_parent_of_dir(m->v, at);
+	map_put(&m->hidden_dir, dir, at == INO_HIDDEN ? 2 : 1);
+	return at == INO_HIDDEN;
+}
+
+/* No word is about what merges and earlier words have put into .twinfs. */
+static bool in_hidden(struct merger *m, const struct rs_pos *at)
+{
+	return at->present && is_hidden(m, at->parent);
+}
+
 /* Did the secondary have this link of ours, or we one of its, before one of us changed it? */
 static bool was_known(struct merger *m, const struct norm_link *rec)
 {
@@ -379,12 +406,18 @@ int merge_add_link(struct merger *m, uint64_t link)
 		return rc;
 	/* Deleted here, and the secondary sends it whole because it keeps it: to us it is as good as new. */
 	if (rec && rec->parent && !l->p.present && comes_whole(m, rec->raw_child) &&
-	    !is_replaced(m, l, rec->raw_child)) {
+	    (m->prefer || !is_replaced(m, l, rec->raw_child))) {
 		l->b = (struct rs_pos){ 0 };
 		l->returns = changed && was_known(m, rec);
 	}
 	if (rec && rec->parent == 0 && !rec->report && l->p.present && removals_add_up(m, rec))
 		l->b = l->s = (struct rs_pos){ 0 }; /* ours stays, as if it were new to the secondary */
+	if (m->prefer && (in_hidden(m, &l->p) || in_hidden(m, &l->s) || in_hidden(m, &l->b))) {
+		l->late = true;
+		map_put(&m->hidden, l->child, 1);
+	} else if (merge_prefers(m) == RS_PREFER_S && changed) {
+		l->late = row.grp > m->prefer->ours_upto;
+	}
 	return 0;
 }
 
@@ -504,6 +537,9 @@ static int fill_inode(struct merger *m, struct rs_inode *n, const struct map *by
 		     (p_changed_inode(m->v, n->ino, ENT_MODE, seen) || p_changed_inode(m->v, n->ino, ENT_OWNER, seen) ||
 		      p_changed_xattrs(m->v, n->ino, seen));
 	n->s_attrs = (rec && (rec->rec->fields & (REC_MODE | REC_OWNER))) || map_get(&m->s->xattr_by_ino, n->ino, NULL);
+	if (m->prefer)
+		n->late = map_get(&m->hidden, n->ino, NULL) ||
+			  (merge_prefers(m) == RS_PREFER_S && p_changed_content(m->v, n->ino, m->prefer->ours_upto));
 	free(in);
 	return rc;
 }
@@ -523,6 +559,19 @@ void merge_add_attr(struct merger *m, struct rs_attr attr, struct attr_case whic
 		m->ni[which.norm].in_conflict |= which.field;
 }
 
+/* One word for the three: who changed the mode of a file after the word counts for its owner and times too. */
+static bool is_late_attr(struct merger *m, uint64_t ino, const struct rec_inode *r)
+{
+	uint64_t upto = m->prefer ? m->prefer->ours_upto : 0;
+
+	if (!m->prefer || map_get(&m->hidden, ino, NULL))
+		return m->prefer != NULL;
+	return merge_prefers(m) == RS_PREFER_S &&
+	       (((r->fields & REC_MODE) && p_changed_inode(m->v, ino, ENT_MODE, upto)) ||
+		((r->fields & REC_OWNER) && p_changed_inode(m->v, ino, ENT_OWNER, upto)) ||
+		((r->fields & REC_TIMES) && p_changed_inode(m->v, ino, ENT_TIMES, upto)));
+}
+
 static void gather_attrs(struct merger *m, size_t i)
 {
 	const struct norm_inode *n = &m->ni[i];
@@ -531,7 +580,7 @@ static void gather_attrs(struct merger *m, size_t i)
 	struct inode *in = xmalloc(sizeof(*in));
 
 	if (tree_inode_get(m->v, n->ino, in) == 0) {
-		struct rs_attr a = { .ino = n->ino };
+		struct rs_attr a = { .ino = n->ino, .late = is_late_attr(m, n->ino, r) };
 
 		a.field = RS_MODE;
 		a.equal = in->mode == r->mode;
@@ -567,10 +616,11 @@ static void gather_xattr(struct merger *m, size_t i)
 	const struct ship_xattr *x = &m->s->xattrs[i];
 	uint64_t ino = alias_inode(m, x->ino, NULL);
 	struct change_row row;
+	bool known = changes_get_xattr(m->v, ino, x->key, &row) == 0;
 	uint8_t *value;
 	ssize_t n;
 
-	if ((changes_get_xattr(m->v, ino, x->key, &row) < 0 || row.grp <= x->seen) && !goes_with_mode(m, x, ino))
+	if ((!known || row.grp <= x->seen) && !goes_with_mode(m, x, ino))
 		return;
 	value = xmalloc(XATTR_VALUE_MAX_BYTES);
 	n = tree_xattr_get(m->v, ino, x->key, value, XATTR_VALUE_MAX_BYTES);
@@ -578,6 +628,9 @@ static void gather_xattr(struct merger *m, size_t i)
 		 (struct rs_attr){ .ino = ino,
 				   .field = RS_XATTR,
 				   .key = x->key,
+				   .late = m->prefer && (map_get(&m->hidden, ino, NULL) ||
+							 (merge_prefers(m) == RS_PREFER_S && known &&
+							  row.grp > m->prefer->ours_upto)),
 				   .equal = n == -ENODATA ? !x->value
 							  : x->value && (size_t)n == x->value_len &&
 								    memcmp(value, x->value, x->value_len) == 0 },
@@ -628,9 +681,26 @@ void merge_index(struct merger *m)
 		map_put(&m->inode_at, m->inodes[i].ino, i + 1);
 }
 
+static int add_our_inode(void *ctx, uint64_t ino, enum entity what, const struct change_row *row)
+{
+	struct inode in;
+
+	(void)row;
+	if (what == ENT_ASK || tree_inode_get(((struct merger *)ctx)->v, ino, &in) < 0)
+		return 0;
+	return merge_add_inode(ctx, ino);
+}
+
+static int add_our_xattr(void *ctx, uint64_t ino, const char *key, const struct change_row *row)
+{
+	(void)key;
+	return add_our_inode(ctx, ino, ENT_CONTENT, row);
+}
+
 int merge_gather(struct merger *m)
 {
-	int rc = take_all_apart(m);
+	/* Without records (merge_prefer) what it could not place is not told yet: its aliases are not judged. */
+	int rc = shipment_is_empty(m->s) ? 0 : take_all_apart(m);
 
 	m->xattr_in_conflict = xcalloc(m->s->n_xattrs + 1, 1);
 	normalize_links(m);
@@ -648,6 +718,11 @@ int merge_gather(struct merger *m)
 		rc = merge_add_inode(m, m->ni[i].ino);
 	for (size_t i = 0; rc == 0 && i < m->s->n_xattrs; i++)
 		rc = merge_add_inode(m, alias_inode(m, m->s->xattrs[i].ino, NULL));
+	/* What only we changed is of interest if that shall be taken back. */
+	if (rc == 0 && merge_prefers(m) == RS_PREFER_S)
+		rc = changes_inodes(m->v, m->s->begin.seen, GROUP_MAX, add_our_inode, m);
+	if (rc == 0 && merge_prefers(m) == RS_PREFER_S)
+		rc = changes_xattrs(m->v, m->s->begin.seen, GROUP_MAX, add_our_xattr, m);
 	if (rc == 0)
 		rc = merge_close_upwards(m);
 	if (rc == 0)
@@ -693,4 +768,9 @@ void merge_release(struct merger *m)
 	map_release(&m->gone_grp);
 	map_release(&m->bytes_seen);
 	map_release(&m->p_changed);
+	map_release(&m->hidden_dir);
+	map_release(&m->hidden);
+	map_release(&m->aside_dir);
+	map_release(&m->aside_link);
+	map_release(&m->dir_link);
 }

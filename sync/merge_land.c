@@ -19,14 +19,14 @@ bool merge_same_pos(const struct rs_pos *a, const struct rs_pos *b)
 							    memcmp(a->name, b->name, a->name_len) == 0));
 }
 
-static struct rs_inode *input_inode(struct merger *m, uint64_t ino)
+struct rs_inode *merge_input_inode(struct merger *m, uint64_t ino)
 {
 	uint64_t at;
 
 	return ino && map_get(&m->inode_at, ino, &at) ? &m->inodes[at - 1] : NULL;
 }
 
-static struct norm_inode *bytes_record(struct merger *m, uint64_t ino)
+struct norm_inode *merge_bytes_record(struct merger *m, uint64_t ino)
 {
 	uint64_t at;
 
@@ -97,7 +97,7 @@ static int decide(struct merger *m, struct norm_inode *n)
 static bool op_equal(void *ctx, uint64_t ino)
 {
 	struct merger *m = ctx;
-	struct norm_inode *n = bytes_record(m, ino);
+	struct norm_inode *n = merge_bytes_record(m, ino);
 	struct content_case c;
 	bool equal;
 
@@ -105,7 +105,7 @@ static bool op_equal(void *ctx, uint64_t ino)
 		return false;
 	equal = content_open(&c, m->v, m->s, n->rec, n->bytes_ino, n->seen_bytes,
 			     n->aliased || n->redirected_bytes ? &n->lin : NULL, "") == 0 &&
-		content_equal(&c);
+		content_same(&c) == 1;
 	content_close(&c);
 	return equal;
 }
@@ -113,8 +113,10 @@ static bool op_equal(void *ctx, uint64_t ino)
 static enum rs_content op_content(void *ctx, uint64_t ino)
 {
 	struct merger *m = ctx;
-	struct norm_inode *n = bytes_record(m, ino);
+	struct norm_inode *n = merge_bytes_record(m, ino);
 
+	if (m->prefer && !merge_input_inode(m, ino)->late)
+		return merge_prefer_content(m, ino);
 	if (!n || !(n->rec->fields & REC_CONTENT) || !S_ISREG(n->rec->mode))
 		return RS_CONTENT_EQUAL;
 	n->asked = true;
@@ -149,7 +151,7 @@ static int make_dir(struct merger *m, uint64_t ino)
 }
 
 /* Whoever gets the mode of `from` gets its access ACL too. */
-static int take_acl(struct volume *v, uint64_t from, struct view view, uint64_t to, enum origin origin)
+int merge_take_acl(struct volume *v, uint64_t from, struct view view, uint64_t to, enum origin origin)
 {
 	uint8_t acl[ACL_MAX_BYTES];
 	ssize_t len = tree_xattr_get_view(v, from, ACL_ACCESS_KEY, view, acl, sizeof(acl));
@@ -183,7 +185,7 @@ static int collect_xattr(void *ctx, const char *key, const void *value, size_t l
 	return 0;
 }
 
-static int copy_xattrs(struct merger *m, uint64_t from, uint64_t to)
+int merge_copy_xattrs(struct merger *m, uint64_t from, uint64_t to)
 {
 	struct xattr_copy *list = NULL;
 	int rc = tree_xattrs(m->v, from, collect_xattr, &list);
@@ -230,9 +232,9 @@ static int make_apart(struct merger *m, const struct apart *a)
 	if (rc == 0 && size)
 		rc = content_copy(m->v, l->dst, then, size, l->src, ORIGIN_PEER);
 	if (rc == 0)
-		rc = copy_xattrs(m, a->attrs_of, l->src);
+		rc = merge_copy_xattrs(m, a->attrs_of, l->src);
 	if (rc == 0)
-		rc = take_acl(m->v, a->attrs_of, then, l->src, ORIGIN_PEER);
+		rc = merge_take_acl(m->v, a->attrs_of, then, l->src, ORIGIN_PEER);
 	if (rc == 0 && map_get(&m->ni_by_ino, l->src, &at))
 		m->ni[at - 1].made_again = true; /* its bytes are not all here yet */
 	return rc ? rc : changes_touch_whole(m->v, l->src);
@@ -297,10 +299,10 @@ static int make_again(struct merger *m, const struct rec_inode *r)
 }
 
 /* Before links are placed, every child must be there. -ENOENT: not even history has it. */
-static int ensure_inode(struct merger *m, uint64_t ino)
+int merge_ensure_inode(struct merger *m, uint64_t ino)
 {
 	const struct rec_inode *r = shipment_inode(m->s, ino);
-	const struct rs_inode *n = input_inode(m, ino);
+	const struct rs_inode *n = merge_input_inode(m, ino);
 	struct inode *in = xmalloc(sizeof(*in));
 	int rc = tree_inode_get(m->v, ino, in);
 
@@ -328,7 +330,7 @@ struct plan {
 };
 
 /* It is as the record says there, until it has seen group `until` of ours. */
-static int remember_theirs(struct merger *m, const struct norm_link *rec, uint64_t until)
+int merge_remember_theirs(struct merger *m, const struct norm_link *rec, uint64_t until)
 {
 	struct peer_link note = { .at = { .link = rec->alias_of ? rec->alias_of : rec->link,
 					  .parent = rec->raw_parent,
@@ -348,7 +350,7 @@ static int has_ours(struct merger *m, const struct norm_link *rec)
 	int rc = changes_get_link(m->v, rec->link, &row);
 
 	if (rc == 0 && row.grp > m->s->begin.seen)
-		return remember_theirs(m, rec, row.grp);
+		return merge_remember_theirs(m, rec, row.grp);
 	rc = peer_link_drop(m->v, rec->link);
 	return rc ? rc : changes_drop_link(m->v, rec->link);
 }
@@ -357,10 +359,10 @@ static int has_ours(struct merger *m, const struct norm_link *rec)
  * The link stays as the secondary has it, but its file was forgotten here. The secondary keeps both, as it is not told
  * to remove the link any more, and sends them as if they were new.
  */
-static int ask_for(struct merger *m, uint64_t link, uint64_t ino, const struct norm_link *rec)
+int merge_ask_for(struct merger *m, uint64_t link, uint64_t ino, const struct norm_link *rec)
 {
 	struct peer_link note;
-	int rc = rec ? remember_theirs(m, rec, group_number(m->v)) : peer_link_get(m->v, link, &note);
+	int rc = rec ? merge_remember_theirs(m, rec, group_number(m->v)) : peer_link_get(m->v, link, &note);
 
 	if (rc == 0 && !rec) {
 		note.at.born = group_number(m->v);
@@ -393,9 +395,9 @@ static int plan_link(struct merger *m, struct plan *p, const struct rs_link_out 
 		return has_ours(m, rec);
 	theirs = theirs && !rec->report && !ours;
 	if (out->pos.present)
-		rc = ensure_inode(m, out->child);
+		rc = merge_ensure_inode(m, out->child);
 	if (rc == -ENOENT)
-		return ask_for(m, out->id, out->child, rec);
+		return merge_ask_for(m, out->id, out->child, rec);
 	if (rc < 0)
 		return rc;
 	if (!merge_same_pos(&out->pos, &in->p) || out->child != in->child)
@@ -410,7 +412,7 @@ static int plan_link(struct merger *m, struct plan *p, const struct rs_link_out 
 		return rc ? rc : changes_drop_link(m->v, out->id);
 	}
 	if (rec)
-		rc = remember_theirs(m, rec, group_number(m->v));
+		rc = merge_remember_theirs(m, rec, group_number(m->v));
 	if (rc < 0)
 		return rc;
 	if ((rec && (ours || rec->report || rec->alias_of || !merge_same_pos(&out->pos, &in->s))) ||
@@ -441,7 +443,7 @@ static int resend_link(struct merger *m, const struct norm_link *n)
 	int rc = merge_touch_link(m, n->link);
 
 	if (rc == 0)
-		rc = remember_theirs(m, n, group_number(m->v));
+		rc = merge_remember_theirs(m, n, group_number(m->v));
 
 	if (rc == 0 && lineage_source(m->v, LINEAGE_LINK, n->link, &lin.src) == 0)
 		rc = lineage_put(m->v, &lin);
@@ -526,7 +528,7 @@ static int send_what_it_lacks(struct merger *m, const struct rs_result *r)
 
 		if (!out->pos.present || !map_get(&m->nl_by_link, out->id, &at) || m->nl[at - 1].parent)
 			continue; /* only where the secondary says: I have no such link */
-		n = input_inode(m, out->child);
+		n = merge_input_inode(m, out->child);
 		if (n && !n->in_s)
 			rc = changes_touch_whole(m->v, out->child);
 	}
@@ -542,7 +544,7 @@ struct made_copy {
 
 /* The secondary's access ACL of a file for the copy of its version: without it the mode's group bits, which are the
  * ACL's mask, would let the group do what the ACL denied it. */
-static int copy_acl(struct merger *m, const struct norm_inode *n, uint64_t to)
+int merge_copy_acl(struct merger *m, const struct norm_inode *n, uint64_t to)
 {
 	const struct ship_xattr *x = shipment_xattr(m->s, n->rec->ino, ACL_ACCESS_KEY);
 	const struct view seen = { .kind = VIEW_PEER, .group = m->s->begin.seen };
@@ -565,7 +567,7 @@ static int copy_acl(struct merger *m, const struct norm_inode *n, uint64_t to)
 
 static int make_copy(struct merger *m, const struct rs_copy *c, struct made_copy *made, struct placement *place)
 {
-	struct norm_inode *n = bytes_record(m, c->ino);
+	struct norm_inode *n = merge_bytes_record(m, c->ino);
 	struct inode *in = xcalloc(1, sizeof(*in));
 	int rc = n ? tree_inode_get(m->v, c->ino, in) : -EUCLEAN;
 
@@ -584,7 +586,7 @@ static int make_copy(struct merger *m, const struct rs_copy *c, struct made_copy
 		rc = tree_inode_put(m->v, in);
 	}
 	if (rc == 0)
-		rc = copy_acl(m, n, made->ino);
+		rc = merge_copy_acl(m, n, made->ino);
 	if (rc == 0)
 		rc = content_land_copy(&n->cc, made->ino);
 	*place = (struct placement){ .link = made->link,
@@ -597,8 +599,7 @@ static int make_copy(struct merger *m, const struct rs_copy *c, struct made_copy
 	return rc;
 }
 
-/* What the secondary has in src is, as of now, what dst holds here: its next changes go on top of that. */
-static int note_base(struct merger *m, uint64_t src, uint64_t dst)
+int merge_note_base(struct merger *m, uint64_t src, uint64_t dst)
 {
 	return lineage_put(m->v,
 			   &(struct lineage){ .src = src, .dst = dst, .grp = group_number(m->v), .kind = 'b' });
@@ -634,7 +635,7 @@ static int alias_copy(struct merger *m, const struct made_copy *c, struct lineag
 
 static int record_copy(struct merger *m, const struct made_copy *c)
 {
-	struct norm_inode *n = bytes_record(m, c->of);
+	struct norm_inode *n = merge_bytes_record(m, c->of);
 	struct lineage lin = { .src = n->rec->ino, .dst = c->ino, .grp = group_number(m->v), .kind = 'c' };
 	int rc = changes_touch_whole(m->v, c->ino);
 
@@ -644,7 +645,7 @@ static int record_copy(struct merger *m, const struct made_copy *c)
 		rc = alias_copy(m, c, &lin);
 	if (rc == 0)
 		rc = lineage_put(m->v, &lin);
-	return rc ? rc : note_base(m, lin.src, lin.dst);
+	return rc ? rc : merge_note_base(m, lin.src, lin.dst);
 }
 
 /* ---- contents and attributes
@@ -823,12 +824,12 @@ static int land_chosen(struct merger *m, struct norm_inode *n)
 }
 
 /* Both have the same bytes, but the secondary left alone what is on its way to it: it gets them once more. */
-static int land_equal(struct merger *m, struct norm_inode *n)
+int merge_land_equal(struct merger *m, struct norm_inode *n)
 {
 	bool differ = n->cc.one_sided && !n->cc.taken; /* what it has is the base still */
 	int rc = n->cc.taken ? content_take_theirs(&n->cc) : content_send_back(&n->cc);
 
-	return rc || differ ? rc : note_base(m, n->rec->ino, n->bytes_ino);
+	return rc || differ ? rc : merge_note_base(m, n->rec->ino, n->bytes_ino);
 }
 
 /* What content_decide said, in bytes_ino. */
@@ -839,7 +840,7 @@ static int land_case(struct merger *m, struct norm_inode *n)
 	if (rc < 0)
 		return rc;
 	switch (n->cc.verdict) {
-	case RS_CONTENT_EQUAL: return land_equal(m, n);
+	case RS_CONTENT_EQUAL: return merge_land_equal(m, n);
 	case RS_CONTENT_MERGED: return land_merged(m, n);
 	case RS_CONTENT_PRIMARY:
 	case RS_CONTENT_SECONDARY: return land_chosen(m, n);
@@ -871,7 +872,11 @@ static int land_bytes_elsewhere(struct merger *m, struct norm_inode *n)
 	bool changed = p_changed_content(m->v, n->bytes_ino, n->seen_bytes);
 	int rc = changed && !n->has_case ? decide(m, n) : 0;
 
-	if (rc == 0 && (n->has_case || changed) && !n->cc.ours_is_base) {
+	if (rc == 0 && n->has_case && n->preferred && n->cc.verdict == RS_CONTENT_SECONDARY) {
+		rc = content_take_theirs(&n->cc); /* a person's word, and no conflict to be noted */
+		if (rc == 0)
+			rc = merge_note_base(m, n->rec->ino, n->bytes_ino);
+	} else if (rc == 0 && (n->has_case || changed) && !n->cc.ours_is_base) {
 		if (n->cc.verdict == RS_CONTENT_KEEP_BOTH)
 			return n->asked ? land_case(m, n) : -EAGAIN; /* the caller makes a copy of its own */
 		rc = land_case(m, n);
@@ -880,12 +885,12 @@ static int land_bytes_elsewhere(struct merger *m, struct norm_inode *n)
 	} else if (rc == 0) {
 		rc = land_redirected(m, n);
 		if (rc == 0)
-			rc = note_base(m, n->rec->ino, n->bytes_ino);
+			rc = merge_note_base(m, n->rec->ino, n->bytes_ino);
 	}
 	return rc ? rc : lineage_put(m->v, &lin);
 }
 
-static int resend_original(struct merger *m, struct norm_inode *n)
+int merge_resend_original(struct merger *m, struct norm_inode *n)
 {
 	struct content_case c;
 	int rc = content_open(&c, m->v, m->s, n->rec, n->rec->ino, rec_seen(n->rec, REC_CONTENT), NULL, "");
@@ -928,11 +933,13 @@ static int land_bytes(struct merger *m, struct norm_inode *n)
 
 	if ((!(n->rec->fields & REC_CONTENT) && !(n->saved && n->has_case)) || !S_ISREG(n->rec->mode))
 		return 0;
+	if (merge_stays_ours(m, n->ino))
+		return merge_keep_ours(m, n);
 	if (n->fused || (n->saved && !n->has_case))
 		return 0; /* equal files that became one; or only ours has bytes of its own */
 	if (n->redirected_bytes || n->aliased) {
 		/* First, while the staged ranges are still there to be asked for. */
-		rc = n->redirected_bytes ? resend_original(m, n) : 0;
+		rc = n->redirected_bytes ? merge_resend_original(m, n) : 0;
 		if (rc == 0)
 			rc = land_bytes_elsewhere(m, n);
 		return rc == -EAGAIN ? extra_copy(m, n) : rc;
@@ -941,6 +948,8 @@ static int land_bytes(struct merger *m, struct norm_inode *n)
 		rc = take_inode(m->v, m->s, n->rec, n->ino, REC_CONTENT);
 		return rc;
 	}
+	if (merge_prefers(m) == RS_PREFER_S && n->cc.verdict == RS_CONTENT_SECONDARY && n->preferred)
+		return merge_take_theirs(m, n);
 	return land_case(m, n);
 }
 
@@ -949,14 +958,29 @@ static enum entity entity_of(uint32_t field)
 	return field == REC_MODE ? ENT_MODE : field == REC_OWNER ? ENT_OWNER : ENT_TIMES;
 }
 
+/* The bytes that its times label are not in place. */
+static bool bytes_stay_ours(const struct norm_inode *n)
+{
+	return n->has_case && n->cc.verdict != RS_CONTENT_EQUAL &&
+	       !(n->preferred && n->cc.verdict == RS_CONTENT_SECONDARY);
+}
+
 /* Fields that only the secondary changed. */
 static int land_free_attrs(struct merger *m, size_t i)
 {
 	struct norm_inode *n = &m->ni[i];
 	uint32_t fields = n->rec->fields & (REC_MODE | REC_OWNER | REC_TIMES);
-	bool bytes_are_ours = n->has_case && n->cc.verdict != RS_CONTENT_EQUAL;
+	bool bytes_are_ours = bytes_stay_ours(n);
 
 	fields &= ~n->in_conflict;
+	if (merge_stays_ours(m, n->ino)) {
+		int rc = 0;
+
+		for (uint32_t f = REC_MODE; rc == 0 && f <= REC_TIMES; f <<= 1)
+			if (fields & f)
+				rc = changes_touch(m->v, n->ino, entity_of(f));
+		return rc;
+	}
 	if ((fields & REC_TIMES) && (n->redirected_bytes || bytes_are_ours)) {
 		int rc = changes_touch(m->v, n->ino,
 				       ENT_TIMES); /* theirs label bytes that went elsewhere: it gets ours */
@@ -986,7 +1010,7 @@ static int land_attr_case(struct merger *m, const struct rs_attr_out *o)
 	bool take_p = o->take_p;
 	int rc = 0;
 
-	if (n->redirected_bytes || (n->has_case && n->cc.verdict != RS_CONTENT_EQUAL && ac->field == REC_TIMES))
+	if (n->redirected_bytes || (bytes_stay_ours(n) && ac->field == REC_TIMES))
 		take_p = take_p || ac->field == REC_TIMES;
 	if (!take_p)
 		rc = land_attrs(m->v, n->rec, n->ino, ac->field, ORIGIN_LOCAL);
@@ -1003,6 +1027,8 @@ static int land_xattr_case(struct merger *m, const struct rs_attr_out *o)
 	const char *bare = strncmp(x->key, "user.", 5) == 0 ? x->key + 5 : x->key;
 	int rc = changes_touch_xattr(m->v, ino, x->key);
 
+	if (rc == 0 && !o->take_p)
+		return land_xattr(m->v, x, ino);
 	if (rc < 0 || !o->keep_other || !x->value)
 		return rc;
 	if ((size_t)snprintf(key, sizeof(key), "user.twinfs.conflict.%s", bare) >= sizeof(key))
@@ -1043,6 +1069,10 @@ static int land_attributes(struct merger *m, const struct rs_result *r)
 
 		if (tree_inode_get(m->v, ino, &in) < 0 || m->xattr_in_conflict[i])
 			continue;
+		if (merge_stays_ours(m, ino)) {
+			rc = changes_touch_xattr(m->v, ino, x->key);
+			continue;
+		}
 		if (!units_kept(m, ino) && (!alias || !is_ours_with_mode(m, x)))
 			rc = land_xattr(m->v, x, ino);
 		if (rc == 0)
@@ -1127,7 +1157,7 @@ static char *place_text(struct merger *m, const struct rs_pos *p)
 /* What each side had where that is not a file of its own: for whoever wants the other one after all. */
 static void fill_values(struct merger *m, const struct rs_note *n, struct conflict *c)
 {
-	const struct rs_inode *node = input_inode(m, n->ino);
+	const struct rs_inode *node = merge_input_inode(m, n->ino);
 	struct inode *in = xmalloc(sizeof(*in));
 	uint64_t at;
 
@@ -1160,9 +1190,9 @@ static void fill_values(struct merger *m, const struct rs_note *n, struct confli
 
 static int put_note(struct merger *m, const struct rs_note *n, const struct made_copy *copies, size_t n_copies)
 {
-	const struct rs_inode *in = input_inode(m, n->ino), *other = input_inode(m, n->other_ino);
+	const struct rs_inode *in = merge_input_inode(m, n->ino), *other = merge_input_inode(m, n->other_ino);
 	bool content = strcmp(n->kind, "content") == 0;
-	struct norm_inode *rec = content ? bytes_record(m, n->ino) : NULL;
+	struct norm_inode *rec = content ? merge_bytes_record(m, n->ino) : NULL;
 	struct conflict c = { .id = rec && rec->note_id ? rec->note_id : id_new(m->v),
 			      .ino = n->ino, .when_ms = m->now_ms, .base = rec ? rec->kept_base : 0 };
 	uint64_t theirs = n->other_ino, ours = n->ino;
@@ -1220,7 +1250,7 @@ static int note_alias(struct merger *m, const struct rs_alias *a)
 		lin.src = older;
 	rc = lineage_put(m->v, &lin);
 	/* What it has there is ours; but of a file saved anew it is what landing its bytes says. */
-	return rc || a->is_link || is_save(m, a->src) ? rc : note_base(m, lin.src, lin.dst);
+	return rc || a->is_link || is_save(m, a->src) ? rc : merge_note_base(m, lin.src, lin.dst);
 }
 
 static int land_names(struct merger *m, struct rs_result *r, struct plan *p, struct made_copy *copies)
@@ -1229,10 +1259,15 @@ static int land_names(struct merger *m, struct rs_result *r, struct plan *p, str
 
 	for (size_t i = 0; rc == 0 && i < r->n_copies; i++)
 		rc = make_copy(m, &r->copies[i], &copies[i], &p->list[p->n++]);
+	if (rc == 0)
+		rc = merge_begin_aside(m, r);
 	for (size_t i = 0; rc == 0 && i < r->n_links; i++)
-		rc = plan_link(m, p, &r->links[i]);
+		if (!map_get(&m->aside_link, r->links[i].id, NULL))
+			rc = plan_link(m, p, &r->links[i]);
 	if (rc == 0)
 		rc = land_links(m->v, p->list, p->n);
+	if (rc == 0)
+		rc = merge_put_aside(m, r);
 	for (size_t i = 0; rc == 0 && i < p->n_touch; i++)
 		rc = merge_touch_link(m, p->touch[i]);
 	for (size_t i = 0; rc == 0 && i < r->n_aliases; i++)
@@ -1244,7 +1279,7 @@ static int land_names(struct merger *m, struct rs_result *r, struct plan *p, str
 static void drop_aliased_records(struct merger *m, const struct rs_result *r)
 {
 	for (size_t i = 0; i < r->n_aliases; i++) {
-		struct norm_inode *n = r->aliases[i].is_link ? NULL : bytes_record(m, r->aliases[i].src);
+		struct norm_inode *n = r->aliases[i].is_link ? NULL : merge_bytes_record(m, r->aliases[i].src);
 
 		if (!n)
 			continue;
@@ -1324,6 +1359,8 @@ int merge_land(struct merger *m, struct rs_result *r)
 		rc = land_attributes(m, r);
 	if (rc == 0)
 		rc = merge_saves_land(m);
+	if (rc == 0 && merge_prefers(m) == RS_PREFER_S)
+		rc = merge_take_back(m);
 	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
 		if (m->ni[i].made_again)
 			rc = changes_touch_whole(m->v, m->ni[i].ino);
@@ -1387,7 +1424,7 @@ static int believe_records_only(struct merger *m, bool moves_too)
 
 static int resolve_shown(struct merger *m, struct rs_input *in, struct rs_result *r)
 {
-	bool own = families_show(m, in);
+	bool own = families_show(m, in); /* none if a side is preferred: no units are loaded */
 	uint64_t *units;
 	size_t n_units = resolve_units(in, &units);
 	int rc;
@@ -1418,9 +1455,9 @@ static int resolve_shown(struct merger *m, struct rs_input *in, struct rs_result
 }
 
 int merge_three_way(struct volume *v, struct shipment *s, const struct merge_names *names, struct driver_jobs *jobs,
-		    uint64_t now_ms)
+		    uint64_t now_ms, struct prefer *prefer)
 {
-	struct merger m = { .v = v, .s = s, .names = names, .jobs = jobs, .now_ms = now_ms };
+	struct merger m = { .v = v, .s = s, .names = names, .jobs = jobs, .now_ms = now_ms, .prefer = prefer };
 	struct rs_result r = { 0 };
 	int rc = merge_gather(&m);
 
@@ -1444,6 +1481,7 @@ int merge_three_way(struct volume *v, struct shipment *s, const struct merge_nam
 				       .node_p = names->self,
 				       .node_s = names->peer,
 				       .root = INO_ROOT,
+				       .prefer = merge_prefers(&m),
 				       .ops = { .ctx = &m,
 						.same_file = op_same_file,
 						.content = op_content,

@@ -9,6 +9,7 @@
 #include "sync/content.h"
 #include "sync/land.h"
 #include "sync/merge.h"
+#include "sync/prefer.h"
 #include "sync/resolver.h"
 
 /* A link record of the secondary as it reads here, after lineage. */
@@ -39,6 +40,8 @@ struct norm_inode {
 	uint64_t kept_base;              /* what both had before, likewise */
 	uint64_t note_id;                /* of the conflict that they are of */
 	bool has_case, open_case;
+	bool preferred;         /* the verdict is a person's word */
+	bool is_aside;          /* its bytes are where what is discarded goes */
 	bool made_again;        /* deleted here, and now made of what the secondary sent */
 	uint32_t in_conflict; /* REC_MODE | REC_OWNER | REC_TIMES that both changed */
 };
@@ -72,6 +75,12 @@ struct merger {
 	const struct merge_names *names;
 	struct driver_jobs *jobs;
 	uint64_t now_ms;
+	struct prefer *prefer; /* a person's word under which this is merged, or NULL */
+	struct map hidden_dir; /* directory -> 1: not below .twinfs, 2: below */
+	struct map hidden;     /* inode with a link below .twinfs: no word is about that */
+	struct map aside_dir;  /* directory of the discarded side -> where what was in it goes */
+	struct map aside_link; /* link that goes aside: 1; 2: it should, but it is asked for */
+	struct map dir_link;   /* inode -> index + 1 of a link that the discarded side has of it */
 
 	struct norm_link *nl;
 	size_t n_nl;
@@ -140,6 +149,40 @@ int merge_add_link(struct merger *m, uint64_t link);
 int merge_add_inode(struct merger *m, uint64_t ino);
 int merge_close_upwards(struct merger *m);
 struct rs_pos merge_pos(struct merger *m, const struct dentry *d);
+
+static inline enum rs_prefer merge_prefers(const struct merger *m)
+{
+	return !m->prefer ? RS_PREFER_NONE : m->prefer->word.keep == ROLE_PRIMARY ? RS_PREFER_P : RS_PREFER_S;
+}
+/* The secondary's record is about something of ours that stays as it is here, by a person's word. */
+bool merge_stays_ours(struct merger *m, uint64_t ino);
+/* The three below: merge_prefer.c. Did the other side change the bytes? As rs_ops.content. */
+enum rs_content merge_prefer_content(struct merger *m, uint64_t ino);
+/* Before links land: what the resolver wants aside leaves the tree; after that it gets its place. */
+int merge_begin_aside(struct merger *m, const struct rs_result *r);
+int merge_put_aside(struct merger *m, const struct rs_result *r);
+/* A record's bytes of a file that stays ours. */
+int merge_keep_ours(struct merger *m, struct norm_inode *n);
+/* Its version takes the place of ours. */
+int merge_take_theirs(struct merger *m, struct norm_inode *n);
+/* After all else: what we changed, and the secondary does not mention, is as the secondary has it. */
+int merge_take_back(struct merger *m);
+
+/* ---- merge_land.c, for merge_prefer.c */
+struct rs_inode *merge_input_inode(struct merger *m, uint64_t ino);
+struct norm_inode *merge_bytes_record(struct merger *m, uint64_t ino);
+int merge_ensure_inode(struct merger *m, uint64_t ino);
+int merge_ask_for(struct merger *m, uint64_t link, uint64_t ino, const struct norm_link *rec);
+int merge_remember_theirs(struct merger *m, const struct norm_link *rec, uint64_t until);
+int merge_touch_link(struct merger *m, uint64_t link);
+int merge_copy_xattrs(struct merger *m, uint64_t from, uint64_t to);
+int merge_copy_acl(struct merger *m, const struct norm_inode *n, uint64_t to);
+int merge_take_acl(struct volume *v, uint64_t from, struct view view, uint64_t to, enum origin origin);
+int merge_resend_original(struct merger *m, struct norm_inode *n);
+int merge_land_equal(struct merger *m, struct norm_inode *n);
+/* What the secondary has in src is, as of now, what dst holds here: its next changes go on top of that. */
+int merge_note_base(struct merger *m, uint64_t src, uint64_t dst);
+
 /* Which inodes have a link in which state; after the links were gathered or changed. */
 void merge_presence(struct merger *m);
 int merge_land(struct merger *m, struct rs_result *r);
@@ -155,7 +198,7 @@ void merge_saves_release(struct merger *m);
 void merge_release(struct merger *m);
 /* -EAGAIN: `jobs` has commands to run first; nothing has landed. */
 int merge_three_way(struct volume *v, struct shipment *s, const struct merge_names *names, struct driver_jobs *jobs,
-		    uint64_t now_ms);
+		    uint64_t now_ms, struct prefer *prefer);
 bool merge_same_pos(const struct rs_pos *a, const struct rs_pos *b);
 /* "/a/b" of an inode's lowest link, malloc'd; "?" if it has none. */
 char *merge_path(struct volume *v, uint64_t ino);

@@ -493,7 +493,7 @@ int units_gather(struct merger *m)
 	struct map dir_link = MAP_INIT, touched = MAP_INIT, both = MAP_INIT;
 	uint64_t unit, seen;
 	size_t it = 0;
-	int rc = m->names->no_units ? 0 : policy_units_load(m->v, &m->units);
+	int rc = m->names->no_units || m->prefer ? 0 : policy_units_load(m->v, &m->units);
 
 	if (!m->units)
 		return rc;

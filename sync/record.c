@@ -82,7 +82,7 @@ static const char *judge_hello(const struct rec_hello *h)
 {
 	if (h->version == 0)
 		return "version is 0";
-	if (h->version > PROTOCOL_VERSION)
+	if (h->version != PROTOCOL_VERSION)
 		return NULL; /* its other fields are not known here */
 	if (strlen(h->volume_id) != 36 || !all_of(h->volume_id, "-"))
 		return "volume id is not a uuid";
@@ -94,6 +94,8 @@ static const char *judge_hello(const struct rec_hello *h)
 		return "slot is 0";
 	if (h->role > ROLE_SECONDARY)
 		return "role is unknown";
+	if (h->prefer_keep > ROLE_SECONDARY || (h->prefer_id != 0) != (h->prefer_keep != ROLE_NONE))
+		return "the side to be preferred is unknown";
 	return NULL;
 }
 

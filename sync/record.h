@@ -18,7 +18,7 @@
 #include "core/volume.h"
 #include "util/buf.h"
 
-#define PROTOCOL_VERSION 3
+#define PROTOCOL_VERSION 4
 /* A DATA record carries at most 256 KiB: large enough to cost nothing per byte, small enough to keep both sides'
  * buffers small. */
 #define DATA_MAX_BYTES (256u << 10)
@@ -41,6 +41,8 @@ struct rec_hello {
 	uint64_t applied_id;                     /* random id of that group as the sender knows it; 0 for group 0 */
 	uint64_t committed_id;
 	uint32_t staged; /* so many ranges follow in STAGED frames; the receiver ships nothing before it has them all */
+	uint64_t prefer_id, prefer_taken; /* sync/prefer.h; 0: none */
+	uint8_t prefer_keep;              /* enum role: whose state counts by the word prefer_id */
 };
 /* What the sender of this holds of a shipment that broke off: bytes of these files as of your group. */
 #define STAGED_MAX_RANGES 1024u
@@ -147,7 +149,7 @@ int frame_encode(struct buf *out, const struct frame *f);
  * `scratch` (DATA_MAX_BYTES) receives decompressed data. Checked here: lengths, sums, enums, names (1..255 bytes, no
  * '/', no NUL, not "." or ".."), sizes and ranges
  * (<= FILE_MAX_BYTES, no overflow), strings terminated, link/ino/parent not 0, xattr keys, node names. Not checked
- * here: what needs the volume (inode spaces, existence). A HELLO of a later protocol version decodes to its version
+ * here: what needs the volume (inode spaces, existence). A HELLO of another protocol version decodes to its version
  * alone: whoever reads it must look at `version` first.
  */
 ssize_t frame_decode(const uint8_t *data, size_t len, struct frame *f, uint8_t *scratch, struct err *err);

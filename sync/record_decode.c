@@ -87,7 +87,7 @@ static char *get_text_dup(struct cursor *c, size_t max_bytes, bool maybe)
 static void get_hello(struct cursor *c, struct rec_hello *h)
 {
 	h->version = get_u32(c);
-	if (h->version > PROTOCOL_VERSION) {
+	if (h->version != PROTOCOL_VERSION) {
 		c->at = c->end;
 		return;
 	}
@@ -102,6 +102,9 @@ static void get_hello(struct cursor *c, struct rec_hello *h)
 	h->applied_id = get_u64(c);
 	h->committed_id = get_u64(c);
 	h->staged = get_u32(c);
+	h->prefer_id = get_u64(c);
+	h->prefer_taken = get_u64(c);
+	h->prefer_keep = get_u8(c);
 }
 
 static void get_staged(struct cursor *c, struct rec_staged *r, uint8_t *scratch)

@@ -49,6 +49,9 @@ static void put_hello(struct buf *b, const struct rec_hello *h)
 	put_u64(b, h->applied_id);
 	put_u64(b, h->committed_id);
 	put_u32(b, h->staged);
+	put_u64(b, h->prefer_id);
+	put_u64(b, h->prefer_taken);
+	put_u8(b, h->prefer_keep);
 }
 
 static void put_staged(struct buf *b, const struct rec_staged *r)

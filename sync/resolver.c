@@ -78,7 +78,7 @@ static struct rw_link *dir_link(const struct rw_work *w, uint32_t dir)
 	return &w->links[rw_link_of(w, &w->nodes[dir], 0)];
 }
 
-static void set_live(struct rw_work *w, uint32_t link, enum rw_state st)
+void rw_set_live(struct rw_work *w, uint32_t link, enum rw_state st)
 {
 	struct rw_link *l = &w->links[link];
 
@@ -268,11 +268,13 @@ static void merge_link(struct rw_work *w, uint32_t i)
 	struct rw_link *l = &w->links[i];
 	const struct rs_pos *b = &l->in->b, *p = &l->in->p, *s = &l->in->s;
 
-	if (rw_same_place(p, s)) {
+	if (rw_prefers(w, l->in->late)) {
+		rw_prefer_link(w, i);
+	} else if (rw_same_place(p, s)) {
 		if (p->present)
-			set_live(w, i, RW_P);
+			rw_set_live(w, i, RW_P);
 	} else if (p->present && s->present) {
-		set_live(w, i, b->present && rw_same_place(p, b) ? RW_S : RW_P);
+		rw_set_live(w, i, b->present && rw_same_place(p, b) ? RW_S : RW_P);
 		if (!b->present || (!rw_same_place(p, b) && !rw_same_place(s, b)))
 			rw_note(w, "move", "primary",
 				"moved on both sides to different places: the primary's place stays", l->child,
@@ -282,9 +284,9 @@ static void merge_link(struct rw_work *w, uint32_t i)
 
 		if (!b->present) {
 			note_return(w, i);
-			set_live(w, i, st);
+			rw_set_live(w, i, st);
 		} else if (!rw_same_place(rw_pos(l, st), b) && RULE(RULE_MOVE_STAYS)) {
-			set_live(w, i, st);
+			rw_set_live(w, i, st);
 			rw_note(w, "delete", "restored", "moved on one side, deleted on the other: the move stays",
 				l->child,
 				RW_NONE, i);
@@ -300,14 +302,14 @@ static void links_come_back(struct rw_work *w, uint32_t node, enum rw_state st)
 
 	for (uint32_t i = 0; i < n->n_links; i++)
 		if (w->links[rw_link_of(w, n, i)].parent[st] != RW_NONE)
-			set_live(w, rw_link_of(w, n, i), st);
+			rw_set_live(w, rw_link_of(w, n, i), st);
 }
 
 static void revive_file(struct rw_work *w, uint32_t i)
 {
 	const struct rw_node *n = &w->nodes[i];
 
-	if (n->is_dir || n->n_live > 0 || n->n_links == 0)
+	if (n->is_dir || n->n_live > 0 || n->n_links == 0 || rw_is_discarded(w, n))
 		return;
 	if (n->has[RW_P] && n->has[RW_S]) {
 		if (!RULE(RULE_BOTH_UNLINKED))
@@ -337,7 +339,7 @@ static bool moved_and_deleted(const struct rw_work *w, uint32_t dir, enum rw_sta
 	if (!n->has[RW_B] || n->has[mover == RW_P ? RW_S : RW_P])
 		return false;
 	l = dir_link(w, dir);
-	return !rw_same_place(&l->in->b, rw_pos(l, mover));
+	return l->at == mover && !rw_same_place(&l->in->b, rw_pos(l, mover));
 }
 
 /* Sets inside_moved of every directory that the mover has in such a directory, or that is one. */
@@ -391,7 +393,7 @@ static void keep_moved_whole(struct rw_work *w, enum rw_state mover)
 			uint32_t l = rw_link_of(w, n, k);
 
 			if (w->links[l].at == RW_DEAD && w->links[l].parent[mover] != RW_NONE)
-				set_live(w, l, mover);
+				rw_set_live(w, l, mover);
 		}
 	}
 }
@@ -409,7 +411,7 @@ static void parents_come_back(struct rw_work *w, uint32_t link)
 		uint32_t l = rw_link_of(w, &w->nodes[d], 0);
 
 		assert(w->nodes[d].has[st]);
-		set_live(w, l, st);
+		rw_set_live(w, l, st);
 		rw_note(w, "delete", "restored",
 			"the directory was deleted on one side, but something in it lives: it comes back", d, RW_NONE,
 			l);
@@ -434,7 +436,7 @@ static void break_loop(struct rw_work *w, uint32_t d)
 	} while (at != d);
 	/* Links that are where P has them make no loop, neither do those that only S has: one of S's moves is on it. */
 	assert(worst != RW_NONE);
-	set_live(w, worst, RW_P);
+	rw_set_live(w, worst, RW_P);
 	rw_note(w, "move", "primary",
 		"the two sides' moves put directories inside each other: this one stays where the primary has it",
 		w->links[worst].child, RW_NONE, worst);
@@ -608,6 +610,7 @@ int resolve(struct rs_input *in, struct rs_result *out)
 			parents_come_back(&w, i);
 	break_loops(&w);
 	rw_units_place(&w);
+	rw_put_aside(&w);
 	rw_resolve_names(&w);
 	rw_merge_contents(&w);
 	rw_merge_attrs(&w);
@@ -627,6 +630,7 @@ void resolve_release(struct rs_result *r)
 	free(r->clones);
 	free(r->clone_links);
 	free(r->kept);
+	free(r->asides);
 	free(r->aliases);
 	free(r->attrs);
 	free(r->notes);

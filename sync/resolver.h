@@ -11,6 +11,11 @@
  * without any link in the input is a root. P and S must be valid trees; B only tells what changed, and may be mixed
  * from several moments.
  *
+ * `prefer`: a person said whose state counts (twinfs resume --prefer). Then the result is that side's state, but for
+ * what the other changed after the word (`late`), which is merged as ever; what the other side made, or whose bytes it
+ * changed, is in `asides`. Then each inode whose content the other side changed comes with all its links. There are no
+ * units then, and no saves.
+ *
  * Steps 0 to 8 and their reasons are in docs/merging.md. Which bytes survive never depends on the role; names, places
  * and ties do.
  *
@@ -36,6 +41,7 @@ struct rs_link {
 	uint64_t id, child;
 	struct rs_pos b, p, s;
 	bool unit;                   /* a directory's: by its name on either side the directory is a unit */
+	bool late; /* with `prefer`: not discarded */
 	/* New on one side (b is absent), but not to people: the other had deleted it, and hears that it is kept. */
 	bool returns;
 };
@@ -45,6 +51,7 @@ struct rs_inode {
 	bool in_b, in_p, in_s;       /* exists in that state (has, or had when last known, a link there) */
 	bool p_content, s_content;   /* size, data, a user xattr or (new inode) anything changed since the base */
 	bool p_attrs, s_attrs;       /* mode, owner or any xattr changed since the base */
+	bool late;                   /* with `prefer`: its content is not discarded */
 	uint64_t p_written_ms, s_written_ms; /* mtime on each side: labels conflict names */
 };
 enum rs_field { RS_MODE, RS_OWNER, RS_TIMES, RS_XATTR };
@@ -54,7 +61,9 @@ struct rs_attr { /* one field group or xattr key changed on both sides without k
 	const char *key;             /* RS_XATTR */
 	bool equal;                  /* the values are the same */
 	bool p_later;                /* RS_TIMES: the primary's mtime is the later one */
+	bool late;                   /* with `prefer`: not discarded */
 };
+enum rs_prefer { RS_PREFER_NONE, RS_PREFER_P, RS_PREFER_S };
 
 enum rs_content {                    /* what became of a file changed on both sides */
 	RS_CONTENT_EQUAL, RS_CONTENT_MERGED, RS_CONTENT_KEEP_BOTH,
@@ -77,7 +86,8 @@ struct rs_ops { /* pure as well: they read the three states the caller holds */
 	/* Two new inodes, one on each side: same type, attributes (mode, owner) and bytes / target / device, and each
 	 * with one link only. */
 	bool (*same_file)(void *ctx, uint64_t ino_p, uint64_t ino_s);
-	/* Contents of one inode that both changed: called once for each, in ascending order of ino. */
+	/* Contents of one inode that both changed: called once for each, in ascending order of ino. With `prefer` also
+	 * of one that only the other side changed; then all that counts is whether it is EQUAL. */
 	enum rs_content (*content)(void *ctx, uint64_t ino);
 	/* Has a file whose bytes both changed the same bytes on both sides? Any number of times, in any order. */
 	bool (*equal)(void *ctx, uint64_t ino);
@@ -98,6 +108,7 @@ struct rs_input {
 	size_t n_saves;
 	const char *node_p, *node_s; /* node names, for conflict names */
 	uint64_t root;
+	enum rs_prefer prefer;
 	struct rs_ops ops;
 };
 
@@ -118,6 +129,13 @@ struct rs_copy { /* keep both: a new file with the secondary's whole version of 
 #define RS_CLONE (UINT64_C(1) << 62)
 struct rs_clone { uint64_t id, of; };
 struct rs_clone_link { uint64_t child; struct rs_pos pos; };
+struct rs_aside { /* with `prefer`: what the other side had, to be kept outside of the tree */
+	uint64_t ino;
+	uint64_t link;               /* this link of it goes there; 0: the inode is in the result, a copy goes there */
+	uint64_t parent;             /* where the other side had it: in its tree, or in what goes aside too */
+	const char *name;
+	uint16_t name_len;
+};
 struct rs_alias { uint64_t src, dst; bool is_link; };
 struct rs_attr_out {
 	size_t input;
@@ -141,6 +159,7 @@ struct rs_result {
 	struct rs_clone_link *clone_links; size_t n_clone_links;
 	uint64_t *kept;              size_t n_kept; /* ascending: what the secondary did to these inodes is in a clone,
 		or undone: nothing of it is to be taken here */
+	struct rs_aside *asides;     size_t n_asides;
 	struct rs_alias *aliases;    size_t n_aliases;
 	struct rs_attr_out *attrs;   size_t n_attrs;
 	struct rs_note *notes;       size_t n_notes;

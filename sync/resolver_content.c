@@ -114,6 +114,10 @@ static void merge_content(struct rw_work *w, uint32_t i)
 
 	if ((n->in->type & S_IFMT) != S_IFREG || n->n_live == 0)
 		return;
+	if (rw_prefers(w, n->in->late)) {
+		rw_prefer_content(w, i);
+		return;
+	}
 	if (n->save) {
 		settle_content(w, i, n->save->verdict);
 		return;
@@ -163,6 +167,10 @@ static void merge_attr(struct rw_work *w, size_t input)
 	*o = (struct rs_attr_out){ .input = input, .take_p = true };
 	if (a->equal || !RULE(RULE_ATTR) || rw_is_kept(w, a->ino))
 		return;
+	if (rw_prefers(w, a->late)) {
+		o->take_p = w->in->prefer == RS_PREFER_P;
+		return;
+	}
 	if (a->field == RS_TIMES) {
 		o->take_p = a->p_later;
 		return;

@@ -316,7 +316,7 @@ static void names_in(struct rw_work *w, uint32_t dir, uint32_t *queue, uint32_t 
 		else
 			first = i;
 	}
-	if (w->in->ops.fold && n > 1)
+	if (w->in->ops.fold && w->in->prefer == RS_PREFER_NONE && n > 1)
 		note_alike(w, e, n);
 	for (size_t i = 0; i < n; i++)
 		if (w->links[e[i].link].at != RW_DEAD && w->nodes[w->links[e[i].link].child].is_dir)

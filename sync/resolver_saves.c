@@ -90,7 +90,7 @@ int resolve_saves(struct rs_input *in, struct rs_save **out, size_t *n)
 
 	*out = NULL;
 	*n = 0;
-	for (uint32_t i = 0; rc == 0 && RULE(RULE_SAVES) && i < w.n_links; i++) {
+	for (uint32_t i = 0; rc == 0 && in->prefer == RS_PREFER_NONE && RULE(RULE_SAVES) && i < w.n_links; i++) {
 		if (*n == cap) {
 			cap = cap ? 2 * cap : 16;
 			*out = xrealloc(*out, cap * sizeof(**out));
@@ -154,6 +154,7 @@ void rw_unite_saves(struct rw_work *w)
 {
 	size_t n = w->in->n_saves;
 
+	assert(n == 0 || w->in->prefer == RS_PREFER_NONE);
 	w->own_links = xcalloc(2 * n + 1, sizeof(*w->own_links));
 	w->own_inodes = xcalloc(n + 1, sizeof(*w->own_inodes));
 	for (size_t i = 0; i < n; i++)

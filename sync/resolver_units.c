@@ -35,7 +35,8 @@ bool rw_is_unit(const struct rw_work *w, uint32_t dir)
 {
 	const struct rw_node *n = &w->nodes[dir];
 
-	return n->is_dir && !n->is_root && w->links[rw_link_of(w, n, 0)].in->unit;
+	return w->in->prefer == RS_PREFER_NONE && n->is_dir && !n->is_root &&
+	       w->links[rw_link_of(w, n, 0)].in->unit;
 }
 
 static void find_units(struct unit_finder *f, enum rw_state st)
@@ -226,7 +227,7 @@ static enum fate fate_of(struct unit_finder *f, uint32_t u)
 
 static bool has_units(const struct rs_input *in)
 {
-	for (size_t i = 0; i < in->n_links; i++)
+	for (size_t i = 0; i < in->n_links && in->prefer == RS_PREFER_NONE; i++)
 		if (in->links[i].unit)
 			return true;
 	return false;

@@ -3,7 +3,7 @@
  * resolver_work: what the resolver's files share while one resolve() runs. Everything is an index into arrays sorted by
  * id, so that each step is linear in the input (names: n log n) and none depends on the order in which the input came.
  * resolver.c owns it and has steps 1 to 5; resolver_saves.c step 0; resolver_names.c step 6; resolver_content.c steps 7
- * and 8.
+ * and 8; resolver_prefer.c what is different when a person said whose state counts.
  * One thread; freed before resolve returns.
  */
 #ifndef TWINFS_SYNC_RESOLVER_WORK_H
@@ -85,7 +85,7 @@ struct rw_work {
 	struct rw_names names[3]; /* RW_P, RW_S: in that state; RW_B: in the result */
 	struct rs_link *own_links;   /* step 0: what it says of links and inodes instead of the input */
 	struct rs_inode *own_inodes;
-	size_t cap_notes, cap_aliases, cap_copies, cap_own;
+	size_t cap_notes, cap_aliases, cap_copies, cap_asides, cap_own;
 	struct rw_units *units;     /* NULL: none */
 	struct unit_finder *finder; /* made when first needed */
 };
@@ -96,6 +96,7 @@ bool rw_same_place(const struct rs_pos *a, const struct rs_pos *b);
 uint32_t rw_node_of(const struct rw_work *w, uint64_t ino); /* RW_NONE: not in the input */
 uint32_t rw_link_of(const struct rw_work *w, const struct rw_node *n, uint32_t i);
 uint32_t rw_link_by_id(const struct rw_work *w, uint64_t id);
+void rw_set_live(struct rw_work *w, uint32_t link, enum rw_state st);
 /* kind, outcome and rule are static; other and link may be RW_NONE. */
 void rw_note(struct rw_work *w, const char *kind, const char *outcome, const char *rule, uint32_t node, uint32_t other,
 	     uint32_t link);
@@ -144,6 +145,16 @@ bool rw_in_unit(const struct rw_work *w, uint32_t node, enum rw_state st);
 bool rw_same_unit(struct rw_work *w, uint32_t p, uint32_t s);
 bool rw_is_kept(const struct rw_work *w, uint64_t ino);
 void rw_unit_finder_free(struct unit_finder *f);
+/* ---- resolver_prefer.c */
+static inline bool rw_prefers(const struct rw_work *w, bool late)
+{
+	return w->in->prefer != RS_PREFER_NONE && !late;
+}
+/* No link of it is left because the preferred side has none: what the other side changed in it brings it not back. */
+bool rw_is_discarded(const struct rw_work *w, const struct rw_node *n);
+void rw_prefer_link(struct rw_work *w, uint32_t link);   /* instead of step 1 */
+void rw_put_aside(struct rw_work *w);                    /* after step 5: what is in no tree any more */
+void rw_prefer_content(struct rw_work *w, uint32_t node); /* instead of step 7 */
 
 /* The test program is built with each rule behind a bit, to show that the tests see it when one is missing. */
 enum rw_rule {

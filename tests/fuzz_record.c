@@ -21,7 +21,7 @@ static void decode(const uint8_t *data, size_t size)
 	if (frame_decode(data, size, &f, scratch, NULL) <= 0)
 		return;
 	buf_init(&again, FRAME_MAX_BYTES);
-	if (f.type != FRAME_HELLO || f.hello.version <= PROTOCOL_VERSION)
+	if (f.type != FRAME_HELLO || f.hello.version == PROTOCOL_VERSION)
 		if (frame_encode(&again, &f))
 			abort();
 	buf_release(&again);

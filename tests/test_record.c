@@ -28,7 +28,10 @@ static struct frame hello(void)
 				      .committed = 4,
 				      .applied = 5,
 				      .applied_id = 6,
-				      .committed_id = UINT64_MAX };
+				      .committed_id = UINT64_MAX,
+				      .prefer_id = 7,
+				      .prefer_taken = 8,
+				      .prefer_keep = ROLE_PRIMARY };
 	return f;
 }
 
@@ -338,6 +341,8 @@ static const struct tamper {
 	{ "node name with an escape", FRAME_HELLO, 78, 27, 1, "node name" },
 	{ "slot 0", FRAME_HELLO, 89, 0, 2, "slot" },
 	{ "unknown role", FRAME_HELLO, 91, 3, 1, "role" },
+	{ "an unknown side preferred", FRAME_HELLO, 152, 3, 1, "preferred" },
+	{ "a word for neither side", FRAME_HELLO, 152, 0, 1, "preferred" },
 	{ "planned 2", FRAME_BYE, 0, 2, 1, "planned" },
 	{ "reason longer than the frame", FRAME_BYE, 1, 200, 2, "too short" },
 	{ "reason longer than its bound", FRAME_BYE, 1, 300, 2, "too long" },
@@ -599,7 +604,7 @@ START_TEST(random_bytes_never_crash_the_decoder)
 		if (frame_decode(copy, len, &f, scratch, NULL) <= 0)
 			continue;
 		accepted++;
-		if (f.type != FRAME_HELLO || f.hello.version <= PROTOCOL_VERSION)
+		if (f.type != FRAME_HELLO || f.hello.version == PROTOCOL_VERSION)
 			ck_assert_int_eq(frame_encode(&again, &f), 0);
 		frame_release(&f);
 		buf_reset(&again);

@@ -600,6 +600,9 @@ static enum rs_content op_content(void *ctx, uint64_t ino)
 	const struct tm_inode *b = tm_inode(x->b, ino), *p = tm_inode(x->p, ino), *s = tm_inode(x->s, ino);
 	struct tm_inode *m = &x->merged[x->n_merged];
 
+	if (x->in.prefer && !find_inode(x, ino)->late)
+		return same_data(p, s) && p->xattr == s->xattr ? RS_CONTENT_EQUAL : RS_CONTENT_KEEP_BOTH;
+
 	if (!b)
 		b = p;
 	*m = *p;
@@ -809,41 +812,48 @@ static void write_notes(const struct rs_result *r, char *notes, size_t size)
 			r->notes[i].outcome);
 }
 
+static void prepare(struct input *x, const struct tm_tree *b, const struct tm_tree *p, const struct tm_tree *s,
+	const struct tm_merge_opts *opts, enum rs_prefer prefer)
+{
+	unsigned seed = opts->shuffle;
+
+	x->in = (struct rs_input){ .root = TM_ROOT, .node_p = opts->node_p, .node_s = opts->node_s, .prefer = prefer };
+	x->b = b;
+	x->p = p;
+	x->s = s;
+	x->n_attrs = x->n_merged = 0;
+	add_inodes(x, b);
+	add_inodes(x, p);
+	add_inodes(x, s);
+	add_links(x, b);
+	add_links(x, p);
+	add_links(x, s);
+	if (!opts->whole)
+		make_sparse(x);
+	if (seed) {
+		shuffle(x->links, x->in.n_links, sizeof(x->links[0]), &seed);
+		shuffle(x->inodes, x->in.n_inodes, sizeof(x->inodes[0]), &seed);
+		shuffle(x->attrs, x->n_attrs, sizeof(x->attrs[0]), &seed);
+	}
+	x->in.links = x->links;
+	x->in.inodes = x->inodes;
+	x->in.attrs = x->attrs;
+	x->in.n_attrs = x->n_attrs;
+	x->in.ops = (struct rs_ops){ .ctx = x, .same_file = op_same_file, .content = op_content, .equal = op_equal,
+		.name_taken = op_name_taken };
+}
+
 int tm_merge(const struct tm_tree *b, const struct tm_tree *p, const struct tm_tree *s,
 	const struct tm_merge_opts *opts,
 	     struct tm_tree *m, char *notes, size_t notes_size)
 {
 	static struct input x;
 	struct rs_result r;
-	unsigned seed = opts->shuffle;
 	uint64_t *units;
 	size_t n_units;
 	int rc;
 
-	x.in = (struct rs_input){ .root = TM_ROOT, .node_p = opts->node_p, .node_s = opts->node_s };
-	x.b = b;
-	x.p = p;
-	x.s = s;
-	x.n_attrs = x.n_merged = 0;
-	add_inodes(&x, b);
-	add_inodes(&x, p);
-	add_inodes(&x, s);
-	add_links(&x, b);
-	add_links(&x, p);
-	add_links(&x, s);
-	if (!opts->whole)
-		make_sparse(&x);
-	if (seed) {
-		shuffle(x.links, x.in.n_links, sizeof(x.links[0]), &seed);
-		shuffle(x.inodes, x.in.n_inodes, sizeof(x.inodes[0]), &seed);
-		shuffle(x.attrs, x.n_attrs, sizeof(x.attrs[0]), &seed);
-	}
-	x.in.links = x.links;
-	x.in.inodes = x.inodes;
-	x.in.attrs = x.attrs;
-	x.in.n_attrs = x.n_attrs;
-	x.in.ops = (struct rs_ops){ .ctx = &x, .same_file = op_same_file, .content = op_content, .equal = op_equal,
-		.name_taken = op_name_taken };
+	prepare(&x, b, p, s, opts, RS_PREFER_NONE);
 	n_units = resolve_units(&x.in, &units);
 	free(units);
 	rc = resolve_saves(&x.in, &x.saves, &x.n_saves);
@@ -1300,4 +1310,166 @@ const char *tm_law_broken(const struct tm_tree *b, const struct tm_tree *p, cons
 	if (tm_merge(&m, &m, &m, &o, &again, NULL, 0) < 0 || !tm_equal(&m, &again))
 		return "the result is not stable";
 	return NULL;
+}
+
+/* ---- one side is preferred */
+
+static bool goes_aside(const struct rs_result *r, uint64_t ino, bool link)
+{
+	for (size_t i = 0; i < r->n_asides; i++)
+		if (r->asides[i].ino == ino && (r->asides[i].link != 0) == link)
+			return true;
+	return false;
+}
+
+static bool is_alias(const struct rs_result *r, uint64_t ino)
+{
+	for (size_t i = 0; i < r->n_aliases; i++)
+		if (!r->aliases[i].is_link && r->aliases[i].src == ino)
+			return true;
+	return false;
+}
+
+static const char *result_link_wrong(const struct rs_result *r, const struct tm_tree *kept)
+{
+	for (size_t i = 0; i < r->n_links; i++) {
+		const struct rs_pos want = pos_in(kept, r->links[i].id), *got = &r->links[i].pos;
+
+		if (got->present != want.present || (got->present && (got->parent != want.parent ||
+			got->name_len != want.name_len || memcmp(got->name, want.name, want.name_len) != 0)))
+			return "a link is not where the side has it that is preferred";
+	}
+	return r->n_notes + r->n_copies + r->n_aliases ? "something was to be decided" : NULL;
+}
+
+static const char *aside_wrong(const struct input *x, const struct rs_result *r, const struct tm_tree *other)
+{
+	for (size_t i = 0; i < r->n_asides; i++) {
+		const struct rs_aside *a = &r->asides[i];
+		const struct tm_link *l = NULL;
+
+		for (uint32_t k = 0; k < other->n_links; k++)
+			if (other->links[k].parent == a->parent && strlen(other->links[k].name) == a->name_len &&
+			    memcmp(other->links[k].name, a->name, a->name_len) == 0)
+				l = &other->links[k];
+		if (!l || l->child != a->ino || (a->link && a->link != l->id))
+			return "what goes aside was not there";
+	}
+	for (uint32_t i = 0; i < x->in.n_attrs; i++)
+		if (r->n_attrs > i && (r->attrs[i].note || r->attrs[i].keep_other) && !x->attrs[r->attrs[i].input].late)
+			return "an attribute is noted";
+	return NULL;
+}
+
+/* All that the other side made or changed is in the result or aside. */
+static const char *other_lost(const struct tm_tree *b, const struct tm_tree *kept, const struct tm_tree *other,
+	const struct rs_result *r, const struct tm_tree *m)
+{
+	for (uint32_t i = 0; i < other->n_inodes; i++) {
+		const struct tm_inode *n = &other->inodes[i], *k = tm_inode(kept, n->ino);
+		bool same = k && same_data(n, k) && n->xattr == k->xattr;
+
+		if (!changed_content(tm_inode(b, n->ino), n) || n->ino == TM_ROOT)
+			continue;
+		if (!tm_inode(m, n->ino) && !goes_aside(r, n->ino, true) && !is_alias(r, n->ino))
+			return "a file that the other side made is lost";
+		for (uint32_t i_data = 0; i_data < n->n_data; i_data++)
+			if (!has_token(b, n->data[i_data]) && !has_token(m, n->data[i_data]) &&
+			    !goes_aside(r, n->ino, false) && !goes_aside(r, n->ino, true))
+				return "what the other side wrote is lost";
+		if (same && goes_aside(r, n->ino, false))
+			return "a version goes aside that is no other";
+	}
+	return NULL;
+}
+
+static void list_asides(const struct rs_result *r, const struct tm_tree *other, char *out, size_t size)
+{
+	struct lines all = { .n = 0 };
+	size_t at = 0;
+
+	for (size_t i = 0; i < r->n_asides; i++) {
+		const struct rs_aside *a = &r->asides[i];
+		char *path = xasprintf("%.*s%s", a->name_len, a->name, a->link ? "" : "=");
+
+		for (uint64_t d = a->parent; d != TM_ROOT; d = link_to(other, d)->parent) {
+			char *longer = xasprintf("%s/%s", link_to(other, d)->name, path);
+
+			free(path);
+			path = longer;
+		}
+		all.line[all.n++] = path;
+	}
+	qsort(all.line, all.n, sizeof(all.line[0]), line_cmp);
+	out[0] = '\0';
+	for (size_t i = 0; i < all.n; i++) {
+		if (at < size)
+			at += (size_t)snprintf(out + at, size - at, "%s%s", at ? " " : "", all.line[i]);
+		free(all.line[i]);
+	}
+}
+
+/* What differs from what the other side had at the word is not under it. */
+static bool mark_late(struct input *x, const struct tm_tree *at_word, const struct tm_tree *other)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < x->in.n_links; i++) {
+		struct rs_pos then = pos_in(at_word, x->links[i].id), now = pos_in(other, x->links[i].id);
+
+		x->links[i].late = !same_pos(&then, &now);
+		any |= x->links[i].late;
+	}
+	for (size_t i = 0; i < x->in.n_inodes; i++) {
+		uint64_t ino = x->inodes[i].ino;
+		const struct tm_inode *then = tm_inode(at_word, ino), *now = tm_inode(other, ino);
+
+		x->inodes[i].late = now && (!then || !same_data(then, now) || then->xattr != now->xattr);
+		any |= x->inodes[i].late;
+	}
+	return any;
+}
+
+/* Of units and saves there are none then. */
+static bool finds_any(struct input *x)
+{
+	struct rs_save *saves;
+	uint64_t *units;
+	size_t n_saves, n_units = resolve_units(&x->in, &units);
+	bool any = resolve_saves(&x->in, &saves, &n_saves) < 0 || n_saves + n_units > 0;
+
+	free(units);
+	free(saves);
+	return any;
+}
+
+const char *tm_prefer_broken(const struct tm_tree *b, const struct tm_tree *kept, const struct tm_tree *at_word,
+	const struct tm_tree *other, bool kept_is_p, unsigned shuffle, char *asides, size_t size)
+{
+	const struct tm_merge_opts o = { .node_p = "p", .node_s = "s", .shuffle = shuffle, .whole = shuffle % 3 == 2 };
+	static struct input x;
+	static struct tm_tree m;
+	struct rs_result r;
+	const char *bad;
+	bool late;
+
+	prepare(&x, b, kept_is_p ? kept : other, kept_is_p ? other : kept, &o,
+		kept_is_p ? RS_PREFER_P : RS_PREFER_S);
+	late = mark_late(&x, at_word, other);
+	if (finds_any(&x))
+		return "a unit or a save was found";
+	if (resolve(&x.in, &r) < 0)
+		return "refused";
+	carry_out(&x, &r, &m);
+	bad = late ? NULL : result_link_wrong(&r, kept);
+	if (bad == NULL)
+		bad = tm_invalid(&m);
+	if (bad == NULL)
+		bad = aside_wrong(&x, &r, other);
+	if (bad == NULL)
+		bad = other_lost(b, kept, other, &r, &m);
+	if (asides)
+		list_asides(&r, other, asides, size);
+	resolve_release(&r);
+	return bad;
 }

@@ -81,6 +81,15 @@ int tm_merge(const struct tm_tree *b, const struct tm_tree *p, const struct tm_t
 	const struct tm_merge_opts *opts,
 	     struct tm_tree *m, char *notes, size_t notes_size);
 
+/*
+ * One side is preferred: NULL, or which law is broken. kept's tree must be the result, and all that `other` made or
+ * changed be there or aside; nothing is noted. at_word: what the other side had when the word was given; what it
+ * changed later is merged, and then the tree must be valid and nothing be lost. asides (may be NULL): by path, sorted:
+ * "path" the link goes aside, "path=" a copy of it.
+ */
+const char *tm_prefer_broken(const struct tm_tree *b, const struct tm_tree *kept, const struct tm_tree *at_word,
+	const struct tm_tree *other, bool kept_is_p, unsigned shuffle, char *asides, size_t size);
+
 /* NULL: fine; else what is wrong. */
 const char *tm_invalid(const struct tm_tree *t);
 const char *tm_loss(const struct tm_tree *b, const struct tm_tree *p, const struct tm_tree *s, const struct tm_tree *m);

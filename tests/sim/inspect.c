@@ -106,6 +106,7 @@ static void describe_xattrs(struct walker *k, uint64_t ino)
 }
 
 static void describe(struct walker *k, const char *path, const char *name, uint64_t ino, unsigned depth);
+static void done(struct walker *k);
 
 static void walk_dir(struct walker *k, const char *path, uint64_t dir, unsigned depth, uint32_t nlink)
 {
@@ -202,6 +203,21 @@ static void describe_conflicts(struct walker *k)
 		conflict_release(&c[i]);
 	}
 	free(c);
+}
+
+char *inspect_tree(struct world *w, int side)
+{
+	struct walker k = { .w = w, .side = side };
+	char *text;
+	struct attr a;
+
+	buf_init(&k.text, 64u << 20);
+	volume_getattr(w->side[side].v, INO_ROOT, &a);
+	walk_dir(&k, "", INO_ROOT, 0, a.nlink);
+	buf_append(&k.text, "", 1);
+	text = xstrdup((char *)k.text.data);
+	done(&k);
+	return text;
 }
 
 static void walk(struct walker *k, struct world *w, int side)

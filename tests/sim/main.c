@@ -19,6 +19,7 @@
 #include "core/leftover.h"
 #include "db/db.h"
 #include "db/meta_rows.h"
+#include "sync/prefer.h"
 #include "sync/record.h"
 #include "tests/sim/sim.h"
 #include "util/util.h"
@@ -169,8 +170,27 @@ static void open_side(struct world *w, int i)
 /* ---- the network
  * ------------------------------------------------------------------------------------------------------------ */
 
+/* A person says that the state of one side shall count (sync/prefer.h). */
+static int give_word(struct world *w)
+{
+	int on = (int)rng_below(&w->rng_words, 2), keep = (int)rng_below(&w->rng_words, 2);
+
+	for (int i = 0; i < 2; i++)
+		if (prefer_given(w->side[i].v).id)
+			return -1; /* words against each other are refused */
+	if (prefer_give(w->side[on].v, keep ? ROLE_SECONDARY : ROLE_PRIMARY) < 0)
+		return -1; /* no room for it */
+	sim_note_commits(w, on);
+	sim_trace(w, "%c says: prefer %c\n", "PS"[on], "PS"[keep]);
+	w->n_words++;
+	return keep;
+}
+
 static void net_up(struct world *w)
 {
+	if (w->wide && !w->pure && rng_chance(&w->rng_words, 10))
+		give_word(w);
+	w->pure = false;
 	sim_trace(w, "-- link up\n");
 	w->up = true;
 	for (int i = 0; i < 2; i++)
@@ -289,10 +309,26 @@ static void give_room(struct world *w, int i)
 	open_side(w, i);
 }
 
+/* After a time apart in which nothing crossed: the tree that both must end with, or NULL. */
+static char *prefer_all(struct world *w)
+{
+	int keep;
+
+	if (w->up || !w->pure || w->small || !rng_chance(&w->rng_words, 60))
+		return NULL;
+	for (int i = 0; i < 2; i++) {
+		volume_commit(w->side[i].v);
+		sim_note_commits(w, i);
+	}
+	keep = give_word(w);
+	return keep < 0 ? NULL : inspect_tree(w, keep);
+}
+
 /* Run until nobody has anything to say. */
 static bool quiet(struct world *w)
 {
 	unsigned idle = 0, rounds = 0, tries = w->up || !w->small;
+	char *want = w->wide ? prefer_all(w) : NULL;
 
 	while (idle < 3 && !w->failure[0]) {
 		bool any = false;
@@ -324,7 +360,21 @@ static bool quiet(struct world *w)
 		if (!w->failure[0] && !engine_settled(w->side[i].e))
 			sim_fail(w, "%c is not settled though nothing moves: %s", "PS"[i],
 				 engine_unsettled(w->side[i].e));
-	return !w->failure[0] && inspect_quiet(w);
+	if (want && !w->failure[0]) {
+		char *got = inspect_tree(w, 0);
+
+		if (strcmp(got, want) != 0)
+			sim_fail(w, "not the tree of the side that was preferred\n%s-- wanted\n%s", got, want);
+		free(got);
+	}
+	free(want);
+	if (w->failure[0] || !inspect_quiet(w))
+		return false;
+	if (w->wide && !w->small && rng_chance(&w->rng_words, 30)) {
+		net_down(w);
+		w->pure = true;
+	}
+	return true;
 }
 
 static void step(struct world *w)
@@ -402,6 +452,7 @@ static bool history(struct world *w, uint64_t seed)
 	w->wide = seed >= WIDE_FROM && seed < UNITS_FROM;
 	w->units = seed >= UNITS_FROM;
 	w->rng.s = seed * UINT64_C(0x2545f4914f6cdd1d) + 1;
+	w->rng_words.s = seed * UINT64_C(0x9e3779b97f4a7c15) + 7;
 	w->now_ms = 1000000;
 	sim_clock_ns = INT64_C(1800000000000000000);
 	if (w->wide && rng_chance(&w->rng, 30))
@@ -508,7 +559,7 @@ int main(int argc, char **argv)
 	uint64_t failed = 0, done = 0, ops = 0, cuts = 0, crashes = 0, frames = 0, started = clock_mono_ms();
 	uint64_t soak_n = number_from_env("TWINFS_SOAK_HISTORIES", 0);
 	uint64_t soak_ms = soak_n ? 0 : 1000 * number_from_env("TWINFS_SOAK_S", 0);
-	uint64_t full = 0;
+	uint64_t full = 0, words = 0;
 	bool trace = false, keep_going = false, in_a_row = false;
 	int c;
 
@@ -560,6 +611,7 @@ int main(int argc, char **argv)
 			fflush(stdout);
 			failed++;
 		}
+		words += w->n_words;
 		ops += w->n_ops;
 		cuts += w->n_cuts;
 		crashes += w->n_crashes;
@@ -568,10 +620,11 @@ int main(int argc, char **argv)
 		free(w);
 	}
 	started = MAX(clock_mono_ms() - started, 1);
-	printf("# %llu histories, %llu operations, %llu cuts, %llu crashes, %llu times a store was full, %llu frames;"
-	       " %llu histories a minute\n",
+	printf("# %llu histories, %llu operations, %llu cuts, %llu crashes, %llu words, "
+	       "%llu times a store was full, %llu frames; %llu histories a minute\n",
 	       (unsigned long long)done, (unsigned long long)ops, (unsigned long long)cuts, (unsigned long long)crashes,
-	       (unsigned long long)full, (unsigned long long)frames, (unsigned long long)(done * 60000 / started));
+	       (unsigned long long)words, (unsigned long long)full, (unsigned long long)frames,
+	       (unsigned long long)(done * 60000 / started));
 	printf("%sok 1 - %llu random histories of two volumes keep the promises\n1..1\n", failed ? "not " : "",
 	       (unsigned long long)done);
 	return failed != 0 && getenv("TWINFS_TAP_HARNESS") == NULL;

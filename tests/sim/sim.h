@@ -67,7 +67,9 @@ struct world {
 	bool units;         /* seeds from UNITS_FROM on */
 	uint64_t apart_from; /* tokens from here on were written by sides that did not hear of each other; 0: not so */
 	unsigned small;     /* bit i: side i has a store of SMALL_BYTES, until it is given room */
-	struct rng rng;
+	struct rng rng, rng_words; /* rng_words: of what came later than the first million seeds */
+	bool pure;          /* nothing has crossed since both were the same */
+	uint64_t n_words;
 	struct side side[2];
 	struct ledger ledger;
 	bool up, trace, ever_apart;
@@ -96,5 +98,7 @@ uint64_t token_at(const uint8_t *p, size_t n);
 
 /* inspect.c: all return false after sim_fail */
 bool inspect_quiet(struct world *w);
+/* The tree that people see, as text; free it. */
+char *inspect_tree(struct world *w, int side);
 
 #endif

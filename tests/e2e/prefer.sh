@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash disable=SC2154 # lib.sh is sourced first by ./run
+# twinfs resume --prefer: one side's tree counts, and what the other had can be had.
+
+# apart DISCARDED: both sides have gone on by themselves.
+apart_with_changes() {
+	local d k
+	d=$(mountpoint_of "$1")
+	[ "$1" = a ] && k=$B || k=$A
+	pair_up
+	mkdir "$A/docs"
+	echo base >"$A/docs/plan"
+	echo base >"$A/docs/old"
+	echo base >"$A/both"
+	wait_synced
+	link_cut_down
+	wait_apart
+	echo kept >"$k/both"
+	echo kept >"$k/new-kept"
+	echo discarded >"$d/both"
+	echo discarded >"$d/docs/plan"
+	mkdir "$d/own"
+	echo discarded >"$d/own/file"
+	rm "$d/docs/old"
+	sync "$A" "$B"
+}
+
+says_prefer() { [[ "$(status_of a why)$(status_of b why)" == *--prefer* ]]; }
+
+in_place_of() { # in_place_of DISCARDED: as it must be on both sides
+	local m node=left
+	[ "$1" = a ] || node=right
+	wait_together
+	for m in "$A" "$B"; do
+		has_content "$m/both" kept
+		has_content "$m/new-kept" kept
+		has_content "$m/docs/plan" base
+		has_content "$m/docs/old" base
+		[ ! -e "$m/own" ] || fail "$m/own is still there"
+		has_content "$m/.twinfs/discarded-$node-"*/both discarded
+		has_content "$m/.twinfs/discarded-$node-"*/docs/plan discarded
+		has_content "$m/.twinfs/discarded-$node-"*/own/file discarded
+	done
+	same_tree "$A" "$B"
+	is_equal "$(status_of a conflicts) $(status_of b conflicts)" "0 0" "conflicts that wait"
+	is_equal "$(status_of a merged) $(status_of b merged)" "1 1" "what can be taken back"
+}
+
+LIMIT_S[t_this_side_is_preferred_on_the_primary_that_is_disconnected]=200
+t_this_side_is_preferred_on_the_primary_that_is_disconnected() {
+	local kept
+	apart_with_changes b
+	tw_a resume "$A" --prefer local
+	link_restore
+	in_place_of b
+	refused_a 'is connected' resume "$A" --prefer local
+	# One thing is taken back, the rest is dismissed.
+	kept=$(cd "$A" && echo .twinfs/discarded-right-*)
+	tw_a conflicts "$A" --resolve "$kept/docs/plan" --keep peer
+	both_equal
+	has_content "$B/docs/plan" discarded
+	has_content "$B/docs/plan.before-restore" base
+	tw_b conflicts "$B" --resolve "$kept" --keep both
+	both_equal
+	[ ! -e "$A/$kept" ] || fail "it is still there"
+	is_equal "$(status_of a merged) $(status_of b merged)" "0 0" "what can be taken back"
+}
+
+LIMIT_S[t_this_side_is_preferred_on_the_secondary_that_is_paused]=200
+t_this_side_is_preferred_on_the_secondary_that_is_paused() {
+	apart_with_changes a
+	tw_b pause "$B"
+	link_restore
+	tw_b resume "$B" --prefer local
+	in_place_of a
+}
+
+LIMIT_S[t_the_peer_is_preferred_by_the_secondary_and_both_are_killed_meanwhile]=200
+t_the_peer_is_preferred_by_the_secondary_and_both_are_killed_meanwhile() {
+	apart_with_changes b
+	tw_b resume "$B" --prefer peer
+	kill_side b
+	kill_side a
+	mount_side a
+	mount_side b
+	link_restore
+	sleep "0.$((RANDOM % 9))" # anywhere in the reconciliation, or after it
+	kill_side b
+	mount_side b
+	in_place_of b
+}
+
+LIMIT_S[t_the_peer_is_preferred_by_the_primary_and_words_against_each_other_are_refused]=200
+t_the_peer_is_preferred_by_the_primary_and_words_against_each_other_are_refused() {
+	apart_with_changes a
+	tw_a resume "$A" --prefer peer
+	tw_b resume "$B" --prefer peer
+	link_restore
+	within "$SOON_S" says_prefer
+	has_content "$A/both" discarded
+	tw_b resume "$B"
+	in_place_of a
+}
