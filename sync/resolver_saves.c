@@ -19,12 +19,12 @@ static bool is_file(const struct rw_node *n)
 	return (n->in->type & S_IFMT) == S_IFREG;
 }
 
-/* A new file that the side has by this one name. */
+/* A new file that the side has by this one name; not one that both had before and that is only told anew. */
 static bool is_successor(const struct rw_work *w, uint32_t link, enum rw_state side)
 {
 	const struct rw_node *n;
 
-	if (link == RW_NONE || w->links[link].in->b.present)
+	if (link == RW_NONE || w->links[link].in->b.present || w->links[link].in->returns)
 		return false;
 	n = &w->nodes[w->links[link].child];
 	return is_file(n) && n->n_links == 1 && !n->has[RW_B] && !n->has[side == RW_P ? RW_S : RW_P];

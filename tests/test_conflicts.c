@@ -275,6 +275,36 @@ START_TEST(settled_differently_while_apart_what_each_side_wanted_is_there)
 }
 END_TEST
 
+/* Each side keeps its own; one of them is heard before the other has said anything, as the link brings it. */
+START_TEST(chosen_by_both_for_itself_the_primarys_is_in_place_whoever_is_heard_first)
+{
+	int first = _i % 2;
+	struct err err = ERR_INIT;
+
+	quarrel();
+	px_down();
+	for (int i = 0; i < 2; i++)
+		resolve(i, "f", LOCAL);
+	if (_i / 2) {
+		ck_assert_int_eq(volume_commit(px[1].v), 0);
+		px_crash(1);
+	}
+	px_up();
+	for (int i = 0; i < 2; i++)
+		px_talk(i);
+	for (int i = 0; i < 2; i++) /* HELLO */
+		ck_assert_int_eq(px_deliver(i, &err), 0);
+	px_now_ms += 50;
+	px_talk(first);
+	while (px_next(first))
+		ck_assert_msg(px_deliver(first, &err) == 0, "%s", err.text);
+	px_meet();
+	ck_assert_msg(text_is_there("birch\n"), "birch's is lost");
+	ck_assert_msg(text_is_there("alder\n"), "alder's is lost");
+	px_expect("f", "alder\n");
+}
+END_TEST
+
 START_TEST(a_version_chosen_here_and_edited_there_has_the_edit_and_no_new_conflict)
 {
 	int who = _i;
@@ -760,6 +790,7 @@ int main(void)
 	tcase_add_loop_test(tc, settling_from_either_side_is_done_on_both, 0, 6);
 	tcase_add_loop_test(tc, mode_owner_and_xattrs_stay_with_the_name, 0, 2);
 	tcase_add_loop_test(tc, settled_differently_while_apart_what_each_side_wanted_is_there, 0, 9);
+	tcase_add_loop_test(tc, chosen_by_both_for_itself_the_primarys_is_in_place_whoever_is_heard_first, 0, 4);
 	tcase_add_loop_test(tc, a_version_chosen_here_and_edited_there_has_the_edit_and_no_new_conflict, 0, 2);
 	tcase_add_loop_test(tc, a_crash_before_the_commit_leaves_the_conflict_and_after_it_leaves_it_settled, 0, 4);
 	tcase_add_loop_test(tc, a_name_given_twice_is_settled_for_one_of_the_two, 0, 6);
