@@ -7,7 +7,8 @@ usage: crashmodel.py work DIR SEED JOURNAL      until the filesystem fails or a 
 
 The steps follow from the seed alone, so the checker makes them again on a model. JOURNAL is outside of DIR; it gets
 "b N" before step N and "d N" when an fsync said that all steps up to N are durable (twinfs commits everything at once,
-as ext4 does with its journal; a file's own fsync is all that a program may rely on, this asks for more).
+as ext4 does with its journal; a file's own fsync is all that a program may rely on, this asks for more). "p N BYTES" is
+a write that was cut short: the kernel hands a long one over in pieces, and the filesystem was gone after some of them.
 A step is one system call that changes something, so the state after a crash must be that after exactly N steps: not
 less than the last "d", not more than the last "b".
 """
@@ -38,6 +39,10 @@ class Model:
 
 def digest(data):
     return f"{len(data)}:{hashlib.sha256(data).hexdigest()}"
+
+
+class Short(Exception):
+    """A write of which only so many bytes were taken."""
 
 
 class Steps:
@@ -170,7 +175,8 @@ class Steps:
         elif kind == "write":
             with open(path, "r+b", buffering=0) as f:
                 done = os.pwrite(f.fileno(), args[2], args[1])
-                assert done == len(args[2])
+            if done != len(args[2]):
+                raise Short(done)
         elif kind == "truncate":
             os.truncate(path, args[1])
         elif kind in ("fsync", "fsyncdir"):
@@ -205,6 +211,9 @@ def work(root, seed, journal):
             log.write(f"b {steps.number}\n")
             try:
                 durable = steps.do(op)
+            except Short as short:
+                log.write(f"p {steps.number} {short}\n")
+                sys.exit(0)
             except OSError as error:
                 # Of a daemon that died, and nothing else
                 sys.exit(0 if error.errno in (5, 103, 107, 2) and not os.path.ismount(root) or
@@ -233,19 +242,25 @@ def found(root):
 
 def check(root, seed, journal):
     begun = durable = 0
+    short = None
     with open(journal) as log:
         for line in log:
-            kind, number = line.split()
+            kind, number, *more = line.split()
             if kind == "b":
                 begun = int(number)
-            else:
+            elif kind == "d":
                 durable = int(number)
+            else:
+                short = int(more[0])
     there = found(root)
     steps = Steps(seed)
     best = None
     for number in range(begun + 1):
         if number:
-            steps.imagine(steps.next_op())
+            op = steps.next_op()
+            if number == begun and short is not None:
+                op = (*op[:3], op[3][:short], *op[4:])
+            steps.imagine(op)
         if number < durable:
             continue
         want = steps.model.print_of()
