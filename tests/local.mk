@@ -67,11 +67,11 @@ check-tsan:
 	@$(MKDIR_P) sub-tsan
 	cd sub-tsan && $(abs_top_srcdir)/configure --quiet --enable-sanitizers=thread && \
 		CK_TIMEOUT_MULTIPLIER=10 $(MAKE) check
-# Every branch of the resolver is taken by its tests; shown by gcov, in a build of its own as well.
+# Which branches of the resolver its tests take, by gcov, in a build of its own as well. Fails if there are others.
 check-coverage:
 	@$(MKDIR_P) sub-coverage
 	cd sub-coverage && $(abs_top_srcdir)/configure --quiet --enable-coverage && \
-		$(MAKE) check TESTS='tests/test_resolver tests/test_resolver_edges'
+		$(MAKE) check TESTS='tests/test_resolver tests/test_resolver_edges tests/test_resolver_prefer'
 	$(abs_top_srcdir)/tests/coverage.sh sub-coverage
 distclean-local:
 	rm -rf sub-asan sub-tsan sub-coverage
