@@ -321,18 +321,21 @@ static void op_save(struct world *w, int side, uint64_t parent, uint64_t ino, co
 	struct cred cred = { .uid = 1000, .gid = 1000 };
 	struct attr a, old;
 	uint8_t *data;
-	size_t n, mark = w->side[side].n_undo;
+	size_t n, mark;
 	ssize_t rc;
 
 	if (volume_getattr(v, ino, &old) < 0 || old.nlink != 1 ||
 	    volume_create(v, parent, ".save~", S_IFREG | 0644, 0, NULL, &cred, &a) < 0)
 		return;
+	sim_note_commits(w, side); /* the empty file may be there for good */
+	mark = w->side[side].n_undo;
 	n = MIN(old.size_bytes, SLOTS_MAX * TOKEN_BYTES) / TOKEN_BYTES * TOKEN_BYTES;
 	over_from(w, side, ino, 0, UINT64_MAX); /* the old file; what it still holds is written anew below */
 	data = xcalloc(1, n + TOKEN_BYTES);
 	for (size_t i = 0; i <= n / TOKEN_BYTES; i++)
 		token_new(w, side, !ends(name, ".bin"), data + i * TOKEN_BYTES);
 	rc = volume_write(v, a.ino, data, n + TOKEN_BYTES, 0, 0, NULL);
+	mark = commit_before(w, side, mark);
 	free(data);
 	if (rc < 0 && is_full(w, side, rc)) { /* the editor gives up */
 		ledger_undo(w, side, mark);
@@ -375,7 +378,7 @@ static void op_edit(struct world *w, int side, uint64_t parent, uint64_t ino, co
 {
 	struct volume *v = w->side[side].v;
 	struct cred cred = { .uid = 1000, .gid = 1000 };
-	size_t mark = w->side[side].n_undo, at, cut;
+	size_t mark, at, cut;
 	struct attr a, old;
 	uint8_t *data;
 	ssize_t n, rc = 0;
@@ -383,6 +386,8 @@ static void op_edit(struct world *w, int side, uint64_t parent, uint64_t ino, co
 	if (volume_getattr(v, ino, &old) < 0 || old.nlink != 1 || old.size_bytes > SLOTS_MAX * TOKEN_BYTES ||
 	    volume_create(v, parent, ".edit~", S_IFREG | old.mode, 0, NULL, &cred, &a) < 0)
 		return;
+	sim_note_commits(w, side); /* the empty file may be there for good */
+	mark = w->side[side].n_undo;
 	data = xmalloc(old.size_bytes + TOKEN_BYTES);
 	n = volume_read(v, ino, data, old.size_bytes, 0);
 	if (n >= 0) {
@@ -392,6 +397,7 @@ static void op_edit(struct world *w, int side, uint64_t parent, uint64_t ino, co
 		memmove(data + at + TOKEN_BYTES, data + at + cut, (size_t)n - at - cut);
 		token_new(w, side, true, data + at);
 		rc = volume_write(v, a.ino, data, (size_t)n - cut + TOKEN_BYTES, 0, 0, NULL);
+		mark = commit_before(w, side, mark);
 	}
 	free(data);
 	if (n < 0 || rc < 0) { /* it gives up */
