@@ -204,26 +204,3 @@ int volume_pair(struct volume *v, enum role role, uint64_t generation, unsigned 
 	volume_unlock(v);
 	return rc;
 }
-
-int volume_set_role(struct volume *v, enum role role, uint64_t generation)
-{
-	struct volume_info before;
-	int rc;
-
-	assert(role == ROLE_PRIMARY || role == ROLE_SECONDARY);
-	volume_lock(v);
-	before = v->info;
-	rc = v->info.role == ROLE_NONE ? -EINVAL : group_open(v);
-	if (!rc) {
-		group_keep(v);
-		rc = put_role(v, role, generation);
-	}
-	if (!rc)
-		rc = group_commit_locked(v);
-	if (rc) {
-		v->info.role = before.role;
-		v->info.generation = before.generation;
-	}
-	volume_unlock(v);
-	return rc;
-}

@@ -149,8 +149,6 @@ int volume_setting_set_now(struct volume *v, const char *key, const char *value)
 int volume_pair_prepare(struct volume *v, struct err *err);
 int volume_pair(struct volume *v, enum role role, uint64_t generation, unsigned peer_slot, const char *peer_node_id,
                 const char *peer_name, struct err *err);
-/* Of a pair already: another role and generation (a switch, or promotion). Commits. */
-int volume_set_role(struct volume *v, enum role role, uint64_t generation);
 
 /* ---- callbacks; called from the thread that caused them, without the volume's lock but where said ---------------- */
 

@@ -247,7 +247,6 @@ int inode_row_delete(struct db *db, uint64_t ino)
 	return DB_RUN(db, "DELETE FROM inode WHERE ino = ?1", ino);
 }
 
-/* A version whose content came from the peer is one of the peer's: its size is the base of a merge. */
 int inode_rows_bytes_in(struct db *db, uint64_t dir, uint64_t *bytes)
 {
 	sqlite3_stmt *s = db_stmt(db, "SELECT ifnull(sum(size), 0) FROM inode WHERE ino IN (SELECT child FROM dentry"
@@ -263,6 +262,7 @@ int inode_rows_bytes_in(struct db *db, uint64_t dir, uint64_t *bytes)
 	return 0;
 }
 
+/* A version whose content came from the peer is one of the peer's: its size is the base of a merge. */
 int inode_row_life(struct db *db, uint64_t ino, uint64_t *born, enum origin *origin)
 {
 	struct inode row;

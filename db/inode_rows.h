@@ -16,8 +16,8 @@ int inode_row_touch(struct db *db, uint64_t ino, uint64_t born, int64_t time_ns)
 int inode_row_set_ctime(struct db *db, uint64_t ino, int64_t ctime_ns); /* in place, no version */
 int inode_row_add_nlink(struct db *db, uint64_t ino, int delta);       /* in place, no version */
 int inode_row_delete(struct db *db, uint64_t ino);
-/* The version's birth: what decides whether it must be archived. */
 int inode_rows_bytes_in(struct db *db, uint64_t dir, uint64_t *bytes); /* sizes of the files in a directory */
+/* The version's birth: what decides whether it must be archived. */
 int inode_row_life(struct db *db, uint64_t ino, uint64_t *born, enum origin *origin);
 int inode_row_mode(struct db *db, uint64_t ino, uint32_t *mode);
 int inode_row_archive(struct db *db, uint64_t ino, uint64_t died);

@@ -12,7 +12,6 @@
 #include "util/log.h"
 #include "util/util.h"
 
-
 struct applier {
 	struct volume *v;
 	struct shipment *s;

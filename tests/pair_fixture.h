@@ -176,6 +176,38 @@ static inline int px_deliver(int i, struct err *err)
 	return rc;
 }
 
+/* Side i cuts a shipment of all it has; it is on its way from now on. */
+static inline void px_say(int i)
+{
+	size_t n = 0;
+
+	/* The first look only notices that there is something. */
+	for (int look = 0; look < 2 && n == 0; look++) {
+		px_now_ms += 50;
+		n = px_talk(i);
+	}
+	ck_assert_uint_gt(n, 0);
+}
+
+/* The next shipment from side i arrives. */
+static inline void px_hear(int i)
+{
+	struct err err = ERR_INIT;
+	unsigned type;
+
+	do {
+		type = px_next(i);
+		ck_assert_msg(type != 0, "nothing is on its way from side %d", i);
+		ck_assert_msg(px_deliver(i, &err) == 0, "side %d refuses: %s", !i, err_text(&err));
+	} while (type != FRAME_SHIP_END);
+}
+
+static inline void px_send(int i)
+{
+	px_say(i);
+	px_hear(i);
+}
+
 static inline bool px_round(void)
 {
 	struct err err = ERR_INIT;

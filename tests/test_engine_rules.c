@@ -7,38 +7,6 @@
 
 static const char text[] = "one\ntwo\nthree\n";
 
-/* Side i cuts a shipment of all it has; it is on its way from now on. */
-static void say(int i)
-{
-	size_t n = 0;
-
-	/* The first look only notices that there is something. */
-	for (int look = 0; look < 2 && n == 0; look++) {
-		px_now_ms += 50;
-		n = px_talk(i);
-	}
-	ck_assert_uint_gt(n, 0);
-}
-
-/* The next shipment from side i arrives. */
-static void hear(int i)
-{
-	struct err err = ERR_INIT;
-	unsigned type;
-
-	do {
-		type = px_next(i);
-		ck_assert_msg(type != 0, "nothing is on its way from side %d", i);
-		ck_assert_msg(px_deliver(i, &err) == 0, "side %d refuses: %s", !i, err_text(&err));
-	} while (type != FRAME_SHIP_END);
-}
-
-static void send(int i)
-{
-	say(i);
-	hear(i);
-}
-
 /* The connection breaks and comes back; whoever waited for an answer need not any more. */
 static void reconnect(void)
 {
@@ -83,13 +51,13 @@ START_TEST(a_directory_of_two_is_known_by_its_own_id_as_long_as_the_secondary_mo
 	together();
 	px_mkdir(0, "j");
 	px_mkdir(1, "j");
-	send(1); /* the two become one */
+	px_send(1); /* the two become one */
 	px_rmdir(0, "j");
 	px_rename(1, "j", "f");
-	send(0); /* it is told that its own is gone, and has moved it */
-	send(1);
+	px_send(0); /* it is told that its own is gone, and has moved it */
+	px_send(1);
 	px_rename(1, "f", "b");
-	send(1);
+	px_send(1);
 	px_meet();
 	ck_assert(px_at(0, "b") && S_ISDIR(px_stat(0, "b").mode));
 }
@@ -99,16 +67,16 @@ START_TEST(two_that_became_one_and_that_the_secondary_has_both_are_two_again)
 {
 	together();
 	px_put(0, "z", "same\n");
-	say(0);
+	px_say(0);
 	px_rename(0, "z", "c");
 	px_put(1, "c", "same\n");
-	send(1);         /* the two become one */
-	hear(0);         /* but the secondary has ours already, under its former name */
+	px_send(1);         /* the two become one */
+	px_hear(0);         /* but the secondary has ours already, under its former name */
 	px_put(1, "other", "x");
-	send(1);
+	px_send(1);
 	reconnect();
 	px_rename(1, "c", "d");
-	send(1);         /* what the primary has forgotten it asks for */
+	px_send(1);         /* what the primary has forgotten it asks for */
 	px_meet();
 	px_expect("d", "same\n");
 }
@@ -118,14 +86,14 @@ START_TEST(a_directory_that_is_two_again_has_all_its_attributes)
 {
 	together();
 	px_mkdir(0, "z");
-	say(0);
+	px_say(0);
 	px_rename(0, "z", "c");
 	px_mkdir(1, "c");
 	px_setxattr(1, "c", "user.k", "birch");
-	send(1);
-	hear(0);
+	px_send(1);
+	px_hear(0);
 	px_rename(1, "c", "d");
-	send(1);
+	px_send(1);
 	px_meet();
 	for (int i = 0; i < 2; i++)
 		ck_assert_str_eq(px_xattr(i, "d", "user.k"), "birch");
@@ -139,17 +107,17 @@ START_TEST(what_is_told_as_skipped_and_taken_after_all_is_told_again)
 	px_meet();
 	px_rename(0, "j", "d");
 	px_rmdir(1, "j");
-	say(1);
+	px_say(1);
 	px_mkdir(1, "d");
 	px_put(1, "d/g", "inside\n");
-	send(0);
-	hear(1);
-	send(1);
+	px_send(0);
+	px_hear(1);
+	px_send(1);
 	reconnect();
 	px_rename(1, "d/g", "b");
-	say(1);
-	send(0);
-	hear(1);
+	px_say(1);
+	px_send(0);
+	px_hear(1);
 	px_meet();
 	px_expect("b", "inside\n");
 }
@@ -174,10 +142,10 @@ START_TEST(a_file_brought_back_is_the_same_on_both_sides_though_a_merge_was_on_i
 	data_file();
 	px_write(0, "x.bin", "\1ALDER\2", 7, 0);
 	px_write(1, "x.bin", "\1BIRCH\2", 7, 6000);
-	send(1); /* both changes are in it, and go to the secondary */
+	px_send(1); /* both changes are in it, and go to the secondary */
 	px_unlink(0, "x.bin");
 	px_write(1, "x.bin", "\1again\2", 7, 7000);
-	send(1);
+	px_send(1);
 	px_meet(); /* compares them */
 	ck_assert_uint_ne(px_at(0, "x.bin"), 0);
 }
@@ -191,9 +159,9 @@ START_TEST(a_version_told_as_a_whole_was_changed_when_its_first_change_was)
 	px_set(1, "f.txt", SET_SIZE, (struct attr){ .size_bytes = 0 });
 	px_rename(1, "f.txt", "moved");
 	px_append(0, "f.txt", "alder\n");
-	send(0);
+	px_send(0);
 	px_unlink(0, "f.txt");
-	send(0);
+	px_send(0);
 	px_meet();
 	ck_assert_uint_ge(files_with("one\ntwo\nthree\nalder\n"), 1);
 }
@@ -205,7 +173,7 @@ START_TEST(a_file_held_by_a_link_that_the_primary_has_not_heard_of_is_told_as_a_
 	px_link(1, "f.txt", "held");
 	px_append(0, "f.txt", "never sent\n");
 	px_unlink(0, "f.txt");
-	send(0);
+	px_send(0);
 	px_append(1, "held", "birch\n");
 	px_meet();
 	px_expect("held", "one\ntwo\nthree\nbirch\n");
@@ -218,15 +186,15 @@ START_TEST(a_file_made_again_of_what_the_secondary_sent_is_sent_back_as_a_whole)
 	px_unlink(0, "f.txt");
 	px_rename(1, "f.txt", "m");
 	px_append(1, "m", "birch\n");
-	say(0); /* the removal */
-	send(1);
+	px_say(0); /* the removal */
+	px_send(1);
 	ck_assert_uint_ne(px_at(0, "m"), 0);
 	px_setxattr(0, "m", "user.k", "alder");
-	say(0); /* the file, whole, with the attribute */
+	px_say(0); /* the file, whole, with the attribute */
 	px_unlink(0, "m");
-	hear(0);
-	send(1); /* the secondary keeps it, whole */
-	hear(0);
+	px_hear(0);
+	px_send(1); /* the secondary keeps it, whole */
+	px_hear(0);
 	px_meet();
 	px_expect("m", "one\ntwo\nthree\nbirch\n");
 }
@@ -237,9 +205,9 @@ START_TEST(what_the_secondary_writes_on_when_it_has_the_copy_goes_into_the_copy)
 	together();
 	px_put(0, "f.txt", "alder\n");
 	px_put(1, "f.txt", "birch\n");
-	send(1); /* both are kept: its version is in a copy */
+	px_send(1); /* both are kept: its version is in a copy */
 	px_append(1, "f.txt", "more\n");
-	send(0); /* it takes the copy, and has not sent the rest */
+	px_send(0); /* it takes the copy, and has not sent the rest */
 	px_meet();
 	px_expect("f.txt", "alder\n");
 	px_expect(px_find(0, "", "f.conflict-birch"), "birch\nmore\n"); /* the only one */
@@ -253,9 +221,9 @@ START_TEST(a_copy_that_somebody_touched_gets_nothing_more)
 	together();
 	px_put(0, "f.txt", "alder\n");
 	px_put(1, "f.txt", "birch\n");
-	send(1);
+	px_send(1);
 	px_append(1, "f.txt", "more\n");
-	send(0);
+	px_send(0);
 	copy = px_find(0, "", "f.conflict-birch");
 	px_append(_i, copy, "by hand\n");
 	px_meet();
@@ -315,12 +283,12 @@ START_TEST(a_loop_that_the_moves_of_both_would_make_costs_steps_as_there_are_dir
 		px_put(1, path_of("a%u/deep/f", n), "of the secondary\n");
 		px_put(0, path_of("b%u/a/deep/g", n), "of the primary\n");
 	}
-	say(0);
-	say(1);
+	px_say(0);
+	px_say(1);
 	steps = 0;
 	steps_max = 100 * DIRS;
-	hear(0);
-	hear(1);
+	px_hear(0);
+	px_hear(1);
 	px_meet();
 	ck_assert_uint_gt(steps, DIRS);
 	for (unsigned n = 0; n < LOOPS; n++) {
@@ -366,7 +334,7 @@ START_TEST(what_comes_back_is_noted_whoever_is_heard_first)
 	px_append(1, "f.txt", "birch\n");
 	px_rename(1, "m.txt", "moved.txt");
 	px_put(1, "d/new", "birch\n");
-	send(_i);
+	px_send(_i);
 	px_meet();
 	px_expect("f.txt", "one\ntwo\nthree\nbirch\n");
 	px_expect("moved.txt", text);

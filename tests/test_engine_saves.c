@@ -407,37 +407,6 @@ END_TEST
 
 /* ---- what crosses on its way */
 
-/* Side i cuts a shipment of all it has; it is on its way from now on. */
-static void say(int i)
-{
-	size_t n = 0;
-
-	for (int look = 0; look < 2 && n == 0; look++) {
-		px_now_ms += 50;
-		n = px_talk(i);
-	}
-	ck_assert_uint_gt(n, 0);
-}
-
-/* The next shipment from side i arrives. */
-static void hear(int i)
-{
-	struct err err = ERR_INIT;
-	unsigned type;
-
-	do {
-		type = px_next(i);
-		ck_assert_msg(type != 0, "nothing is on its way from side %d", i);
-		ck_assert_msg(px_deliver(i, &err) == 0, "side %d refuses: %s", !i, err_text(&err));
-	} while (type != FRAME_SHIP_END);
-}
-
-static void tell(int i)
-{
-	say(i);
-	hear(i);
-}
-
 static void up(void)
 {
 	struct err err = ERR_INIT;
@@ -464,8 +433,8 @@ START_TEST(what_the_secondary_does_before_it_hears_of_the_merge_is_merged_too)
 		px_put(1, "f.txt", theirs);
 	up();
 	if (_i / 2 != 2)
-		say(0); /* on its way from before the merge */
-	tell(1);
+		px_say(0); /* on its way from before the merge */
+	px_send(1);
 	switch (_i / 2) {
 	case 0: px_append(1, "f.txt", "ten\n"); break;
 	case 1: save(1, "f.txt", with(theirs, "nine\n", "nine\nten\n"), RENAMED); break;
@@ -476,7 +445,7 @@ START_TEST(what_the_secondary_does_before_it_hears_of_the_merge_is_merged_too)
 		px_write(0, "f.txt", "ONE", 3, 0);
 		px_append(1, "f.txt", "ten\n");
 	}
-	tell(1);
+	px_send(1);
 	px_meet();
 	ck_assert_uint_eq(px_count(0, ""), 2);
 	px_expect(_i / 2 == 2 ? "g.txt" : "f.txt",
@@ -500,8 +469,8 @@ START_TEST(who_hears_of_the_other_s_save_first_does_not_matter)
 	else
 		save(1, "f.txt", with(text, "one", "ONE"), RENAMED);
 	up();
-	tell(_i < 4);
-	tell(_i >= 4);
+	px_send(_i < 4);
+	px_send(_i >= 4);
 	px_meet();
 	ck_assert_uint_eq(px_count(0, ""), 1);
 	px_expect("f.txt", with(with(text, "one", "ONE"), "nine\n", "nine\nten\n"));
@@ -517,10 +486,10 @@ START_TEST(the_primary_saves_again_before_the_secondary_hears_of_the_merge)
 	else
 		px_put(1, "f.txt", with(text, "eight", "BIRCH"));
 	up();
-	tell(1);
+	px_send(1);
 	save(0, "f.txt", with(with(with(text, "two", "ALDER"), "eight", "BIRCH"), "one", "ONE"), RENAMED);
 	px_append(1, "f.txt", "ten\n");
-	tell(1);
+	px_send(1);
 	px_meet();
 	ck_assert_uint_eq(px_count(0, ""), 1);
 	px_expect("f.txt", with(with(with(with(text, "one", "ONE"), "two", "ALDER"), "eight", "BIRCH"), "nine\n",
@@ -535,13 +504,13 @@ START_TEST(the_primary_saves_what_was_merged_by_ranges_while_the_secondary_write
 	px_write(0, "f.bin", "\1ALDER\2", 7, 100);
 	px_write(1, "f.bin", "\1BIRCH\2", 7, 6000);
 	up();
-	tell(1);
+	px_send(1);
 	memcpy(data[1] + 100, "\1ALDER\2", 7);
 	memcpy(data[1] + 6000, "\1BIRCH\2", 7);
 	memcpy(data[1] + 300, "\1AGAIN\2", 7);
 	save_data(0, 8192);
 	px_write(1, "f.bin", "\1MORE\2", 6, 7000);
-	tell(1);
+	px_send(1);
 	px_meet();
 	memcpy(data[1] + 7000, "\1MORE\2", 6);
 	expect_data(data[1], 8192);
@@ -555,7 +524,7 @@ START_TEST(the_primary_deletes_the_merged_file_while_the_secondary_writes_on)
 	save(0, "f.txt", with(text, "two", "ALDER"), RENAMED);
 	save(1, "f.txt", with(text, "eight", "BIRCH"), RENAMED);
 	up();
-	tell(1);
+	px_send(1);
 	px_unlink(0, "f.txt");
 	px_append(1, "f.txt", "ten\n");
 	px_meet();
@@ -570,13 +539,13 @@ START_TEST(what_is_written_to_an_equal_file_after_it_became_one_is_not_lost)
 	px_put(0, "same", "same\n");
 	px_put(1, "same", "same\n");
 	up();
-	tell(1); /* one */
+	px_send(1); /* one */
 	if (_i % 2)
 		px_unlink(0, "same");
 	px_append(1, "same", "more\n");
 	if (_i / 2) {
-		tell(0);
-		tell(1);
+		px_send(0);
+		px_send(1);
 	}
 	px_meet();
 	px_expect("same", "same\nmore\n");
