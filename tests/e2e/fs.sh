@@ -416,6 +416,9 @@ LIMIT_S[t_inotify_tells_of_the_peers_removals_and_of_all_that_is_done_here]=90
 # ends PID: it is gone, or a zombie of ours
 ends() { [ ! -e "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"; }
 
+# A thread that had yet to stop could take a request with it, and nobody could be killed who waits for that.
+stands_still() { ! cat /proc/"$1"/task/*/status | grep '^State:' | grep -qv '[[:space:]]T '; }
+
 t_programs_can_be_killed_while_the_daemon_stands_still_and_end_when_it_dies() {
 	local pids=() pid c
 	local commands=('cat "$1/a"' 'ls -l "$1/d"' 'echo x >"$1/new"' 'rm "$1/b"' 'sync "$1/a"' 'stat -f "$1"'
@@ -431,6 +434,7 @@ t_programs_can_be_killed_while_the_daemon_stands_still_and_end_when_it_dies() {
 	flock 7
 	for round in killed dead; do
 		kill -STOP "$PID_a"
+		within 20 stands_still "$PID_a"
 		pids=()
 		for c in "${commands[@]}"; do
 			bash -c "$c" _ "$A" >"$TMP/out" 2>&1 7<&- &
