@@ -474,7 +474,7 @@ static int drop_rows(struct volume *v, uint64_t ino, uint64_t *first, uint64_t e
 
 	while ((rc = extent_rows_next(v->db, ino, *first, false, first)) > 0 && *first < end && gone < max_rows) {
 		struct extent_list rows = EXTENT_LIST_INIT;
-		uint64_t stop = *first > end - MIN(step, end) ? end : *first + step;
+		uint64_t stop = *first + MIN(step, end - *first);
 
 		rc = extent_rows_list(v->db, ino, *first, stop, &rows);
 		for (size_t i = 0; i < rows.n && !rc; i++)

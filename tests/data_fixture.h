@@ -256,7 +256,7 @@ static inline size_t chance_len(uint64_t *seed, size_t max)
 
 static inline size_t chance_off(uint64_t *seed, size_t max)
 {
-	size_t off = chance_below(seed, max);
+	size_t off = chance_below(seed, 8) ? chance_below(seed, max) : 0; /* the very beginning is a case of its own */
 
 	return chance_below(seed, 2) ? off : off & ~(size_t)(BLOCK_BYTES - 1);
 }

@@ -446,6 +446,41 @@ START_TEST(holes_and_data_are_found)
 }
 END_TEST
 
+/* A table of holes (first block, blocks) in a file of HOLED blocks: what is beside them stays. */
+START_TEST(a_hole_takes_no_byte_outside_of_it)
+{
+	enum { HOLED = 4200 }; /* more than are dropped at a time */
+	static const struct {
+		uint64_t first, n;
+	} holes[] = { { 0, 1 }, { 0, 3 }, { 1, 1 }, { 0, 4095 }, { 0, 4096 }, { 0, 4097 }, { 1, 4096 }, { 4097, 7 },
+		      { 4199, 1 } };
+	const struct {
+		uint64_t first, n;
+		bool by_peer;
+	} h = { holes[_i / 2].first, holes[_i / 2].n, _i % 2 };
+	size_t len = (size_t)HOLED * BLOCK_BYTES;
+	uint64_t ino = store_file(&st, "f"), seed = (uint64_t)_i;
+	struct model m = { 0 };
+	uint8_t *buf = xmalloc(len);
+
+	chance_bytes(&seed, buf, len);
+	put(ino, buf, len, 0);
+	model_write(&m, 0, buf, len);
+	if (h.by_peer) {
+		ck_assert_int_eq(volume_commit(st.v), 0);
+		ck_assert_int_eq(volume_apply_begin(st.v), 0);
+		ck_assert_int_eq(data_punch(st.v, ino, h.first * BLOCK_BYTES, h.n * BLOCK_BYTES, ORIGIN_PEER), 0);
+		ck_assert_int_eq(volume_apply_commit(st.v, 1), 0);
+	} else
+		ck_assert_int_eq(volume_fallocate(st.v, ino, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+		                                  h.first * BLOCK_BYTES, h.n * BLOCK_BYTES), 0);
+	model_zero(&m, h.first * BLOCK_BYTES, h.n * BLOCK_BYTES);
+	expect_content(&st, ino, &m);
+	model_free(&m);
+	free(buf);
+}
+END_TEST
+
 START_TEST(seek_in_an_old_group_sees_its_holes)
 {
 	uint8_t *buf = xcalloc(1, 1000 * BLOCK_BYTES);
@@ -925,6 +960,7 @@ int main(void)
 	tcase_add_test(tc, a_block_that_is_written_over_and_over_stays_in_two_places);
 	tcase_add_test(tc, growing_after_a_truncate_shows_zeros);
 	tcase_add_test(tc, holes_and_data_are_found);
+	tcase_add_loop_test(tc, a_hole_takes_no_byte_outside_of_it, 0, 2 * 9);
 	tcase_add_test(tc, seek_in_an_old_group_sees_its_holes);
 	tcase_add_test(tc, runs_of_an_old_group_cover_its_data_and_its_holes);
 	tcase_add_test(tc, a_flipped_byte_is_an_error_and_never_wrong_data);

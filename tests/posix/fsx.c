@@ -232,6 +232,12 @@ static void step(struct fsx *x)
 		len = 1 + len % 300;
 	if (rnd_below(&x->rnd, 2) && x->size)
 		off = rnd_below(&x->rnd, x->size);
+	if (rnd_below(&x->rnd, 8) == 0) /* the very beginning is a case of its own */
+		off = 0;
+	if (rnd_below(&x->rnd, 3) == 0) { /* and so are whole blocks */
+		off -= off % PAGE_BYTES;
+		len = (len + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
+	}
 	if (off + len > MAX_BYTES)
 		len = MAX_BYTES - off;
 	for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++)

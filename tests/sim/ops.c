@@ -479,6 +479,8 @@ static void op_punch(struct world *w, int side, uint64_t ino)
 	len = (1 + rng_below(&w->rng, 300)) * TOKEN_BYTES;
 	if (w->wide && rng_chance(&w->rng, 50))
 		off = rng_below(&w->rng, a.size_bytes), len -= rng_below(&w->rng, TOKEN_BYTES);
+	else if (w->wide && rng_chance(&w->rng, 20)) /* the first block, whole */
+		off = 0, len = BLOCK_BYTES;
 	over_from(w, side, ino, off, len);
 	if (volume_fallocate(w->side[side].v, ino, mode, off, len) < 0)
 		ledger_undo(w, side, mark);
