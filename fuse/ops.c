@@ -311,13 +311,28 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 		fuse_reply_buf(req, data, (size_t)n);
 }
 
+/* Whether a change by a stranger takes something away from the mode. */
+static bool is_privileged(struct front *f, uint64_t ino)
+{
+	struct attr a;
+
+	return volume_getattr(f->v, ino, &a) == 0 && S_ISREG(a.mode) && (a.mode & (S_ISUID | S_ISGID));
+}
+
+/* The kernel asks again for time and size of what was written, not for its mode: it would go on running the program as
+ * another user. Before the reply. Attributes alone: this waits for no page. */
+static void forget_mode(struct front *f, uint64_t ino)
+{
+	fuse_lowlevel_notify_inval_inode(f->se, ino, -1, 0);
+}
+
 static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct front *f = front_of(req);
 	uint64_t at = (uint64_t)off;
 	unsigned flags = 0;
 	ssize_t n;
-	bool crossed;
+	bool crossed, privileged = worker_self()->kill_suidgid && is_privileged(f, ino);
 
 	/* The kernel's end of file may be older than ours. A page of a mapping (writepage) goes where it is. */
 	if ((fi->flags & O_APPEND) && !fi->writepage)
@@ -329,6 +344,8 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 		fuse_reply_err(req, (int)-n);
 		return;
 	}
+	if (privileged)
+		forget_mode(f, ino);
 	crossed = notifier_crossed(f->notifier, ino);
 	if (crossed) { /* before the writer goes on, who may read it back */
 		notifier_push_inode(f->notifier, ino);
@@ -350,10 +367,16 @@ static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_f
 static int kill_privileges(fuse_req_t req, fuse_ino_t ino)
 {
 	const struct attr none = { 0 };
+	struct front *f = front_of(req);
 
-	if (fuse_req_ctx(req)->uid == 0 || !atomic_load(&front_of(req)->killpriv_v2))
+	if (fuse_req_ctx(req)->uid == 0 || !atomic_load(&f->killpriv_v2))
 		return 0;
-	return volume_setattr(front_of(req)->v, ino, SET_KILL_SUIDGID, &none, NULL);
+	bool privileged = is_privileged(f, ino);
+	int rc = volume_setattr(f->v, ino, SET_KILL_SUIDGID, &none, NULL);
+
+	if (!rc && privileged)
+		forget_mode(f, ino);
+	return rc;
 }
 
 static int fallocate_as(fuse_req_t req, fuse_ino_t ino, int mode, uint64_t off, uint64_t len_bytes)

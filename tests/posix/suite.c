@@ -65,9 +65,14 @@ static struct stat st_of(const char *path)
 	return st;
 }
 
+/* Both as stat and as statx of the mode alone: caches answer the latter from what they have. */
 static unsigned mode_of(const char *path)
 {
-	return st_of(path).st_mode & 07777;
+	struct statx only;
+
+	WANT(statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_MODE, &only) == 0);
+	WANT(only.stx_mode == st_of(path).st_mode);
+	return only.stx_mode & 07777u;
 }
 
 /* A child as an ordinary user; ended with child_ok. */
