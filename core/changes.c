@@ -277,6 +277,11 @@ int changes_ranges(struct volume *v, uint64_t ino, uint64_t after, uint64_t upto
 	return change_ranges(v->db, ino, after, upto, fn, ctx);
 }
 
+int changes_all_ranges(struct volume *v, uint64_t after, uint64_t upto, changes_range_fn fn, void *ctx)
+{
+	return change_all_ranges(v->db, after, upto, fn, ctx);
+}
+
 int changes_purge(struct volume *v, uint64_t upto)
 {
 	int rc = keep(v);

@@ -15,6 +15,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <time.h>
 
 /* Kept for commits and for the peer's changes when the host's filesystem runs full. */
 #define ROOM_RESERVE_BYTES (UINT64_C(16) << 20)
@@ -75,6 +76,23 @@ static void unlock_and_tell(struct volume *v)
 		pthread_cond_broadcast(&v->commit_done);
 		pthread_mutex_unlock(&v->lock);
 	}
+}
+
+/* About a millisecond, even of work that takes ten statements a row. */
+#define STEP_ROWS 256u
+#define STEP_PAUSE_US 100
+
+size_t volume_step_rows(const struct volume *v)
+{
+	return v->opt.at_once_rows ? v->opt.at_once_rows : STEP_ROWS;
+}
+
+int volume_pause(struct volume *v)
+{
+	if (v->opt.pause)
+		return v->opt.pause(v->opt.pause_ctx);
+	nanosleep(&(struct timespec){ .tv_nsec = STEP_PAUSE_US * 1000L }, NULL);
+	return 0;
 }
 
 uint64_t group_rows(struct volume *v)

@@ -27,6 +27,12 @@
 void volume_lock(struct volume *v);
 void volume_unlock(struct volume *v);
 
+/* What would take long under the lock is done so many rows at a time. Between two of them: volume_pause, without the
+ * lock. The mutex is not fair: whoever waits gets it while the caller sleeps. An error: a test wants the work given
+ * up, as if the program had been killed. */
+size_t volume_step_rows(const struct volume *v);
+int volume_pause(struct volume *v);
+
 /* The counters, for a caller that holds the lock (volume_info would take it). */
 struct volume_ids {
 	uint64_t committed, cut, acked, applied;

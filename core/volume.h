@@ -70,6 +70,9 @@ struct volume_options {
 	bool commit_aside;    /* a full group is committed by a thread of the volume's own while others fill it */
 	unsigned at_once_rows; /* tests only: how many rows are changed in one go; 0 = what is good */
 	bool drop_by_hand;    /* tests only: what is left over is dropped by leftover_step alone */
+	/* Tests only: called, without the lock, wherever long work lets others in (tree.h, volume_pause). */
+	int (*pause)(void *ctx);
+	void *pause_ctx;
 };
 
 /* Make the files of an empty store in the existing empty directory `dir` (image, twinfs.db), durably: whatever ends

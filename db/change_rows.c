@@ -473,6 +473,27 @@ int change_ranges(struct db *db, uint64_t ino, uint64_t after, uint64_t upto, ch
 	return rc;
 }
 
+int change_all_ranges(struct db *db, uint64_t after, uint64_t upto, change_range_fn fn, void *ctx)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT off, len, grp, ino FROM change_extent WHERE grp > ?1 AND grp <= ?2");
+	int rc;
+
+	DB_BIND_INTS(s, 1, MAX(after, forgotten(db)), upto);
+	while ((rc = db_step(db, s)) == 1) {
+		uint64_t ino = db_col_u64(s, 3);
+		struct range r;
+
+		rc = range_read(db, s, ino, &r);
+		if (rc == 0)
+			rc = fn(ctx, ino, r.off, r.end - r.off, r.grp);
+		if (rc != 0) {
+			db_done(s);
+			break;
+		}
+	}
+	return rc;
+}
+
 int change_rows_forget_inode(struct db *db, uint64_t ino)
 {
 	int rc = DB_RUN(db, "DELETE FROM change_inode WHERE ino = ?1", ino);

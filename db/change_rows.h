@@ -51,5 +51,6 @@ int change_inodes(struct db *db, uint64_t after, uint64_t upto, change_inode_fn 
 int change_xattrs(struct db *db, uint64_t after, uint64_t upto, change_xattr_fn fn, void *ctx);
 int change_links(struct db *db, uint64_t after, uint64_t upto, change_link_fn fn, void *ctx);
 int change_ranges(struct db *db, uint64_t ino, uint64_t after, uint64_t upto, change_range_fn fn, void *ctx);
+int change_all_ranges(struct db *db, uint64_t after, uint64_t upto, change_range_fn fn, void *ctx); /* in no order */
 
 #endif

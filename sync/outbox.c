@@ -26,10 +26,6 @@ struct outbox {
 	size_t n_xattrs, cap_xattrs;
 	struct out_range *ranges; /* ascending by ino, off; inodes before their data, so ranges go last */
 	size_t n_ranges, cap_ranges;
-	uint64_t clip_off; /* while gathering: ranges of the inode at hand end here */
-	const struct told *told; /* while gathering, or NULL */
-	uint64_t there_group;    /* of the inode at hand: bytes changed up to this group may be there; 0: none are */
-	bool left_out;           /* some of them were left out */
 	struct conflict *conflicts;
 	size_t n_conflicts, cap_conflicts;
 	uint64_t *asks; /* inodes that the receiver shall send whole */
@@ -68,218 +64,87 @@ static void *grow(void *array, size_t n, size_t *cap, size_t size_bytes)
 /* ---- the cut -------------------------------------------------------------------------------------------------------
  */
 
-struct gather {
-	struct outbox *o;
-	struct rec_inode cur; /* the inode whose field groups are being collected; cur.ino 0: none */
-	struct inode ino;
-	bool skip; /* cur has no link any more: nothing of it is sent */
-	uint64_t seen_low; /* of the field groups collected */
+/*
+ * The lock is held while the rows of the change set are copied, as they are changed with all that is done from then on.
+ * The state of each thing they name is looked up afterwards, as of group `to`, some at a time: history keeps it.
+ */
+struct inode_rows { /* of one inode */
+	uint64_t ino;
+	struct {
+		bool any;
+		struct change_row row;
+	} what[ENT_ASK + 1];
+};
+struct link_row {
+	uint64_t link;
+	struct change_row row;
+};
+struct xattr_row {
+	uint64_t ino;
+	char *key;
+	struct change_row row;
+};
+struct range_row {
+	uint64_t ino, off, len_bytes, grp;
 };
 
-static void gather_flush(struct gather *g)
-{
-	struct rec_inode *r = &g->cur;
-	size_t size;
+struct gather {
+	struct outbox *o;
+	struct view view; /* at `to` */
+	const struct told *told;
+	struct inode_rows *inodes;
+	size_t n_inodes, cap_inodes;
+	struct link_row *links;
+	size_t n_links, cap_links;
+	struct xattr_row *xattrs;
+	size_t n_xattrs, cap_xattrs;
+	struct range_row *ranges; /* sorted: ino, off */
+	size_t n_ranges, cap_ranges;
+	size_t next_range;
+	/* Of the file at hand. */
+	uint64_t clip_off;    /* its ranges end here */
+	uint64_t there_group; /* bytes changed up to this group may be there; 0: none are */
+	bool left_out;        /* some of them were left out */
+};
 
-	if (!r->ino || g->skip || !r->fields)
-		return;
-	r->mode = g->ino.mode;
-	r->uid = g->ino.uid;
-	r->gid = g->ino.gid;
-	r->rdev = g->ino.rdev;
-	r->size_bytes = g->ino.size_bytes;
-	r->atime_ns = g->ino.atime_ns;
-	r->mtime_ns = g->ino.mtime_ns;
-	r->ctime_ns = g->ino.ctime_ns;
-	if (r->fields & REC_NEW) {
-		r->fields |= REC_CONTENT | REC_MODE | REC_OWNER | REC_TIMES;
-		/* One number for all of it: the lowest, as some of it may have been changed before. */
-		r->seen_content = g->seen_low;
-		r->target_len = g->ino.target_len;
-		memcpy(r->target, g->ino.target, g->ino.target_len);
-	}
-	r->target[r->target_len] = '\0';
-	size = offsetof(struct rec_inode, target) + r->target_len + 1;
-	PUSH(g->o, inodes) = memcpy(xmalloc(size), r, size);
-}
+/* ---- under the lock */
 
-static int gather_inode(void *ctx, uint64_t ino, enum entity what, const struct change_row *row)
+static int copy_inode_row(void *ctx, uint64_t ino, enum entity what, const struct change_row *row)
 {
 	struct gather *g = ctx;
-	struct rec_inode *r = &g->cur;
 
-	if (r->ino != ino) {
-		int rc;
-
-		gather_flush(g);
-		r->ino = ino;
-		r->fields = 0;
-		r->target_len = 0;
-		r->shrunk_to = UINT64_MAX;
-		g->seen_low = UINT64_MAX;
-		r->seen_content = r->seen_mode = r->seen_owner = r->seen_times = 0;
-		rc = tree_inode_get(g->o->v, ino, &g->ino);
-		if (rc < 0 && rc != -ENOENT)
-			return rc;
-		g->skip = rc == -ENOENT || (g->ino.nlink == 0 && ino > INO_HIDDEN);
-	}
-	if (what == ENT_ASK) {
-		if (g->skip) /* it is not here still */
-			PUSH(g->o, asks) = ino;
-		return 0;
-	}
-	g->seen_low = MIN(g->seen_low, row->seen);
-	switch (what) {
-	case ENT_NEW: r->fields |= REC_NEW; break;
-	case ENT_CONTENT:
-		r->fields |= REC_CONTENT;
-		r->seen_content = row->seen;
-		if (row->shrunk_grp > g->o->begin.from)
-			r->shrunk_to = row->shrunk_to;
-		break;
-	case ENT_MODE:
-		r->fields |= REC_MODE;
-		r->seen_mode = row->seen;
-		break;
-	case ENT_OWNER:
-		r->fields |= REC_OWNER;
-		r->seen_owner = row->seen;
-		break;
-	case ENT_TIMES:
-		r->fields |= REC_TIMES;
-		r->seen_times = row->seen;
-		break;
-	case ENT_ASK: break;
-	}
+	if (g->n_inodes == 0 || g->inodes[g->n_inodes - 1].ino != ino)
+		PUSH(g, inodes) = (struct inode_rows){ .ino = ino };
+	g->inodes[g->n_inodes - 1].what[what].any = true;
+	g->inodes[g->n_inodes - 1].what[what].row = *row;
 	return 0;
 }
 
-static int gather_link(void *ctx, uint64_t link, const struct change_row *row)
+static int copy_link_row(void *ctx, uint64_t link, const struct change_row *row)
 {
-	struct outbox *o = ctx;
-	struct dentry d;
-	struct rec_link *r;
-	size_t size;
-	int rc = tree_link_get(o->v, link, &d);
+	struct gather *g = ctx;
 
-	if (rc < 0 && rc != -ENOENT)
-		return rc;
-	if (rc == -ENOENT)
-		d.name_len = 0;
-	size = offsetof(struct rec_link, name) + d.name_len + 1u;
-	r = xcalloc(1, size);
-	r->link = link;
-	r->child = row->child;
-	r->seen = row->seen;
-	r->report = row->skipped;
-	if (rc == 0) {
-		r->child = d.child;
-		r->parent = d.parent;
-		r->name_len = d.name_len;
-		memcpy((char *)r + offsetof(struct rec_link, name), d.name, d.name_len);
-	}
-	PUSH(o, links) = r;
+	PUSH(g, links) = (struct link_row){ link, *row };
 	return 0;
 }
 
-static int gather_xattr(void *ctx, uint64_t ino, const char *key, const struct change_row *row)
+static int copy_xattr_row(void *ctx, uint64_t ino, const char *key, const struct change_row *row)
 {
-	struct outbox *o = ctx;
-	struct rec_xattr *r;
-	uint8_t *value;
-	ssize_t n;
-	struct inode in;
-	int rc = tree_inode_get(o->v, ino, &in);
+	struct gather *g = ctx;
 
-	if (rc == -ENOENT || (rc == 0 && in.nlink == 0 && ino > INO_HIDDEN))
-		return 0;
-	if (rc < 0)
-		return rc;
-	value = xmalloc(XATTR_VALUE_MAX_BYTES);
-	n = tree_xattr_get(o->v, ino, key, value, XATTR_VALUE_MAX_BYTES);
-	if (n < 0 && n != -ENODATA) {
-		free(value);
-		return (int)n;
-	}
-	r = &PUSH(o, xattrs);
-	*r = (struct rec_xattr){ .ino = ino, .seen = row->seen, .removed = n < 0 };
-	snprintf(r->key, sizeof(r->key), "%s", key);
-	if (n < 0) {
-		free(value);
-		return 0;
-	}
-	r->value_len = (uint32_t)n;
-	r->value = xrealloc(value, (size_t)n + 1);
+	PUSH(g, xattrs) = (struct xattr_row){ ino, xstrdup(key), *row };
 	return 0;
 }
 
-static int push_range(void *ctx, uint64_t ino, uint64_t off, uint64_t len_bytes)
+static int copy_range_row(void *ctx, uint64_t ino, uint64_t off, uint64_t len_bytes, uint64_t grp)
 {
-	struct outbox *o = ctx;
+	struct gather *g = ctx;
 
-	PUSH(o, ranges) = (struct out_range){ .ino = ino, .off = off, .len_bytes = len_bytes };
+	PUSH(g, ranges) = (struct range_row){ ino, off, len_bytes, grp };
 	return 0;
 }
 
-static int gather_range(void *ctx, uint64_t ino, uint64_t off, uint64_t len_bytes, uint64_t grp)
-{
-	struct outbox *o = ctx;
-
-	if (off >= o->clip_off)
-		return 0;
-	len_bytes = MIN(len_bytes, o->clip_off - off);
-	if (grp > o->there_group)
-		return push_range(o, ino, off, len_bytes);
-	o->left_out |= told_missing(o->told, ino, off, len_bytes, push_range, o);
-	return 0;
-}
-
-/* Which bytes of the file may be left out: those unchanged since the peer staged them. Of a file that was cut since
- * none: what is staged may reach past the cut. *changed: the group in which any byte of it changed last. */
-static int look_there(struct outbox *o, const struct rec_inode *r, uint64_t *changed)
-{
-	struct change_row row;
-	struct inode *in;
-	uint64_t group;
-	int rc;
-
-	o->there_group = 0;
-	o->left_out = false;
-	*changed = o->begin.to;
-	if (!told_file(o->told, r->ino, &group))
-		return 0;
-	rc = changes_get(o->v, r->ino, ENT_CONTENT, &row);
-	if (rc < 0 || row.shrunk_grp > group)
-		return rc == -ENOENT ? 0 : rc;
-	in = xmalloc(sizeof(*in));
-	rc = tree_inode_get(o->v, r->ino, in);
-	*changed = in->cborn;
-	o->there_group = group;
-	free(in);
-	return rc;
-}
-
-/* The byte ranges of one file. */
-static int gather_ranges(struct outbox *o, struct rec_inode *r)
-{
-	uint64_t changed;
-	int rc = look_there(o, r, &changed);
-
-	o->clip_off = MIN(r->shrunk_to, r->size_bytes);
-	if (rc == 0)
-		rc = changes_ranges(o->v, r->ino, o->begin.from, o->begin.to, gather_range, o);
-	/* The receiver cuts the file first. All behind the cut goes with it: it may have had some of that from an
-	 * earlier shipment. */
-	if (rc == 0 && o->clip_off < r->size_bytes) {
-		o->clip_off = UINT64_MAX;
-		rc = gather_range(o, r->ino, r->shrunk_to, r->size_bytes - r->shrunk_to, changed);
-	}
-	if (o->left_out)
-		r->fields |= REC_STAGED;
-	return rc;
-}
-
-static int gather_conflict(void *ctx, const struct conflict *c)
+static int copy_conflict(void *ctx, const struct conflict *c)
 {
 	struct outbox *o = ctx;
 	struct conflict copy = *c;
@@ -294,28 +159,269 @@ static int gather_conflict(void *ctx, const struct conflict *c)
 	return 0;
 }
 
-static int gather_all(struct outbox *o)
+static int copy_rows(struct gather *g)
 {
-	struct gather *g = xcalloc(1, sizeof(*g));
-	uint64_t from = o->begin.from, to = o->begin.to;
-	int rc;
+	struct volume *v = g->o->v;
+	uint64_t from = g->o->begin.from, to = g->o->begin.to;
+	int rc = changes_inodes(v, from, to, copy_inode_row, g);
 
-	g->o = o;
-	rc = changes_inodes(o->v, from, to, gather_inode, g);
-	gather_flush(g);
-	free(g);
 	if (rc == 0)
-		rc = changes_links(o->v, from, to, gather_link, o);
+		rc = changes_links(v, from, to, copy_link_row, g);
 	if (rc == 0)
-		rc = changes_xattrs(o->v, from, to, gather_xattr, o);
+		rc = changes_xattrs(v, from, to, copy_xattr_row, g);
 	if (rc == 0)
-		rc = conflict_changed(o->v, from, to, gather_conflict, o);
-	/* Ranges only of the inodes that are sent with content; both lists ascend by inode. */
-	for (size_t i = 0; rc == 0 && i < o->n_inodes; i++) {
-		if ((o->inodes[i]->fields & REC_CONTENT) && S_ISREG(o->inodes[i]->mode))
-			rc = gather_ranges(o, o->inodes[i]);
+		rc = changes_all_ranges(v, from, to, copy_range_row, g);
+	return rc ? rc : conflict_changed(v, from, to, copy_conflict, g->o);
+}
+
+/* ---- some at a time */
+
+static int any_link(void *ctx, const struct dentry *d)
+{
+	(void)ctx;
+	(void)d;
+	return 1;
+}
+
+/* The inode as of the cut; -ENOENT also if it had no name then: nothing of it is sent. Its link count is of any time
+ * since: what has lost its last name gets none again. */
+static int inode_then(struct gather *g, uint64_t ino, struct inode *in)
+{
+	int rc = tree_inode_view(g->o->v, ino, g->view, in);
+
+	if (rc < 0 || in->nlink > 0 || ino <= INO_HIDDEN)
+		return rc;
+	rc = tree_links_of_view(g->o->v, ino, g->view, any_link, NULL);
+	return rc == 1 ? 0 : rc == 0 ? -ENOENT : rc;
+}
+
+/* Which bytes of the file may be left out: those unchanged since the peer staged them. Of a file that was cut since
+ * none: what is staged may reach past the cut. */
+static void look_there(struct gather *g, const struct inode_rows *rows)
+{
+	const struct change_row *row = &rows->what[ENT_CONTENT].row;
+	uint64_t group;
+
+	g->there_group = 0;
+	g->left_out = false;
+	if (told_file(g->told, rows->ino, &group) && rows->what[ENT_CONTENT].any && row->shrunk_grp <= group)
+		g->there_group = group;
+}
+
+static int push_range(void *ctx, uint64_t ino, uint64_t off, uint64_t len_bytes)
+{
+	struct outbox *o = ctx;
+
+	PUSH(o, ranges) = (struct out_range){ .ino = ino, .off = off, .len_bytes = len_bytes };
+	return 0;
+}
+
+static void gather_range(struct gather *g, const struct range_row *r)
+{
+	uint64_t len_bytes;
+
+	if (r->off >= g->clip_off)
+		return;
+	len_bytes = MIN(r->len_bytes, g->clip_off - r->off);
+	if (r->grp > g->there_group)
+		push_range(g->o, r->ino, r->off, len_bytes);
+	else
+		g->left_out |= told_missing(g->told, r->ino, r->off, len_bytes, push_range, g->o);
+}
+
+/* The byte ranges of one file. Both lists ascend by inode. */
+static void gather_ranges(struct gather *g, const struct inode_rows *rows, const struct inode *in, struct rec_inode *r)
+{
+	look_there(g, rows);
+	g->clip_off = MIN(r->shrunk_to, r->size_bytes);
+	while (g->next_range < g->n_ranges && g->ranges[g->next_range].ino < r->ino)
+		g->next_range++;
+	while (g->next_range < g->n_ranges && g->ranges[g->next_range].ino == r->ino)
+		gather_range(g, &g->ranges[g->next_range++]);
+	/* The receiver cuts the file first. All behind the cut goes with it: it may have had some of that from an
+	 * earlier shipment. */
+	if (g->clip_off < r->size_bytes) {
+		struct range_row behind = { r->ino, r->shrunk_to, r->size_bytes - r->shrunk_to,
+					    g->there_group ? in->cborn : g->o->begin.to };
+
+		g->clip_off = UINT64_MAX;
+		gather_range(g, &behind);
+	}
+	if (g->left_out)
+		r->fields |= REC_STAGED;
+}
+
+/* What changed of it. One number for all of what is new: the lowest, as some of it may have been changed before. */
+static void fill_fields(struct rec_inode *r, const struct inode_rows *rows, uint64_t from)
+{
+	static const uint32_t fields[] = { [ENT_NEW] = REC_NEW,
+					   [ENT_CONTENT] = REC_CONTENT,
+					   [ENT_MODE] = REC_MODE,
+					   [ENT_OWNER] = REC_OWNER,
+					   [ENT_TIMES] = REC_TIMES };
+	const struct change_row *content = &rows->what[ENT_CONTENT].row;
+	uint64_t low = UINT64_MAX;
+
+	for (int what = ENT_NEW; what <= ENT_TIMES; what++)
+		if (rows->what[what].any) {
+			r->fields |= fields[what];
+			low = MIN(low, rows->what[what].row.seen);
+		}
+	r->seen_content = content->seen;
+	r->seen_mode = rows->what[ENT_MODE].row.seen;
+	r->seen_owner = rows->what[ENT_OWNER].row.seen;
+	r->seen_times = rows->what[ENT_TIMES].row.seen;
+	r->shrunk_to = rows->what[ENT_CONTENT].any && content->shrunk_grp > from ? content->shrunk_to : UINT64_MAX;
+	if (r->fields & REC_NEW) {
+		r->fields |= REC_CONTENT | REC_MODE | REC_OWNER | REC_TIMES;
+		r->seen_content = low;
+	}
+}
+
+static void push_inode(struct gather *g, const struct inode_rows *rows, const struct inode *in)
+{
+	struct rec_inode *r = xcalloc(1, sizeof(*r));
+	size_t size;
+
+	r->ino = rows->ino;
+	fill_fields(r, rows, g->o->begin.from);
+	r->mode = in->mode;
+	r->uid = in->uid;
+	r->gid = in->gid;
+	r->rdev = in->rdev;
+	r->size_bytes = in->size_bytes;
+	r->atime_ns = in->atime_ns;
+	r->mtime_ns = in->mtime_ns;
+	r->ctime_ns = in->ctime_ns;
+	if (r->fields & REC_NEW) {
+		r->target_len = in->target_len;
+		memcpy(r->target, in->target, in->target_len);
+	}
+	if (!r->fields) { /* it was only asked for, and is here */
+		free(r);
+		return;
+	}
+	if ((r->fields & REC_CONTENT) && S_ISREG(r->mode))
+		gather_ranges(g, rows, in, r);
+	size = offsetof(struct rec_inode, target) + r->target_len + 1u;
+	PUSH(g->o, inodes) = xrealloc(r, size);
+}
+
+static int gather_inode(struct gather *g, size_t i)
+{
+	const struct inode_rows *rows = &g->inodes[i];
+	struct inode in;
+	int rc = inode_then(g, rows->ino, &in);
+
+	if (rc == -ENOENT && rows->what[ENT_ASK].any) /* it is not here still */
+		PUSH(g->o, asks) = rows->ino;
+	if (rc == 0)
+		push_inode(g, rows, &in);
+	return rc == -ENOENT ? 0 : rc;
+}
+
+static int gather_link(struct gather *g, size_t i)
+{
+	const struct change_row *row = &g->links[i].row;
+	struct dentry d;
+	struct rec_link *r;
+	size_t size;
+	int rc = tree_link_view(g->o->v, g->links[i].link, g->view, &d);
+
+	if (rc < 0 && rc != -ENOENT)
+		return rc;
+	if (rc == -ENOENT)
+		d.name_len = 0;
+	size = offsetof(struct rec_link, name) + d.name_len + 1u;
+	r = xcalloc(1, size);
+	r->link = g->links[i].link;
+	r->child = row->child;
+	r->seen = row->seen;
+	r->report = row->skipped;
+	if (rc == 0) {
+		r->child = d.child;
+		r->parent = d.parent;
+		r->name_len = d.name_len;
+		memcpy((char *)r + offsetof(struct rec_link, name), d.name, d.name_len);
+	}
+	PUSH(g->o, links) = r;
+	return 0;
+}
+
+static int gather_xattr(struct gather *g, size_t i)
+{
+	const struct xattr_row *row = &g->xattrs[i];
+	uint8_t *value;
+	ssize_t n;
+	struct rec_xattr *r;
+	struct inode in;
+	int rc = inode_then(g, row->ino, &in);
+
+	if (rc)
+		return rc == -ENOENT ? 0 : rc;
+	value = xmalloc(XATTR_VALUE_MAX_BYTES);
+	n = tree_xattr_get_view(g->o->v, row->ino, row->key, g->view, value, XATTR_VALUE_MAX_BYTES);
+	if (n < 0 && n != -ENODATA) {
+		free(value);
+		return (int)n;
+	}
+	r = &PUSH(g->o, xattrs);
+	*r = (struct rec_xattr){ .ino = row->ino, .seen = row->row.seen, .removed = n < 0 };
+	snprintf(r->key, sizeof(r->key), "%s", row->key);
+	if (n < 0) {
+		free(value);
+		return 0;
+	}
+	r->value_len = (uint32_t)n;
+	r->value = xrealloc(value, (size_t)n + 1);
+	return 0;
+}
+
+static int in_steps(struct gather *g, size_t n, int (*one)(struct gather *g, size_t i))
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < n;) {
+		size_t end = MIN(n, i + volume_step_rows(g->o->v));
+
+		rc = i > 0 ? volume_pause(g->o->v) : 0;
+		volume_lock(g->o->v);
+		for (; rc == 0 && i < end; i++)
+			rc = one(g, i);
+		volume_unlock(g->o->v);
 	}
 	return rc;
+}
+
+static int by_ino_and_off(const void *a, const void *b)
+{
+	const struct range_row *x = a, *y = b;
+
+	if (x->ino != y->ino)
+		return x->ino < y->ino ? -1 : 1;
+	return x->off < y->off ? -1 : x->off > y->off;
+}
+
+static int look_up(struct gather *g)
+{
+	int rc;
+
+	if (g->n_ranges > 0)
+		qsort(g->ranges, g->n_ranges, sizeof(*g->ranges), by_ino_and_off);
+	rc = in_steps(g, g->n_inodes, gather_inode);
+	if (rc == 0)
+		rc = in_steps(g, g->n_links, gather_link);
+	return rc ? rc : in_steps(g, g->n_xattrs, gather_xattr);
+}
+
+static void gather_release(struct gather *g)
+{
+	for (size_t i = 0; i < g->n_xattrs; i++)
+		free(g->xattrs[i].key);
+	free(g->inodes);
+	free(g->links);
+	free(g->xattrs);
+	free(g->ranges);
 }
 
 /* Ranges may reach past the size (cut off later in the same group): clip them, so that no record can. */
@@ -337,34 +443,53 @@ static void clip_ranges(struct outbox *o)
 	o->n_ranges = keep;
 }
 
+static int fail_reading(struct volume *v, int rc, struct err *err)
+{
+	return err_set(err, rc, "cannot read the change set of %s: %s", volume_dir(v), strerror(-rc));
+}
+
+/* Commit, take the numbers, and copy the change set's rows. */
+static int begin_cut(struct gather *g, uint64_t from, struct err *err)
+{
+	struct outbox *o = g->o;
+	struct volume_ids ids;
+	int rc = volume_apply_begin(o->v); /* commits the open group, then holds the lock */
+
+	if (rc < 0)
+		return err_set(err, rc, "cannot commit %s: %s", volume_dir(o->v), strerror(-rc));
+	volume_ids(o->v, &ids);
+	o->begin = (struct rec_ship_begin){ .from = from, .to = ids.committed, .seen = ids.applied };
+	g->view = (struct view){ .kind = VIEW_AT, .group = o->begin.to };
+	history_cut(o->v, o->begin.to);
+	rc = group_id(o->v, o->begin.to, &o->begin.to_id);
+	if (rc == 0 && o->begin.to > from)
+		rc = copy_rows(g);
+	if (rc < 0)
+		volume_apply_abort(o->v);
+	else
+		rc = volume_apply_commit(o->v, ids.applied); /* nothing was changed: makes no group */
+	return rc < 0 ? fail_reading(o->v, rc, err) : 0;
+}
+
 int outbox_cut(struct volume *v, uint64_t from, const struct told *told, struct outbox **out, struct err *err)
 {
 	struct outbox *o = xcalloc(1, sizeof(*o));
-	struct volume_ids ids;
-	int rc = volume_apply_begin(v); /* commits the open group, then holds the lock */
+	struct gather g = { .o = o, .told = told };
+	int rc;
 
 	*out = NULL;
 	o->v = v;
-	o->told = told;
+	rc = begin_cut(&g, from, err);
+	if (rc == 0) {
+		rc = look_up(&g);
+		if (rc < 0)
+			fail_reading(v, rc, err);
+	}
+	gather_release(&g);
 	if (rc < 0) {
 		outbox_free(o);
-		return err_set(err, rc, "cannot commit %s: %s", volume_dir(v), strerror(-rc));
+		return rc;
 	}
-	volume_ids(v, &ids);
-	o->begin = (struct rec_ship_begin){ .from = from, .to = ids.committed, .seen = ids.applied };
-	history_cut(v, o->begin.to);
-	rc = group_id(v, o->begin.to, &o->begin.to_id);
-	if (rc == 0 && o->begin.to > from)
-		rc = gather_all(o);
-	if (rc < 0)
-		volume_apply_abort(v);
-	else
-		rc = volume_apply_commit(v, ids.applied); /* nothing was changed: makes no group */
-	if (rc < 0) {
-		outbox_free(o);
-		return err_set(err, rc, "cannot read the change set of %s: %s", volume_dir(v), strerror(-rc));
-	}
-	o->told = NULL;
 	clip_ranges(o);
 	o->begin.entries = o->n_inodes + o->n_links + o->n_xattrs + o->n_asks;
 	*out = o;

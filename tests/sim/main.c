@@ -149,12 +149,42 @@ static void set_size(struct world *w, int i, uint64_t size_bytes)
 	free(path);
 }
 
+/* The engine of this side is at something that takes long, and lets others in. */
+static int work_meanwhile(void *ctx)
+{
+	struct side *sd = ctx;
+	struct world *w = sd->pause.w;
+	struct rng rng = w->rng;
+
+	if (w->pausing || !rng_chance(&w->rng_pause, 10))
+		return 0;
+	w->pausing = true;
+	w->rng = w->rng_pause; /* so that a history goes on as it would without */
+	sim_trace(w, "%c meanwhile:\n", "PS"[sd->pause.side]);
+	sim_op(w, sd->pause.side);
+	if (rng_chance(&w->rng, 30)) {
+		volume_commit(sd->v);
+		sim_note_commits(w, sd->pause.side);
+	}
+	w->rng_pause = w->rng;
+	w->rng = rng;
+	w->pausing = false;
+	return 0;
+}
+
 static void open_side(struct world *w, int i)
 {
 	struct err err = ERR_INIT;
 	struct side *sd = &w->side[i];
+	struct volume_options opt = sim_options[w->seed / 2 % 2];
 	struct volume_info info;
-	int rc = volume_open(sd->dir, &sim_options[w->seed / 2 % 2], &sd->v, &err);
+	int rc;
+
+	sd->pause.w = w;
+	sd->pause.side = i;
+	opt.pause = work_meanwhile;
+	opt.pause_ctx = sd;
+	rc = volume_open(sd->dir, &opt, &sd->v, &err);
 
 	if (rc < 0) {
 		sim_fail(w, "%c: the store does not open: %s", "PS"[i], err_text(&err));
@@ -330,6 +360,7 @@ static bool quiet(struct world *w)
 	unsigned idle = 0, rounds = 0, tries = w->up || !w->small;
 	char *want = w->wide ? prefer_all(w) : NULL;
 
+	w->pausing = want != NULL; /* nothing is to come in between */
 	while (idle < 3 && !w->failure[0]) {
 		bool any = false;
 
@@ -368,6 +399,7 @@ static bool quiet(struct world *w)
 		free(got);
 	}
 	free(want);
+	w->pausing = false;
 	if (w->failure[0] || !inspect_quiet(w))
 		return false;
 	if (w->wide && !w->small && rng_chance(&w->rng_words, 30)) {
@@ -453,6 +485,7 @@ static bool history(struct world *w, uint64_t seed)
 	w->units = seed >= UNITS_FROM;
 	w->rng.s = seed * UINT64_C(0x2545f4914f6cdd1d) + 1;
 	w->rng_words.s = seed * UINT64_C(0x9e3779b97f4a7c15) + 7;
+	w->rng_pause.s = seed * UINT64_C(0xd6e8feb86659fd93) + 3;
 	w->now_ms = 1000000;
 	sim_clock_ns = INT64_C(1800000000000000000);
 	if (w->wide && rng_chance(&w->rng, 30))

@@ -58,6 +58,10 @@ struct side {
 	uint64_t committed;
 	uint64_t refs[64];
 	size_t n_refs;
+	struct {
+		struct world *w;
+		int side;
+	} pause; /* for volume_options.pause */
 };
 
 struct world {
@@ -68,6 +72,8 @@ struct world {
 	uint64_t apart_from; /* tokens from here on were written by sides that did not hear of each other; 0: not so */
 	unsigned small;     /* bit i: side i has a store of SMALL_BYTES, until it is given room */
 	struct rng rng, rng_words; /* rng_words: of what came later than the first million seeds */
+	struct rng rng_pause;      /* of what is done while an engine lets others in */
+	bool pausing;
 	bool pure;          /* nothing has crossed since both were the same */
 	uint64_t n_words;
 	struct side side[2];
