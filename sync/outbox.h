@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * outbox: one shipment of ours, from the cut until its last frame is pulled. The metadata is a snapshot taken at the
- * cut; the bytes are read while they are sent, as of the group of the cut (VIEW_AT), which history keeps until it is
- * acknowledged. Owned by the engine; one thread.
+ * outbox: one shipment of ours, from the cut until its last frame is pulled. The rows of the change set are copied at
+ * the cut, under the lock; what they name is looked up right after it, some at a time, and the bytes are read while
+ * they are sent: both as of the group of the cut (VIEW_AT), which history keeps until it is acknowledged. Owned by the
+ * engine; one thread.
  */
 #ifndef TWINFS_SYNC_OUTBOX_H
 #define TWINFS_SYNC_OUTBOX_H

@@ -38,6 +38,10 @@ static struct node px[2];
 static uint64_t px_now_ms;
 static bool px_is_up;
 static const struct cred px_cred = { 1000, 1000, 0 };
+/* Done by side i while its engine is at something long and lets others in, after so many rows each time (0: as many as
+ * is good). An error ends what the engine is at. */
+static int (*px_meanwhile)(int i);
+static unsigned px_step_rows;
 
 /* ---- stores ---------------------------------------------------------------------------------------------------------
  */
@@ -53,11 +57,20 @@ static inline void __attribute__((format(printf, 1, 2))) px_shell(const char *fm
 	ck_assert_msg(system(command) == 0, "%s", command);
 }
 
+static inline int px_pause(void *ctx)
+{
+	const struct node *n = ctx;
+
+	return px_meanwhile ? px_meanwhile((int)(n - px)) : 0;
+}
+
 static inline void px_open(int i)
 {
-	static const struct volume_options unsafe = { .fast_unsafe = true };
+	const struct volume_options opt = {
+		.fast_unsafe = true, .at_once_rows = px_step_rows, .pause = px_pause, .pause_ctx = &px[i]
+	};
 	struct err err = ERR_INIT;
-	int rc = volume_open(px[i].dir, &unsafe, &px[i].v, &err);
+	int rc = volume_open(px[i].dir, &opt, &px[i].v, &err);
 
 	ck_assert_msg(rc == 0, "open: %s", err_text(&err));
 	px[i].e = engine_new(px[i].v);
