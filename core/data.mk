@@ -12,12 +12,14 @@ core_libcore_a_SOURCES += \
 	core/scrub.c core/scrub.h \
 	core/stage.c core/stage_private.h core/stage_saved.c
 
-check_PROGRAMS += tests/test_freemap tests/test_data tests/test_scale tests/test_stage
-TESTS += tests/test_freemap tests/test_data tests/test_scale tests/test_stage
+check_PROGRAMS += tests/test_freemap tests/test_data tests/test_sparse tests/test_scale tests/test_stage
+TESTS += tests/test_freemap tests/test_data tests/test_sparse tests/test_scale tests/test_stage
 tests_test_scale_SOURCES = tests/test_scale.c tests/data_fixture.h
 tests_test_scale_LDADD = $(CORE_TEST_LIBS)
 tests_test_freemap_SOURCES = tests/test_freemap.c
 tests_test_freemap_LDADD = $(CORE_TEST_LIBS)
+tests_test_sparse_SOURCES = tests/test_sparse.c tests/data_fixture.h
+tests_test_sparse_LDADD = $(CORE_TEST_LIBS)
 tests_test_data_SOURCES = tests/test_data.c tests/data_fixture.h
 tests_test_data_LDADD = $(CORE_TEST_LIBS)
 tests_test_stage_SOURCES = tests/test_stage.c tests/data_fixture.h
