@@ -24,7 +24,7 @@ static const char *outcome_words(const char *outcome)
 		{ "merged", "merged" },
 		{ "primary", "the primary's stands" },
 		{ "secondary", "the secondary's stands" },
-		{ "restored", "brought back: one side changed what the other deleted" },
+		{ "restored", "brought back" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(table); i++)
@@ -35,12 +35,20 @@ static const char *outcome_words(const char *outcome)
 
 /* ---- list ---- */
 
-enum state { WAITING, RECOVERABLE, SETTLED };
+/* In the order in which they are listed: what somebody has to do something about is next to where it says how. */
+enum state { SETTLED, DISCARDED, RECOVERABLE, WAITING, STATES };
+
+static bool is_discard(const json_t *c)
+{
+	return strncmp(text_of(c, "path"), "/.twinfs/discarded-", strlen("/.twinfs/discarded-")) == 0;
+}
 
 static enum state state_of(const json_t *c)
 {
 	if (json_is_true(json_object_get(c, "resolved")))
 		return SETTLED;
+	if (is_discard(c))
+		return DISCARDED;
 	return strcmp(text_of(c, "outcome"), "kept-both") == 0 ? WAITING : RECOVERABLE;
 }
 
@@ -53,7 +61,7 @@ static void print_file(const char *who, const char *what, const char *written)
 	free(clean);
 }
 
-static void print_version(const json_t *v, bool settled)
+static void print_version(const json_t *v, enum state state)
 {
 	const char *path = text_of(v, "path"), *value = text_of(v, "value");
 	char *who = xasprintf("%s%s", text_of(v, "node"), strcmp(text_of(v, "side"), "local") == 0 ? " (here)" : "");
@@ -61,15 +69,20 @@ static void print_version(const json_t *v, bool settled)
 	if (*value)
 		print_file(who, value, "");
 	else if (*path)
-		print_file(who, path, text_of(v, "written"));
-	else if (!settled)
-		print_file(who, "(not kept)", "");
+		print_file(who, path, state == DISCARDED ? "" : text_of(v, "written"));
+	else if (state != SETTLED)
+		print_file(who, state == DISCARDED ? "in place" : "(not kept)", "");
 	free(who);
 }
 
 static void print_conflict(const json_t *c)
 {
-	static const char *const marks[] = { "   <- waiting for you", "   (both versions can still be had)", "" };
+	static const char *const marks[STATES] = {
+		[SETTLED] = "",
+		[DISCARDED] = "   (can still be had)",
+		[RECOVERABLE] = "   (both versions can still be had)",
+		[WAITING] = "   <- waiting for you",
+	};
 	enum state state = state_of(c);
 	char *path = printable(text_of(c, "path")), *rule = printable(text_of(c, "rule"));
 	const char *base = text_of(json_object_get(c, "base"), "path");
@@ -81,7 +94,7 @@ static void print_conflict(const json_t *c)
 	printf(*rule ? " (%s)" : "", rule);
 	puts(state == SETTLED && strcmp(text_of(c, "outcome"), "kept-both") == 0 ? "; settled" : "");
 	json_array_foreach(json_object_get(c, "versions"), i, v)
-		print_version(v, state == SETTLED);
+		print_version(v, state);
 	if (*base)
 		print_file("before", base, "");
 	free(path);
@@ -90,23 +103,29 @@ static void print_conflict(const json_t *c)
 
 static void print_what_to_do(const char *where, const size_t n[])
 {
-	if (n[WAITING] > 0)
-		printf("\n%zu waiting for you: compare the versions, then say which to keep\n"
-		       "  twinfs conflicts %s --diff PATH\n"
-		       "  twinfs conflicts %s --resolve PATH --keep local|peer|both\n",
-		       n[WAITING], where, where);
+	if (n[DISCARDED] > 0)
+		printf("\n%zu discarded by resume --prefer; to put some of it back, or to drop it (PATH: in that "
+		       "directory)\n"
+		       "  twinfs conflicts %s --resolve PATH --keep local|peer|both\n"
+		       "  twinfs conflicts %s --dismiss PATH|all\n",
+		       n[DISCARDED], where, where);
 	if (n[RECOVERABLE] > 0)
 		printf("\n%zu merged, and nothing has to be done; to drop what is kept, or to undo a merge\n"
 		       "  twinfs conflicts %s --dismiss PATH|all\n"
 		       "  twinfs conflicts %s --split PATH\n",
 		       n[RECOVERABLE], where, where);
+	if (n[WAITING] > 0)
+		printf("\n%zu waiting for you: compare the versions, then say which to keep\n"
+		       "  twinfs conflicts %s --diff PATH\n"
+		       "  twinfs conflicts %s --resolve PATH --keep local|peer|both\n",
+		       n[WAITING], where, where);
 }
 
 static int list(const char *where, bool json)
 {
 	struct err err = ERR_INIT;
 	json_t *reply = NULL, *all, *c;
-	size_t i, n[3] = { 0 };
+	size_t i, n[STATES] = { 0 };
 
 	if (where_ask(where, json_pack("{s:s}", "cmd", "conflicts"), &reply, &err))
 		return fail(&err);
@@ -117,10 +136,13 @@ static int list(const char *where, bool json)
 		json_decref(reply);
 		return EXIT_OK;
 	}
-	json_array_foreach(all, i, c) {
-		print_conflict(c);
-		n[state_of(c)]++;
-	}
+	for (int state = 0; state < STATES; state++)
+		json_array_foreach(all, i, c) {
+			if ((int)state_of(c) != state)
+				continue;
+			print_conflict(c);
+			n[state]++;
+		}
 	if (json_array_size(all) == 0)
 		puts("no conflicts");
 	print_what_to_do(where, n);
@@ -163,6 +185,7 @@ static int dismiss(const char *where, const char *path, uint64_t older_ms)
 	bool all = strcmp(path, "all") == 0;
 	json_t *reply = NULL, *request;
 	char *in_volume = where_path(where, path);
+	json_int_t n;
 	int rc;
 
 	if (all)
@@ -171,9 +194,10 @@ static int dismiss(const char *where, const char *path, uint64_t older_ms)
 		request = json_pack("{s:s, s:s, s:I}", "cmd", "dismiss", "path", in_volume, "before_ms",
 		                    (json_int_t)before_ms);
 	rc = ask(where, path, request, &reply);
+	n = json_integer_value(json_object_get(reply, "dismissed"));
 	if (rc == EXIT_OK)
-		printf("%s: %" JSON_INTEGER_FORMAT " dismissed\n", all ? "all" : in_volume,
-		       json_integer_value(json_object_get(reply, "dismissed")));
+		printf("%s: %" JSON_INTEGER_FORMAT " dismissed%s\n", all ? "all" : in_volume, n,
+		       all || n > 0 ? "" : older_ms ? "; it is newer, or settled" : "; nothing is kept of it");
 	free(in_volume);
 	json_decref(reply);
 	return rc;

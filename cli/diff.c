@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -147,6 +148,8 @@ static int run(char *const argv[])
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return -errno;
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE)
+		return 0; /* whoever reads has seen enough */
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -EINTR;
 }
 

@@ -80,12 +80,13 @@ static const struct command commands[] = {
 	  "  --keep WHICH     local: this side's version stays; peer: the other side's;\n"
 	  "                   both: both files stay\n"
 	  "  --dismiss PATH   the merge of this file is good (all: every one is): what is kept\n"
-	  "                   of it is dropped\n"
+	  "                   of it is dropped; so is what resume --prefer discarded\n"
 	  "  --older-than D   with --dismiss: only what was merged so long ago, such as 30d\n"
 	  "  --split PATH     undo the merge: the primary's version in place, the other's\n"
 	  "                   beside it\n\n"
 	  "PATH is the path in the volume, or below the mountpoint, of the file or of one of\n"
-	  "its versions; or the conflict's id.\n",
+	  "its versions; or the conflict's id. One in .twinfs/discarded-NODE-DATE is put back\n"
+	  "where it was if NODE's side is kept, or beside what is there now with both.\n",
 	  cmd_conflicts },
 	{ "policy", "WHERE [set PATTERN POLICY | unset PATTERN] [--json]",
 	  "what becomes of files that both sides changed, by pattern; holds on both sides",
@@ -100,7 +101,9 @@ static const struct command commands[] = {
 	  "            primary       the primary's version; the other is set aside\n"
 	  "            'command CMD' CMD BASE OURS THEIRS prints the merge; it runs on the\n"
 	  "                          primary, and only if it was set there; if it fails\n"
-	  "                          both versions are kept\n\n"
+	  "                          both versions are kept\n"
+	  "            unit          of a directory: all in it belongs together; if both\n"
+	  "                          sides changed something in it, it is there twice, whole\n\n"
 	  "Without a policy it goes by the kind of file; see twinfs(1).\n",
 	  cmd_policy },
 	{ "baseline", "WHERE ls|cat|restore [PATH] [-R] [--json]",

@@ -151,6 +151,27 @@ static void print_scrub(const json_t *s)
 	}
 }
 
+/* What was given with resume --prefer and is not done yet. */
+static void print_prefer(const json_t *s)
+{
+	const json_t *prefer = json_object_get(s, "prefer");
+	bool local = strcmp(text_of(prefer, "keep") ?: "", "local") == 0;
+	const char *peer = text_of(json_object_get(s, "peer"), "node") ?: "the peer", *where = text_of(s, "mountpoint");
+	char *text;
+
+	if (!json_is_object(prefer))
+		return;
+	if (json_is_true(json_object_get(prefer, "in_force")))
+		text = xasprintf("the tree of %s is taken now; what %s changed goes to .twinfs",
+				 local ? "this side" : peer, local ? peer : "this side");
+	else
+		text = xasprintf("when both meet, the tree of %s is taken, and what %s changed goes to .twinfs "
+				 "(twinfs resume %s takes that back)", local ? "this side" : peer,
+				 local ? peer : "this side", where ?: "WHERE");
+	print_line("prefer", text);
+	free(text);
+}
+
 static void print_conflicts(const json_t *s)
 {
 	uint64_t open = number_of(s, "conflicts"), merged = number_of(s, "merged");
@@ -161,7 +182,7 @@ static void print_conflicts(const json_t *s)
 		print_line("conflicts", text);
 	}
 	if (merged > 0) {
-		snprintf(text, sizeof(text), "%llu; both versions are still kept", (unsigned long long)merged);
+		snprintf(text, sizeof(text), "%llu; what is not in place is still kept", (unsigned long long)merged);
 		print_line("merged", text);
 	}
 }
@@ -234,6 +255,7 @@ static void print_people(const json_t *s)
 	print_resync(s);
 	print_pending(s);
 	print_scrub(s);
+	print_prefer(s);
 	print_conflicts(s);
 	print_baseline(s);
 	print_space(s);

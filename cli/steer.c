@@ -77,7 +77,8 @@ int cmd_resume(const struct command *c, int argc, char **argv)
 		return fail(&err);
 	json_decref(reply);
 	if (prefer)
-		printf("resumed; what %s changed meanwhile is discarded, and kept in .twinfs (twinfs conflicts)\n",
+		printf("resumed; when both meet, what %s changed meanwhile is discarded, and kept in .twinfs (twinfs "
+		       "conflicts)\n",
 		       strcmp(prefer, "local") == 0 ? "the peer" : "this side");
 	else
 		puts("resumed; see twinfs status");

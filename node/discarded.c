@@ -8,16 +8,21 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "util/conflict_name.h"
 #include "util/util.h"
 
 #define PREFIX "discarded-"
 /* Names tried for what is put aside. */
 #define NAMES_MAX 1000u
 
+enum { KEEP_BOTH = 2, KEEP_NONE = 3 };
+
 struct work {
 	struct volume *v;
 	volume_notice_fn notice;
 	void *notice_ctx;
+	char node[33];  /* whose it was */
+	bool beside;    /* what is in the way stays there */
 	struct err *err;
 };
 
@@ -42,15 +47,17 @@ struct names {
 	size_t n;
 };
 
-static bool add_name(void *ctx, const char *name, size_t name_len, uint64_t cookie, const struct attr *a)
+static void names_add(struct names *l, const char *name, size_t name_len)
 {
-	struct names *l = ctx;
-
-	(void)a;
-	if (cookie <= 2)
-		return true; /* "." and ".." */
 	l->list = xrealloc(l->list, (l->n + 1) * sizeof(*l->list));
 	l->list[l->n++] = xstrndup(name, name_len);
+}
+
+static bool add_entry(void *ctx, const char *name, size_t name_len, uint64_t cookie, const struct attr *a)
+{
+	(void)a;
+	if (cookie > 2) /* not "." and ".." */
+		names_add(ctx, name, name_len);
 	return true;
 }
 
@@ -79,7 +86,7 @@ static int remove_all(struct work *w, uint64_t parent, const char *name)
 	int rc = volume_lookup(w->v, parent, name, &a);
 
 	if (rc == 0 && S_ISDIR(a.mode)) {
-		rc = volume_readdir(w->v, a.ino, 0, add_name, &l);
+		rc = volume_readdir(w->v, a.ino, 0, add_entry, &l);
 		for (size_t i = 0; rc == 0 && i < l.n; i++)
 			rc = remove_all(w, a.ino, l.list[i]);
 		if (rc == 0)
@@ -113,6 +120,20 @@ static int out_of_the_way(struct work *w, uint64_t dir, const char *name)
 	return rc;
 }
 
+/* As a version of a conflict is. */
+static int put_beside(struct work *w, uint64_t from, const char *name, const struct attr *a, uint64_t to)
+{
+	uint64_t written_ms = (uint64_t)a->mtime.tv_sec * 1000;
+	char beside[NAME_MAX_BYTES + 1];
+	int rc = -EEXIST;
+
+	for (unsigned i = 1; rc == -EEXIST && i <= NAMES_MAX; i++) {
+		conflict_name(name, strlen(name), w->node, written_ms, i, beside);
+		rc = move(w, from, name, to, beside);
+	}
+	return rc;
+}
+
 static int put_back(struct work *w, uint64_t from, const char *name, uint64_t to)
 {
 	struct names l = { .n = 0 };
@@ -120,7 +141,7 @@ static int put_back(struct work *w, uint64_t from, const char *name, uint64_t to
 	int rc = volume_lookup(w->v, from, name, &a), there_rc = volume_lookup(w->v, to, name, &there);
 
 	if (rc == 0 && there_rc == 0 && S_ISDIR(a.mode) && S_ISDIR(there.mode)) {
-		rc = volume_readdir(w->v, a.ino, 0, add_name, &l);
+		rc = volume_readdir(w->v, a.ino, 0, add_entry, &l);
 		for (size_t i = 0; rc == 0 && i < l.n; i++)
 			rc = put_back(w, a.ino, l.list[i], there.ino);
 		if (rc == 0)
@@ -129,6 +150,8 @@ static int put_back(struct work *w, uint64_t from, const char *name, uint64_t to
 		names_release(&l);
 		return rc;
 	}
+	if (rc == 0 && there_rc == 0 && w->beside)
+		return put_beside(w, from, name, &a, to);
 	if (rc == 0 && there_rc == 0)
 		rc = out_of_the_way(w, to, name);
 	return rc ? rc : move(w, from, name, to, name);
@@ -198,16 +221,32 @@ static int find(struct work *w, const char *path, bool back, struct place *p)
 	return rc;
 }
 
+bool discarded_holds(const struct conflict *c)
+{
+	static const char prefix[] = "/" HIDDEN_NAME "/" PREFIX;
+
+	return strncmp(c->path, prefix, sizeof(prefix) - 1) == 0;
+}
+
+/* Where the row's directory is; NULL: it is about something else, settled, or somebody has moved it away. */
+static const char *path_of_row(const struct conflict *c)
+{
+	bool here = discarded_holds(c) && !c->resolved && c->now;
+
+	return here && strncmp(c->now, "/" HIDDEN_NAME "/", sizeof("/" HIDDEN_NAME "/") - 1) == 0 ? c->now : NULL;
+}
+
 /* The row that speaks of this directory. 1: none does that is not settled. */
-static int discarded_side(struct volume *v, uint64_t top, int *side)
+static int find_row(struct work *w, uint64_t top, int *side)
 {
 	struct conflict *rows = NULL;
 	size_t n = 0;
-	int rc = volume_conflicts(v, &rows, &n), found = 1;
+	int rc = volume_conflicts(w->v, &rows, &n), found = 1;
 
 	for (size_t i = 0; i < n; i++) {
-		if (!rows[i].resolved && rows[i].ino == top) {
+		if (rows[i].ino == top && path_of_row(&rows[i])) {
 			*side = rows[i].version[1].ino == top;
+			snprintf(w->node, sizeof(w->node), "%s", rows[i].version[*side].node);
 			found = 0;
 		}
 		conflict_release(&rows[i]);
@@ -238,7 +277,7 @@ static int tidy(struct work *w, struct place *p)
 static int settle_whole(struct work *w, uint64_t top, bool back)
 {
 	struct names l = { .n = 0 };
-	int rc = volume_readdir(w->v, top, 0, add_name, &l);
+	int rc = volume_readdir(w->v, top, 0, add_entry, &l);
 
 	for (size_t i = 0; rc == 0 && i < l.n; i++)
 		rc = back ? put_back(w, top, l.list[i], INO_ROOT) : remove_all(w, top, l.list[i]);
@@ -246,35 +285,86 @@ static int settle_whole(struct work *w, uint64_t top, bool back)
 	return rc;
 }
 
-int discarded_settle(struct volume *v, const char *path, int keep, volume_notice_fn notice, void *notice_ctx,
-                     struct err *err)
+static int settle(struct work *w, const char *path, int keep)
 {
-	struct work w = { .v = v, .notice = notice, .notice_ctx = notice_ctx, .err = err };
 	struct place *p = xmalloc(sizeof(*p));
 	struct volume_info info;
 	struct attr top, a;
-	int side = 0, rc = find(&w, path, false, p);
+	int side = 0, rc = find(w, path, false, p);
 	bool back;
 
 	if (rc == 0)
-		rc = volume_lookup(v, INO_HIDDEN, p->above[0].name, &top);
+		rc = volume_lookup(w->v, INO_HIDDEN, p->above[0].name, &top);
 	if (rc == 0)
-		rc = discarded_side(v, top.ino, &side);
-	volume_info(v, &info);
-	back = keep != 2 && (keep == 0) == (side == (info.role == ROLE_SECONDARY));
+		rc = find_row(w, top.ino, &side);
+	volume_info(w->v, &info);
+	w->beside = keep == KEEP_BOTH;
+	back = keep != KEEP_NONE && (w->beside || (keep == 0) == (side == (info.role == ROLE_SECONDARY)));
 	if (rc == 0 && back)
-		rc = find(&w, path, true, p);
+		rc = find(w, path, true, p);
 	if (rc == 0 && p->depth == 1)
-		rc = settle_whole(&w, top.ino, back);
+		rc = settle_whole(w, top.ino, back);
 	else if (rc == 0)
-		rc = volume_lookup(v, p->above[p->depth - 1].ino, p->name, &a);
+		rc = volume_lookup(w->v, p->above[p->depth - 1].ino, p->name, &a);
 	if (rc == 0 && p->depth > 1)
-		rc = back ? put_back(&w, p->above[p->depth - 1].ino, p->name, p->target)
-		          : remove_all(&w, p->above[p->depth - 1].ino, p->name);
+		rc = back ? put_back(w, p->above[p->depth - 1].ino, p->name, p->target)
+		          : remove_all(w, p->above[p->depth - 1].ino, p->name);
 	if (rc == 0)
-		rc = tidy(&w, p);
+		rc = tidy(w, p);
 	if (rc == 0)
-		rc = volume_commit(v);
+		rc = volume_commit(w->v);
 	free(p);
-	return rc >= 0 || err->code ? rc : err_set(err, rc, "cannot settle %s: %s", path, strerror(-rc));
+	return rc >= 0 || w->err->code ? rc : err_set(w->err, rc, "cannot settle %s: %s", path, strerror(-rc));
+}
+
+/* The paths of the rows that `which` means (NULL: all) and that are older than before_ms (0: any). */
+static int list_rows(struct volume *v, const char *which, uint64_t before_ms, struct names *l)
+{
+	struct conflict *rows = NULL;
+	size_t n = 0;
+	int rc = volume_conflicts(v, &rows, &n);
+
+	for (size_t i = 0; i < n; i++) {
+		const char *path = path_of_row(&rows[i]);
+
+		if (path && (!which || conflict_is_about(&rows[i], which)) &&
+		    (!before_ms || rows[i].when_ms < before_ms))
+			names_add(l, path, strlen(path));
+		conflict_release(&rows[i]);
+	}
+	free(rows);
+	return rc;
+}
+
+int discarded_settle(struct volume *v, const char *which, int keep, volume_notice_fn notice, void *notice_ctx,
+                     struct err *err)
+{
+	struct work w = { .v = v, .notice = notice, .notice_ctx = notice_ctx, .err = err };
+	struct names by_id = { .n = 0 };
+	int rc = list_rows(v, which, 0, &by_id);
+
+	if (rc == 0)
+		rc = settle(&w, by_id.n > 0 ? by_id.list[0] : which, keep);
+	names_release(&by_id);
+	return rc;
+}
+
+int discarded_dismiss(struct volume *v, const char *which, uint64_t before_ms, size_t *n, volume_notice_fn notice,
+                      void *notice_ctx, struct err *err)
+{
+	struct work w = { .v = v, .notice = notice, .notice_ctx = notice_ctx, .err = err };
+	struct names whole = { .n = 0 };
+	int rc = list_rows(v, which, before_ms, &whole);
+
+	*n = 0;
+	for (size_t i = 0; rc == 0 && i < whole.n; i++) {
+		rc = settle(&w, whole.list[i], KEEP_NONE);
+		*n += rc == 0;
+	}
+	if (rc == 0 && which && *n == 0 && !before_ms) { /* one thing in it */
+		rc = settle(&w, which, KEEP_NONE);
+		*n += rc == 0;
+	}
+	names_release(&whole);
+	return MIN(rc, 0);
 }

@@ -112,13 +112,16 @@ static int answer_dismiss(struct request_ctx *x, json_t *reply, struct err *err)
 {
 	bool all = json_is_true(json_object_get(x->request, "all"));
 	const char *path = word(x, "path");
-	size_t n = 0;
+	size_t n = 0, more = 0;
 	int rc;
 
 	if (all == !!path)
 		return err_set(err, -EINVAL, "dismiss needs a path, or all");
-	rc = volume_conflict_dismiss(x->v, path, amount(x, "before_ms"), &n, err) ?: volume_commit(x->v);
-	json_object_set_new(reply, "dismissed", json_integer((json_int_t)n));
+	rc = discarded_dismiss(x->v, path, amount(x, "before_ms"), &n, x->node ? front_notice : NULL,
+	                       x->node ? x->node->front : NULL, err);
+	if (!rc && (all || n == 0))
+		rc = volume_conflict_dismiss(x->v, path, amount(x, "before_ms"), &more, err) ?: volume_commit(x->v);
+	json_object_set_new(reply, "dismissed", json_integer((json_int_t)(n + more)));
 	return rc;
 }
 

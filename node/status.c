@@ -11,6 +11,7 @@
 
 #include "node/words.h"
 #include "node/scrub.h"
+#include "sync/prefer.h"
 #include "util/util.h"
 
 static json_t *text_or_null(const char *text)
@@ -278,6 +279,17 @@ static json_t *resync_object(const struct link_status *link)
 	                 number(rate));
 }
 
+/* A resume --prefer that waits until both meet, or is being carried out. */
+static json_t *prefer_object(struct volume *v, const struct volume_info *info)
+{
+	bool in_force;
+	struct prefer_word w = prefer_said(v, &in_force);
+
+	if (w.id == 0)
+		return json_null();
+	return json_pack("{s:s, s:b}", "keep", w.keep == info->role ? "local" : "peer", "in_force", in_force);
+}
+
 static json_t *never_run(void)
 {
 	return json_pack("{s:n, s:n}", "last", "differences");
@@ -318,6 +330,7 @@ json_t *status_object(struct volume *v, const char *mountpoint, const struct lin
 	json_object_set_new(o, "pending", pending_object(&info));
 	json_object_set_new(o, "baseline", baseline_object(&info, link));
 	json_object_set_new(o, "resync", resync_object(link));
+	json_object_set_new(o, "prefer", prefer_object(v, &info));
 	json_object_set_new(o, "conflicts", number(info.conflicts_open));
 	json_object_set_new(o, "merged", number(info.conflicts_merged));
 	json_object_set_new(o, "verify", never_run());

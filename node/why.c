@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "core/changes.h"
 #include "core/past.h"
+#include "node/discarded.h"
 #include "node/status.h"
 #include "node/words.h"
 #include "util/buf.h"
@@ -22,6 +24,7 @@ struct about {
 	struct volume_info info;
 	bool here;
 	struct attr now;
+	bool around; /* what was said last is not about the path itself */
 	struct buf text;
 };
 
@@ -96,24 +99,91 @@ static bool same_path(const char *a, const char *b)
 	return a && strcmp(a + strspn(a, "/"), b + strspn(b, "/")) == 0;
 }
 
-enum part { PART_NONE, PART_ORIGINAL, PART_COPY };
-
-/* Is the path the file that the conflict is about, or a version that was put elsewhere? */
-static enum part part_in(const struct about *a, const struct conflict *c)
+/* "/dir/a/b" -> "/a/b"; NULL: it is not below dir. */
+static const char *below(const char *path, const char *dir)
 {
+	size_t len;
+
+	if (!dir)
+		return NULL;
+	path += strspn(path, "/");
+	dir += strspn(dir, "/");
+	len = strlen(dir);
+	return strncmp(path, dir, len) == 0 && path[len] == '/' ? path + len : NULL;
+}
+
+/* What a conflict says of the path: that it is about it; that it is a version of what it is about; and the same of a
+ * directory that it is in. */
+enum part { PART_NONE, PART_ORIGINAL, PART_COPY };
+struct told {
+	const struct conflict *c;
+	enum part part;
+	bool inside;
+};
+
+static struct told of_discard(const struct about *a, const struct conflict *c)
+{
+	struct told t = { .c = c };
+	struct attr there;
+	char *kept;
+
+	if (same_path(c->now ?: c->path, a->path) || below(a->path, c->now))
+		t.part = PART_COPY;
+	if (t.part != PART_NONE || !c->now)
+		return t;
+	kept = xasprintf("%s/%s", c->now, a->path + strspn(a->path, "/"));
+	if (find_now(a->v, kept, &there) == 0 && there.ino != c->ino)
+		t.part = PART_ORIGINAL;
+	free(kept);
+	return t;
+}
+
+static bool is_unit(const struct about *a, const struct conflict *c)
+{
+	struct attr dir;
+
+	return strcmp(c->kind, "content") == 0 && volume_getattr(a->v, c->ino, &dir) == 0 && S_ISDIR(dir.mode);
+}
+
+static struct told tell_of(const struct about *a, const struct conflict *c)
+{
+	struct told t = { .c = c, .part = PART_COPY };
+
+	if (discarded_holds(c))
+		return of_discard(a, c);
 	for (int i = 0; i < 2; i++) {
 		const struct conflict_version *ver = &c->version[i];
 
 		if (ver->ino == c->ino || !ver->path)
 			continue;
 		if (same_path(ver->path, a->path) || (a->here && ver->ino == a->now.ino))
-			return PART_COPY;
+			return t;
+		t.inside = below(a->path, ver->path) && is_unit(a, c);
+		if (t.inside)
+			return t;
 	}
 	if (same_path(c->base_path, a->path))
-		return PART_COPY;
+		return t;
+	t.part = PART_ORIGINAL;
 	if (same_path(c->path, a->path) || (a->here && c->ino && c->ino == a->now.ino))
-		return PART_ORIGINAL;
-	return PART_NONE;
+		return t;
+	t.inside = below(a->path, c->now) && is_unit(a, c);
+	return t.inside ? t : (struct told){ .part = PART_NONE };
+}
+
+/* Of what one reconciliation did, that comes first which somebody has to do something about. */
+static unsigned weight(const struct told *t)
+{
+	bool file = strcmp(t->c->kind, "content") == 0 || strcmp(t->c->kind, "name") == 0;
+
+	return (t->inside ? 0 : 8) + (conflict_waits(t->c) ? 4 : 0) + (file ? 2 : 0) + (t->c->resolved ? 0 : 1);
+}
+
+static bool comes_first(const struct told *t, const struct told *other)
+{
+	if (!other->c || t->c->when_ms != other->c->when_ms)
+		return !other->c || t->c->when_ms > other->c->when_ms;
+	return weight(t) >= weight(other);
 }
 
 /* The version that is not in place, or NULL. */
@@ -143,17 +213,45 @@ static void tell_versions(struct about *a, const struct conflict *c)
 		buf_printf(&a->text, "; %s's whole version is %s", s->node, s->path);
 }
 
-static void tell_original(struct about *a, const struct conflict *c, const char *when)
+static void tell_values(struct about *a, const struct conflict *c)
+{
+	bool any = false;
+
+	for (int i = 0; i < 2; i++) {
+		if (c->version[i].value)
+			buf_printf(&a->text, "%s%s had %s", any ? ", " : "; ", c->version[i].node, c->version[i].value);
+		any |= c->version[i].value != NULL;
+	}
+}
+
+static void tell_discard(struct about *a, const struct told *t, const char *when)
+{
+	const struct conflict *c = t->c;
+	const char *node = c->version[c->version[1].ino == c->ino].node, *dir = c->now ?: c->path;
+	const char *rest = below(a->path, dir);
+
+	if (t->part == PART_ORIGINAL)
+		buf_printf(&a->text,
+			   "what %s had changed of %s%s was discarded at %s, when both were resumed with --prefer, and "
+			   "is kept as %s/%s", node, *a->path == '/' ? "" : "/", a->path, when, dir,
+			   a->path + strspn(a->path, "/"));
+	else
+		buf_printf(&a->text, "%s is what %s had of %s; it was discarded at %s, when both were resumed with "
+			   "--prefer", a->path, node, rest ?: "all", when);
+	if (!c->resolved)
+		buf_printf(&a->text, " (twinfs conflicts puts it back, or drops it)");
+}
+
+static void tell_original(struct about *a, const char *path, const struct conflict *c, const char *when)
 {
 	const struct conflict_version *other = put_elsewhere(c);
 	const char *place = other && other->node == c->version[0].node ? c->version[1].node : c->version[0].node;
 
 	if (is(c, "content", "merged")) {
-		buf_printf(&a->text, "%s was changed on both sides; they were merged at %s (%s)", a->path, when,
-		           c->rule);
+		buf_printf(&a->text, "%s was changed on both sides; they were merged at %s (%s)", path, when, c->rule);
 		tell_versions(a, c);
 	} else if (is(c, "content", "kept-both")) {
-		buf_printf(&a->text, "%s was changed on both sides and both versions were kept at %s (%s): ", a->path,
+		buf_printf(&a->text, "%s was changed on both sides and both versions were kept at %s (%s): ", path,
 		           when, c->rule);
 		buf_printf(&a->text, "here is %s's, ", place);
 		if (other && other->path)
@@ -161,79 +259,117 @@ static void tell_original(struct about *a, const struct conflict *c, const char 
 		else
 			buf_printf(&a->text, "the other's file is gone by now");
 	} else if (is(c, "content", NULL)) {
-		buf_printf(&a->text, "%s was changed on both sides; at %s the %s's version was taken (%s)", a->path,
+		buf_printf(&a->text, "%s was changed on both sides; at %s the %s's version was taken (%s)", path,
 		           when, c->outcome, c->rule);
 		tell_versions(a, c);
 	} else if (is(c, "name", NULL)) {
 		buf_printf(&a->text, "both sides gave the name %s to different things: here is %s's; the other was ",
-		           a->path, place);
+		           path, place);
 		if (other && other->path)
 			buf_printf(&a->text, "renamed to %s at %s, because the name was taken", other->path, when);
 		else
 			buf_printf(&a->text, "renamed at %s, because the name was taken, and is gone by now", when);
 	} else if (is(c, "delete", "restored")) {
-		buf_printf(&a->text, "%s came back at %s (%s)", a->path, when, c->rule);
+		buf_printf(&a->text, "%s came back at %s (%s)", path, when, c->rule);
 	} else {
-		buf_printf(&a->text, "%s was changed on both sides, which was settled at %s (%s)", a->path, when,
-		           c->rule);
-		for (int i = 0; i < 2; i++)
-			if (c->version[i].value)
-				buf_printf(&a->text, "%s%s had %s", i ? ", " : "; ", c->version[i].node,
-				           c->version[i].value);
+		buf_printf(&a->text, "%s was changed on both sides, which was settled at %s (%s)", path, when, c->rule);
+		tell_values(a, c);
 	}
 }
 
-static void tell_copy(struct about *a, const struct conflict *c, const char *when)
+static void tell_copy(struct about *a, const char *path, const struct conflict *c, const char *when)
 {
 	const struct conflict_version *me = put_elsewhere(c);
 
 	for (int i = 0; i < 2; i++)
-		if (same_path(c->version[i].path, a->path) || (a->here && c->version[i].ino == a->now.ino))
+		if (same_path(c->version[i].path, path) || (a->here && c->version[i].ino == a->now.ino))
 			me = &c->version[i];
-	if (same_path(c->base_path, a->path))
-		buf_printf(&a->text, "%s is what both sides had of %s before both changed it (%s, at %s)", a->path,
+	if (same_path(c->base_path, path))
+		buf_printf(&a->text, "%s is what both sides had of %s before both changed it (%s, at %s)", path,
 		           c->path, c->rule, when);
 	else if (is(c, "name", NULL))
-		buf_printf(&a->text, "%s is %s's; it was renamed at %s, because the name %s was taken", a->path,
+		buf_printf(&a->text, "%s is %s's; it was renamed at %s, because the name %s was taken", path,
 		           me ? me->node : "?", when, c->path);
 	else
-		buf_printf(&a->text, "%s is the version that %s had of %s, which both sides changed (%s, at %s)",
-		           a->path, me ? me->node : "?", c->path, c->rule, when);
+		buf_printf(&a->text, "%s is the version that %s had of %s, which both sides changed (%s, at %s)", path,
+		           me ? me->node : "?", c->path, c->rule, when);
+}
+
+/* The directory of the row that the path is in. */
+static const char *dir_around(const struct about *a, const struct told *t)
+{
+	for (int i = 0; i < 2 && t->part == PART_COPY; i++)
+		if (below(a->path, t->c->version[i].path))
+			return t->c->version[i].path;
+	return t->c->now;
+}
+
+static void tell(struct about *a, const struct told *t)
+{
+	const char *path = t->inside ? dir_around(a, t) : a->path;
+	char when[21];
+
+	time_rfc3339(t->c->when_ms, when);
+	if (t->inside)
+		buf_printf(&a->text, "%s is in %s, which is kept as a whole; ", a->path, path);
+	if (discarded_holds(t->c))
+		tell_discard(a, t, when);
+	else if (t->part == PART_COPY)
+		tell_copy(a, path, t->c, when);
+	else
+		tell_original(a, path, t->c, when);
+	if (conflict_waits(t->c))
+		buf_printf(&a->text, "; it waits for you (twinfs conflicts)");
+	else if (is(t->c, t->c->kind, "kept-both"))
+		buf_printf(&a->text, "; that is settled");
+}
+
+/* What else the same reconciliation did to it, and what waits from before. */
+static void tell_more(struct about *a, const struct told *all, size_t n, const struct told *first)
+{
+	bool waits = false;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct conflict *c = all[i].c;
+
+		if (all[i].part == PART_NONE || all[i].inside || c == first->c)
+			continue;
+		if (c->when_ms == first->c->when_ms && all[i].part == PART_ORIGINAL && !discarded_holds(c)) {
+			buf_printf(&a->text, "; also, %s", c->rule);
+			tell_values(a, c);
+		} else {
+			waits |= conflict_waits(c);
+		}
+	}
+	if (waits)
+		buf_printf(&a->text, "; an earlier conflict of it waits for you too");
 }
 
 static int tell_last(struct about *a, json_t *reply)
 {
-	struct conflict *rows = NULL, *last = NULL;
-	enum part part = PART_NONE;
-	char when[21];
+	struct told first = { .c = NULL }, *all;
+	struct conflict *rows = NULL;
 	size_t n = 0;
 	int rc = volume_conflicts(a->v, &rows, &n);
 
+	all = xcalloc(n + 1, sizeof(*all));
 	for (size_t i = 0; i < n; i++) { /* in the order in which they were noted */
-		enum part one = part_in(a, &rows[i]);
-
-		if (one != PART_NONE) {
-			last = &rows[i];
-			part = one;
-		}
+		all[i] = tell_of(a, &rows[i]);
+		if (all[i].part != PART_NONE && comes_first(&all[i], &first))
+			first = all[i];
 	}
-	json_object_set_new(reply, "last", last ? status_conflict(&a->info, last) : json_null());
-	if (last) {
-		time_rfc3339(last->when_ms, when);
+	json_object_set_new(reply, "last", first.c ? status_conflict(&a->info, first.c) : json_null());
+	if (first.c) {
 		json_object_set_new(json_object_get(reply, "last"), "role",
-		                    json_string(part == PART_COPY ? "copy" : "original"));
-		if (part == PART_COPY)
-			tell_copy(a, last, when);
-		else
-			tell_original(a, last, when);
-		if (!last->resolved && strcmp(last->outcome, "kept-both") == 0)
-			buf_printf(&a->text, "; it waits for you (twinfs conflicts)");
-		else if (strcmp(last->outcome, "kept-both") == 0)
-			buf_printf(&a->text, "; that is settled");
+		                    json_string(first.part == PART_COPY ? "copy" : "original"));
+		tell(a, &first);
+		tell_more(a, all, n, &first);
 	}
+	a->around = first.inside || (first.c && discarded_holds(first.c));
 	for (size_t i = 0; i < n; i++)
 		conflict_release(&rows[i]);
 	free(rows);
+	free(all);
 	return rc;
 }
 
@@ -291,7 +427,7 @@ static const char *state_gone(struct about *a, json_t *reply, bool *unsent)
 static void tell_state(struct about *a, const char *state, bool unsent, json_t *reply)
 {
 	bool more = a->text.len_bytes > 0;
-	const char *here = more ? "It" : a->path;
+	const char *here = more && !a->around ? "It" : a->path;
 	const char *nothing = more ? "" : "; no conflict of it is known";
 	json_t *changed = json_object_get(reply, "changed"), *one;
 	size_t i;

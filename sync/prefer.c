@@ -76,6 +76,18 @@ struct prefer_word prefer_given(struct volume *v)
 	return w;
 }
 
+struct prefer_word prefer_said(struct volume *v, bool *in_force)
+{
+	struct prefer_word w;
+	struct prefer now;
+
+	volume_lock(v);
+	w = given(v);
+	*in_force = w.id == 0 && prefer_in_force(v, &now);
+	volume_unlock(v);
+	return *in_force ? now.word : w;
+}
+
 bool prefer_in_force(struct volume *v, struct prefer *out)
 {
 	char *text = setting_get(v, SETTING_NOW);

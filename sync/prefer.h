@@ -28,6 +28,9 @@ struct prefer_word {
 int prefer_give(struct volume *v, enum role keep);
 struct prefer_word prefer_given(struct volume *v);
 
+/* What people are told of it here: the word that was given and not taken yet, or, at the primary, the one in force. */
+struct prefer_word prefer_said(struct volume *v, bool *in_force);
+
 struct prefer {
 	struct prefer_word word;
 	uint64_t upto;      /* shipments of the secondary that begin before its group `upto` are under the word */

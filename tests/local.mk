@@ -19,13 +19,16 @@ EXTRA_DIST += \
 	tests/e2e/deletions.sh \
 	tests/e2e/fs.sh \
 	tests/e2e/lib.sh \
+	tests/e2e/names.sh \
 	tests/e2e/policy.sh \
+	tests/e2e/prefer.sh \
 	tests/e2e/programs.py \
 	tests/e2e/programs.sh \
 	tests/e2e/refusals.sh \
 	tests/e2e/resync.sh \
 	tests/e2e/run \
 	tests/e2e/saves.sh \
+	tests/e2e/space.sh \
 	tests/e2e/scrub.sh \
 	tests/e2e/storm.py \
 	tests/e2e/storm.sh \

@@ -89,7 +89,7 @@ ok "they are still there" grep -q mine half2/precious
 
 # ---- status
 
-keys='action baseline conflicts error groups losses merged mountpoint node node_id peer pending resync role scrub since space state store verify volume why'
+keys='action baseline conflicts error groups losses merged mountpoint node node_id peer pending prefer resync role scrub since space state store verify volume why'
 t_status_json() {
 	"$twinfs" status s --json >j || return
 	local have

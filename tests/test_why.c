@@ -148,6 +148,103 @@ START_TEST(the_newest_note_counts_and_follows_a_rename)
 }
 END_TEST
 
+/* Into .twinfs, where people cannot put anything. */
+static void hide(const char *name)
+{
+	struct dentry d;
+
+	volume_lock(fx);
+	ck_assert_int_eq(group_open(fx), 0);
+	ck_assert_int_eq(tree_lookup(fx, INO_ROOT, name, strlen(name), &d), 0);
+	ck_assert_int_eq(tree_link_put(fx, d.link, INO_HIDDEN, name, strlen(name), d.child, ORIGIN_LOCAL), 0);
+	volume_unlock(fx);
+}
+
+static void put_row(struct conflict *c)
+{
+	c->when_ms = UINT64_C(1767323045000);
+	volume_lock(fx);
+	ck_assert_int_eq(group_open(fx), 0);
+	ck_assert_int_eq(conflict_put(fx, c), 0);
+	volume_unlock(fx);
+}
+
+START_TEST(what_was_discarded_is_told_of_where_it_was_and_where_it_is)
+{
+	uint64_t top = fx_mkdir(INO_ROOT, "discarded-beta-1"), dir = fx_mkdir(top, "d");
+	char rule[] = "R", path[] = "/" HIDDEN_NAME "/discarded-beta-1";
+	struct conflict c = { .kind = "content", .outcome = "primary", .rule = rule, .path = path, .ino = top };
+
+	fx_file(dir, "f");
+	fx_file(dir, "new");
+	dir = fx_mkdir(INO_ROOT, "d");
+	fx_file(dir, "f");
+	fx_file(dir, "untouched");
+	hide("discarded-beta-1");
+	c.version[0] = (struct conflict_version){ .node = "alpha" };
+	c.version[1] = (struct conflict_version){ .node = "beta", .path = path, .ino = top };
+	put_row(&c);
+	in_step();
+	SAYS("/d/f", "what beta had changed of /d/f was discarded at " AT ", when both were resumed with --prefer, "
+	             "and is kept as /.twinfs/discarded-beta-1/d/f (twinfs conflicts puts it back, or drops it). "
+	             "/d/f is the same on both sides");
+	SAYS("d/new", "what beta had changed of /d/new was discarded");
+	SAYS("d/new", "d/new is not here any more");
+	SAYS("/d/untouched", "no conflict of it is known");
+	SAYS("/.twinfs/discarded-beta-1/d/new", "is what beta had of /d/new; it was discarded at " AT);
+	ck_assert_str_eq(json_string_value(json_object_get(json_object_get(reply, "last"), "role")), "copy");
+	SAYS("/.twinfs/discarded-beta-1", "is what beta had of all; it was");
+	SAYS("/", "/ is the same on both sides; no conflict");
+}
+END_TEST
+
+START_TEST(a_file_in_a_unit_tells_of_the_unit)
+{
+	uint64_t unit = fx_mkdir(INO_ROOT, "lib"), copy = fx_mkdir(INO_ROOT, "copy");
+	char rule[] = "R", path[] = "/lib", at[] = "/copy";
+	struct conflict c = { .kind = "content", .outcome = "kept-both", .rule = rule, .path = path, .ino = unit };
+
+	fx_file(unit, "f");
+	fx_file(copy, "f");
+	fx_file(INO_ROOT, "library");
+	c.version[0] = (struct conflict_version){ .node = "alpha", .path = path, .ino = unit };
+	c.version[1] = (struct conflict_version){ .node = "beta", .path = at, .ino = copy };
+	put_row(&c);
+	in_step();
+	SAYS("/lib/f", "/lib/f is in /lib, which is kept as a whole; /lib was changed on both sides and both versions "
+	               "were kept at " AT " (R): here is alpha's, beta's is /copy; it waits for you (twinfs conflicts). "
+	               "/lib/f is the same on both sides");
+	SAYS("/copy/f", "/copy/f is in /copy, which is kept as a whole; /copy is the version that beta had of /lib");
+	SAYS("/library", "no conflict of it is known");
+}
+END_TEST
+
+START_TEST(all_that_one_reconciliation_did_is_told_and_what_waits_first)
+{
+	char rule[] = "the mode", path[] = "/f", mode0[] = "0644", mode1[] = "0600";
+	uint64_t f = fx_file(INO_ROOT, "f"), copy = fx_file(INO_ROOT, "copy");
+	struct conflict c = { .kind = "attribute", .outcome = "primary", .rule = rule, .path = path, .ino = f,
+	                      .resolved = true };
+
+	put_note(&notes[1], f, copy);
+	c.version[0] = (struct conflict_version){ .node = "alpha", .ino = f, .value = mode0 };
+	c.version[1] = (struct conflict_version){ .node = "beta", .value = mode1 };
+	put_row(&c);
+	in_step();
+	SAYS("f", "beta's is /copy; it waits for you (twinfs conflicts); also, the mode; alpha had 0644, beta had 0600. "
+	          "It is");
+	/* A later one counts, but what waits is not forgotten. */
+	c.id = 0;
+	c.when_ms += 1000;
+	volume_lock(fx);
+	ck_assert_int_eq(group_open(fx), 0);
+	ck_assert_int_eq(conflict_put(fx, &c), 0);
+	volume_unlock(fx);
+	SAYS("f", "f was changed on both sides, which was settled at 2026-01-02T03:04:06Z (the mode)");
+	SAYS("f", "; an earlier conflict of it waits for you too");
+}
+END_TEST
+
 START_TEST(a_path_without_a_note_is_told_how_it_stands)
 {
 	struct attr a = { .mode = 0600 };
@@ -189,6 +286,9 @@ int main(void)
 	tcase_add_loop_test(tc, each_note_has_its_sentence, 0, (int)ARRAY_LEN(notes));
 	tcase_add_test(tc, a_base_and_what_is_settled_have_their_sentences);
 	tcase_add_test(tc, the_newest_note_counts_and_follows_a_rename);
+	tcase_add_test(tc, what_was_discarded_is_told_of_where_it_was_and_where_it_is);
+	tcase_add_test(tc, a_file_in_a_unit_tells_of_the_unit);
+	tcase_add_test(tc, all_that_one_reconciliation_did_is_told_and_what_waits_first);
 	tcase_add_test(tc, a_path_without_a_note_is_told_how_it_stands);
 	tcase_add_checked_fixture(alone, fx_setup, teardown);
 	tcase_add_test(alone, without_a_peer_there_is_one_side);

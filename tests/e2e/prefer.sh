@@ -50,9 +50,15 @@ LIMIT_S[t_this_side_is_preferred_on_the_primary_that_is_disconnected]=200
 t_this_side_is_preferred_on_the_primary_that_is_disconnected() {
 	local kept
 	apart_with_changes b
-	tw_a resume "$A" --prefer local
+	tw_a resume "$A" --prefer local | grep -q 'when both meet'
+	is_equal "$(status_of a prefer.keep) $(status_of a prefer.in_force)" "local False" "the word"
+	is_equal "$(status_of b prefer)" null "the word, where nobody gave it"
+	{ tw_a status "$A" || true; } | grep -q 'prefer .*the tree of this side is taken, and what right changed goes to .twinfs'
 	link_restore
 	in_place_of b
+	is_equal "$(status_of a prefer)" null "the word, when it is done"
+	tw_b why "$B/docs/plan" | grep -q 'what right had changed of /docs/plan was discarded at .*, and is kept as /.twinfs/disc'
+	tw_a conflicts "$A" | grep -q '1 discarded by resume --prefer'
 	refused_a 'is connected' resume "$A" --prefer local
 	# One thing is taken back, the rest is dismissed.
 	kept=$(cd "$A" && echo .twinfs/discarded-right-*)
@@ -60,7 +66,12 @@ t_this_side_is_preferred_on_the_primary_that_is_disconnected() {
 	both_equal
 	has_content "$B/docs/plan" discarded
 	has_content "$B/docs/plan.before-restore" base
-	tw_b conflicts "$B" --resolve "$kept" --keep both
+	# What is kept besides what is there loses neither.
+	tw_b conflicts "$B" --resolve "$kept/both" --keep both
+	both_equal
+	has_content "$A/both" kept
+	has_content "$A"/both.conflict-right-* discarded
+	tw_b conflicts "$B" --dismiss "$kept" | grep -q ': 1 dismissed'
 	both_equal
 	[ ! -e "$A/$kept" ] || fail "it is still there"
 	is_equal "$(status_of a merged) $(status_of b merged)" "0 0" "what can be taken back"
@@ -73,6 +84,15 @@ t_this_side_is_preferred_on_the_secondary_that_is_paused() {
 	link_restore
 	tw_b resume "$B" --prefer local
 	in_place_of a
+	# All of it, by the conflict's id, and with all else that is kept of merges.
+	tw_a conflicts "$A" --resolve "$(conflicts_of a | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["id"])')" \
+		--keep local
+	both_equal
+	has_content "$B/both" discarded
+	has_content "$B/both.before-restore" kept
+	has_content "$B/own/file" discarded
+	is_equal "$(status_of b merged)" 0 "what can be taken back"
+	[ -z "$(ls -A "$A/.twinfs")" ] || fail "something is left in .twinfs"
 }
 
 LIMIT_S[t_the_peer_is_preferred_by_the_secondary_and_both_are_killed_meanwhile]=200
@@ -100,4 +120,12 @@ t_the_peer_is_preferred_by_the_primary_and_words_against_each_other_are_refused(
 	has_content "$A/both" discarded
 	tw_b resume "$B"
 	in_place_of a
+	tw_b conflicts "$B" --dismiss all --older-than 1d | grep -q '^all: 0 dismissed'
+	unmount_side b
+	tw_b conflicts "$SB" --dismiss all | grep -q '^all: 1 dismissed'
+	mount_side b
+	wait_together
+	both_equal
+	is_equal "$(status_of a merged)" 0 "what can be taken back"
+	[ -z "$(ls -A "$A/.twinfs")" ] || fail "something is left in .twinfs"
 }
