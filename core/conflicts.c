@@ -4,6 +4,7 @@
 #include "core/internal.h"
 
 #include "db/note_rows.h"
+#include "util/acl.h"
 #include "util/conflict_name.h"
 #include "util/util.h"
 
@@ -495,19 +496,35 @@ static bool is_note(const struct conflict *c)
 	return is_kind(c, "attribute") || is_kind(c, "move") || is_kind(c, "delete");
 }
 
+/* text as acl_text gives it; "none" and "default:none": there was no such ACL. */
+static int note_acl(struct volume *v, uint64_t ino, const char *text)
+{
+	bool is_default = strcmp(text, "default:none") == 0, none = is_default || strcmp(text, "none") == 0;
+	uint8_t acl[ACL_MAX_BYTES];
+	size_t len = 0;
+	int rc = none ? 0 : acl_parse(text, acl, &len, &is_default);
+	const char *key = is_default ? ACL_DEFAULT_KEY : ACL_ACCESS_KEY;
+
+	if (rc)
+		return rc;
+	return none ? volume_removexattr(v, ino, key) : volume_setxattr(v, ino, key, acl, len, 0);
+}
+
 static int note_attribute(struct volume *v, const struct conflict *c, const char *value)
 {
 	struct attr a = { .ino = 0 };
-	unsigned set;
-	char end;
+	int rc, end = 0;
 
-	if (sscanf(value, "%u:%u%c", &a.uid, &a.gid, &end) == 2)
-		set = SET_UID | SET_GID;
-	else if (sscanf(value, "%o%c", &a.mode, &end) == 1 && a.mode <= 07777)
-		set = SET_MODE;
-	else
-		return -EINVAL;
-	return volume_setattr(v, c->ino, set, &a, &a);
+	if (sscanf(value, "%u:%u%n", &a.uid, &a.gid, &end) == 2 && !value[end])
+		return volume_setattr(v, c->ino, SET_UID | SET_GID, &a, &a);
+	end = 0;
+	if (sscanf(value, "%o%n", &a.mode, &end) != 1 || a.mode > 07777 || (value[end] && value[end] != ' '))
+		return note_acl(v, c->ino, value);
+	/* The mode, and the access ACL that went with it. */
+	rc = value[end] ? 0 : note_acl(v, c->ino, "none");
+	if (!rc)
+		rc = volume_setattr(v, c->ino, SET_MODE, &a, &a);
+	return rc || !value[end] ? rc : note_acl(v, c->ino, value + end + 1);
 }
 
 /* The directory of "/a/b/c", and where its last name begins; 0: it is not there. Takes the lock by itself. */
@@ -584,8 +601,28 @@ static int note_delete(struct volume *v, const struct conflict *c, const char *v
 	return rc;
 }
 
+/* The row tells what a person has chosen since, in place of an earlier choice. */
+static int note_choice(struct volume *v, struct conflict *c, int which)
+{
+	const char *earlier = strstr(c->rule, "; then ");
+	int keep = (int)(earlier ? (size_t)(earlier - c->rule) : strlen(c->rule)), rc;
+	char *rule = xasprintf("%.*s; then %s's was taken by hand", keep, c->rule, c->version[which].node);
+
+	free(c->rule);
+	c->rule = rule;
+	if (!is_kind(c, "delete"))
+		snprintf(c->outcome, sizeof(c->outcome), which ? "secondary" : "primary");
+	volume_lock(v);
+	rc = group_open(v);
+	if (!rc)
+		rc = put_row(v, c);
+	tell(v, NOTICE_INODE, c->ino, NULL);
+	volume_unlock(v);
+	return rc;
+}
+
 /* Without the lock: these are calls as programs make them. 1: there was something to be set. */
-static int set_note(struct volume *v, const struct conflict *c, int keep, struct err *err)
+static int set_note(struct volume *v, struct conflict *c, int keep, struct err *err)
 {
 	int local = conflict_side(&v->info, c), which = keep == 0 ? local : !local, rc;
 	const char *value = c->version[which].value;
@@ -598,11 +635,10 @@ static int set_note(struct volume *v, const struct conflict *c, int keep, struct
 		rc = note_delete(v, c, value, err);
 	else
 		rc = note_attribute(v, c, value);
+	if (!rc)
+		rc = note_choice(v, c, which);
 	if (rc && !err->code)
 		err_set(err, rc, "cannot set %s of %s to %s: %s", c->kind, c->now, value, strerror(-rc));
-	volume_lock(v);
-	tell(v, NOTICE_INODE, c->ino, NULL);
-	volume_unlock(v);
 	return rc ? rc : 1;
 }
 
@@ -623,7 +659,7 @@ static int set_notes(struct volume *v, struct list *l, const char *which, int ke
 		if (conflict_is_about(&l->rows[i], which) && (!*done || !l->rows[i].resolved))
 			last_ms = MAX(last_ms, l->rows[i].when_ms);
 	for (size_t i = 0; rc >= 0 && i < l->n; i++) {
-		const struct conflict *c = &l->rows[i];
+		struct conflict *c = &l->rows[i];
 
 		if (!is_note(c) || !conflict_is_about(c, which) || c->when_ms != last_ms)
 			continue;

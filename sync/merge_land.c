@@ -542,27 +542,32 @@ struct made_copy {
 	uint64_t of, ino, link;
 };
 
-/* The secondary's access ACL of a file for the copy of its version: without it the mode's group bits, which are the
- * ACL's mask, would let the group do what the ACL denied it. */
-int merge_copy_acl(struct merger *m, const struct norm_inode *n, uint64_t to)
+/* The secondary's access ACL of a file, as its mode is: the bytes, 0: it has none. */
+static ssize_t their_acl(struct merger *m, const struct norm_inode *n, uint8_t acl[ACL_MAX_BYTES])
 {
 	const struct ship_xattr *x = shipment_xattr(m->s, n->rec->ino, ACL_ACCESS_KEY);
 	const struct view seen = { .kind = VIEW_PEER, .group = m->s->begin.seen };
-	uint8_t acl[ACL_MAX_BYTES];
 	ssize_t len;
 
 	if (x) {
 		len = (ssize_t)x->value_len; /* 0: removed */
 		memcpy(acl, x->value ? (const void *)x->value : "", x->value_len);
 	} else {
-		len = tree_xattr_get_view(m->v, n->ino, ACL_ACCESS_KEY, seen, acl, sizeof(acl));
+		len = tree_xattr_get_view(m->v, n->ino, ACL_ACCESS_KEY, seen, acl, ACL_MAX_BYTES);
 	}
-	if (len == -ENODATA || len == 0)
-		return 0;
-	if (len < 0)
-		return (int)len;
-	acl_set_mode(acl, (size_t)len, n->rec->mode);
-	return tree_xattr_put(m->v, to, ACL_ACCESS_KEY, acl, (size_t)len, ORIGIN_LOCAL);
+	if (len > 0)
+		acl_set_mode(acl, (size_t)len, n->rec->mode);
+	return len == -ENODATA ? 0 : len;
+}
+
+/* For the copy of its version: without it the mode's group bits, which are the ACL's mask, would let the group do what
+ * the ACL denied it. */
+int merge_copy_acl(struct merger *m, const struct norm_inode *n, uint64_t to)
+{
+	uint8_t acl[ACL_MAX_BYTES];
+	ssize_t len = their_acl(m, n, acl);
+
+	return len <= 0 ? (int)len : tree_xattr_put(m->v, to, ACL_ACCESS_KEY, acl, (size_t)len, ORIGIN_LOCAL);
 }
 
 static int make_copy(struct merger *m, const struct rs_copy *c, struct made_copy *made, struct placement *place)
@@ -1154,24 +1159,80 @@ static char *place_text(struct merger *m, const struct rs_pos *p)
 	return path;
 }
 
+/* A mode, and the access ACL that goes with it: len 0: none. */
+static char *mode_text(uint32_t mode, const uint8_t *acl, ssize_t len)
+{
+	char *list = len > 0 && acl_check(acl, (size_t)len) == 0 ? acl_text(acl, (size_t)len, false) : NULL, *text;
+
+	text = list ? xasprintf("%04o %s", mode & 07777, list) : xasprintf("%04o", mode & 07777);
+	free(list);
+	return text;
+}
+
+/* Can all of it be shown in a line? Values of programs are often no text. */
+static bool is_short_text(const uint8_t *value, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (value[i] < 0x20 || value[i] > 0x7e)
+			return false;
+	return len <= 200;
+}
+
+/* len < 0: there is none. */
+static char *xattr_text(const char *key, const uint8_t *value, ssize_t len)
+{
+	bool is_default = strcmp(key, ACL_DEFAULT_KEY) == 0;
+
+	if (acl_is_key(key))
+		return len > 0 && acl_check(value, (size_t)len) == 0 ? acl_text(value, (size_t)len, is_default)
+								      : xstrdup(is_default ? "default:none" : "none");
+	if (len < 0)
+		return xasprintf("%s removed", key);
+	if (is_short_text(value, (size_t)len))
+		return xasprintf("%s=%.*s", key, (int)len, (const char *)value);
+	return xasprintf("%s, %zd bytes", key, len);
+}
+
+static void fill_attribute(struct merger *m, const struct rs_note *n, struct conflict *c)
+{
+	const struct attr_case *ac = &m->attr_cases[n->attr];
+	struct inode *in = xcalloc(1, sizeof(*in));
+	uint8_t *value = xmalloc(XATTR_VALUE_MAX_BYTES), acl[ACL_MAX_BYTES];
+	struct conflict_version *p = &c->version[0], *s = &c->version[1];
+	bool here = tree_inode_get(m->v, n->ino, in) == 0;
+	ssize_t len;
+
+	if (here && ac->is_xattr) {
+		const struct ship_xattr *x = &m->s->xattrs[ac->norm];
+
+		len = tree_xattr_get(m->v, n->ino, x->key, value, XATTR_VALUE_MAX_BYTES);
+		p->value = xattr_text(x->key, value, len);
+		s->value = xattr_text(x->key, x->value, x->value ? (ssize_t)x->value_len : -1);
+	} else if (here && ac->field == REC_MODE) {
+		const struct norm_inode *theirs = &m->ni[ac->norm];
+
+		len = tree_xattr_get(m->v, n->ino, ACL_ACCESS_KEY, acl, sizeof(acl));
+		p->value = mode_text(in->mode, acl, len);
+		len = their_acl(m, theirs, acl);
+		s->value = mode_text(theirs->rec->mode, acl, len);
+	} else if (here && ac->field == REC_OWNER) {
+		const struct rec_inode *r = m->ni[ac->norm].rec;
+
+		p->value = xasprintf("%u:%u", in->uid, in->gid);
+		s->value = xasprintf("%u:%u", r->uid, r->gid);
+	}
+	free(value);
+	free(in);
+}
+
 /* What each side had where that is not a file of its own: for whoever wants the other one after all. */
 static void fill_values(struct merger *m, const struct rs_note *n, struct conflict *c)
 {
 	const struct rs_inode *node = merge_input_inode(m, n->ino);
-	struct inode *in = xmalloc(sizeof(*in));
 	uint64_t at;
 
-	if (strcmp(n->kind, "attribute") == 0 && map_get(&m->ni_by_ino, n->ino, &at) &&
-	    tree_inode_get(m->v, n->ino, in) == 0) {
-		const struct rec_inode *r = m->ni[at - 1].rec;
-
-		if (n->field == RS_MODE) {
-			c->version[0].value = xasprintf("%04o", in->mode & 07777);
-			c->version[1].value = xasprintf("%04o", r->mode & 07777);
-		} else if (n->field == RS_OWNER) {
-			c->version[0].value = xasprintf("%u:%u", in->uid, in->gid);
-			c->version[1].value = xasprintf("%u:%u", r->uid, r->gid);
-		}
+	if (strcmp(n->kind, "attribute") == 0 || strcmp(n->kind, "xattr") == 0) {
+		fill_attribute(m, n, c);
 	} else if ((strcmp(n->kind, "move") == 0 || strcmp(n->kind, "delete") == 0) && n->link &&
 		   n->other_ino == 0 && map_get(&m->link_at, n->link, &at)) {
 		const struct rs_link *l = &m->links[at - 1];
@@ -1185,7 +1246,22 @@ static void fill_values(struct merger *m, const struct rs_note *n, struct confli
 			c->version[i].value = deletion && p->present ? xstrdup("changed") : place_text(m, p);
 		}
 	}
-	free(in);
+}
+
+/* The mode's note, which comes first, speaks of the access ACL too. */
+static bool is_told_with_mode(struct merger *m, const struct rs_note *notes, size_t i)
+{
+	const struct rs_attr *a;
+
+	if (strcmp(notes[i].kind, "attribute") != 0)
+		return false;
+	a = &m->attrs[notes[i].attr];
+	if (a->field != RS_XATTR || strcmp(a->key, ACL_ACCESS_KEY) != 0)
+		return false;
+	while (i-- > 0 && notes[i].ino == a->ino)
+		if (strcmp(notes[i].kind, "attribute") == 0 && m->attrs[notes[i].attr].field == RS_MODE)
+			return true;
+	return false;
 }
 
 static int put_note(struct merger *m, const struct rs_note *n, const struct made_copy *copies, size_t n_copies)
@@ -1216,6 +1292,7 @@ static int put_note(struct merger *m, const struct rs_note *n, const struct made
 	fill_version(m, &c.version[0], m->names->self, ours, in ? in->p_written_ms : m->now_ms);
 	fill_version(m, &c.version[1], m->names->peer, theirs,
 		     other ? other->s_written_ms
+		     : rec ? (uint64_t)(rec->rec->mtime_ns / 1000000) /* of a save, the input's is ours */
 		     : in  ? in->s_written_ms
 			   : m->now_ms);
 	fill_values(m, n, &c);
@@ -1369,7 +1446,7 @@ int merge_land(struct merger *m, struct rs_result *r)
 	if (rc == 0)
 		rc = send_together(m);
 	for (size_t i = 0; rc == 0 && i < r->n_notes; i++)
-		rc = put_note(m, &r->notes[i], copies, r->n_copies);
+		rc = is_told_with_mode(m, r->notes, i) ? 0 : put_note(m, &r->notes[i], copies, r->n_copies);
 	if (rc == 0)
 		rc = land_reap(m->v, p.list, p.n);
 	free(p.list);

@@ -149,7 +149,7 @@ struct rs_note {
 	uint64_t other_ino;          /* the other file when there are two (name clash),
 		else 0; a copy: rs_copy of ino */
 	uint64_t link;               /* the link it is about, 0 if none */
-	enum rs_field field;         /* of kind attribute */
+	size_t attr;                 /* of kind attribute and xattr: index in the input */
 };
 struct rs_result {
 	struct rs_link_out *links;   /* one for each input link, ascending by id */

@@ -180,13 +180,15 @@ static void merge_attr(struct rw_work *w, size_t input)
 	if (o->keep_other)
 		rule = "an xattr got two values: the primary's stays, the other is in user.twinfs.conflict.KEY";
 	else if (a->field == RS_XATTR)
-		rule = "the ACL was changed on both sides: the primary's stays";
+		rule = strcmp(a->key, ACL_DEFAULT_KEY) == 0
+			       ? "the default ACL was changed on both sides: the primary's stays"
+			       : "the ACL was changed on both sides: the primary's stays";
 	else if (a->field == RS_MODE)
 		rule = "the mode was changed on both sides: the primary's stays";
 	else
 		rule = "the owner was changed on both sides: the primary's stays";
 	rw_note(w, o->keep_other ? "xattr" : "attribute", "primary", rule, node, RW_NONE, RW_NONE);
-	w->out->notes[w->out->n_notes - 1].field = a->field;
+	w->out->notes[w->out->n_notes - 1].attr = input;
 }
 
 void rw_merge_attrs(struct rw_work *w)

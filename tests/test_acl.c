@@ -2,6 +2,7 @@
 #include "util/acl.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/tap.h"
@@ -112,6 +113,76 @@ START_TEST(only_three_entries_are_minimal)
 }
 END_TEST
 
+static const struct {
+	const char *acl;
+	bool is_default;
+	const char *text;
+} texts[] = {
+	{ "u:6 g:4 o:0", false, "user::rw-,group::r--,other::---" },
+	{ "u:7 u1001:6 g:5 g50:4 m:4 o:1", false,
+	  "user::rwx,user:1001:rw-,group::r-x,group:50:r--,mask::r--,other::--x" },
+	{ "u:7 g:5 m:7 o:0", true, "default:user::rwx,default:group::r-x,default:mask::rwx,default:other::---" },
+};
+
+START_TEST(an_acl_as_text_comes_back_as_it_was)
+{
+	uint8_t acl[ACL_MAX_BYTES], back[ACL_MAX_BYTES];
+	size_t len = acl_of(texts[_i].acl, acl), back_len = 0;
+	char *text = acl_text(acl, len, texts[_i].is_default);
+	bool is_default = !texts[_i].is_default;
+
+	ck_assert_str_eq(text, texts[_i].text);
+	ck_assert_int_eq(acl_parse(text, back, &back_len, &is_default), 0);
+	ck_assert_int_eq(is_default, texts[_i].is_default);
+	ck_assert_uint_eq(back_len, len);
+	ck_assert_mem_eq(back, acl, len);
+	free(text);
+}
+END_TEST
+
+START_TEST(the_largest_acl_has_a_text)
+{
+	uint8_t acl[ACL_MAX_BYTES] = { 2 }, back[ACL_MAX_BYTES];
+	size_t n = (ACL_MAX_BYTES - 4) / 8, len = 4 + n * 8;
+	bool is_default;
+	char *text;
+
+	for (size_t i = 0; i < n; i++) {
+		uint8_t *e = acl + 4 + i * 8;
+		unsigned tag = i == 0 ? 1 : i < n - 3 ? 2 : i == n - 3 ? 4 : i == n - 2 ? 0x10 : 0x20;
+
+		memcpy(e, &(uint16_t){ (uint16_t)tag }, 2);
+		memcpy(e + 2, &(uint16_t){ 7 }, 2);
+		memcpy(e + 4, &(uint32_t){ tag == 2 ? UINT32_MAX - 1 : UINT32_MAX }, 4);
+	}
+	ck_assert_int_eq(acl_check(acl, len), 0);
+	text = acl_text(acl, len, true);
+	ck_assert_uint_lt(strlen(text), 16384); /* what a row of a conflict holds */
+	len = 0;
+	ck_assert_int_eq(acl_parse(text, back, &len, &is_default), 0);
+	ck_assert_mem_eq(back, acl, len);
+	free(text);
+}
+END_TEST
+
+static const char *const no_texts[] = {
+	"", ",", "none", "0644", "default:", "user::rw-", "u::rw-,g::r--,o::r--",
+	"user::rw-,group::r--,other::---,", "user::rw-,group::r--,other::--", "user::rw-,group::r--,other::---x",
+	"user::wr-,group::r--,other::---", "user::rw-,user:-1:rw-,group::r--,mask::r--,other::---",
+	"user::rw-,user:4294967295:rw-,group::r--,mask::r--,other::---", "user::rw-,user:5:rw-,group::r--,other::---",
+	"default:user::rw-,group::r--,other::---", "user::rw-,default:group::r--,other::---",
+};
+
+START_TEST(other_text_is_no_acl)
+{
+	uint8_t acl[ACL_MAX_BYTES];
+	bool is_default;
+	size_t len;
+
+	ck_assert_int_eq(acl_parse(no_texts[_i], acl, &len, &is_default), -EINVAL);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("acl");
@@ -121,6 +192,9 @@ int main(void)
 	tcase_add_test(tc, bytes_that_are_no_acl_are_refused);
 	tcase_add_loop_test(tc, mode_and_acl_say_the_same, 0, sizeof(rows) / sizeof(rows[0]));
 	tcase_add_test(tc, only_three_entries_are_minimal);
+	tcase_add_loop_test(tc, an_acl_as_text_comes_back_as_it_was, 0, sizeof(texts) / sizeof(texts[0]));
+	tcase_add_test(tc, the_largest_acl_has_a_text);
+	tcase_add_loop_test(tc, other_text_is_no_acl, 0, sizeof(no_texts) / sizeof(no_texts[0]));
 	suite_add_tcase(s, tc);
 	return tap_main(s);
 }

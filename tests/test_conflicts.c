@@ -3,6 +3,8 @@
  * dismissing and taking apart merges, settling by hand. Whatever a test did, fsck finds both stores whole. */
 #include "tests/pair_fixture.h"
 
+#include "util/acl.h"
+
 enum { LOCAL, PEER, BOTH };
 
 static struct volume_info info_of(int i)
@@ -407,6 +409,130 @@ START_TEST(an_attribute_can_be_the_other_sides_after_all)
 }
 END_TEST
 
+/* user 1001 may read, or do all. */
+static const char acl_read[] = "user::rw-,user:1001:r--,group::r--,mask::r--,other::---";
+static const char acl_all[] = "user::rw-,user:1001:rwx,group::r--,mask::rwx,other::---";
+
+static void set_acl(int i, const char *path, const char *text)
+{
+	uint8_t acl[ACL_MAX_BYTES];
+	bool is_default;
+	size_t len;
+
+	ck_assert_int_eq(acl_parse(text, acl, &len, &is_default), 0);
+	ck_assert_int_eq(volume_setxattr(px[i].v, px_at(i, path), is_default ? ACL_DEFAULT_KEY : ACL_ACCESS_KEY, acl,
+	                                 len, 0), 0);
+}
+
+static void expect_acl(const char *path, const char *key, const char *text)
+{
+	for (int i = 0; i < 2; i++) {
+		uint8_t acl[ACL_MAX_BYTES];
+		ssize_t len = volume_getxattr(px[i].v, px_at(i, path), key, acl, sizeof(acl));
+		char *got = len > 0 ? acl_text(acl, (size_t)len, strcmp(key, ACL_DEFAULT_KEY) == 0) : xstrdup("none");
+
+		ck_assert_str_eq(got, text);
+		free(got);
+	}
+}
+
+START_TEST(an_acl_that_lost_against_a_mode_can_be_had_after_all)
+{
+	int who = _i % 2, lister = _i / 2; /* whose ACL it is; the other sets a mode */
+	const char *first, *second, *acl = "0670 user::rw-,user:1001:rwx,group::r--,mask::rwx,other::---";
+	struct conflict c;
+
+	common("f", "base\n");
+	px_set(!lister, "f", SET_MODE, (struct attr){ .mode = 0604 });
+	set_acl(lister, "f", acl_all);
+	px_meet();
+	c = row_of(who, "attribute");
+	ck_assert_str_eq(c.version[lister].value, acl);
+	ck_assert_str_eq(c.version[!lister].value, "0604");
+	conflict_release(&c);
+	for (int turn = 0; turn < 4; turn++) { /* each there and back, from either side */
+		bool listed = (turn + lister) % 2 != 0;
+
+		resolve(who, "f", (listed ? lister : !lister) == who ? LOCAL : PEER);
+		px_meet();
+		expect_acl("f", ACL_ACCESS_KEY, listed ? acl_all : "none");
+		ck_assert_uint_eq(px_stat(!who, "f").mode & 07777, listed ? 0670 : 0604);
+		c = row_of(!who, "attribute");
+		first = strstr(c.rule, "; then ");
+		ck_assert_ptr_nonnull(first);
+		second = strstr(first + 1, "; then ");
+		ck_assert_ptr_null(second); /* the last word alone */
+		ck_assert_str_eq(c.outcome, (listed ? lister : !lister) == 1 ? "secondary" : "primary");
+		conflict_release(&c);
+	}
+}
+END_TEST
+
+START_TEST(of_two_acls_the_other_can_be_had_after_all)
+{
+	int who = _i % 2;
+	bool is_default = _i / 2;
+	const char *key = is_default ? ACL_DEFAULT_KEY : ACL_ACCESS_KEY, *words[2];
+	struct conflict c;
+
+	px_mkdir(0, "d");
+	common("f", "base\n");
+	words[0] = is_default ? "default:user::rwx,default:group::r-x,default:other::---" : acl_read;
+	words[1] = is_default ? "default:user::rwx,default:group::---,default:other::---"
+	                      : "user::rw-,user:1002:r--,group::r--,mask::r--,other::---";
+	for (int i = 0; i < 2; i++)
+		set_acl(i, is_default ? "d" : "f", words[i]);
+	px_meet();
+	expect_acl(is_default ? "d" : "f", key, words[0]);
+	c = row_of(who, "attribute");
+	for (int i = 0; i < 2; i++)
+		ck_assert_str_eq(c.version[i].value, words[i]);
+	conflict_release(&c);
+	resolve(who, is_default ? "d" : "f", who ? LOCAL : PEER);
+	px_meet();
+	expect_acl(is_default ? "d" : "f", key, words[1]);
+	resolve(!who, is_default ? "d" : "f", who ? LOCAL : PEER);
+	px_meet();
+	expect_acl(is_default ? "d" : "f", key, words[0]);
+}
+END_TEST
+
+START_TEST(an_acl_that_one_side_removed_and_the_other_changed_can_go_after_all)
+{
+	int who = _i % 2, remover = _i / 2;
+
+	common("f", "base\n");
+	set_acl(0, "f", acl_read);
+	px_up();
+	px_meet();
+	px_down();
+	ck_assert_int_eq(volume_removexattr(px[remover].v, px_at(remover, "f"), ACL_ACCESS_KEY), 0);
+	set_acl(!remover, "f", "user::rw-,user:1002:r--,group::r--,mask::r--,other::---");
+	px_meet();
+	resolve(who, "f", remover == who ? LOCAL : PEER);
+	px_meet();
+	expect_acl("f", ACL_ACCESS_KEY, "none");
+}
+END_TEST
+
+START_TEST(both_values_of_an_xattr_are_told)
+{
+	struct conflict c;
+	char bytes[300];
+
+	common("f", "base\n");
+	memset(bytes, 'x', sizeof(bytes) - 1);
+	bytes[sizeof(bytes) - 1] = '\0';
+	px_setxattr(0, "f", "user.tag", "alder's");
+	px_setxattr(1, "f", "user.tag", _i ? bytes : "birch's");
+	px_meet();
+	c = row_of(_i, "xattr");
+	ck_assert_str_eq(c.version[0].value, "user.tag=alder's");
+	ck_assert_str_eq(c.version[1].value, _i ? "user.tag, 299 bytes" : "user.tag=birch's");
+	conflict_release(&c);
+}
+END_TEST
+
 START_TEST(a_place_can_be_the_other_sides_after_all)
 {
 	struct err err = ERR_INIT;
@@ -548,6 +674,24 @@ START_TEST(what_was_written_after_the_merge_is_beside_what_is_taken_apart)
 	px_expect("f.txt", "A\n2\n3\n4\n5\n6\n");
 	px_expect("f.txt.merged", MERGED "later\n");
 	ck_assert_uint_eq(px_count(0, ""), 3);
+}
+END_TEST
+
+START_TEST(saved_anew_on_both_sides_and_taken_apart_there_are_two_versions_alone)
+{
+	common("f.txt", "1\n2\n3\n4\n5\n6\n");
+	for (int i = 0; i < 2; i++) {
+		usleep(2000); /* none is as old as the other */
+		px_put(i, "new", i ? "1\n2\n3\n4\n5\nB\n" : "A\n2\n3\n4\n5\n6\n");
+		px_rename(i, "new", "f.txt");
+	}
+	px_meet();
+	px_expect("f.txt", MERGED);
+	take_apart(_i, "f.txt");
+	px_meet();
+	px_expect("f.txt", "A\n2\n3\n4\n5\n6\n");
+	px_expect(copy_of("f"), "1\n2\n3\n4\n5\nB\n");
+	ck_assert_uint_eq(px_count(0, ""), 2);
 }
 END_TEST
 
@@ -796,6 +940,10 @@ int main(void)
 	tcase_add_loop_test(tc, a_name_given_twice_is_settled_for_one_of_the_two, 0, 6);
 	tcase_add_loop_test(tc, with_a_directory_in_it_the_person_has_to_move_it_first, 0, 2);
 	tcase_add_loop_test(tc, an_attribute_can_be_the_other_sides_after_all, 0, 4);
+	tcase_add_loop_test(tc, an_acl_that_lost_against_a_mode_can_be_had_after_all, 0, 4);
+	tcase_add_loop_test(tc, of_two_acls_the_other_can_be_had_after_all, 0, 4);
+	tcase_add_loop_test(tc, an_acl_that_one_side_removed_and_the_other_changed_can_go_after_all, 0, 4);
+	tcase_add_loop_test(tc, both_values_of_an_xattr_are_told, 0, 2);
 	tcase_add_loop_test(tc, a_place_can_be_the_other_sides_after_all, 0, 2);
 	tcase_add_loop_test(tc, what_came_back_can_be_deleted_after_all, 0, 4);
 	tcase_add_loop_test(tc, an_xattr_with_two_values_is_settled_for_one_of_them, 0, 8);
@@ -803,6 +951,7 @@ int main(void)
 	tcase_add_loop_test(tc, what_waits_for_a_person_is_not_dismissed, 0, 2);
 	tcase_add_loop_test(tc, a_merge_is_taken_apart_into_both_whole_versions, 0, 2);
 	tcase_add_loop_test(tc, what_was_written_after_the_merge_is_beside_what_is_taken_apart, 0, 2);
+	tcase_add_loop_test(tc, saved_anew_on_both_sides_and_taken_apart_there_are_two_versions_alone, 0, 2);
 	tcase_add_loop_test(tc, data_merged_by_ranges_can_be_taken_apart_too, 0, 2);
 	tcase_add_loop_test(tc, a_version_that_a_policy_chose_is_taken_apart_from_the_other, 0, 2);
 	tcase_add_loop_test(tc, taken_apart_on_both_sides_or_dismissed_on_one_of_them_is_whole, 0, 4);

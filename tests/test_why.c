@@ -211,9 +211,9 @@ START_TEST(a_file_in_a_unit_tells_of_the_unit)
 	c.version[1] = (struct conflict_version){ .node = "beta", .path = at, .ino = copy };
 	put_row(&c);
 	in_step();
-	SAYS("/lib/f", "/lib/f is in /lib, which is kept as a whole; /lib was changed on both sides and both versions "
-	               "were kept at " AT " (R): here is alpha's, beta's is /copy; it waits for you (twinfs conflicts). "
-	               "/lib/f is the same on both sides");
+	SAYS("/lib/f", "/lib/f is in /lib, which is kept as a whole; /lib was changed on both sides and both "
+	               "versions were kept at " AT " (R): here is alpha's, beta's is /copy; it waits for you (twinfs "
+	               "conflicts). /lib/f is the same on both sides");
 	SAYS("/copy/f", "/copy/f is in /copy, which is kept as a whole; /copy is the version that beta had of /lib");
 	SAYS("/library", "no conflict of it is known");
 }
@@ -231,8 +231,8 @@ START_TEST(all_that_one_reconciliation_did_is_told_and_what_waits_first)
 	c.version[1] = (struct conflict_version){ .node = "beta", .value = mode1 };
 	put_row(&c);
 	in_step();
-	SAYS("f", "beta's is /copy; it waits for you (twinfs conflicts); also, the mode; alpha had 0644, beta had 0600. "
-	          "It is");
+	SAYS("f", "beta's is /copy; it waits for you (twinfs conflicts); also, the mode; alpha had 0644, beta had "
+	          "0600. It is");
 	/* A later one counts, but what waits is not forgotten. */
 	c.id = 0;
 	c.when_ms += 1000;

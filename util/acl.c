@@ -3,7 +3,11 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "util/util.h"
 
 #define HEADER_BYTES 4u
 #define ENTRY_BYTES 8u
@@ -13,6 +17,23 @@ enum tag { USER_OBJ = 0x01, USER = 0x02, GROUP_OBJ = 0x04, GROUP = 0x08, MASK = 
 static uint16_t get_u16(const uint8_t *p)
 {
 	return (uint16_t)(p[0] | p[1] << 8);
+}
+
+static uint32_t get_u32(const uint8_t *p)
+{
+	return get_u16(p) | (uint32_t)get_u16(p + 2) << 16;
+}
+
+static void put_u16(uint8_t *p, uint16_t n)
+{
+	p[0] = (uint8_t)n;
+	p[1] = (uint8_t)(n >> 8);
+}
+
+static void put_u32(uint8_t *p, uint32_t n)
+{
+	put_u16(p, (uint16_t)n);
+	put_u16(p + 2, (uint16_t)(n >> 16));
 }
 
 static size_t count(size_t len_bytes)
@@ -153,4 +174,102 @@ uint32_t acl_inherit(void *value, size_t len_bytes, uint32_t mode)
 	kept |= acl_mode(value, len_bytes, 0) & mode & 0777;
 	acl_set_mode(value, len_bytes, kept);
 	return kept;
+}
+
+/* ---- as text ---- */
+
+static const struct {
+	enum tag tag;
+	const char *word; /* up to the permissions, or to the id */
+	bool has_id;
+} words[] = {
+	{ USER_OBJ, "user::", false }, { USER, "user:", true },   { GROUP_OBJ, "group::", false },
+	{ GROUP, "group:", true },     { MASK, "mask::", false }, { OTHER, "other::", false },
+};
+
+static const char default_word[] = "default:";
+
+/* An entry with everything: "default:group:4294967295:rwx," */
+#define ENTRY_TEXT_BYTES 32u
+
+char *acl_text(const void *value, size_t len_bytes, bool is_default)
+{
+	size_t n = count(len_bytes), cap = n * ENTRY_TEXT_BYTES + 1, at = 0;
+	char *text = xmalloc(cap);
+
+	assert(acl_check(value, len_bytes) == 0);
+	for (size_t i = 0; i < n; i++) {
+		unsigned perm = perm_of(value, i);
+		char id[16] = "";
+		size_t w = 0;
+
+		while (words[w].tag != tag_of(value, i))
+			w++;
+		if (words[w].has_id)
+			snprintf(id, sizeof(id), "%u:", (unsigned)get_u32(entry(value, i) + 4));
+		at += (size_t)snprintf(text + at, cap - at, "%s%s%s%s%c%c%c", i ? "," : "",
+		                       is_default ? default_word : "", words[w].word, id, perm & 4 ? 'r' : '-',
+		                       perm & 2 ? 'w' : '-', perm & 1 ? 'x' : '-');
+	}
+	return text;
+}
+
+/* One entry, which ends at a comma or the end; *text moves on. */
+static bool parse_entry(const char **text, uint8_t out[ENTRY_BYTES])
+{
+	unsigned long id = UINT32_MAX;
+	const char *p = *text;
+	unsigned perm = 0;
+	size_t w = 0;
+
+	/* "user::" before "user:" */
+	while (w < sizeof(words) / sizeof(words[0]) && strncmp(p, words[w].word, strlen(words[w].word)) != 0)
+		w++;
+	if (w == sizeof(words) / sizeof(words[0]))
+		return false;
+	p += strlen(words[w].word);
+	if (words[w].has_id) {
+		char *end;
+
+		if (*p < '0' || *p > '9')
+			return false;
+		errno = 0;
+		id = strtoul(p, &end, 10);
+		if (errno || id >= UINT32_MAX || *end != ':')
+			return false;
+		p = end + 1;
+	}
+	for (int i = 0; i < 3; i++, p++) {
+		if (*p != '-' && *p != "rwx"[i])
+			return false;
+		perm = perm << 1 | (*p != '-');
+	}
+	if (*p && *p != ',')
+		return false;
+	*text = p;
+	put_u16(out, (uint16_t)words[w].tag);
+	put_u16(out + 2, (uint16_t)perm);
+	put_u32(out + 4, (uint32_t)id);
+	return true;
+}
+
+int acl_parse(const char *text, uint8_t out[ACL_MAX_BYTES], size_t *len_bytes, bool *is_default)
+{
+	size_t skip = strlen(default_word), len = HEADER_BYTES;
+
+	*is_default = strncmp(text, default_word, skip) == 0;
+	memcpy(out, "\2\0\0\0", HEADER_BYTES);
+	for (;;) {
+		if (*is_default && strncmp(text, default_word, skip) != 0)
+			return -EINVAL;
+		text += *is_default ? skip : 0;
+		if (len + ENTRY_BYTES > ACL_MAX_BYTES || !parse_entry(&text, out + len))
+			return -EINVAL;
+		len += ENTRY_BYTES;
+		if (!*text)
+			break;
+		text++;
+	}
+	*len_bytes = len;
+	return acl_check(out, len) ? -EINVAL : 0;
 }

@@ -30,6 +30,11 @@ uint32_t acl_mode(const void *value, size_t len_bytes, uint32_t mode);
 bool acl_is_minimal(const void *value, size_t len_bytes);
 /* chmod of what has this access ACL. */
 void acl_set_mode(void *value, size_t len_bytes, uint32_t mode);
+/* As getfacl -cn writes it, entries with commas between: "user::rw-,user:1000:r--,...", of a default ACL each with
+ * "default:" in front. malloc'd. */
+char *acl_text(const void *value, size_t len_bytes, bool is_default);
+/* The same back: 0, or -EINVAL. */
+int acl_parse(const char *text, uint8_t out[ACL_MAX_BYTES], size_t *len_bytes, bool *is_default);
 /* Turns a directory's default ACL into the access ACL of what is made in it with `mode`; returns the mode it gets. */
 uint32_t acl_inherit(void *value, size_t len_bytes, uint32_t mode);
 

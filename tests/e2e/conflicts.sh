@@ -3,14 +3,14 @@
 # Conflicts as things, on real mounts: listed, counted, compared, settled, dismissed, taken apart, from either side. All
 # the cases are in tests/test_conflicts.c.
 
-# row a|b KIND EXPRESSION: of the newest conflict of that kind, c.
+# row a|b KIND EXPRESSION [PATH]: of the newest conflict of that kind, c, whose path has PATH in it.
 row() {
 	conflicts_of "$1" >"$TMP/rows"
 	python3 -c '
 import json, sys
-c = [c for c in json.load(open(sys.argv[1])) if c["kind"] == sys.argv[2]][-1]
+c = [c for c in json.load(open(sys.argv[1])) if c["kind"] == sys.argv[2] and sys.argv[4] in c["path"]][-1]
 v = {x["side"]: x for x in c["versions"]}
-print(eval(sys.argv[3]))' "$TMP/rows" "$2" "$3"
+print(eval(sys.argv[3]))' "$TMP/rows" "$2" "$3" "${4:-}"
 }
 counts() { echo "$(status_of "$1" conflicts) $(status_of "$1" merged)"; }
 exits() {
@@ -153,9 +153,10 @@ t_settled_by_hand_or_differently_while_apart_nothing_is_lost() {
 	is_equal "$(row a content 'all(x["path"] for x in c["versions"]) or c["resolved"]')" True "no path that is gone"
 }
 
-t_a_mode_and_a_place_can_be_the_other_sides_after_all() {
+t_a_mode_an_acl_and_a_place_can_be_the_other_sides_after_all() {
 	pair_up
 	mkdir "$A/d"
+	echo z >"$A/h"
 	echo x >"$A/f"
 	echo y >"$A/g"
 	wait_synced
@@ -163,12 +164,25 @@ t_a_mode_and_a_place_can_be_the_other_sides_after_all() {
 	wait_apart
 	chmod 640 "$A/f"
 	chmod 600 "$B/f"
+	chmod 604 "$A/h"
+	setfacl -m u:1001:rwx "$B/h"
 	mv "$A/g" "$A/d/left"
 	mv "$B/g" "$B/right"
 	link_restore
 	wait_together
 	is_equal "$(stat -c %a "$B/f") $(counts b)" "640 0 0" "mode and counts"
-	is_equal "$(row b attribute 'v["local"]["value"], v["peer"]["value"]')" "('0600', '0640')" "values"
+	tw_b conflicts "$B" | grep -q 'right (here)  *0674 user::rw-,user:1001:rwx,group::r--,mask::rwx,other::r--'
+	getfacl -cn "$A/h" "$B/h" >/dev/null
+	tw_b conflicts "$B" --resolve h --keep local
+	wait_synced
+	is_equal "$(getfacl -cn "$A/h" "$B/h" | grep -c '^user:1001:rwx')" 2 "ACLs that are there after all"
+	is_equal "$(stat -c %a "$A/h")" 674 "mode with the ACL"
+	tw_a why "$A/h" | grep -q "then right's was taken by hand); left had 0604, right had 0674 user::"
+	tw_a conflicts "$A" --resolve h --keep local
+	wait_synced
+	is_equal "$(getfacl -cn "$A/h" "$B/h" | grep -c '^user:1001')" 0 "ACLs that are gone again"
+	is_equal "$(stat -c %a "$B/h")" 604 "mode without it"
+	is_equal "$(row b attribute 'v["local"]["value"], v["peer"]["value"]' f)" "('0600', '0640')" "values"
 	tw_b conflicts "$B" --diff f | grep -q 'right: 0600'
 	stat "$A/f" "$A/d/left" >"$TMP/stat"
 	tw_b conflicts "$B" --resolve f --keep local
