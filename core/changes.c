@@ -368,11 +368,15 @@ int lineage_purge(struct volume *v, uint64_t upto)
 
 static int put_row(struct volume *v, const struct conflict *row, uint64_t grp)
 {
+	int rc = 0;
+
 	if (grp)
 		group_mark(v);
 	v->conflicts_stale = true;
 	v->info.conflicts_noted++;
-	return conflict_row_put(v->db, row, grp);
+	if (v->conflicts_put++ >= CONFLICTS_TIDY_EVERY)
+		rc = conflicts_tidy(v);
+	return rc ? rc : conflict_row_put(v->db, row, grp);
 }
 
 int conflict_put(struct volume *v, const struct conflict *c)

@@ -804,6 +804,32 @@ int volume_conflict_split(struct volume *v, const char *which, struct err *err)
 	            : err_set(err, -ENODATA, "%s: there is no merge whose two versions are still kept", which);
 }
 
+/* ---- what is settled is history ---- */
+
+/* Who asks `why` asks about lately; a few more cost nothing. */
+#define SETTLED_OLD_MAX 1000u
+#define SETTLED_OLD_MS (UINT64_C(30) * 24 * 60 * 60 * 1000)
+/* One reconciliation may note very many (chmod -R on both sides), each with what the other side had, and nowhere else
+ * is that kept. But a list of them is read whole into memory, half a kilobyte each. */
+#define SETTLED_MAX 100000u
+
+/* Each side for itself: which rows are that old both sides know alike. Some at a time, but more than are added. */
+int conflicts_tidy(struct volume *v)
+{
+	const uint64_t at_once = 4 * CONFLICTS_TIDY_EVERY, before_ms = clock_real_ms() - SETTLED_OLD_MS;
+	uint64_t n;
+	int rc = conflict_rows_settled(v->db, &n);
+
+	v->conflicts_put = 0;
+	if (!rc && n > SETTLED_OLD_MAX)
+		rc = conflict_rows_drop(v->db, MIN(n - SETTLED_OLD_MAX, at_once), before_ms);
+	if (!rc)
+		rc = conflict_rows_settled(v->db, &n);
+	if (!rc && n > SETTLED_MAX)
+		rc = conflict_rows_drop(v->db, MIN(n - SETTLED_MAX, at_once), UINT64_MAX >> 1);
+	return rc;
+}
+
 /* ---- by hand ---- */
 
 static uint64_t find_path(struct volume *v, const char *path)

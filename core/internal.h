@@ -95,6 +95,7 @@ struct volume {
 	struct map touched;         /* ino << 3 | entity: has a change row of the open group already; a bounded cache */
 	struct map noticed; /* peer_apply: inodes that need no (other) notice: made in this group, or listed already */
 	bool conflicts_stale;       /* info.kept_bytes must be counted again */
+	unsigned conflicts_put;     /* rows since conflicts_tidy */
 	uint64_t room_checked_ms;   /* when the host's free space was looked at; 0 never */
 	bool room_short;
 	_Atomic uint64_t commit_since_ms; /* the database is committing, under the lock; 0: it is not */
@@ -173,6 +174,9 @@ int xattr_acl_give(struct volume *v, const struct inode *dir, const struct inode
 /* By hand: the last name of ino, `was`, is no more; a key of it is no more. conflict_lost: core/changes.h. */
 int conflict_key_gone(struct volume *v, uint64_t ino, const char *key);
 void conflicts_count(struct volume *v); /* info.conflicts_* */
+/* After so many rows the history of settled ones is cut to what is kept of it. Lock held, group open. */
+#define CONFLICTS_TIDY_EVERY 1000u
+int conflicts_tidy(struct volume *v);
 /* Some more of what changes_purge left over; clears rows_left at the end. Lock held, group open. */
 int changes_drop_forgotten(struct volume *v, size_t max_rows);
 void changes_forget_inode_cache(struct volume *v, uint64_t ino);

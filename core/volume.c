@@ -466,6 +466,7 @@ int volume_open(const char *dir, const struct volume_options *opt, struct volume
 	v->lock_fd = -1;
 	buf_init(&v->group_names, SIZE_MAX >> 1); /* bounded where it is filled */
 	v->conflicts_stale = true;
+	v->conflicts_put = CONFLICTS_TIDY_EVERY; /* the next one, as nobody has counted */
 	if (opt)
 		v->opt = *opt;
 	rc = open_store(v, err);

@@ -333,7 +333,10 @@ bool conflict_is_about(const struct conflict *c, const char *which);
 bool conflict_waits(const struct conflict *c); /* for a person: kept in both versions, and not settled */
 /* Index of this side's version. */
 int conflict_side(const struct volume_info *info, const struct conflict *c);
-/* All rows in order of id; malloc'd array (conflict_release each, then free). Paths are given as they are now, by
+/* Those that wait, or of which something is kept, stay. So do settled ones for 30 days, the newest 100,000 of them; of
+ * older ones only so many that there are 1,000 in all.
+ *
+ * All rows in order of id; malloc'd array (conflict_release each, then free). Paths are given as they are now, by
  * inode; `path` alone is that of then. */
 int volume_conflicts(struct volume *v, struct conflict **out, size_t *n);
 /* keep: 0 local, 1 peer, 2 both; seen from this node. Also what was settled by a rule (a mode, an owner, a place, a

@@ -271,6 +271,21 @@ int conflict_rows_all(struct db *db, conflict_row_fn fn, void *ctx)
 	return walk(db, db_stmt(db, "SELECT " CONFLICT_COLS " FROM conflict ORDER BY id"), fn, ctx);
 }
 
+int conflict_rows_settled(struct db *db, uint64_t *n)
+{
+	int rc = DB_GET(db, "SELECT count(*) FROM conflict WHERE resolved AND grp <= ?1", n,
+	                db_numbers(db)->forgotten);
+
+	return rc < 0 ? rc : 0;
+}
+
+int conflict_rows_drop(struct db *db, uint64_t n, uint64_t before_ms)
+{
+	return DB_RUN(db, "DELETE FROM conflict WHERE id IN (SELECT id FROM conflict WHERE resolved AND grp <= ?1 AND"
+	                  " when_ms < ?2 ORDER BY when_ms, id LIMIT ?3)",
+	              db_numbers(db)->forgotten, before_ms, n);
+}
+
 int conflict_rows_open_of(struct db *db, uint64_t ino, conflict_row_fn fn, void *ctx)
 {
 	sqlite3_stmt *s = db_stmt(db, "SELECT " CONFLICT_COLS " FROM conflict WHERE id IN"

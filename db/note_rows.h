@@ -28,6 +28,10 @@ int conflict_row_state(struct db *db, uint64_t id, uint64_t *grp, bool *resolved
 typedef int (*conflict_row_fn)(void *ctx, const struct conflict *c);
 int conflict_rows(struct db *db, uint64_t after, uint64_t upto, conflict_row_fn fn, void *ctx);
 int conflict_rows_all(struct db *db, conflict_row_fn fn, void *ctx);
+/* How many are settled, and not to be sent to the peer any more; and drop the oldest n of them that were noted before
+ * before_ms. */
+int conflict_rows_settled(struct db *db, uint64_t *n);
+int conflict_rows_drop(struct db *db, uint64_t n, uint64_t before_ms);
 /* Those that are not settled and are about `ino`, or have it as a version. */
 int conflict_rows_open_of(struct db *db, uint64_t ino, conflict_row_fn fn, void *ctx);
 

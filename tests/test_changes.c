@@ -433,6 +433,63 @@ START_TEST(a_conflict_is_listed_with_the_paths_of_now)
 }
 END_TEST
 
+/* n settled rows, noted at this time and later. */
+static void make_settled(unsigned n, uint64_t when_ms)
+{
+	struct conflict c = { .kind = "attribute", .outcome = "primary", .rule = rule, .path = path_f,
+	                      .resolved = true };
+
+	volume_lock(fx);
+	ck_assert_int_eq(group_open(fx), 0);
+	for (unsigned i = 0; i < n; i++) {
+		c.id = 0;
+		c.when_ms = when_ms + i;
+		ck_assert_int_eq(conflict_put(fx, &c), 0);
+	}
+	volume_unlock(fx);
+}
+
+static size_t rows_noted_until(uint64_t ms, size_t *open)
+{
+	struct conflict *list;
+	size_t n, found = 0;
+
+	*open = 0;
+	ck_assert_int_eq(volume_conflicts(fx, &list, &n), 0);
+	for (size_t i = 0; i < n; i++) {
+		found += list[i].resolved && list[i].when_ms <= ms;
+		*open += !list[i].resolved;
+		conflict_release(&list[i]);
+	}
+	free(list);
+	return found;
+}
+
+START_TEST(settled_conflicts_are_kept_for_a_month_and_a_thousand_for_longer)
+{
+	const uint64_t old_ms = 5, now_ms = clock_real_ms();
+	uint64_t a = fx_file(INO_ROOT, "f"), b = fx_file(INO_ROOT, "f (conflict)");
+	size_t open;
+
+	make_conflict(a, b); /* older than all of them, but it waits */
+	make_settled(2500, old_ms);
+	ck_assert_uint_eq(rows_noted_until(UINT64_MAX, &open), 2500); /* the peer does not have them yet */
+	forget_upto(fx_cut());
+	make_settled(1001, old_ms + 2500); /* within these they are cut to a thousand */
+	ck_assert_uint_eq(rows_noted_until(old_ms + 1499, &open), 0);
+	ck_assert_uint_eq(rows_noted_until(old_ms + 2499, &open), 1000);
+	ck_assert_uint_eq(open, 1);
+	forget_upto(fx_cut());
+	make_settled(1001, now_ms);
+	ck_assert_uint_eq(rows_noted_until(now_ms - 1, &open), 1000);
+	forget_upto(fx_cut());
+	make_settled(1001, now_ms + 2000); /* what is of today stays, the rest of the past goes */
+	ck_assert_uint_eq(rows_noted_until(now_ms - 1, &open), 0);
+	ck_assert_uint_eq(rows_noted_until(UINT64_MAX, &open), 2002);
+	ck_assert_uint_eq(open, 1);
+}
+END_TEST
+
 START_TEST(keeping_the_local_version_removes_the_copy)
 {
 	struct err err = ERR_INIT;
@@ -505,6 +562,7 @@ int main(void)
 	tcase_add_test(tc, a_row_touched_again_after_a_drop_is_there_again);
 	tcase_add_test(tc, lineage_is_kept_by_kind_and_purged_by_group);
 	tcase_add_test(tc, a_conflict_is_listed_with_the_paths_of_now);
+	tcase_add_test(tc, settled_conflicts_are_kept_for_a_month_and_a_thousand_for_longer);
 	tcase_add_test(tc, keeping_the_local_version_removes_the_copy);
 	tcase_add_test(tc, keeping_the_peers_version_puts_it_at_the_path);
 	tcase_add_test(tc, keeping_both_changes_no_file);
