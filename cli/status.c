@@ -122,8 +122,11 @@ static void print_resync(const json_t *s)
 	print_bytes(rate, number_of(r, "bytes_per_s"));
 	if (eta_s >= 0)
 		print_duration(eta, (uint64_t)eta_s);
-	snprintf(text, sizeof(text), "[%s] %s of %s (%s), %s/s, %s left", bar, of, sum, text_of(r, "direction") ?: "?",
-	         rate, eta);
+	if (done == total && eta_s != 0)
+		snprintf(text, sizeof(text), "[%s] %s are across and being taken in, %s left", bar, sum, eta);
+	else
+		snprintf(text, sizeof(text), "[%s] %s of %s (%s), %s/s, %s left", bar, of, sum,
+		         text_of(r, "direction") ?: "?", rate, eta);
 	print_line("resync", text);
 }
 

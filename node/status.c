@@ -12,6 +12,7 @@
 #include "node/words.h"
 #include "node/scrub.h"
 #include "sync/prefer.h"
+#include "sync/progress.h"
 #include "util/util.h"
 
 static json_t *text_or_null(const char *text)
@@ -256,27 +257,17 @@ static json_t *baseline_object(const struct volume_info *info, const struct link
 static json_t *resync_object(const struct link_status *link)
 {
 	const struct engine_status *e = link ? &link->engine : NULL;
-	uint64_t done, total, now_ms, elapsed_ms, rate;
-	json_int_t eta_s = -1;
+	struct progress p;
 
 	if (!e || link->state != LINK_RESYNCING)
 		return json_null();
-	done = e->send_done_bytes + e->recv_done_bytes;
-	total = MAX(done, e->send_total_bytes + e->recv_total_bytes);
-	/* since_ms is of the clock that drives the engine */
-	now_ms = clock_mono_ms();
-	elapsed_ms = now_ms > e->since_ms ? now_ms - e->since_ms : 1;
-	rate = (uint64_t)((double)done / (double)elapsed_ms * 1000.0);
-	if (total == done)
-		eta_s = 0;
-	else if (rate > 0)
-		eta_s = (json_int_t)((total - done + rate - 1) / rate);
+	p = progress_of(e, clock_mono_ms());
 	return json_pack("{s:s, s:o, s:o, s:I, s:o}", "direction",
 	                 e->sending == e->receiving ? "both"
 	                 : e->sending               ? "send"
 	                                            : "receive",
-	                 "bytes_done", number(done), "bytes_total", number(total), "eta_s", eta_s, "bytes_per_s",
-	                 number(rate));
+	                 "bytes_done", number(p.done_bytes), "bytes_total", number(p.total_bytes), "eta_s",
+	                 (json_int_t)p.eta_s, "bytes_per_s", number(p.bytes_per_s));
 }
 
 /* A resume --prefer that waits until both meet, or is being carried out. */

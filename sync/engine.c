@@ -61,7 +61,8 @@ struct engine {
 	bool ack_owed, probe_wanted, probe_out, probe_reply_owed, hurry;
 	uint64_t dirty_since_ms, last_cut_ms; /* dirty_since_ms 0: nothing known to be pending */
 	uint64_t backlog_to, backlog_peer_to; /* resyncing until these are through */
-	uint64_t since_ms;
+	uint64_t since_ms, moved_ms;
+	uint64_t out_unlanded; /* entries of shipments that were sent and not acknowledged */
 	uint64_t probes_answered;
 	uint64_t out_before, in_before; /* progress of the shipments of this connection that are through */
 	uint64_t applied_shipments, applied_entries, applied_bytes; /* as shown */
@@ -189,6 +190,9 @@ static void show_progress_locked(struct engine *e)
 
 	s->send_done_bytes = s->send_total_bytes = e->out_before;
 	s->recv_done_bytes = s->recv_total_bytes = e->in_before;
+	s->unlanded_entries = e->out_unlanded + (e->outbox ? outbox_begin(e->outbox)->entries : 0) +
+			      (e->inbox ? e->inbox->begin.entries : 0);
+	s->moved_ms = e->moved_ms;
 	if (e->outbox) {
 		s->send_done_bytes +=
 			outbox_sent_bytes(e->outbox) + outbox_sent_entries(e->outbox) * ENGINE_ENTRY_BYTES;
@@ -213,6 +217,8 @@ static void show_progress(struct engine *e)
 
 static void show(struct engine *e, const struct pending *p)
 {
+	if (p->ids.acked >= e->sent)
+		e->out_unlanded = 0;
 	pthread_mutex_lock(&e->lock);
 	e->shown.phase = e->phase;
 	e->shown.settled = settled(e, p);
@@ -286,9 +292,9 @@ void engine_up(struct engine *e, uint64_t now_ms)
 {
 	assert(e->phase == ENGINE_DOWN);
 	e->phase = ENGINE_HELLO;
-	e->since_ms = now_ms;
+	e->since_ms = e->moved_ms = now_ms;
 	e->last_cut_ms = 0;
-	e->out_before = e->in_before = 0;
+	e->out_before = e->in_before = e->out_unlanded = 0;
 	pthread_mutex_lock(&e->lock);
 	memset(&e->shown, 0, sizeof(e->shown));
 	pthread_mutex_unlock(&e->lock);
@@ -442,7 +448,7 @@ static int on_hello(struct engine *e, const struct rec_hello *h, uint64_t now_ms
 	e->ack_owed = info.applied > 0;
 	e->backlog_to = info.pending_entries ? info.committed : 0;
 	e->backlog_peer_to = h->committed;
-	e->since_ms = now_ms;
+	e->since_ms = e->moved_ms = now_ms;
 	e->dirty_since_ms = now_ms;
 	return 0;
 }
@@ -661,6 +667,7 @@ int engine_receive(struct engine *e, const uint8_t *frame, size_t len_bytes, uin
 		free(f);
 		return err_set(err, -ENOTCONN, "a frame came without a connection");
 	}
+	e->moved_ms = now_ms;
 	n = frame_decode(frame, len_bytes, f, e->scratch, err);
 	if (n < 0) {
 		rc = (int)n;
@@ -747,6 +754,8 @@ int engine_tick(struct engine *e, uint64_t now_ms, struct err *err)
 	struct pending p;
 	int rc = 0;
 
+	if (e->outbox)
+		e->moved_ms = now_ms;
 	look(e, &p);
 	if (e->phase == ENGINE_STREAM && !e->outbox && wanted(e, &p)) {
 		if (!e->dirty_since_ms)
@@ -808,6 +817,7 @@ ssize_t engine_pull(struct engine *e, struct buf *out, size_t want_bytes, struct
 			return rc;
 		if (rc == 1) {
 			e->out_before += whole(outbox_begin(e->outbox));
+			e->out_unlanded += outbox_begin(e->outbox)->entries;
 			outbox_free(e->outbox);
 			e->outbox = NULL;
 			look_and_show(e);

@@ -94,6 +94,8 @@ struct engine_status {
 	 * of renames has a progress as well. */
 	uint64_t send_done_bytes, send_total_bytes, recv_done_bytes, recv_total_bytes;
 	uint64_t since_ms; /* when the present backlog began to move */
+	uint64_t moved_ms; /* when some of it last crossed */
+	uint64_t unlanded_entries; /* of what is on its way, or across and not taken in yet, in both directions */
 	/* Of the peer's shipments that changed something here, since the engine was made. */
 	uint64_t applied_shipments, applied_entries, applied_bytes;
 };

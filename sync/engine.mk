@@ -14,6 +14,7 @@ sync_libsync_a_SOURCES += \
 	sync/name_fold.c sync/name_fold.h \
 	sync/outbox.c sync/outbox.h \
 	sync/prefer.c sync/prefer.h \
+	sync/progress.c sync/progress.h \
 	sync/shipment.c sync/shipment.h \
 	sync/told.c sync/told.h
 
@@ -38,6 +39,10 @@ check_PROGRAMS += tests/test_landing
 TESTS += tests/test_landing
 tests_test_landing_SOURCES = tests/test_landing.c tests/pair_fixture.h
 tests_test_landing_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
+check_PROGRAMS += tests/test_progress
+TESTS += tests/test_progress
+tests_test_progress_SOURCES = tests/test_progress.c
+tests_test_progress_LDADD = sync/libsync.a util/libutil.a $(UNIT_LIBS)
 check_PROGRAMS += tests/test_policy
 TESTS += tests/test_policy
 tests_test_policy_SOURCES = tests/test_policy.c tests/pair_fixture.h
