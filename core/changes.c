@@ -302,6 +302,13 @@ int changes_drop_forgotten(struct volume *v, size_t max_rows)
 	return MIN(rc, 0);
 }
 
+bool changes_any_link_after(struct volume *v, uint64_t after)
+{
+	bool any;
+
+	return change_links_any(v->db, after, &any) < 0 || any;
+}
+
 bool changes_any_after(struct volume *v, uint64_t after)
 {
 	return change_set_any_after(v->db, after) != 0;

@@ -72,6 +72,7 @@ int changes_all_ranges(struct volume *v, uint64_t after, uint64_t upto, changes_
  * after a crash; a part of them is dropped here, the rest is left over (core/leftover.h). */
 int changes_purge(struct volume *v, uint64_t upto);
 bool changes_any_after(struct volume *v, uint64_t after); /* is there a row with grp > after? cheap */
+bool changes_any_link_after(struct volume *v, uint64_t after); /* the same of a link */
 
 /* ---- notes of the engine, kept in the same transactions ------------------------------------------------------------
  */

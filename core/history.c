@@ -84,6 +84,13 @@ int tree_links_of_view(struct volume *v, uint64_t ino, struct view view, tree_de
 	return dentry_rows_ever_child(v->db, ino, view_link, &w);
 }
 
+bool tree_link_ended_after(struct volume *v, uint64_t ino, uint64_t group)
+{
+	bool any;
+
+	return dentry_rows_ended_after(v->db, ino, group, &any) < 0 || any;
+}
+
 int tree_children_view(struct volume *v, uint64_t dir, struct view view, tree_dentry_fn fn, void *ctx)
 {
 	struct view_walk w = { v, view, 0, dir, fn, ctx };

@@ -136,6 +136,8 @@ int tree_link_view(struct volume *v, uint64_t link, struct view view, struct den
 /* Links as the view has them: of a child; of a directory. In order of link id; only those within the history kept. */
 int tree_links_of_view(struct volume *v, uint64_t ino, struct view view, tree_dentry_fn fn, void *ctx);
 int tree_children_view(struct volume *v, uint64_t dir, struct view view, tree_dentry_fn fn, void *ctx);
+/* Did a link of ino that history is kept of go, or move, in a group after this one? */
+bool tree_link_ended_after(struct volume *v, uint64_t ino, uint64_t group);
 /* The view in which a purged inode was last seen alive; -ENOENT: history has nothing of it. */
 int tree_inode_last(struct volume *v, uint64_t ino, struct view *view);
 /* Bring a purged inode back to the current tables from the view: row (nlink 0), xattrs and extents (old extents move

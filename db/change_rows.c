@@ -473,6 +473,16 @@ int change_ranges(struct db *db, uint64_t ino, uint64_t after, uint64_t upto, ch
 	return rc;
 }
 
+int change_links_any(struct db *db, uint64_t after, bool *any)
+{
+	uint64_t n = 0;
+	int rc = DB_GET(db, "SELECT EXISTS(SELECT 1 FROM change_dentry WHERE grp > ?1)", &n,
+	                MAX(after, forgotten(db)));
+
+	*any = n != 0;
+	return rc < 0 ? rc : 0;
+}
+
 int change_all_ranges(struct db *db, uint64_t after, uint64_t upto, change_range_fn fn, void *ctx)
 {
 	sqlite3_stmt *s = db_stmt(db, "SELECT off, len, grp, ino FROM change_extent WHERE grp > ?1 AND grp <= ?2");

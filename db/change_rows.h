@@ -50,6 +50,7 @@ typedef int (*change_range_fn)(void *ctx, uint64_t ino, uint64_t off, uint64_t l
 int change_inodes(struct db *db, uint64_t after, uint64_t upto, change_inode_fn fn, void *ctx);
 int change_xattrs(struct db *db, uint64_t after, uint64_t upto, change_xattr_fn fn, void *ctx);
 int change_links(struct db *db, uint64_t after, uint64_t upto, change_link_fn fn, void *ctx);
+int change_links_any(struct db *db, uint64_t after, bool *any);
 int change_ranges(struct db *db, uint64_t ino, uint64_t after, uint64_t upto, change_range_fn fn, void *ctx);
 int change_all_ranges(struct db *db, uint64_t after, uint64_t upto, change_range_fn fn, void *ctx); /* in no order */
 

@@ -208,6 +208,15 @@ int dentry_rows_of_child_at(struct db *db, uint64_t child, uint64_t group, dentr
 	return walk(db, s, fn, ctx);
 }
 
+int dentry_rows_ended_after(struct db *db, uint64_t child, uint64_t group, bool *any)
+{
+	uint64_t n = 0;
+	int rc = DB_GET(db, "SELECT EXISTS(SELECT 1 FROM old_dentry WHERE child = ?1 AND died > ?2)", &n, child, group);
+
+	*any = n != 0;
+	return rc < 0 ? rc : 0;
+}
+
 int dentry_row_peer(struct db *db, uint64_t link, uint64_t seen, struct dentry *out)
 {
 	sqlite3_stmt *s = db_stmt(db,

@@ -33,6 +33,8 @@ int dentry_row_find_at(struct db *db, uint64_t parent, const char *name, size_t 
 /* In order of link id, with link > after. */
 int dentry_rows_of_parent_at(struct db *db, uint64_t parent, uint64_t group, uint64_t after, dentry_row_fn fn,
 			     void *ctx);
+/* Did a link of the child go, or move, in a later group? */
+int dentry_rows_ended_after(struct db *db, uint64_t child, uint64_t group, bool *any);
 int dentry_rows_of_child_at(struct db *db, uint64_t child, uint64_t group, dentry_row_fn fn, void *ctx);
 /* Every link id that was ever (within the history kept) a link to child, or an entry of parent; ascending. */
 typedef int (*link_id_fn)(void *ctx, uint64_t link);

@@ -17,14 +17,6 @@
 /* ---- fast-forward ---------------------------------------------------------------------------------------------------
  */
 
-static int stop_at_first(void *ctx, uint64_t link, const struct change_row *row)
-{
-	(void)ctx;
-	(void)link;
-	(void)row;
-	return 1;
-}
-
 static bool has_lineage(struct volume *v, enum lineage_class c, uint64_t id)
 {
 	struct lineage lin;
@@ -98,8 +90,8 @@ static bool inode_known(struct volume *v, const struct shipment *s, uint64_t ino
 	       (tree_inode_get(v, ino, &in) == 0 && (in.nlink > 0 || ino <= INO_HIDDEN));
 }
 
-/* Do both change something in units? Two changes of different files in one are a conflict (docs/merging.md). */
-static bool meets_in_units(struct volume *v, const struct shipment *s)
+/* The lowest `seen` of all its records. */
+static uint64_t lowest_seen(const struct shipment *s)
 {
 	uint64_t low = s->begin.seen;
 
@@ -107,19 +99,107 @@ static bool meets_in_units(struct volume *v, const struct shipment *s)
 		low = MIN(low, s->links[i].seen);
 	for (size_t i = 0; i < s->n_inodes; i++)
 		low = MIN(low, rec_seen(s->inodes[i], REC_CONTENT));
-	return changes_any_after(v, low) && (units_touched(v, s) || families_touched(v, s));
+	for (size_t i = 0; i < s->n_xattrs; i++)
+		low = MIN(low, s->xattrs[i].seen);
+	return low;
+}
+
+/* Do both change something in units? Two changes of different files in one are a conflict (docs/merging.md). */
+static bool meets_in_units(struct volume *v, const struct shipment *s)
+{
+	return changes_any_after(v, lowest_seen(s)) && (units_touched(v, s) || families_touched(v, s));
+}
+
+struct link_walk {
+	struct volume *v;
+	uint64_t low;
+};
+
+static int changed_link(void *ctx, const struct dentry *d)
+{
+	struct link_walk *w = ctx;
+	struct change_row row;
+
+	return changes_get_link(w->v, d->link, &row) == 0 && row.grp > w->low;
+}
+
+/* Did we give the file a name, or move or remove one, that the secondary does not know of? */
+static bool links_changed(struct volume *v, uint64_t ino, uint64_t low)
+{
+	struct link_walk w = { v, low };
+
+	return tree_links_of(v, ino, changed_link, &w) != 0 || tree_link_ended_after(v, ino, low);
+}
+
+/* Each change of a name changes the times of its directory. */
+static bool names_changed(struct volume *v, uint64_t dir, uint64_t low)
+{
+	return p_changed_inode(v, dir, ENT_TIMES, low);
+}
+
+static int stop_at_note(void *ctx, const struct lineage *l)
+{
+	(void)ctx;
+	(void)l;
+	return 1;
+}
+
+/* Is each inode that is mentioned somewhere, here or by the shipment? What only we removed is not. */
+static bool all_have_names(struct volume *v, const struct shipment *s)
+{
+	struct map placed = MAP_INIT;
+	struct inode in;
+	bool all = true;
+
+	for (size_t i = 0; i < s->n_links; i++)
+		if (s->links[i].parent)
+			map_put(&placed, s->links[i].child, 1);
+	for (size_t i = 0; all && i < s->n_inodes; i++) {
+		uint64_t ino = s->inodes[i]->ino;
+
+		all = ino <= INO_HIDDEN || map_get(&placed, ino, NULL) ||
+		      (tree_inode_get(v, ino, &in) == 0 && in.nlink > 0);
+	}
+	map_release(&placed);
+	return all;
+}
+
+/*
+ * We changed names that the secondary does not know of. Does the shipment keep clear of them? It does if no name in a
+ * directory in which it changes one was changed here, and no name of a file that it mentions: then none is taken, or
+ * equal but for case, nothing was saved anew, and no two removals add up. What is left is for apply_check: what
+ * becomes of directories that are moved or removed.
+ */
+static bool keeps_clear(struct volume *v, const struct shipment *s, uint64_t low)
+{
+	struct peer_link note;
+	struct dentry d;
+
+	if (lineage_each(v, LINEAGE_LINK, stop_at_note, NULL) != 0 || !all_have_names(v, s))
+		return false;
+	for (size_t i = 0; i < s->n_links; i++) {
+		const struct ship_link *l = &s->links[i];
+
+		if (peer_link_get(v, l->link, &note) != -ENOENT || links_changed(v, l->child, low) ||
+		    (l->parent && names_changed(v, l->parent, low)) ||
+		    (tree_link_get(v, l->link, &d) == 0 &&
+		     (names_changed(v, d.parent, low) || links_changed(v, d.child, low))))
+			return false;
+	}
+	for (size_t i = 0; i < s->n_inodes; i++)
+		if (links_changed(v, s->inodes[i]->ino, low))
+			return false;
+	for (size_t i = 0; i < s->n_xattrs; i++)
+		if (links_changed(v, s->xattrs[i].ino, low))
+			return false;
+	return true;
 }
 
 static bool is_fast_forward(struct volume *v, const struct shipment *s)
 {
 	struct change_row row;
 	struct dentry d;
-	uint64_t low = s->begin.seen;
 
-	for (size_t i = 0; i < s->n_links; i++)
-		low = MIN(low, s->links[i].seen);
-	if (changes_links(v, low, GROUP_MAX, stop_at_first, NULL) != 0)
-		return false;
 	for (size_t i = 0; i < s->n_links; i++) {
 		const struct ship_link *l = &s->links[i];
 
@@ -225,21 +305,35 @@ static int fast_forward(struct volume *v, struct shipment *s)
 /* ---- the whole
  * ------------------------------------------------------------------------------------------------------- */
 
+/* 1: the shipment is taken as it is; 0: it is not; -EBADMSG: it should, and makes no valid tree. */
+static int may_fast_forward(struct volume *v, struct shipment *s, const struct prefer *word)
+{
+	uint64_t low = lowest_seen(s);
+	bool own = changes_any_link_after(v, low);
+
+	if (word && (word->word.keep == ROLE_PRIMARY || word->pending || own))
+		return 0;
+	if (!is_fast_forward(v, s) || (own && !keeps_clear(v, s, low)))
+		return 0;
+	if (!word && meets_in_units(v, s)) /* a side that is preferred is taken as it is */
+		return 0;
+	return apply_check(v, s) == 0 ? 1 : own ? 0 : -EBADMSG;
+}
+
 static int merge_locked(struct volume *v, struct shipment *s, const struct merge_names *names,
 			struct driver_jobs *jobs, uint64_t now_ms)
 {
 	struct prefer word;
 	bool in_force = prefer_in_force(v, &word), under = in_force && s->begin.from < word.upto;
-	int rc = 0;
+	int rc = 0, fast;
 
 	/* First: what the secondary has settled by removing a file is not to be settled by us as well. */
 	for (size_t i = 0; rc == 0 && i < s->n_conflicts; i++)
 		rc = conflict_take(v, &s->conflicts[i], s->begin.seen);
 	if (rc || (shipment_is_empty(s) && !(under && word.pending)))
 		;
-	else if (!(under && (word.word.keep == ROLE_PRIMARY || word.pending)) && is_fast_forward(v, s) &&
-		 (under || !meets_in_units(v, s))) /* a side that is preferred is taken as it is */
-		rc = apply_check(v, s) < 0 ? -EBADMSG : fast_forward(v, s);
+	else if ((fast = may_fast_forward(v, s, under ? &word : NULL)) != 0)
+		rc = fast < 0 ? fast : fast_forward(v, s);
 	else
 		rc = merge_three_way(v, s, names, jobs, now_ms, under ? &word : NULL);
 	if (under)

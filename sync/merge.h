@@ -4,9 +4,9 @@
  * inside the transaction that applies the shipment; the outcome goes back as changes of ours.
  *
  * Conflict: we changed the entity in a group later than the record's `seen`. If nothing of the shipment conflicts and
- * we changed no name that the secondary does not know of, it is taken as it is (fast-forward). Otherwise the three
- * states are gathered (what both changed, and the directories above), resolve() decides about names and attributes,
- * content_decide() about bytes.
+ * it keeps clear of the names that we changed and the secondary does not know of, it is taken as it is (fast-forward).
+ * Otherwise the three states are gathered (what both changed, and the directories above), resolve() decides about names
+ * and attributes, content_decide() about bytes.
  */
 #ifndef TWINFS_SYNC_MERGE_H
 #define TWINFS_SYNC_MERGE_H
