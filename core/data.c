@@ -272,6 +272,15 @@ static int next_row(struct volume *v, uint64_t ino, struct view view, uint64_t f
 	return rc || rc_old;
 }
 
+int data_next(struct volume *v, uint64_t ino, struct view view, uint64_t off, uint64_t *next)
+{
+	uint64_t block = 0;
+	int rc = next_row(v, ino, view, off >> BLOCK_SHIFT, &block);
+
+	*next = rc > 0 ? MAX(off, block << BLOCK_SHIFT) : UINT64_MAX;
+	return MIN(rc, 0);
+}
+
 /* First block >= from, below end, that is a hole (or is not): 1 and *block. 0: none. */
 static int seek_in_view(struct volume *v, uint64_t ino, struct view view, uint64_t from, uint64_t end, bool hole,
                         uint64_t *block)

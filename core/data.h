@@ -29,6 +29,9 @@ int data_punch(struct volume *v, uint64_t ino, uint64_t off, uint64_t len_bytes,
 /* First data (or hole) at or after off in the view: offset, or -ENXIO when there is none before the end of file
  * (hole: the end counts). */
 int64_t data_seek(struct volume *v, uint64_t ino, struct view view, uint64_t off, bool hole);
+/* The first offset >= off that may have bytes in the view, whatever the file's size: all before it is zeros. UINT64_MAX:
+ * there is none. Lock held. */
+int data_next(struct volume *v, uint64_t ino, struct view view, uint64_t off, uint64_t *next);
 /* How far the view goes on in the same way from off, at most len_bytes: *run_bytes > 0 of data or of *hole. It may stop
  * short of a change (one look at the map: the cost does not follow the size of the file). Beyond the end of file all is
  * hole. len_bytes > 0. */
@@ -61,6 +64,8 @@ int stage_sync(struct stage *s);
 int stage_adopt(struct stage *s, uint64_t src_ino, uint64_t dst_ino, enum origin origin);
 /* Read staged bytes over a base already in buf: overlays the pieces of ino that fall into [off, off+len). Lock held. */
 int stage_overlay(struct stage *s, uint64_t ino, void *buf, size_t len_bytes, uint64_t off);
+/* The first offset >= off where something other than a hole is staged for ino; UINT64_MAX: there is none. Lock held. */
+uint64_t stage_next(struct stage *s, uint64_t ino, uint64_t off);
 typedef int (*stage_range_fn)(void *ctx, uint64_t off, uint64_t len_bytes);
 int stage_ranges(struct stage *s, uint64_t ino, stage_range_fn fn, void *ctx); /* coalesced, ascending */
 uint64_t stage_bytes(const struct stage *s);

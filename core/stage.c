@@ -604,6 +604,21 @@ int stage_overlay(struct stage *s, uint64_t ino, void *buf, size_t len_bytes, ui
 	return rc;
 }
 
+uint64_t stage_next(struct stage *s, uint64_t ino, uint64_t off)
+{
+	struct stage_file *f = stage_file_of(s, ino, false);
+	uint64_t next = UINT64_MAX;
+
+	for (size_t i = f ? run_at(f, off >> BLOCK_SHIFT) : 0; f && i < f->n_runs && next == UINT64_MAX; i++)
+		if (f->runs[i].phys)
+			next = f->runs[i].off << BLOCK_SHIFT;
+	size_t i = f ? part_at(f, off) : 0;
+
+	if (f && i < f->n_parts)
+		next = MIN(next, f->parts[i].off);
+	return next == UINT64_MAX ? next : MAX(next, off);
+}
+
 int stage_ranges(struct stage *s, uint64_t ino, stage_range_fn fn, void *ctx)
 {
 	struct stage_file *f = stage_file_of(s, ino, false);

@@ -161,19 +161,54 @@ int content_theirs(const struct content_case *c, void *buf, size_t len_bytes, ui
 	return rc;
 }
 
+/* Which versions a loop is about. */
+enum { OF_BASE = 1, OF_OURS = 2, OF_THEIRS = 4 };
+
+static int next_theirs(const struct content_case *c, uint64_t off, uint64_t *next)
+{
+	int rc = 0;
+
+	*next = UINT64_MAX;
+	if (off < base_end(c))
+		rc = data_next(c->v, c->base_ino, c->base, off, next);
+	if (rc == 0 && c->s->stage)
+		*next = MIN(*next, stage_next(c->s->stage, c->rec->ino, off));
+	return rc;
+}
+
+/* The next piece, at or behind *off, below end, in which one of the versions may have bytes: all between is zeros in
+ * all of them. A file may be terabytes of nothing. 1: there is one, of *n bytes. */
+static int next_piece(const struct content_case *c, unsigned which, uint64_t *off, uint64_t end, size_t *n)
+{
+	uint64_t base = UINT64_MAX, ours = UINT64_MAX, theirs = UINT64_MAX;
+	int rc = 0;
+
+	if (*off < end && (which & OF_BASE) && *off < c->base_size)
+		rc = data_next(c->v, c->base_ino, c->base, *off, &base);
+	if (rc == 0 && *off < end && (which & OF_OURS))
+		rc = data_next(c->v, c->ino, view_now, *off, &ours);
+	if (rc == 0 && *off < end && (which & OF_THEIRS))
+		rc = next_theirs(c, *off, &theirs);
+	if (rc < 0)
+		return rc;
+	*off = MIN(end, MIN(base, MIN(ours, theirs)));
+	*n = (size_t)MIN(PIECE_BYTES, end - *off);
+	return *n > 0;
+}
+
 /* 1 equal, 0 not (or not to be known), -errno. */
 static int same_bytes(const struct content_case *c)
 {
 	uint8_t *a, *b;
-	int rc = 1;
+	size_t n;
+	int rc = 1, more = 0;
 
 	if (c->ours_size != c->theirs_size)
 		return 0;
 	a = xmalloc(2 * (size_t)PIECE_BYTES);
 	b = a + PIECE_BYTES;
-	for (uint64_t off = 0; rc == 1 && off < c->ours_size; off += PIECE_BYTES) {
-		size_t n = (size_t)MIN(PIECE_BYTES, c->ours_size - off);
-
+	for (uint64_t off = 0; rc == 1 && (more = next_piece(c, OF_OURS | OF_THEIRS, &off, c->ours_size, &n)) > 0;
+	     off += n) {
 		rc = data_read(c->v, c->ino, view_now, a, n, off);
 		if (rc == 0)
 			rc = content_theirs(c, b, n, off);
@@ -181,6 +216,7 @@ static int same_bytes(const struct content_case *c)
 			rc = memcmp(a, b, n) == 0;
 	}
 	free(a);
+	rc = rc == 1 && more < 0 ? more : rc;
 	return rc == -EIO ? 0 : rc;
 }
 
@@ -303,12 +339,12 @@ static int whole_span(const struct content_case *c, enum driver_file which, stru
 {
 	uint64_t size = which == DRIVER_OURS ? c->ours_size : c->theirs_size, common = MIN(size, c->base_size);
 	uint8_t *a = xmalloc(2 * (size_t)PIECE_BYTES), *b = a + PIECE_BYTES;
-	int rc = 0;
+	unsigned both = OF_BASE | (which == DRIVER_OURS ? OF_OURS : OF_THEIRS);
+	int rc = 0, more = 0;
+	size_t n;
 
 	*out = (struct range){ .off = common, .end = common };
-	for (uint64_t off = 0; rc == 0 && off < common; off += PIECE_BYTES) {
-		size_t n = (size_t)MIN(PIECE_BYTES, common - off);
-
+	for (uint64_t off = 0; rc == 0 && (more = next_piece(c, both, &off, common, &n)) > 0; off += n) {
 		rc = read_version(c, DRIVER_BASE, a, n, off);
 		if (rc == 0)
 			rc = read_version(c, which, b, n, off);
@@ -318,6 +354,7 @@ static int whole_span(const struct content_case *c, enum driver_file which, stru
 				out->end = off + i + 1;
 			}
 	}
+	rc = MIN(rc, more);
 	if (size != c->base_size)
 		out->end = MAX(size, c->base_size);
 	if (out->off > out->end)
@@ -554,11 +591,11 @@ static int decide_by_policy(struct content_case *c)
 static int same_as_base(const struct content_case *c)
 {
 	uint8_t *a = xmalloc(2 * (size_t)PIECE_BYTES), *b = a + PIECE_BYTES;
-	int rc = 1;
+	int rc = 1, more = 0;
+	size_t n;
 
-	for (uint64_t off = 0; rc == 1 && off < c->base_size; off += PIECE_BYTES) {
-		size_t n = (size_t)MIN(PIECE_BYTES, c->base_size - off);
-
+	for (uint64_t off = 0; rc == 1 && (more = next_piece(c, OF_BASE | OF_OURS, &off, c->base_size, &n)) > 0;
+	     off += n) {
 		rc = data_read(c->v, c->ino, view_now, a, n, off);
 		if (rc == 0)
 			rc = read_base(c, b, n, off, c->base_size);
@@ -566,7 +603,7 @@ static int same_as_base(const struct content_case *c)
 			rc = memcmp(a, b, n) == 0;
 	}
 	free(a);
-	return rc;
+	return rc == 1 && more < 0 ? more : rc;
 }
 
 /* A version that somebody wanted to stay as it is (core/volume.h, settling conflicts) has no changes, but counts as
@@ -676,6 +713,7 @@ int content_decide(struct content_case *c)
 struct copying {
 	struct volume *v;
 	int (*read)(const void *ctx, void *buf, size_t len_bytes, uint64_t off);
+	int (*next)(const void *ctx, uint64_t off, uint64_t *next); /* where it may have bytes again */
 	const void *ctx;
 	uint64_t to;
 	enum origin origin;
@@ -710,6 +748,18 @@ static int copy_in_blocks(struct copying *c, uint8_t *piece, uint8_t *have, size
 	return rc;
 }
 
+/* How far neither the version from off on nor the file from `at` on has any bytes. */
+static int hole_in_both(struct copying *c, uint64_t off, uint64_t at, uint64_t *len_bytes)
+{
+	uint64_t from = 0, to = 0;
+	int rc = c->next(c->ctx, off, &from);
+
+	if (rc == 0)
+		rc = data_next(c->v, c->to, view_now, at, &to);
+	*len_bytes = rc == 0 ? MIN(from - off, to - at) : 0;
+	return rc;
+}
+
 /* Bytes [off, end) of the version to `at` of the file, which then ends behind them. */
 static int copy_version(struct copying *c, uint64_t off, uint64_t end, uint64_t at)
 {
@@ -717,6 +767,14 @@ static int copy_version(struct copying *c, uint64_t off, uint64_t end, uint64_t 
 	int rc = 0;
 
 	while (rc == 0 && off < end) {
+		uint64_t hole = 0;
+
+		rc = hole_in_both(c, off, at, &hole);
+		hole = MIN(hole, end - off);
+		off += hole;
+		at += hole;
+		if (rc < 0 || off == end)
+			break;
 		size_t n = (size_t)MIN(PIECE_BYTES, end - off);
 
 		rc = c->read(c->ctx, piece, n, off);
@@ -740,6 +798,11 @@ static int read_theirs(const void *ctx, void *buf, size_t len_bytes, uint64_t of
 	return content_theirs(ctx, buf, len_bytes, off);
 }
 
+static int next_of_theirs(const void *ctx, uint64_t off, uint64_t *next)
+{
+	return next_theirs(ctx, off, next);
+}
+
 struct viewed {
 	struct volume *v;
 	uint64_t ino;
@@ -753,9 +816,23 @@ static int read_viewed(const void *ctx, void *buf, size_t len_bytes, uint64_t of
 	return data_read(w->v, w->ino, w->view, buf, len_bytes, off);
 }
 
+static int next_viewed(const void *ctx, uint64_t off, uint64_t *next)
+{
+	const struct viewed *w = ctx;
+
+	return data_next(w->v, w->ino, w->view, off, next);
+}
+
+static struct copying copy_of_theirs(const struct content_case *c, uint64_t to)
+{
+	return (struct copying){
+		.v = c->v, .read = read_theirs, .next = next_of_theirs, .ctx = c, .to = to, .origin = ORIGIN_LOCAL
+	};
+}
+
 int content_land_copy(struct content_case *c, uint64_t copy)
 {
-	struct copying job = { .v = c->v, .read = read_theirs, .ctx = c, .to = copy, .origin = ORIGIN_LOCAL };
+	struct copying job = copy_of_theirs(c, copy);
 
 	return copy_version(&job, 0, c->theirs_size, 0);
 }
@@ -764,7 +841,9 @@ int content_copy(struct volume *v, uint64_t from, struct view view, uint64_t siz
 		 enum origin origin)
 {
 	const struct viewed w = { v, from, view };
-	struct copying job = { .v = v, .read = read_viewed, .ctx = &w, .to = to, .origin = origin };
+	struct copying job = {
+		.v = v, .read = read_viewed, .next = next_viewed, .ctx = &w, .to = to, .origin = origin
+	};
 
 	return copy_version(&job, 0, size_bytes, 0);
 }
@@ -835,7 +914,7 @@ static int land_whole(struct content_case *c)
 
 static int land_append(struct content_case *c)
 {
-	struct copying job = { .v = c->v, .read = read_theirs, .ctx = c, .to = c->ino, .origin = ORIGIN_LOCAL };
+	struct copying job = copy_of_theirs(c, c->ino);
 	int rc = content_send_back(c);
 
 	if (rc == 0)
@@ -872,15 +951,15 @@ static int land_span(struct content_case *c)
 	uint8_t *piece = xmalloc(PIECE_BYTES);
 	uint64_t cut = c->theirs_whole ? UINT64_MAX : c->rec->shrunk_to, end = MIN(c->base_size, c->ours_size);
 	int rc = their_ranges(c, &theirs);
+	size_t n;
 
 	if (rc == 0 && cut < end)
 		rc = data_punch(c->v, c->ino, cut, end - cut, ORIGIN_LOCAL);
 	for (size_t i = 0; rc == 0 && i < theirs.n; i++) {
 		uint64_t stop = MIN(theirs.r[i].end, c->theirs_size);
 
-		for (uint64_t off = theirs.r[i].off; rc == 0 && off < stop; off += PIECE_BYTES) {
-			size_t n = (size_t)MIN(PIECE_BYTES, stop - off);
-
+		for (uint64_t off = theirs.r[i].off;
+		     rc == 0 && (rc = next_piece(c, OF_OURS | OF_THEIRS, &off, stop, &n)) > 0; off += n) {
 			rc = content_theirs(c, piece, n, off);
 			if (rc == 0)
 				rc = data_write(c->v, c->ino, piece, n, off, ORIGIN_LOCAL);
@@ -948,12 +1027,13 @@ int content_land_merged(struct content_case *c)
 bool content_has_base(const struct content_case *c)
 {
 	uint8_t *piece = xmalloc(PIECE_BYTES);
-	int rc = 0;
+	int rc = 0, more = 0;
+	size_t n;
 
-	for (uint64_t off = 0; rc == 0 && off < c->base_size; off += PIECE_BYTES)
-		rc = read_base(c, piece, (size_t)MIN(PIECE_BYTES, c->base_size - off), off, c->base_size);
+	for (uint64_t off = 0; rc == 0 && (more = next_piece(c, OF_BASE, &off, c->base_size, &n)) > 0; off += n)
+		rc = read_base(c, piece, n, off, c->base_size);
 	free(piece);
-	return rc == 0;
+	return rc == 0 && more == 0;
 }
 
 int content_land_base(struct content_case *c, uint64_t copy)
@@ -993,8 +1073,16 @@ int content_is(struct volume *v, uint64_t ino, uint64_t from, struct view view, 
 	bool same = rc == 0 && in->size_bytes == size_bytes;
 
 	for (uint64_t off = 0; rc == 0 && same && off < size_bytes; off += PIECE_BYTES) {
+		uint64_t its = 0, now = 0;
+
+		rc = data_next(v, from, view, off, &its);
+		if (rc == 0)
+			rc = data_next(v, ino, view_now, off, &now);
+		off = MIN(size_bytes, MIN(its, now));
 		size_t n = (size_t)MIN(PIECE_BYTES, size_bytes - off);
 
+		if (rc < 0 || n == 0)
+			break;
 		rc = data_read(v, from, view, a, n, off);
 		if (rc == 0)
 			rc = data_read(v, ino, view_now, b, n, off);

@@ -438,9 +438,39 @@ static void clip_ranges(struct outbox *o)
 			continue;
 		r.len_bytes = MIN(r.len_bytes, o->inodes[i_ino]->size_bytes - r.off);
 		o->ranges[keep++] = r;
-		o->begin.data_bytes += r.len_bytes;
 	}
 	o->n_ranges = keep;
+}
+
+/* How much of a range counts: a file of terabytes may have few bytes. */
+static int count_range(struct outbox *o, const struct out_range *r)
+{
+	struct view view = { .kind = VIEW_AT, .group = o->begin.to };
+	uint64_t len;
+	int rc = 0;
+
+	if (r->len_bytes <= REC_HOLE_COUNTS_BYTES) { /* whatever it has */
+		o->begin.data_bytes += r->len_bytes;
+		return 0;
+	}
+	for (uint64_t done = 0; rc == 0 && done < r->len_bytes; done += len) {
+		bool hole = false;
+
+		volume_lock(o->v);
+		rc = data_run(o->v, r->ino, view, r->off + done, r->len_bytes - done, &hole, &len);
+		volume_unlock(o->v);
+		o->begin.data_bytes += rec_counted(hole, len);
+	}
+	return rc;
+}
+
+static int count_ranges(struct outbox *o)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < o->n_ranges; i++)
+		rc = count_range(o, &o->ranges[i]);
+	return rc;
 }
 
 static int fail_reading(struct volume *v, int rc, struct err *err)
@@ -482,6 +512,10 @@ int outbox_cut(struct volume *v, uint64_t from, const struct told *told, struct 
 	rc = begin_cut(&g, from, err);
 	if (rc == 0) {
 		rc = look_up(&g);
+		if (rc == 0) {
+			clip_ranges(o);
+			rc = count_ranges(o);
+		}
 		if (rc < 0)
 			fail_reading(v, rc, err);
 	}
@@ -490,7 +524,6 @@ int outbox_cut(struct volume *v, uint64_t from, const struct told *told, struct 
 		outbox_free(o);
 		return rc;
 	}
-	clip_ranges(o);
 	o->begin.entries = o->n_inodes + o->n_links + o->n_xattrs + o->n_asks;
 	*out = o;
 	return 0;
@@ -610,7 +643,7 @@ static int pull_range(struct outbox *o, struct buf *to, struct err *err)
 		.ino = r->ino, .off = off, .len_bytes = len, .data = f.type == FRAME_DATA ? o->chunk : NULL
 	};
 	o->range_done += len;
-	o->sent_bytes += len;
+	o->sent_bytes += rec_counted(hole, len);
 	if (o->range_done == r->len_bytes) {
 		o->at++;
 		o->range_done = 0;

@@ -29,7 +29,7 @@ bool outbox_is_empty(const struct outbox *o);
 /* Append whole frames until about want_bytes are there. 1: the last frame (SHIP_END) is out; 0: more to come; -errno:
  * reading failed. */
 int outbox_pull(struct outbox *o, struct buf *to, size_t want_bytes, struct err *err);
-/* How far it is out: bytes of files, holes too, of begin's data_bytes; and records, of begin's entries. */
+/* How far it is out: bytes of files, of begin's data_bytes; and records, of begin's entries. */
 uint64_t outbox_sent_bytes(const struct outbox *o);
 uint64_t outbox_sent_entries(const struct outbox *o);
 

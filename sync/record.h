@@ -64,10 +64,17 @@ struct rec_credit {
 };
 struct rec_ship_begin {
 	uint64_t from, to, to_id, seen; /* groups (from, to] of mine; seen: yours that I had applied at the cut */
-	uint64_t entries, data_bytes;   /* for progress */
+	uint64_t entries, data_bytes;   /* for progress, and about the room that it takes: see rec_counted */
 	uint8_t wants_ack;              /* flags of the engine: asks for an answer, probe, reply to a probe */
 };
 #define SHIP_FLAGS_ALL 7u
+/* How much of its data_bytes a piece is. A long hole is nothing: neither room nor time. A short one counts, so that short
+ * ranges can be counted without a look at them. Sender and receiver cut the holes of a range in the same way. */
+#define REC_HOLE_COUNTS_BYTES (64u << 10)
+static inline uint64_t rec_counted(bool hole, uint64_t len_bytes)
+{
+	return hole && len_bytes > REC_HOLE_COUNTS_BYTES ? 0 : len_bytes;
+}
 struct rec_ship_end {
 	uint64_t to, frames; /* the same `to`; how many frames stood between */
 };

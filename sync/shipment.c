@@ -199,7 +199,7 @@ static int add_bytes(struct shipment *s, const struct rec_data *r, enum frame_ty
 		s->saved_bytes = stage_bytes(s->stage);
 		stage_save(s->stage, s->begin.from);
 	}
-	s->arrived_bytes += r->len_bytes;
+	s->arrived_bytes += rec_counted(type == FRAME_HOLE, r->len_bytes);
 	s->data_bytes += type == FRAME_HOLE ? 0 : r->len_bytes;
 	if (rc < 0)
 		return err_set(err, rc,

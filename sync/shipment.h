@@ -34,7 +34,7 @@ struct kept;
 struct shipment {
 	struct rec_ship_begin begin;
 	uint64_t frames, data_bytes;
-	uint64_t arrived_bytes; /* of begin.data_bytes: holes too */
+	uint64_t arrived_bytes; /* of begin.data_bytes */
 	struct rec_inode **inodes; /* each malloc'd, cut off behind its target */
 	size_t n_inodes, cap_inodes;
 	struct ship_link *links;

@@ -8,6 +8,7 @@
 #define TWINFS_TESTS_DATA_FIXTURE_H
 
 #include "core/blocks.h"
+#include "tests/chance.h"
 #include "tests/tap.h"
 #include "util/util.h"
 
@@ -221,28 +222,7 @@ static inline void expect_view(struct store *s, uint64_t ino, struct view view, 
 	free(buf);
 }
 
-/* ---- chance, the same on every machine ---- */
-
-static inline uint64_t chance(uint64_t *seed)
-{
-	*seed += UINT64_C(0x9e3779b97f4a7c15);
-	uint64_t z = *seed;
-
-	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return z ^ (z >> 31);
-}
-
-static inline size_t chance_below(uint64_t *seed, size_t n)
-{
-	return (size_t)(chance(seed) % n);
-}
-
-static inline void chance_bytes(uint64_t *seed, uint8_t *buf, size_t len)
-{
-	for (size_t i = 0; i < len; i++)
-		buf[i] = (uint8_t)(chance(seed) | 1); /* no zeros: a hole in the wrong place shows */
-}
+/* ---- chance ---- */
 
 /* A length from one byte to max, short ones often, now and then whole blocks. */
 static inline size_t chance_len(uint64_t *seed, size_t max)
