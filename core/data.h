@@ -29,8 +29,8 @@ int data_punch(struct volume *v, uint64_t ino, uint64_t off, uint64_t len_bytes,
 /* First data (or hole) at or after off in the view: offset, or -ENXIO when there is none before the end of file
  * (hole: the end counts). */
 int64_t data_seek(struct volume *v, uint64_t ino, struct view view, uint64_t off, bool hole);
-/* The first offset >= off that may have bytes in the view, whatever the file's size: all before it is zeros. UINT64_MAX:
- * there is none. Lock held. */
+/* The first offset >= off that may have bytes in the view, whatever the file's size: all before it is zeros.
+ * UINT64_MAX: there is none. Lock held. */
 int data_next(struct volume *v, uint64_t ino, struct view view, uint64_t off, uint64_t *next);
 /* How far the view goes on in the same way from off, at most len_bytes: *run_bytes > 0 of data or of *hole. It may stop
  * short of a change (one look at the map: the cost does not follow the size of the file). Beyond the end of file all is

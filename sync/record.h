@@ -68,8 +68,8 @@ struct rec_ship_begin {
 	uint8_t wants_ack;              /* flags of the engine: asks for an answer, probe, reply to a probe */
 };
 #define SHIP_FLAGS_ALL 7u
-/* How much of its data_bytes a piece is. A long hole is nothing: neither room nor time. A short one counts, so that short
- * ranges can be counted without a look at them. Sender and receiver cut the holes of a range in the same way. */
+/* How much of its data_bytes a piece is. A long hole is nothing: neither room nor time. A short one counts, so that
+ * short ranges can be counted without a look at them. Sender and receiver cut the holes of a range in the same way. */
 #define REC_HOLE_COUNTS_BYTES (64u << 10)
 static inline uint64_t rec_counted(bool hole, uint64_t len_bytes)
 {
