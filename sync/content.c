@@ -401,10 +401,21 @@ static uint64_t merged_size(const struct content_case *c)
 	return MAX(c->ours_size, c->theirs_size);
 }
 
+/* Not if one side cut the file and the other made it longer, or went on after a cut of its own: neither size is right
+ * with the bytes of both. */
+static bool sizes_go_together(const struct content_case *c, uint64_t our_cut, uint64_t their_cut)
+{
+	bool we_cut = our_cut < c->base_size, they_cut = their_cut < c->base_size;
+
+	if (we_cut && they_cut)
+		return c->ours_size == our_cut && c->theirs_size == their_cut;
+	return (!we_cut || c->theirs_size <= c->base_size) && (!they_cut || c->ours_size <= c->base_size);
+}
+
 static int decide_ranges(struct content_case *c)
 {
 	struct range_list ours = { 0 }, theirs = { 0 }, cut_o = { 0 }, cut_t = { 0 };
-	uint64_t shrunk = UINT64_MAX;
+	uint64_t shrunk = UINT64_MAX, their_cut = c->theirs_whole ? UINT64_MAX : c->rec->shrunk_to;
 	int rc;
 
 	c->verdict = RS_CONTENT_KEEP_BOTH;
@@ -415,14 +426,18 @@ static int decide_ranges(struct content_case *c)
 	rc = c->ours_whole ? add_span(c, DRIVER_OURS, &ours) : our_ranges(c, &ours, &shrunk);
 	if (rc == 0)
 		rc = their_ranges(c, &theirs);
-	range_add(&cut_o, shrunk, c->base_size);
-	if (!c->theirs_whole)
-		range_add(&cut_t, c->rec->shrunk_to, c->base_size);
+	/* What one side wrote behind the place where the other cut the file has lost what it stood on. */
+	if (shrunk < c->base_size)
+		range_add(&cut_o, shrunk, UINT64_MAX);
+	if (their_cut < c->base_size)
+		range_add(&cut_t, their_cut, UINT64_MAX);
 	c->rule = "the same bytes were changed on both sides";
-	if (rc == 0 && !overlap(&ours, &theirs) && !overlap(&ours, &cut_t) && !overlap(&cut_o, &theirs)) {
+	if (rc == 0 && !overlap(&ours, &theirs) && !overlap(&ours, &cut_t) && !overlap(&cut_o, &theirs) &&
+	    sizes_go_together(c, shrunk, their_cut)) {
 		c->verdict = RS_CONTENT_MERGED;
 		c->rule = "data: different bytes were changed, both changes are in it";
 		c->merged_size = merged_size(c);
+		c->their_cut = shrunk < c->base_size ? UINT64_MAX : their_cut;
 	}
 	free(ours.r);
 	free(theirs.r);
@@ -924,7 +939,7 @@ static int land_append(struct content_case *c)
 
 static int land_ranges(struct content_case *c)
 {
-	uint64_t cut = c->rec->shrunk_to;
+	uint64_t cut = c->their_cut;
 	int rc = content_send_back(c);
 
 	if (rc == 0 && cut < MIN(c->base_size, c->ours_size)) {
@@ -949,7 +964,7 @@ static int land_span(struct content_case *c)
 {
 	struct range_list theirs = { 0 };
 	uint8_t *piece = xmalloc(PIECE_BYTES);
-	uint64_t cut = c->theirs_whole ? UINT64_MAX : c->rec->shrunk_to, end = MIN(c->base_size, c->ours_size);
+	uint64_t cut = c->their_cut, end = MIN(c->base_size, c->ours_size);
 	int rc = their_ranges(c, &theirs);
 	size_t n;
 

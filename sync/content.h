@@ -41,6 +41,7 @@ struct content_case {
 	struct buf merged;    /* a merged text, whole */
 	bool merged_whole;    /* `merged` is the result; else both sides' ranges are */
 	uint64_t merged_size; /* of a merge by ranges */
+	uint64_t their_cut;   /* with it: what they cut off from here on counts; UINT64_MAX: nothing, or ours does */
 	bool append;          /* their tail goes behind ours */
 	const char *merged_file; /* what a command made of it; the driver job's */
 	bool had_base;      /* both sides had the file before */
