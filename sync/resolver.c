@@ -69,7 +69,8 @@ uint32_t rw_link_by_id(const struct rw_work *w, uint64_t id)
 		else
 			high = mid;
 	}
-	return low < w->n_links && w->links[low].in->id == id ? low : RW_NONE;
+	assert(low < w->n_links && w->links[low].in->id == id);
+	return low;
 }
 
 /* The one link of a directory that is no root. */
@@ -253,10 +254,10 @@ static void note_return(struct rw_work *w, uint32_t i)
 	const struct rw_link *l = &w->links[i];
 	const struct rw_node *n = &w->nodes[l->child];
 
-	for (uint32_t k = 0; k < n->n_links && rw_link_of(w, n, k) < i; k++)
+	for (uint32_t k = 0; rw_link_of(w, n, k) < i; k++)
 		if (w->links[rw_link_of(w, n, k)].in->returns)
 			return;
-	if (l->in->returns)
+	if (l->in->returns && RULE(RULE_RETURN_NOTED))
 		rw_note(w, "delete", "restored",
 			n->is_dir ? "the directory was deleted on one side, but something in it lives: it comes back"
 				  : "deleted on one side, changed or moved on the other: the changed file comes back",
@@ -268,7 +269,7 @@ static void merge_link(struct rw_work *w, uint32_t i)
 	struct rw_link *l = &w->links[i];
 	const struct rs_pos *b = &l->in->b, *p = &l->in->p, *s = &l->in->s;
 
-	if (rw_prefers(w, l->in->late)) {
+	if (rw_prefers(w, l->in->late) && RULE(RULE_PREFER_LINK)) {
 		rw_prefer_link(w, i);
 	} else if (rw_same_place(p, s)) {
 		if (p->present)
@@ -315,7 +316,8 @@ static void revive_file(struct rw_work *w, uint32_t i)
 		if (!RULE(RULE_BOTH_UNLINKED))
 			return;
 		/* Not into a unit, which would not be as either side has it. */
-		links_come_back(w, i, rw_in_unit(w, i, RW_P) && !rw_in_unit(w, i, RW_S) ? RW_S : RW_P);
+		links_come_back(w, i, rw_in_unit(w, i, RW_P) && !rw_in_unit(w, i, RW_S) && RULE(RULE_NOT_INTO_UNIT) ?
+				RW_S : RW_P);
 		rw_note(w, "delete", "restored",
 			"each side removed another one of its last links: the primary's come back", i,
 			RW_NONE, rw_link_of(w, n, 0));

@@ -72,7 +72,8 @@ static void note_write_that_follows(struct rw_work *w, uint32_t node, enum rw_st
 	const struct rw_node *n = &w->nodes[node];
 	enum rw_state writer = mover == RW_P ? RW_S : RW_P;
 
-	if (!n->has[RW_P] || !n->has[RW_S] || !(writer == RW_P ? n->in->p_content : n->in->s_content))
+	if (!n->has[RW_P] || !n->has[RW_S] || !(writer == RW_P ? n->in->p_content : n->in->s_content) ||
+	    !RULE(RULE_WRITE_FOLLOWS))
 		return;
 	for (uint32_t i = 0; i < n->n_links; i++) {
 		uint32_t at = rw_link_of(w, n, i), taker;
@@ -167,7 +168,7 @@ static void merge_attr(struct rw_work *w, size_t input)
 	*o = (struct rs_attr_out){ .input = input, .take_p = true };
 	if (a->equal || !RULE(RULE_ATTR) || rw_is_kept(w, a->ino))
 		return;
-	if (rw_prefers(w, a->late)) {
+	if (rw_prefers(w, a->late) && RULE(RULE_PREFER_ATTR)) {
 		o->take_p = w->in->prefer == RS_PREFER_P;
 		return;
 	}

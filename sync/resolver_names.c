@@ -17,9 +17,7 @@
 
 static uint64_t name_key(uint32_t dir, const char *name, size_t len)
 {
-	uint64_t key = XXH3_64bits_withSeed(name, len, dir);
-
-	return key ? key : 1;
+	return XXH3_64bits_withSeed(name, len, dir) | 1; /* 0 is no key of a map */
 }
 
 void rw_names_put(struct rw_names *x, uint32_t dir, const char *name, size_t len, uint32_t link)
@@ -243,11 +241,21 @@ static int folded_cmp(const void *a, const void *b)
 	return c ? c : (x->link > y->link) - (x->link < y->link);
 }
 
+static bool same_name(const struct entry *a, const struct entry *b)
+{
+	return a->len == b->len && memcmp(a->name, b->name, a->len) == 0;
+}
+
+/* Both sides gave this name, whatever became of it: who has it and one like it knows of both. */
+static bool is_twice(const struct entry *e, size_t n, size_t i)
+{
+	return (i > 0 && same_name(&e[i], &e[i - 1])) || (i + 1 < n && same_name(&e[i], &e[i + 1]));
+}
+
 /* Did one side alone give it its name, or its place here, since the base? */
 static bool is_one_sides(const struct rw_link *l)
 {
-	return l->at != RW_DEAD && !l->new_name && !rw_same_place(rw_pos(l, l->at), &l->in->b) &&
-	       !rw_same_place(&l->in->p, &l->in->s);
+	return !rw_same_place(rw_pos(l, l->at), &l->in->b) && !rw_same_place(&l->in->p, &l->in->s);
 }
 
 /*
@@ -263,7 +271,7 @@ static void note_alike(struct rw_work *w, const struct entry *e, size_t n)
 	for (size_t i = 0; i < n; i++) {
 		const struct rw_link *l = &w->links[e[i].link];
 
-		if (is_one_sides(l)) {
+		if (!is_twice(e, n, i) && is_one_sides(l)) {
 			f[n_f].key = w->in->ops.fold(e[i].name, e[i].len, &f[n_f].len);
 			f[n_f].is_p = l->at == RW_P;
 			f[n_f++].link = e[i].link;
@@ -311,12 +319,12 @@ static void names_in(struct rw_work *w, uint32_t dir, uint32_t *queue, uint32_t 
 	for (size_t i = 0; i < n; i++)
 		rw_names_put(&w->names[RW_B], dir, e[i].name, e[i].len, e[i].link);
 	for (size_t i = 1; i < n; i++) {
-		if (e[i].len == e[first].len && memcmp(e[i].name, e[first].name, e[i].len) == 0)
+		if (same_name(&e[i], &e[first]))
 			settle_clash(w, dir, &e[first], &e[i]);
 		else
 			first = i;
 	}
-	if (w->in->ops.fold && w->in->prefer == RS_PREFER_NONE && n > 1)
+	if (w->in->ops.fold && w->in->prefer == RS_PREFER_NONE && n > 1 && RULE(RULE_ALIKE))
 		note_alike(w, e, n);
 	for (size_t i = 0; i < n; i++)
 		if (w->links[e[i].link].at != RW_DEAD && w->nodes[w->links[e[i].link].child].is_dir)

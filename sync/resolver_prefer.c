@@ -20,7 +20,7 @@ static enum rw_state discarded(const struct rw_work *w)
 
 bool rw_is_discarded(const struct rw_work *w, const struct rw_node *n)
 {
-	return rw_prefers(w, n->in->late) && !n->has[kept(w)];
+	return rw_prefers(w, n->in->late) && !n->has[kept(w)] && RULE(RULE_PREFER_GONE);
 }
 
 void rw_prefer_link(struct rw_work *w, uint32_t link)
@@ -32,8 +32,8 @@ void rw_prefer_link(struct rw_work *w, uint32_t link)
 /* Has the discarded side made it, or changed its bytes? */
 static bool is_worth_keeping(const struct rw_work *w, const struct rw_node *n)
 {
-	return n->has[discarded(w)] &&
-	       (!n->has[RW_B] || (w->in->prefer == RS_PREFER_P ? n->in->s_content : n->in->p_content));
+	assert(n->has[discarded(w)]);
+	return !n->has[RW_B] || (w->in->prefer == RS_PREFER_P ? n->in->s_content : n->in->p_content);
 }
 
 /* The lowest link that the discarded side has of it; RW_NONE: none. */
@@ -68,7 +68,7 @@ void rw_put_aside(struct rw_work *w)
 		const struct rw_node *n = &w->nodes[i];
 		uint32_t link = n->is_root || n->n_live > 0 ? RW_NONE : its_link(w, n);
 
-		if (link != RW_NONE && is_worth_keeping(w, n))
+		if (link != RW_NONE && is_worth_keeping(w, n) && RULE(RULE_ASIDE_LINK))
 			add(w, n, link, true);
 	}
 }
@@ -81,6 +81,6 @@ void rw_prefer_content(struct rw_work *w, uint32_t node)
 	if (link == RW_NONE || !n->has[kept(w)] || !is_worth_keeping(w, n))
 		return;
 	assert(w->in->ops.content);
-	if (w->in->ops.content(w->in->ops.ctx, n->in->ino) != RS_CONTENT_EQUAL)
+	if (w->in->ops.content(w->in->ops.ctx, n->in->ino) != RS_CONTENT_EQUAL && RULE(RULE_ASIDE_COPY))
 		add(w, n, link, false);
 }

@@ -24,7 +24,8 @@ static bool is_successor(const struct rw_work *w, uint32_t link, enum rw_state s
 {
 	const struct rw_node *n;
 
-	if (link == RW_NONE || w->links[link].in->b.present || w->links[link].in->returns)
+	if (link == RW_NONE || w->links[link].in->b.present ||
+	    (w->links[link].in->returns && RULE(RULE_NO_SAVE_RETURNS)))
 		return false;
 	n = &w->nodes[w->links[link].child];
 	return is_file(n) && n->n_links == 1 && !n->has[RW_B] && !n->has[side == RW_P ? RW_S : RW_P];
@@ -103,26 +104,11 @@ int resolve_saves(struct rs_input *in, struct rs_save **out, size_t *n)
 
 /* ---- two become one */
 
-static uint32_t link_by_id(const struct rw_work *w, uint64_t id)
-{
-	uint32_t low = 0, high = w->n_links;
-
-	while (low < high) {
-		uint32_t mid = low + (high - low) / 2;
-
-		if (w->links[mid].in->id < id)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	assert(low < w->n_links && w->links[low].in->id == id); /* resolve_saves has seen it */
-	return low;
-}
-
 /* The primary's link and inode stand for both, as if the secondary had changed them where they were. */
 static void unite(struct rw_work *w, const struct rs_save *save, struct rs_link own[2], struct rs_inode *inode)
 {
-	uint32_t pi = link_by_id(w, save->link_p), si = link_by_id(w, save->link_s), bi = link_by_id(w, save->link_b);
+	uint32_t pi = rw_link_by_id(w, save->link_p), si = rw_link_by_id(w, save->link_s);
+	uint32_t bi = rw_link_by_id(w, save->link_b);
 	struct rw_link *p = &w->links[pi], *s = &w->links[si];
 	const struct rw_link *b = &w->links[bi];
 	struct rw_node *np = &w->nodes[p->child], *ns = &w->nodes[s->child];

@@ -35,8 +35,10 @@ bool rw_is_unit(const struct rw_work *w, uint32_t dir)
 {
 	const struct rw_node *n = &w->nodes[dir];
 
-	return w->in->prefer == RS_PREFER_NONE && n->is_dir && !n->is_root &&
-	       w->links[rw_link_of(w, n, 0)].in->unit;
+	if (w->in->prefer != RS_PREFER_NONE || !n->is_dir)
+		return false;
+	assert(!n->is_root);
+	return w->links[rw_link_of(w, n, 0)].in->unit;
 }
 
 static void find_units(struct unit_finder *f, enum rw_state st)
@@ -59,7 +61,7 @@ static void find_units(struct unit_finder *f, enum rw_state st)
 		}
 		unit = of[d];
 		while (n-- > 0) {
-			if (unit == RW_NONE && rw_is_unit(w, path[n]))
+			if ((unit == RW_NONE || !RULE(RULE_UNIT_OUTERMOST)) && rw_is_unit(w, path[n]))
 				unit = path[n];
 			of[path[n]] = unit;
 			w->nodes[path[n]].mark = 1;
@@ -95,8 +97,10 @@ static void find_changes(struct unit_finder *f, enum rw_state by)
 		bool written = !n->is_dir && (by == RW_P ? n->in->p_content : n->in->s_content);
 
 		for (enum rw_state st = RW_P; st <= RW_S; st++) {
-			if (written)
+			if (written) { /* the other may have the directory in a unit, and not the file */
 				changed_in(f, unit_of(f, st, l->parent[st]), by);
+				changed_in(f, unit_of(f, st, l->parent[by]), by);
+			}
 			if (!moved)
 				continue;
 			/* The directory that it was in may be gone with it, on one side. */
@@ -134,8 +138,10 @@ static bool same_entry(struct rw_work *w, const struct rw_link *p, const struct 
 	const struct rw_node *a = &w->nodes[p->child], *b = &w->nodes[s->child];
 	const struct rs_ops *ops = &w->in->ops;
 
-	if (a->is_dir && b->is_dir)
-		return true; /* what is in them is compared by itself */
+	if (a->is_dir && p->child == s->child)
+		return true; /* what is in it is compared by itself */
+	if (a->is_dir && b->is_dir) /* if both are new, that goes for the one that they become too */
+		return !a->has[RW_B] && !b->has[RW_B] && !a->has[RW_S] && !b->has[RW_P];
 	if (p->child != s->child)
 		return !a->is_dir && !b->is_dir && rw_can_become(w, p->child, s->child);
 	if (p != s)
@@ -165,7 +171,8 @@ static bool same_trees(struct unit_finder *f, uint32_t p, uint32_t s)
 			const struct rw_link *l = &w->links[i];
 			uint32_t k = rw_names_get(&w->names[RW_S], ds, l->in->p.name, l->in->p.name_len);
 
-			same = k != RW_NONE && count-- > 0 && same_entry(w, l, &w->links[k]);
+			same = k != RW_NONE && same_entry(w, l, &w->links[k]);
+			count--; /* names are unique: there is one of theirs for each of ours */
 			if (!same || !w->nodes[l->child].is_dir)
 				continue;
 			if (n == cap)
@@ -214,10 +221,13 @@ static enum fate fate_of(struct unit_finder *f, uint32_t u)
 	bool by_p = (f->changed[u] & (1u << RW_P)) != 0, by_s = (f->changed[u] & (1u << RW_S)) != 0;
 	bool in_p = n->has[RW_P] && f->of[RW_P][u] == u, in_s = n->has[RW_S] && f->of[RW_S][u] == u;
 
-	if (!RULE(RULE_UNITS) || !rw_is_unit(f->w, u))
+	assert(rw_is_unit(f->w, u)); /* nothing else is changed */
+	if (!RULE(RULE_UNITS))
 		return FATE_PLAIN;
 	if (in_p && in_s && by_p && by_s)
-		return same_trees(f, u, u) ? FATE_PLAIN : FATE_TWO;
+		return same_trees(f, u, u) && RULE(RULE_UNIT_SAME) ? FATE_PLAIN : FATE_TWO;
+	if (!RULE(RULE_UNIT_WHOLE))
+		return FATE_PLAIN;
 	if (in_p && by_p && !n->has[RW_S] && n->has[RW_B])
 		return FATE_P_WHOLE;
 	if (in_s && by_s && !n->has[RW_P] && n->has[RW_B])
@@ -289,8 +299,10 @@ static uint32_t top_elsewhere(const struct rewriter *r, enum rw_state st, uint32
 {
 	for (;;) {
 		const struct rw_node *n = &r->w->nodes[dir];
-		uint32_t up = n->is_root ? RW_NONE : r->w->links[rw_link_of(r->w, n, 0)].parent[st];
+		uint32_t up;
 
+		assert(!n->is_root); /* which is in no unit */
+		up = r->w->links[rw_link_of(r->w, n, 0)].parent[st];
 		if (!is_elsewhere(r, st, up))
 			return dir;
 		dir = up;
@@ -307,10 +319,11 @@ static void split_elsewhere(struct rewriter *r, enum rw_state st)
 		const struct rs_inode *n = w->nodes[l->child].in;
 		const uint32_t in[] = { l->child, l->parent[st], l->parent[RW_B] };
 		bool moved = !rw_same_place(&l->in->b, rw_pos(l, st));
-		bool written = !w->nodes[l->child].is_dir && (st == RW_P ? n->p_content : n->s_content);
+		bool written = st == RW_P ? n->p_content : n->s_content;
 
+		/* in[0] is elsewhere if it is a directory: then it was given a user xattr. */
 		for (size_t k = 0; k < ARRAY_LEN(in); k++)
-			if (is_elsewhere(r, st, in[k]) && (moved || (k == 1 && written)))
+			if (is_elsewhere(r, st, in[k]) && (moved || (k < 2 && written)))
 				r->split[top_elsewhere(r, st, in[k])] = 1;
 	}
 	for (uint32_t i = 0; i < w->n_nodes; i++)
@@ -449,8 +462,11 @@ static void rewrite_link(struct rewriter *r, const struct rw_link *l)
 	if (by_p)
 		r->kept[l->child] = 1;
 	if (!by_p && !by_s) {
-		/* Untouched by the secondary, in a directory that the primary took into its unit. */
-		if (is_elsewhere(r, RW_S, l->parent[RW_S]))
+		/* Untouched by the secondary, in a directory that the primary took into its unit. Or a directory that
+		 * the secondary moved into its own copy of that one. */
+		if (is_split(r, l->parent[RW_S]))
+			new->s.parent = clone(r, l->parent[RW_S]);
+		else if (is_elsewhere(r, RW_S, l->parent[RW_S]))
 			new->b = new->s = (struct rs_pos){ .present = false };
 		return;
 	}
@@ -465,8 +481,12 @@ static void rewrite_link(struct rewriter *r, const struct rw_link *l)
 	if (!l->in->s.present)
 		return;
 	/* In the secondary's unit, or its own elsewhere. */
-	if (by_s || is_split(r, l->child) || !rw_same_place(&l->in->s, &l->in->b))
+	if (by_s || is_split(r, l->child) || !rw_same_place(&l->in->s, &l->in->b)) {
 		add_clone_link(r, l);
+		/* It stands for the primary's name in a directory that goes with the secondary's unit. */
+		if (!by_p && is_elsewhere(r, RW_P, l->parent[RW_P]))
+			new->p.present = false;
+	}
 }
 
 /*
@@ -501,7 +521,7 @@ static void rewrite_inodes(struct rewriter *r)
 
 		r->kept[i] |= r->split[i] || r->clone_of[i];
 		if (r->kept[i]) {
-			if (n.s_content && !r->clone_of[i] && !w->nodes[i].is_dir)
+			if (n.s_content && !r->clone_of[i] && !w->nodes[i].is_dir && RULE(RULE_UNIT_BESIDE))
 				keep_written(r, i);
 			n.s_content = false;
 			u->kept[u->n_kept++] = n.ino;
@@ -519,10 +539,13 @@ static void rewrite_inodes(struct rewriter *r)
 static struct rs_link *link_by_id(struct rs_input *in, uint64_t id)
 {
 	/* Clone links come last but in order; there are few that are looked for. */
-	for (size_t i = in->n_links; i-- > 0;)
-		if (in->links[i].id == id)
-			return &in->links[i];
-	return NULL;
+	size_t i = in->n_links - 1;
+
+	while (in->links[i].id != id) {
+		assert(i > 0);
+		i--;
+	}
+	return &in->links[i];
 }
 
 /* Names for copies until step 6: those of the originals are taken. A '/' is in no name. */

@@ -90,12 +90,31 @@ struct rw_work {
 	struct unit_finder *finder; /* made when first needed */
 };
 
+/* The test program is built with each rule behind a bit, to show that the tests see it when one is missing. */
+enum rw_rule {
+	RULE_MOVE_STAYS = 1 << 0, RULE_BOTH_UNLINKED = 1 << 1, RULE_CHANGED_COMES_BACK = 1 << 2,
+	RULE_MOVED_DIR_WHOLE = 1 << 3, RULE_PARENTS = 1 << 4, RULE_LOOPS = 1 << 5,
+	RULE_ONE_NAME = 1 << 6, RULE_SAME_DIR = 1 << 7, RULE_SAME_FILE = 1 << 8, RULE_SAME_LINK = 1 << 9,
+	RULE_ALIKE = 1 << 10, RULE_CONTENT = 1 << 11, RULE_ATTR = 1 << 12, RULE_WRITE_FOLLOWS = 1 << 13,
+	RULE_SAVES = 1 << 14, RULE_SAVE_FOLLOWS = 1 << 15, RULE_NO_SAVE_RETURNS = 1 << 16, RULE_RETURN_NOTED = 1 << 17,
+	RULE_UNITS = 1 << 18, RULE_UNIT_WHOLE = 1 << 19, RULE_UNIT_SAME = 1 << 20, RULE_UNIT_OUTERMOST = 1 << 21,
+	RULE_UNIT_BESIDE = 1 << 22, RULE_NOT_INTO_UNIT = 1 << 23,
+	RULE_PREFER_LINK = 1 << 24, RULE_PREFER_GONE = 1 << 25, RULE_PREFER_ATTR = 1 << 26,
+	RULE_ASIDE_LINK = 1 << 27, RULE_ASIDE_COPY = 1 << 28, RULE_LATE = 1 << 29,
+};
+#ifdef RESOLVER_TEST
+extern unsigned resolver_test_disable;
+#define RULE(r) ((resolver_test_disable & (r)) == 0)
+#else
+#define RULE(r) true
+#endif
+
 /* ---- resolver.c */
 const struct rs_pos *rw_pos(const struct rw_link *l, enum rw_state st);
 bool rw_same_place(const struct rs_pos *a, const struct rs_pos *b);
 uint32_t rw_node_of(const struct rw_work *w, uint64_t ino); /* RW_NONE: not in the input */
 uint32_t rw_link_of(const struct rw_work *w, const struct rw_node *n, uint32_t i);
-uint32_t rw_link_by_id(const struct rw_work *w, uint64_t id);
+uint32_t rw_link_by_id(const struct rw_work *w, uint64_t id); /* which is in the input */
 void rw_set_live(struct rw_work *w, uint32_t link, enum rw_state st);
 /* kind, outcome and rule are static; other and link may be RW_NONE. */
 void rw_note(struct rw_work *w, const char *kind, const char *outcome, const char *rule, uint32_t node, uint32_t other,
@@ -148,27 +167,12 @@ void rw_unit_finder_free(struct unit_finder *f);
 /* ---- resolver_prefer.c */
 static inline bool rw_prefers(const struct rw_work *w, bool late)
 {
-	return w->in->prefer != RS_PREFER_NONE && !late;
+	return w->in->prefer != RS_PREFER_NONE && !(late && RULE(RULE_LATE));
 }
 /* No link of it is left because the preferred side has none: what the other side changed in it brings it not back. */
 bool rw_is_discarded(const struct rw_work *w, const struct rw_node *n);
 void rw_prefer_link(struct rw_work *w, uint32_t link);   /* instead of step 1 */
 void rw_put_aside(struct rw_work *w);                    /* after step 5: what is in no tree any more */
 void rw_prefer_content(struct rw_work *w, uint32_t node); /* instead of step 7 */
-
-/* The test program is built with each rule behind a bit, to show that the tests see it when one is missing. */
-enum rw_rule {
-	RULE_MOVE_STAYS = 1, RULE_BOTH_UNLINKED = 2, RULE_CHANGED_COMES_BACK = 4, RULE_MOVED_DIR_WHOLE = 8,
-		RULE_PARENTS = 16,
-	RULE_LOOPS = 32, RULE_ONE_NAME = 64, RULE_SAME_DIR = 128, RULE_SAME_FILE = 256, RULE_CONTENT = 512,
-	RULE_ATTR = 1024, RULE_SAVES = 2048, RULE_SAVE_FOLLOWS = 4096, RULE_SAME_LINK = 8192,
-	RULE_UNITS = 16384,
-};
-#ifdef RESOLVER_TEST
-extern unsigned resolver_test_disable;
-#define RULE(r) ((resolver_test_disable & (r)) == 0)
-#else
-#define RULE(r) true
-#endif
 
 #endif

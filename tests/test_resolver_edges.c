@@ -122,6 +122,15 @@ START_TEST(a_file_that_both_changed_comes_with_its_links)
 }
 END_TEST
 
+START_TEST(a_number_that_is_a_clones_is_refused)
+{
+	struct rs_link l = one_link(RS_CLONE | 1, 5, 1, "x", 1);
+	struct rs_input in = input(&l, 1);
+
+	ck_assert_int_eq(outcome(&in), -EUCLEAN);
+}
+END_TEST
+
 /* ---- links */
 
 START_TEST(a_link_that_each_side_has_elsewhere_and_the_base_not_at_all_is_where_the_primary_has_it)
@@ -135,6 +144,32 @@ START_TEST(a_link_that_each_side_has_elsewhere_and_the_base_not_at_all_is_where_
 	ck_assert_uint_eq(r.n_notes, 1);
 	ck_assert_str_eq(r.notes[0].kind, "move");
 	resolve_release(&r);
+}
+END_TEST
+
+/* A file and a directory that the peer had deleted and hears of again: new to it, and not to people. */
+START_TEST(what_returns_is_noted_once_whatever_names_it_has)
+{
+	struct rs_link l[] = { { .id = 8, .child = 5, .p = AT(1, "one"), .returns = true },
+		{ .id = 9, .child = 5, .p = AT(1, "two"), .returns = true },
+		{ .id = 10, .child = 3, .p = AT(1, "dir"), .returns = true },
+		{ .id = 11, .child = 6, .p = AT(1, "new") },
+		{ .id = 12, .child = 6, .p = AT(1, "new, too"), .returns = true } };
+	static const uint64_t noted[] = { 8, 10, 12 };
+	struct rs_input in = input(l, ARRAY_LEN(l));
+	struct rs_result r;
+
+	for (int without = 0; without < 2; without++) {
+		resolver_test_disable = without ? RULE_RETURN_NOTED : 0;
+		ck_assert_int_eq(resolve(&in, &r), 0);
+		resolver_test_disable = 0;
+		ck_assert_uint_eq(r.n_notes, without ? 0 : 3);
+		for (size_t i = 0; i < r.n_notes; i++) {
+			ck_assert_str_eq(r.notes[i].kind, "delete");
+			ck_assert_uint_eq(r.notes[i].link, noted[i]);
+		}
+		resolve_release(&r);
+	}
 }
 END_TEST
 
@@ -165,6 +200,144 @@ START_TEST(only_two_new_files_become_one)
 	ck_assert_int_eq(resolve(&in, &r), 0);
 	ck_assert_msg(r.n_aliases == 2 * fusing[_i].n_aliases, "%s: %zu aliases", fusing[_i].name, r.n_aliases);
 	resolve_release(&r);
+}
+END_TEST
+
+/* A directory that only one side's names make a unit: by its path, on that side. */
+START_TEST(a_directory_that_is_a_unit_on_one_side_alone_is_no_other)
+{
+	for (int unit = 0; unit < 3; unit++) {
+		struct rs_link l[] = {
+			{ .id = 10, .child = 3, .p = AT(1, "d"), .unit = unit == 1 },
+			{ .id = 11, .child = 4, .s = AT(1, "d"), .unit = unit == 2 },
+			{ .id = 12, .child = 5, .p = AT(3, "f") },
+		};
+		struct rs_input in = input(l, 3);
+		struct rs_result r;
+
+		ck_assert_int_eq(resolve(&in, &r), 0);
+		ck_assert_uint_eq(r.n_aliases, unit ? 0 : 2);
+		ck_assert_uint_eq(r.n_notes, unit ? 1 : 0);
+		resolve_release(&r);
+	}
+}
+END_TEST
+
+/* A file has a name in each of two units, and each side removes it from another one. */
+START_TEST(a_name_comes_back_into_a_unit_where_there_is_no_other_place)
+{
+	struct rs_link l[] = {
+		{ .id = 10, .child = 3, .b = AT(1, "u"), .p = AT(1, "u"), .s = AT(1, "u"), .unit = true },
+		{ .id = 11, .child = 4, .b = AT(1, "v"), .p = AT(1, "v"), .s = AT(1, "v"), .unit = true },
+		{ .id = 12, .child = 5, .b = AT(3, "f"), .p = AT(3, "f") },
+		{ .id = 13, .child = 5, .b = AT(4, "f"), .s = AT(4, "f") },
+	};
+	struct rs_input in = input(l, 4);
+	struct rs_result r;
+
+	ck_assert_int_eq(resolve(&in, &r), 0);
+	ck_assert(r.links[2].pos.present && !r.links[3].pos.present);
+	resolve_release(&r);
+}
+END_TEST
+
+/* What both changed in a unit is equal only if it is a file whose bytes are. */
+static const struct {
+	uint32_t type;
+	bool can_compare;
+	size_t n_clones;
+} equal_in_unit[] = { { S_IFREG, true, 0 }, { S_IFREG, false, 2 }, { S_IFLNK, true, 2 } };
+
+static bool always(void *ctx, uint64_t ino)
+{
+	(void)ctx;
+	(void)ino;
+	return true;
+}
+
+START_TEST(what_cannot_be_compared_is_not_the_same)
+{
+	struct rs_link l[] = {
+		{ .id = 10, .child = 3, .b = AT(1, "u"), .p = AT(1, "u"), .s = AT(1, "u"), .unit = true },
+		{ .id = 12, .child = 5, .b = AT(3, "f"), .p = AT(3, "f"), .s = AT(3, "f") },
+	};
+	struct rs_input in = input(l, 2);
+	struct rs_result r;
+
+	in.inodes[3].type = equal_in_unit[_i].type;
+	in.inodes[3].p_content = in.inodes[3].s_content = true;
+	in.ops.equal = equal_in_unit[_i].can_compare ? always : NULL;
+	answer = RS_CONTENT_EQUAL;
+	ck_assert_int_eq(resolve(&in, &r), 0);
+	ck_assert_uint_eq(r.n_clones, equal_in_unit[_i].n_clones);
+	resolve_release(&r);
+}
+END_TEST
+
+/* The secondary is told to have changed a file of a unit that it has nowhere: there is no version of it to be kept. */
+START_TEST(a_version_without_a_name_is_put_nowhere)
+{
+	struct rs_link l[] = {
+		{ .id = 10, .child = 3, .b = AT(1, "u"), .p = AT(1, "u"), .s = AT(1, "u"), .unit = true },
+		{ .id = 12, .child = 5, .b = AT(3, "f"), .p = AT(3, "f") },
+		{ .id = 13, .child = 6, .p = AT(3, "g") },
+	};
+	struct rs_input in = input(l, 3);
+	struct rs_result r;
+
+	in.inodes[3].s_content = true;
+	ck_assert_int_eq(resolve(&in, &r), 0);
+	ck_assert_uint_eq(r.n_clones, 1); /* the unit's */
+	ck_assert_uint_eq(r.n_clone_links, 1);
+	resolve_release(&r);
+}
+END_TEST
+
+/* A hundred directories in a unit that both changed, and in two that both made: beyond what first allocations hold. */
+START_TEST(there_may_be_much_in_a_unit)
+{
+	enum { MANY = 100 };
+	struct rs_link *l = xcalloc(5 * MANY + 7, sizeof(*l));
+	struct rs_inode *n = xcalloc(5 * MANY + 8, sizeof(*n));
+	char names[MANY][8];
+	struct rs_input in = { .links = l, .inodes = n, .node_p = "p", .node_s = "s", .root = 1 };
+	const struct rs_pos u = AT(1, "u"), v = AT(1, "v"), w = AT(1, "w"), one = AT(10, "one"), two = AT(10, "two");
+	struct rs_result r;
+
+	n[in.n_inodes++] = (struct rs_inode){ .ino = 1, .type = S_IFDIR };
+	l[in.n_links++] = (struct rs_link){ .id = 10, .child = 10, .b = u, .p = u, .s = u, .unit = true };
+	l[in.n_links++] = (struct rs_link){ .id = 11, .child = 11, .p = v, .unit = true };
+	l[in.n_links++] = (struct rs_link){ .id = 12, .child = 12, .s = v, .unit = true };
+	l[in.n_links++] = (struct rs_link){ .id = 13, .child = 13, .p = w, .unit = true };
+	l[in.n_links++] = (struct rs_link){ .id = 14, .child = 14, .s = w, .unit = true };
+	l[in.n_links++] = (struct rs_link){ .id = 15, .child = 15, .p = one };
+	l[in.n_links++] = (struct rs_link){ .id = 16, .child = 16, .s = two };
+	for (uint64_t i = 0; i < MANY; i++) {
+		struct rs_pos at = { .present = true, .name = names[i] };
+
+		at.name_len = (uint16_t)snprintf(names[i], sizeof(names[i]), "%u", (unsigned)i);
+		for (uint64_t dir = 10; dir < 15; dir++) {
+			uint64_t id = 100 * dir + i;
+
+			at.parent = dir;
+			l[in.n_links++] = (struct rs_link){ .id = id, .child = id };
+			if (dir == 10)
+				l[in.n_links - 1].b = at;
+			if (dir != 12 && dir != 14)
+				l[in.n_links - 1].p = at;
+			if (dir != 11 && dir != 13)
+				l[in.n_links - 1].s = at;
+		}
+	}
+	for (size_t i = 0; i < in.n_links; i++)
+		n[in.n_inodes++] = (struct rs_inode){ .ino = l[i].child, .type = S_IFDIR };
+	ck_assert_int_eq(resolve(&in, &r), 0);
+	ck_assert_uint_eq(r.n_clones, 1 + MANY);
+	ck_assert_uint_eq(r.n_aliases, 2 * 2 * (1 + MANY)); /* v and w became one each, with what is in them */
+	ck_assert_uint_eq(r.n_notes, 1);
+	resolve_release(&r);
+	free(l);
+	free(n);
 }
 END_TEST
 
@@ -360,16 +533,42 @@ START_TEST(a_file_is_one_side_of_one_save_at_most)
 }
 END_TEST
 
-START_TEST(an_input_that_is_no_tree_has_no_saves)
+/* The primary has at the name what the secondary had before and hears of again: no save of what the secondary put there
+ * meanwhile, so it is not taken into that. */
+START_TEST(what_returns_is_no_save)
+{
+	struct rs_link l[3];
+	struct rs_inode n[4] = { { .ino = 1, .type = S_IFDIR } };
+	struct rs_input in = { .links = l, .n_links = 3, .inodes = n, .n_inodes = 4, .root = 1 };
+	struct rs_save *saves;
+	size_t n_saves;
+
+	for (int without = 0; without < 2; without++) {
+		saved_by_both(l, &n[1], 10, "f");
+		l[1].returns = true;
+		resolver_test_disable = without ? RULE_NO_SAVE_RETURNS : 0;
+		ck_assert_int_eq(resolve_saves(&in, &saves, &n_saves), 0);
+		resolver_test_disable = 0;
+		ck_assert_uint_eq(n_saves, without);
+		free(saves);
+	}
+}
+END_TEST
+
+START_TEST(an_input_that_is_no_tree_has_no_saves_and_no_units)
 {
 	struct rs_link l[] = { { .id = 10, .child = 99, .p = AT(1, "f") } };
 	struct rs_input in = input(l, 1);
 	struct rs_save *saves;
 	size_t n_saves;
 
+	uint64_t *units;
+
 	ck_assert_int_eq(resolve_saves(&in, &saves, &n_saves), -EUCLEAN);
 	ck_assert_uint_eq(n_saves, 0);
 	free(saves);
+	ck_assert_uint_eq(resolve_units(&in, &units), 0);
+	free(units);
 }
 END_TEST
 
@@ -421,15 +620,23 @@ int main(void)
 	tcase_add_test(tc, an_inode_without_a_number_or_twice_is_refused);
 	tcase_add_test(tc, more_than_an_index_can_count_is_refused);
 	tcase_add_loop_test(tc, a_file_that_both_changed_comes_with_its_links, 0, (int)ARRAY_LEN(without_links));
+	tcase_add_test(tc, a_number_that_is_a_clones_is_refused);
+	tcase_add_test(tc, what_returns_is_noted_once_whatever_names_it_has);
 	tcase_add_test(tc, a_link_that_each_side_has_elsewhere_and_the_base_not_at_all_is_where_the_primary_has_it);
 	tcase_add_loop_test(tc, only_two_new_files_become_one, 0, (int)ARRAY_LEN(fusing));
+	tcase_add_test(tc, a_directory_that_is_a_unit_on_one_side_alone_is_no_other);
+	tcase_add_test(tc, a_name_comes_back_into_a_unit_where_there_is_no_other_place);
+	tcase_add_loop_test(tc, what_cannot_be_compared_is_not_the_same, 0, (int)ARRAY_LEN(equal_in_unit));
+	tcase_add_test(tc, a_version_without_a_name_is_put_nowhere);
+	tcase_add_test(tc, there_may_be_much_in_a_unit);
 	tcase_add_loop_test(tc, what_became_of_a_content_is_noted, 0, (int)ARRAY_LEN(contents));
 	tcase_add_test(tc, a_copy_beside_a_file_in_a_directory_that_became_another_is_in_that_one);
 	tcase_add_test(tc, there_may_be_many_of_a_kind);
 	tcase_add_test(tc, attributes_count_where_both_sides_have_the_inode_and_it_stays_itself);
 	tcase_add_test(tc, there_may_be_many_saves);
 	tcase_add_test(tc, a_file_is_one_side_of_one_save_at_most);
-	tcase_add_test(tc, an_input_that_is_no_tree_has_no_saves);
+	tcase_add_test(tc, what_returns_is_no_save);
+	tcase_add_test(tc, an_input_that_is_no_tree_has_no_saves_and_no_units);
 	tcase_add_loop_test(tc, odd_names_get_conflict_names_too, 0, (int)ARRAY_LEN(odd_names));
 	suite_add_tcase(s, tc);
 	return tap_main(s);

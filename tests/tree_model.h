@@ -13,16 +13,19 @@
 
 #include "sync/resolver.h"
 
-#define TM_INODES 48
-#define TM_LINKS 48
+#define TM_INODES 96
+#define TM_LINKS 96
 #define TM_TOKENS 12
 #define TM_NAME 64
 #define TM_ROOT 1
 #define TM_OPS 2048
 
+enum tm_attr { TM_A_MODE, TM_A_OWNER, TM_A_TIMES, TM_A_XATTR, TM_A_XATTR2, TM_ATTRS };
+
 struct tm_inode {
 	uint64_t ino;
-	uint32_t type, mode, xattr, xattr_kept;
+	uint32_t type;
+	uint32_t attr[TM_ATTRS], kept[TM_ATTRS]; /* tokens too, 0: none; kept: an xattr's other value */
 	uint32_t n_data, data[TM_TOKENS];
 };
 struct tm_link {
@@ -44,13 +47,15 @@ struct tm_side { /* a tree and who works on it: new ids and tokens bear the side
 enum tm_kind {
 	TM_CREATE, TM_MKDIR, TM_SYMLINK, TM_UNLINK, TM_RMTREE, TM_SAVE, TM_RENAME, TM_EXCHANGE, TM_WRITE, TM_APPEND,
 		TM_TRUNC, TM_LINK,
-	TM_CHMOD, TM_XATTR, TM_BACKUP, TM_LNBACKUP,
+	TM_CHMOD, TM_XATTR, TM_BACKUP, TM_LNBACKUP, TM_CHOWN, TM_TOUCH, TM_XATTR2, TM_FIFO, TM_SOCKET, TM_DEVICE,
+		TM_PUT,
 };
 struct tm_op {
 	enum tm_kind kind;
 	uint64_t a, b;        /* inode or link, and directory or link, as the kind wants */
-	uint32_t k;           /* which token; CREATE: not 0: the content is this token. SAVE, BACKUP, LNBACKUP: not 0:
-				 the old content with token k - 1 changed */
+	uint32_t k;           /* which token; CREATE, DEVICE: not 0: the content is this token. PUT: the first token
+				 becomes this one. SAVE, BACKUP, LNBACKUP: not 0: the old content with token k - 1
+				 changed */
 	char name[TM_NAME];
 };
 
@@ -101,7 +106,8 @@ const char *tm_law_broken(const struct tm_tree *b, const struct tm_tree *p, cons
 /* A unit that is neither as the primary nor as the secondary has a directory? */
 const char *tm_mixed(const struct tm_tree *p, const struct tm_tree *s, const struct tm_tree *m);
 bool tm_same_contents(const struct tm_tree *a, const struct tm_tree *b);
-/* What differs from the base, by path: "-path" gone, "path=contents" new or different. Sorted. */
-void tm_diff(const struct tm_tree *base, const struct tm_tree *t, char *out, size_t size);
+/* What differs from the base in this directory, by path: "-path" gone, "path=contents{attributes}" new or different.
+ * Sorted. */
+void tm_diff(const struct tm_tree *base, const struct tm_tree *t, uint64_t dir, char *out, size_t size);
 
 #endif
