@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "tests/sim/sim.h"
+#include "util/acl.h"
 #include "util/buf.h"
 #include "util/util.h"
 
@@ -93,15 +94,33 @@ static void describe_content(struct walker *k, const char *path, const struct at
 	free(p);
 }
 
-static void describe_xattrs(struct walker *k, uint64_t ino)
+/* It is one, and the mode says the same. */
+static void check_acl(struct walker *k, const char *path, const char *key, const uint8_t *acl, size_t len,
+		      uint32_t mode)
 {
-	char list[1024], value[256];
+	if (acl_check(acl, len) != 0)
+		sim_fail(k->w, "%c: %s: %s is no ACL", "PS"[k->side], path, key);
+	else if (strcmp(key, ACL_ACCESS_KEY) == 0 && (acl_mode(acl, len, mode) != mode || acl_is_minimal(acl, len)))
+		sim_fail(k->w, "%c: %s: the mode is %o, and the ACL says %o", "PS"[k->side], path, mode,
+			 acl_mode(acl, len, mode));
+}
+
+static void describe_xattrs(struct walker *k, const char *path, uint64_t ino, uint32_t mode)
+{
+	char list[1024];
+	uint8_t value[ACL_MAX_BYTES];
 	ssize_t n = volume_listxattr(k->w->side[k->side].v, ino, list, sizeof(list));
 
 	for (char *key = list; n > 0 && key < list + n; key += strlen(key) + 1) {
 		ssize_t len = volume_getxattr(k->w->side[k->side].v, ino, key, value, sizeof(value));
 
-		buf_printf(&k->text, " %s=%.*s", key, len > 0 ? (int)len : 0, value);
+		if (len < 0)
+			sim_fail(k->w, "%c: %s: %s is listed and cannot be read", "PS"[k->side], path, key);
+		if (len >= 0 && acl_is_key(key))
+			check_acl(k, path, key, value, (size_t)len, mode);
+		buf_printf(&k->text, " %s=", key);
+		for (ssize_t i = 0; i < len; i++)
+			buf_printf(&k->text, value[i] > ' ' && value[i] < 127 ? "%c" : "\\%03o", value[i]);
 	}
 }
 
@@ -158,7 +177,7 @@ static void describe(struct walker *k, const char *dirpath, const char *name, ui
 
 			buf_printf(&k->text, " -> %.*s", n > 0 ? (int)n : 0, target);
 		}
-		describe_xattrs(k, ino);
+		describe_xattrs(k, path, ino, a.mode);
 		buf_printf(&k->text, "\n");
 		if (S_ISDIR(a.mode))
 			walk_dir(k, path, ino, depth, a.nlink);
@@ -284,6 +303,7 @@ bool inspect_quiet(struct world *w)
 	if (w->trace)
 		fprintf(stderr, "--- P\n%s--- S\n%s", (char *)p.text.data, (char *)s.text.data);
 	compare(w, &p, &s);
+	sim_digest(w, (char *)p.text.data);
 	check_lost(w, &p);
 	done(&p);
 	done(&s);

@@ -52,6 +52,25 @@ bool rng_chance(struct rng *r, unsigned percent)
 	return rng_below(r, 100) < percent;
 }
 
+void sim_digest(struct world *w, const char *text)
+{
+	for (; w->hash_trace && *text; text++)
+		w->digest = (w->digest ^ (uint8_t)*text) * UINT64_C(1099511628211);
+}
+
+void sim_trace_line(struct world *w, const char *fmt, ...)
+{
+	char line[2300];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof(line), fmt, ap);
+	va_end(ap);
+	sim_digest(w, line);
+	if (w->trace)
+		fprintf(stderr, "  %s", line);
+}
+
 void sim_fail(struct world *w, const char *fmt, ...)
 {
 	va_list ap;
@@ -486,6 +505,8 @@ static bool history(struct world *w, uint64_t seed)
 	w->rng.s = seed * UINT64_C(0x2545f4914f6cdd1d) + 1;
 	w->rng_words.s = seed * UINT64_C(0x9e3779b97f4a7c15) + 7;
 	w->rng_pause.s = seed * UINT64_C(0xd6e8feb86659fd93) + 3;
+	w->rng_acls.s = seed * UINT64_C(0xbf58476d1ce4e5b9) + 3;
+	w->acls = w->wide && rng_chance(&w->rng_acls, 30);
 	w->now_ms = 1000000;
 	sim_clock_ns = INT64_C(1800000000000000000);
 	if (w->wide && rng_chance(&w->rng, 30))
@@ -537,11 +558,13 @@ static bool history(struct world *w, uint64_t seed)
 	return !w->failure[0];
 }
 
-/* The same seed gives the same history, frame by frame; or no failure could be looked into. */
+/* The same seed gives the same history: what was done, each frame and what was there at each quiet point. Or no failure
+ * could be looked into. */
 static void check_replay(struct world *w)
 {
 	struct world *again = xcalloc(1, sizeof(*again));
 
+	again->hash_trace = true;
 	history(again, w->seed);
 	if (again->digest != w->digest || again->n_ops != w->n_ops || again->n_frames != w->n_frames)
 		sim_fail(w, "a second run of the same seed went another way");
@@ -564,7 +587,7 @@ static void clean_up(void)
 #define SEEDS_DEFAULT 2100u
 #endif
 
-#define REPLAY_EVERY 50
+#define REPLAY_EVERY 20
 
 static uint64_t number_from_env(const char *name, uint64_t otherwise)
 {
@@ -636,7 +659,8 @@ int main(int argc, char **argv)
 		}
 		done++;
 		w->trace = trace;
-		if (history(w, seed) && i % REPLAY_EVERY == 0)
+		w->hash_trace = i % REPLAY_EVERY == 0;
+		if (history(w, seed) && w->hash_trace)
 			check_replay(w);
 		if (w->failure[0]) {
 			printf("# seed %llu: %s\n# replay: sim --seed %llu --trace\n", (unsigned long long)seed,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* ops: what a person and their programs do to one side, chosen at random, and the ledger of what must not be lost. */
 #include <assert.h>
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "tests/sim/sim.h"
+#include "util/acl.h"
 #include "util/util.h"
 
 #ifndef RENAME_EXCHANGE
@@ -447,6 +449,58 @@ static void op_attr(struct world *w, int side, uint64_t ino)
 		  (const char *[]){ "mode", "owner", "mtime", "set", "remove" }[which], which > 2 ? key : "");
 }
 
+/* An ACL as setfacl makes it: of owner, group and others, mostly with users and a group besides, and then a mask. */
+static size_t some_acl(struct world *w, uint8_t acl[64])
+{
+	static const uint8_t tags[] = { 1, 2, 2, 4, 8, 16, 32 };
+	bool more = rng_chance(&w->rng_acls, 85), second = rng_chance(&w->rng_acls, 40);
+	size_t n = 4;
+
+	memcpy(acl, "\x02\0\0\0", 4);
+	for (size_t i = 0; i < ARRAY_LEN(tags); i++) {
+		uint32_t named = tags[i] == 2 || tags[i] == 8, id = named ? (uint32_t)(5 + i) : UINT32_MAX;
+
+		if ((named || tags[i] == 16) && (!more || (i == 2 && !second)))
+			continue;
+		acl[n] = tags[i];
+		acl[n + 1] = acl[n + 3] = 0;
+		acl[n + 2] = (uint8_t)rng_below(&w->rng_acls, 8);
+		id = htole32(id);
+		memcpy(acl + n + 4, &id, 4);
+		n += 8;
+	}
+	return n;
+}
+
+/* setfacl, setfacl -d, setfacl -b, and chmod, which changes the ACL too. */
+static bool op_acl(struct world *w, int side, struct listing *l)
+{
+	struct volume *v = w->side[side].v;
+	struct attr a = { .mode = 0600 + (uint32_t)rng_below(&w->rng_acls, 64) }, out;
+	uint64_t ino, kind = rng_below(&w->rng_acls, 100);
+	size_t i = rng_below(&w->rng_acls, l->n);
+	const char *key = ACL_ACCESS_KEY;
+	uint8_t acl[64];
+	int rc;
+
+	if (l->n == 0 || S_ISLNK(l->e[i].mode))
+		return false;
+	ino = l->e[i].ino;
+	if (S_ISDIR(l->e[i].mode) && rng_chance(&w->rng_acls, 50))
+		key = ACL_DEFAULT_KEY;
+	if (kind < 60)
+		rc = volume_setxattr(v, ino, key, acl, some_acl(w, acl), 0);
+	else if (kind < 80)
+		rc = volume_removexattr(v, ino, key);
+	else
+		rc = volume_setattr(v, ino, SET_MODE, &a, &out);
+	sim_trace(w, "%c acl ino %#llx %s %s: %d\n", "PS"[side], (unsigned long long)ino, key,
+		  kind < 60 ? "set" : kind < 80 ? "remove" : "chmod", rc);
+	if (rc < 0 && rc != -ENODATA && !is_full(w, side, rc))
+		sim_fail(w, "ACL of inode %#llx: %s", (unsigned long long)ino, strerror(-rc));
+	return true;
+}
+
 static void op_truncate(struct world *w, int side, uint64_t ino)
 {
 	size_t mark = w->side[side].n_undo;
@@ -705,7 +759,9 @@ void sim_op(struct world *w, int side)
 
 	list_tree(w->side[side].v, l);
 	w->n_ops++;
-	if (w->texts && rng_chance(&w->rng, 75) && op_text(w, side, l))
+	if (w->acls && rng_chance(&w->rng_acls, 20) && op_acl(w, side, l))
+		;
+	else if (w->texts && rng_chance(&w->rng, 75) && op_text(w, side, l))
 		;
 	else if (kind < 100 && l->n && w->wide && op_wide(w, side, l, rng_below(&w->rng, l->n)))
 		;

@@ -74,21 +74,26 @@ struct world {
 	struct rng rng, rng_words; /* rng_words: of what came later than the first million seeds */
 	struct rng rng_pause;      /* of what is done while an engine lets others in */
 	bool pausing;
+	struct rng rng_acls;
+	bool acls;          /* a share of the wide ones: ACLs are set, changed and taken away too */
 	bool pure;          /* nothing has crossed since both were the same */
 	uint64_t n_words;
 	struct side side[2];
 	struct ledger ledger;
-	bool up, trace, ever_apart;
+	bool up, trace, hash_trace, ever_apart;
 	uint64_t n_ops, n_cuts, n_crashes, n_frames, n_full;
-	uint64_t digest; /* of what happened: the same seed gives the same */
+	uint64_t digest; /* of the frames, and with hash_trace of all that is traced: the same seed gives the same */
 	char failure[2048];
 };
 
-#define sim_trace(w, ...)                                  \
-	do {                                               \
-		if ((w)->trace)                            \
-			fprintf(stderr, "  " __VA_ARGS__); \
+#define sim_trace(w, ...)                              \
+	do {                                           \
+		if ((w)->trace || (w)->hash_trace)     \
+			sim_trace_line(w, __VA_ARGS__); \
 	} while (0)
+void sim_trace_line(struct world *w, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Of the digest too: what a side has. */
+void sim_digest(struct world *w, const char *text);
 
 /* Side i may have closed a group by itself: what it wrote until now is durable. */
 void sim_note_commits(struct world *w, int i);
