@@ -275,9 +275,11 @@ static int revive(struct merger *m, uint64_t ino)
 		rc = tree_inode_revive(m->v, ino, last);
 	if (rc < 0)
 		return rc;
-	if (map_get(&m->ni_by_ino, ino, &at) && (m->ni[at - 1].rec->fields & REC_CONTENT) &&
-	    !m->ni[at - 1].redirected_bytes)
-		n = &m->ni[at - 1];
+	if (map_get(&m->ni_by_ino, ino, &at)) {
+		m->ni[at - 1].revived = true;
+		if ((m->ni[at - 1].rec->fields & REC_CONTENT) && !m->ni[at - 1].redirected_bytes)
+			n = &m->ni[at - 1];
+	}
 	if (!n) {
 		rc = units_as_theirs(m, ino);
 		return rc ? rc : changes_touch_whole(m->v, ino);
@@ -970,6 +972,14 @@ static bool bytes_stay_ours(const struct norm_inode *n)
 	       !(n->preferred && n->cc.verdict == RS_CONTENT_SECONDARY);
 }
 
+/* It is back with the secondary's mode: so not with the ACL that we gave it before we deleted it. */
+static int take_their_acl(struct merger *m, const struct norm_inode *n)
+{
+	int rc = tree_xattr_put(m->v, n->ino, ACL_ACCESS_KEY, NULL, 0, ORIGIN_LOCAL);
+
+	return rc && rc != -ENODATA ? rc : merge_copy_acl(m, n, n->ino);
+}
+
 /* Fields that only the secondary changed. */
 static int land_free_attrs(struct merger *m, size_t i)
 {
@@ -996,6 +1006,12 @@ static int land_free_attrs(struct merger *m, size_t i)
 	}
 	if (n->saved || (n->aliased && (n->rec->fields & REC_NEW)))
 		return 0;
+	if (n->revived && (fields & REC_MODE)) {
+		int rc = take_their_acl(m, n);
+
+		if (rc < 0)
+			return rc;
+	}
 	if (n->aliased)
 		for (uint32_t f = REC_MODE; f <= REC_TIMES; f <<= 1)
 			if (fields & f) {

@@ -43,6 +43,7 @@ struct norm_inode {
 	bool preferred;         /* the verdict is a person's word */
 	bool is_aside;          /* its bytes are where what is discarded goes */
 	bool made_again;        /* deleted here, and now made of what the secondary sent */
+	bool revived;           /* deleted here, and back as it was last, but for what the secondary changed */
 	uint32_t in_conflict; /* REC_MODE | REC_OWNER | REC_TIMES that both changed */
 };
 

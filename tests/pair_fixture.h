@@ -244,7 +244,7 @@ struct px_list {
 	struct {
 		char name[NAME_MAX_BYTES + 1];
 		uint64_t ino;
-	} e[128];
+	} e[256];
 	size_t n;
 };
 

@@ -854,6 +854,65 @@ START_TEST(whatever_both_do_to_mode_and_acl_they_agree)
 }
 END_TEST
 
+/* What one side deleted, after any act on it, comes back with the other's act. */
+START_TEST(what_comes_back_has_a_mode_and_an_acl_that_agree)
+{
+	int who = _i % 2;
+	bool had_acl = _i / 2;
+	char dir[32], file[32], in[40];
+	struct err err = ERR_INIT;
+
+	px_up();
+	for (int i = 0; i < N_ACL_ACTS * N_ACL_ACTS; i++) {
+		snprintf(dir, sizeof(dir), "d%02d", i);
+		snprintf(file, sizeof(file), "f%02d", i);
+		px_make(0, dir, S_IFDIR | 0755);
+		px_put(0, file, "base\n");
+		if (had_acl)
+			set_acl(0, px_at(0, dir), 067055);
+		if (had_acl)
+			set_acl(0, px_at(0, file), 067044);
+		snprintf(file, sizeof(file), "stays%02d", i); /* or more than half would be deleted */
+		px_make(0, file, S_IFREG | 0644);
+	}
+	px_meet();
+	px_down();
+	for (int i = 0; i < N_ACL_ACTS * N_ACL_ACTS; i++) {
+		snprintf(dir, sizeof(dir), "d%02d", i);
+		snprintf(file, sizeof(file), "f%02d", i);
+		acl_act(who, dir, (enum acl_act)(i / N_ACL_ACTS));
+		acl_act(who, file, (enum acl_act)(i / N_ACL_ACTS));
+	}
+	px_up(); /* it is on its way, so that history has it */
+	for (int i = 0; i < 2; i++)
+		px_talk(i);
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(px_deliver(i, &err), 0);
+	px_say(who);
+	px_down();
+	for (int i = 0; i < N_ACL_ACTS * N_ACL_ACTS; i++) {
+		snprintf(dir, sizeof(dir), "d%02d", i);
+		snprintf(file, sizeof(file), "f%02d", i);
+		snprintf(in, sizeof(in), "%s/in", dir);
+		px_rmdir(who, dir);
+		px_unlink(who, file);
+		acl_act(!who, dir, (enum acl_act)(i % N_ACL_ACTS));
+		acl_act(!who, file, (enum acl_act)(i % N_ACL_ACTS));
+		px_make(!who, in, S_IFREG | 0644);
+		px_put(!who, file, "changed\n");
+	}
+	px_meet();
+	for (int i = 0; i < N_ACL_ACTS * N_ACL_ACTS; i++) {
+		snprintf(dir, sizeof(dir), "d%02d", i);
+		snprintf(file, sizeof(file), "f%02d", i);
+		for (int side = 0; side < 2; side++) {
+			mode_and_acl_agree(side, dir);
+			mode_and_acl_agree(side, file);
+		}
+	}
+}
+END_TEST
+
 START_TEST(an_acl_of_the_primary_beats_the_secondarys_mode)
 {
 	apart();
@@ -1157,6 +1216,7 @@ static void add_names(TCase *tc)
 	tcase_add_test(tc, two_files_renamed_to_one_name_are_both_there);
 	tcase_add_test(tc, each_removed_another_name_of_a_file_and_it_is_not_lost);
 	tcase_add_loop_test(tc, whatever_both_do_to_mode_and_acl_they_agree, 0, 2);
+	tcase_add_loop_test(tc, what_comes_back_has_a_mode_and_an_acl_that_agree, 0, 4);
 	tcase_add_test(tc, an_acl_of_the_primary_beats_the_secondarys_mode);
 	tcase_add_loop_test(tc, new_directories_that_become_one_have_one_mode_and_acl, 0, 2);
 	tcase_add_loop_test(tc, a_conflict_copy_has_the_acl_of_its_version, 0, 2);
