@@ -521,7 +521,8 @@ static void rewrite_inodes(struct rewriter *r)
 
 		r->kept[i] |= r->split[i] || r->clone_of[i];
 		if (r->kept[i]) {
-			if (n.s_content && !r->clone_of[i] && !w->nodes[i].is_dir && RULE(RULE_UNIT_BESIDE))
+			/* (Of a directory that the secondary has there is a clone then.) */
+			if (n.s_content && !r->clone_of[i] && RULE(RULE_UNIT_BESIDE))
 				keep_written(r, i);
 			n.s_content = false;
 			u->kept[u->n_kept++] = n.ino;

@@ -293,6 +293,35 @@ START_TEST(a_version_without_a_name_is_put_nowhere)
 }
 END_TEST
 
+/* Two directories of one name in a unit are the same if both are new, each on its side alone. */
+static const struct {
+	struct rs_link other; /* beside 11, which is the primary's "d" in the unit, and 12, which is the secondary's */
+	size_t n_clones;
+} dirs_in_unit[] = {
+	{ { 0 }, 0 },
+	{ { .id = 11, .child = 5, .p = AT(3, "d"), .s = AT(1, "g") }, 2 },
+	{ { .id = 12, .child = 6, .p = AT(1, "g"), .s = AT(3, "d") }, 2 },
+};
+
+START_TEST(only_two_new_directories_in_a_unit_are_the_same)
+{
+	struct rs_link l[] = {
+		{ .id = 10, .child = 3, .b = AT(1, "u"), .p = AT(1, "u"), .s = AT(1, "u"), .unit = true },
+		{ .id = 11, .child = 5, .p = AT(3, "d") },
+		{ .id = 12, .child = 6, .s = AT(3, "d") },
+	};
+	struct rs_input in = input(l, 3);
+	struct rs_result r;
+
+	if (dirs_in_unit[_i].other.id)
+		l[dirs_in_unit[_i].other.id - 10] = dirs_in_unit[_i].other;
+	in.inodes[3].type = in.inodes[4].type = S_IFDIR;
+	ck_assert_int_eq(resolve(&in, &r), 0);
+	ck_assert_msg(r.n_clones == dirs_in_unit[_i].n_clones, "%d: %zu clones", _i, r.n_clones);
+	resolve_release(&r);
+}
+END_TEST
+
 /* A hundred directories in a unit that both changed, and in two that both made: beyond what first allocations hold. */
 START_TEST(there_may_be_much_in_a_unit)
 {
@@ -627,6 +656,7 @@ int main(void)
 	tcase_add_test(tc, a_directory_that_is_a_unit_on_one_side_alone_is_no_other);
 	tcase_add_test(tc, a_name_comes_back_into_a_unit_where_there_is_no_other_place);
 	tcase_add_loop_test(tc, what_cannot_be_compared_is_not_the_same, 0, (int)ARRAY_LEN(equal_in_unit));
+	tcase_add_loop_test(tc, only_two_new_directories_in_a_unit_are_the_same, 0, (int)ARRAY_LEN(dirs_in_unit));
 	tcase_add_test(tc, a_version_without_a_name_is_put_nowhere);
 	tcase_add_test(tc, there_may_be_much_in_a_unit);
 	tcase_add_loop_test(tc, what_became_of_a_content_is_noted, 0, (int)ARRAY_LEN(contents));
