@@ -109,7 +109,7 @@ static unsigned change_row_of(struct inode *in, unsigned set, const struct attr 
 		in->gid = want->gid;
 	if ((set & SET_KILL_SUIDGID) && !S_ISDIR(in->mode)) {
 		in->mode &= ~(uint32_t)S_ISUID;
-		if (in->mode & S_IXGRP)
+		if ((in->mode & S_IXGRP) || (set & SET_KILL_SGID))
 			in->mode &= ~(uint32_t)S_ISGID;
 	}
 	if (set & (SET_ATIME | SET_ATIME_NOW))

@@ -82,14 +82,14 @@ struct write {
 };
 
 /* What each change of content entails for the inode: times, privileges, the change set. Stores it. */
-static int content_changed(struct volume *v, struct inode *in, bool kill_suidgid)
+static int content_changed(struct volume *v, struct inode *in, unsigned flags)
 {
 	bool mode_changed = false;
 	int rc = 0;
 
 	in->mtime_ns = in->ctime_ns = clock_real_ns();
-	if (kill_suidgid) {
-		uint32_t kill = S_ISUID | (in->mode & S_IXGRP ? S_ISGID : 0);
+	if (flags & WRITE_KILL_SUIDGID) {
+		uint32_t kill = S_ISUID | ((in->mode & S_IXGRP) || (flags & WRITE_KILL_SGID) ? S_ISGID : 0);
 
 		mode_changed = in->mode & kill;
 		in->mode &= ~kill;
@@ -110,7 +110,7 @@ static int content_changed(struct volume *v, struct inode *in, bool kill_suidgid
 
 static int finish_write(struct volume *v, struct inode *in, const struct write *w)
 {
-	int rc = content_changed(v, in, w->flags & WRITE_KILL_SUIDGID);
+	int rc = content_changed(v, in, w->flags);
 
 	if (!rc && in->nlink)
 		rc = changes_touch_range(v, in->ino, w->off, w->len);
@@ -327,7 +327,7 @@ static int fallocate_locked(struct volume *v, uint64_t ino, int mode, uint64_t o
 	if (!rc && grow)
 		data_touch_inode(v, &in, end, ORIGIN_LOCAL);
 	if (!rc && (drop || grow))
-		rc = content_changed(v, &in, false);
+		rc = content_changed(v, &in, 0);
 	if (!rc && in.nlink && drop && off < size)
 		rc = changes_touch_range(v, ino, off, MIN(end, size) - off);
 	if (!rc && in.nlink && grow)

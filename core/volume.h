@@ -209,6 +209,7 @@ enum { /* volume_setattr `set` */
        SET_MTIME_NOW = 256,
        SET_KILL_SUIDGID =
 	       512, /* with SIZE/UID/GID: clear suid, and sgid if group-executable, and security.capability */
+       SET_KILL_SGID = 1024, /* with it: sgid in any case, as the caller is not in the group */
 };
 int volume_setattr(struct volume *v, uint64_t ino, unsigned set, const struct attr *in, struct attr *out);
 
@@ -235,7 +236,7 @@ int volume_readdir(struct volume *v, uint64_t dir, uint64_t after, volume_dirent
 /* Short only at end of file. The checksum of every block is verified; mismatch: -EIO. Image I/O happens outside the
  * lock. */
 ssize_t volume_read(struct volume *v, uint64_t ino, void *buf, size_t len_bytes, uint64_t off);
-enum { WRITE_APPEND = 1, WRITE_KILL_SUIDGID = 2 };
+enum { WRITE_APPEND = 1, WRITE_KILL_SUIDGID = 2, WRITE_KILL_SGID = 4 }; /* as SET_KILL_… */
 /* All or nothing: len_bytes or an error (-ENOSPC, -EFBIG …). With WRITE_APPEND off is ignored and *at gets where it
  * went (may be NULL). */
 ssize_t volume_write(struct volume *v, uint64_t ino, const void *buf, size_t len_bytes, uint64_t off, unsigned flags,

@@ -233,6 +233,41 @@ static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi
 	fuse_reply_attr(req, &st, CACHE_SECONDS);
 }
 
+/* ---- privileges of a file that somebody changes: suid, sgid ---------------------------------------- */
+
+static bool in_group(fuse_req_t req, gid_t gid)
+{
+	gid_t own = fuse_req_ctx(req)->gid, *list;
+	int n = own == gid ? 0 : fuse_req_getgroups(req, 0, NULL), got;
+	bool found = own == gid;
+
+	if (n <= 0) /* not to be found out: no member */
+		return found;
+	list = xmalloc((size_t)n * sizeof(*list));
+	got = fuse_req_getgroups(req, n, list);
+	for (int i = 0; i < MIN(n, got); i++)
+		found |= list[i] == gid;
+	free(list);
+	return found;
+}
+
+struct privileges {
+	bool any;     /* a change by a stranger takes something away from the mode */
+	bool no_sgid; /* and so does it of one that makes no program: the caller is not in the group */
+};
+
+static struct privileges privileges_of(fuse_req_t req, fuse_ino_t ino)
+{
+	struct privileges p = { 0 };
+	struct attr a;
+
+	if (volume_getattr(front_of(req)->v, ino, &a) == 0 && S_ISREG(a.mode)) {
+		p.any = a.mode & (S_ISUID | S_ISGID);
+		p.no_sgid = (a.mode & S_ISGID) && !(a.mode & S_IXGRP) && !in_group(req, a.gid);
+	}
+	return p;
+}
+
 static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
 {
 	static const struct {
@@ -265,6 +300,8 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
 	/* chown clears them whoever calls; truncate only if the kernel says so. */
 	if (worker_self()->kill_suidgid || ((set & (SET_UID | SET_GID)) && atomic_load(&f->killpriv_v2)))
 		set |= SET_KILL_SUIDGID;
+	if (worker_self()->kill_suidgid && (set & SET_SIZE) && privileges_of(req, ino).no_sgid)
+		set |= SET_KILL_SGID;
 	rc = volume_setattr(f->v, ino, set, &a, &a);
 	if (rc != 0) {
 		fuse_reply_err(req, -rc);
@@ -311,14 +348,6 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 		fuse_reply_buf(req, data, (size_t)n);
 }
 
-/* Whether a change by a stranger takes something away from the mode. */
-static bool is_privileged(struct front *f, uint64_t ino)
-{
-	struct attr a;
-
-	return volume_getattr(f->v, ino, &a) == 0 && S_ISREG(a.mode) && (a.mode & (S_ISUID | S_ISGID));
-}
-
 /* The kernel asks again for time and size of what was written, not for its mode: it would go on running the program as
  * another user. Before the reply. Attributes alone: this waits for no page. */
 static void forget_mode(struct front *f, uint64_t ino)
@@ -332,19 +361,22 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 	uint64_t at = (uint64_t)off;
 	unsigned flags = 0;
 	ssize_t n;
-	bool crossed, privileged = worker_self()->kill_suidgid && is_privileged(f, ino);
+	struct privileges had = { 0 };
+	bool crossed;
 
 	/* The kernel's end of file may be older than ours. A page of a mapping (writepage) goes where it is. */
 	if ((fi->flags & O_APPEND) && !fi->writepage)
 		flags |= WRITE_APPEND;
-	if (worker_self()->kill_suidgid)
-		flags |= WRITE_KILL_SUIDGID;
+	if (worker_self()->kill_suidgid) {
+		had = privileges_of(req, ino);
+		flags |= WRITE_KILL_SUIDGID | (had.no_sgid ? WRITE_KILL_SGID : 0);
+	}
 	n = volume_write(f->v, ino, buf, size, (uint64_t)off, flags, &at);
 	if (n < 0) {
 		fuse_reply_err(req, (int)-n);
 		return;
 	}
-	if (privileged)
+	if (had.any)
 		forget_mode(f, ino);
 	crossed = notifier_crossed(f->notifier, ino);
 	if (crossed) { /* before the writer goes on, who may read it back */
@@ -371,10 +403,10 @@ static int kill_privileges(fuse_req_t req, fuse_ino_t ino)
 
 	if (fuse_req_ctx(req)->uid == 0 || !atomic_load(&f->killpriv_v2))
 		return 0;
-	bool privileged = is_privileged(f, ino);
-	int rc = volume_setattr(f->v, ino, SET_KILL_SUIDGID, &none, NULL);
+	struct privileges had = privileges_of(req, ino);
+	int rc = volume_setattr(f->v, ino, SET_KILL_SUIDGID | (had.no_sgid ? SET_KILL_SGID : 0), &none, NULL);
 
-	if (!rc && privileged)
+	if (!rc && had.any)
 		forget_mode(f, ino);
 	return rc;
 }

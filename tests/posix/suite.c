@@ -725,6 +725,23 @@ static void privileges_go_when_another_allocates_or_copies(void)
 	WANT((mode_of("f") & S_ISUID) == 0);
 }
 
+/* One without x for the group makes no program; it stays to those who are in the group. */
+static void setgid_goes_when_one_outside_of_the_group_writes(void)
+{
+	put_text("f", "x");
+	for (int in_it = 0; in_it < 2; in_it++) {
+		unsigned left = in_it ? 02666 : 0666;
+
+		WANT(chown("f", 0, in_it ? GROUP : 0) == 0 && chmod("f", 06666) == 0);
+		AS_USER(WANT(write(open("f", O_WRONLY), "x", 1) == 1));
+		WANT(mode_of("f") == left && chmod("f", 06666) == 0);
+		AS_USER(WANT(truncate("f", 3) == 0));
+		WANT(mode_of("f") == left && chmod("f", 06666) == 0);
+		AS_USER(WANT(fallocate(open("f", O_WRONLY), 0, 0, 100) == 0));
+		WANT(mode_of("f") == left);
+	}
+}
+
 static void privileges_go_with_the_owner(void)
 {
 	make_privileged();
@@ -1125,6 +1142,7 @@ static const struct row {
 	ROW(privileges_go_when_another_writes),
 	ROW(privileges_go_when_another_truncates),
 	ROW(privileges_go_when_another_allocates_or_copies),
+	ROW(setgid_goes_when_one_outside_of_the_group_writes),
 	ROW(privileges_go_with_the_owner),
 	ROW(a_mode_without_the_group_loses_setgid),
 	ROW(a_setgid_directory_gives_its_group),
