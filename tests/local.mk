@@ -27,6 +27,7 @@ EXTRA_DIST += \
 	tests/e2e/refusals.sh \
 	tests/e2e/resync.sh \
 	tests/e2e/run \
+	tests/outside \
 	tests/e2e/saves.sh \
 	tests/e2e/space.sh \
 	tests/e2e/scrub.sh \
