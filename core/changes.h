@@ -92,6 +92,9 @@ int lineage_drop(struct volume *v, enum lineage_class c, uint64_t src);
 int lineage_source(struct volume *v, enum lineage_class c, uint64_t dst, uint64_t *src);
 int lineage_purge(struct volume *v, uint64_t upto);  /* grp <= upto; peer_link notes too */
 
+/* Where an xattr got two values the secondary's is in a key that begins so. */
+#define CONFLICT_XATTR "user.twinfs.conflict."
+
 /* A conflict row, inserted or replaced, as a change of ours (tracked by grp). id 0: it gets one. */
 int conflict_put(struct volume *v, const struct conflict *c);
 /* The peer's, which had seen our groups up to `seen`. Settled by one side it is settled; in all else the primary's word
@@ -100,6 +103,12 @@ int conflict_take(struct volume *v, const struct conflict *c, uint64_t seen);
 /* The last name of ino is gone: what waits for a person about it follows the file that has its name now, or is settled,
  * and what was kept for it is dropped. was: that name; NULL: unknown. */
 int conflict_lost(struct volume *v, uint64_t ino, const struct dentry *was);
+/* Of those that were noted in groups after < grp <= upto: attributes, xattrs and the times of what was merged are as
+ * the secondary had them, after all, if `wanted` says so; it is not asked about others. The rows tell it. */
+int conflicts_give_way(struct volume *v, uint64_t after, uint64_t upto,
+                       bool (*wanted)(void *ctx, const struct conflict *c), void *ctx);
+/* The file with the secondary's whole version of ino, if it was merged in a group after `after` and that is kept; 0. */
+uint64_t conflict_kept_version(struct volume *v, uint64_t ino, uint64_t after);
 typedef int (*conflict_fn)(void *ctx, const struct conflict *c);
 int conflict_changed(struct volume *v, uint64_t after, uint64_t upto, conflict_fn fn, void *ctx);
 

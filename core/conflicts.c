@@ -16,7 +16,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define CONFLICT_XATTR "user.twinfs.conflict."
 /* Names tried for a file that is put beside another one. */
 #define NAMES_MAX 1000u
 
@@ -802,6 +801,124 @@ int volume_conflict_split(struct volume *v, const char *which, struct err *err)
 		return none_at(which, err);
 	return done ? 0
 	            : err_set(err, -ENODATA, "%s: there is no merge whose two versions are still kept", which);
+}
+
+/* ---- one side is preferred ---- */
+
+/* Lock held, group open. As note_acl. */
+static int give_acl(struct volume *v, uint64_t ino, const char *text)
+{
+	bool is_default = strcmp(text, "default:none") == 0, none = is_default || strcmp(text, "none") == 0;
+	uint8_t acl[ACL_MAX_BYTES];
+	size_t len = 0;
+	int rc = none ? 0 : acl_parse(text, acl, &len, &is_default);
+
+	return rc ? rc : set_key(v, ino, is_default ? ACL_DEFAULT_KEY : ACL_ACCESS_KEY, acl, none ? -1 : (ssize_t)len);
+}
+
+static int give_attribute(struct volume *v, uint64_t ino, const char *value)
+{
+	struct inode in;
+	unsigned mode, uid, gid;
+	int rc = tree_inode_get(v, ino, &in), end = 0;
+
+	if (rc)
+		return rc;
+	in.origin = ORIGIN_LOCAL;
+	if (sscanf(value, "%u:%u%n", &uid, &gid, &end) == 2 && !value[end]) {
+		in.uid = uid;
+		in.gid = gid;
+		return tree_inode_put(v, &in) ?: changes_touch(v, ino, ENT_OWNER);
+	}
+	end = 0;
+	if (sscanf(value, "%o%n", &mode, &end) != 1 || mode > 07777 || (value[end] && value[end] != ' '))
+		return give_acl(v, ino, value);
+	in.mode = (in.mode & S_IFMT) | mode;
+	rc = tree_inode_put(v, &in) ?: changes_touch(v, ino, ENT_MODE);
+	return rc ? rc : give_acl(v, ino, value[end] ? value + end + 1 : "none");
+}
+
+/* "KEY removed" is all that is left of a value that is none. */
+static int give_xattr(struct volume *v, const struct conflict *c)
+{
+	static const char removed[] = " removed";
+	const char *value = c->version[1].value;
+	size_t len = strlen(value), tail = sizeof(removed) - 1;
+	char key[XATTR_NAME_MAX_BYTES + 1];
+
+	if (len <= tail || strcmp(value + len - tail, removed) != 0)
+		return keep_xattrs(v, c, 1);
+	snprintf(key, sizeof(key), "%.*s", (int)MIN(len - tail, sizeof(key) - 1), value);
+	return set_key(v, c->ino, key, NULL, -1);
+}
+
+/* Of a merge the time alone: its bytes are the caller's, and both versions stay as they are. */
+static int give_time(struct volume *v, const struct conflict *c)
+{
+	struct inode in, theirs;
+	int rc = tree_inode_get(v, c->ino, &in);
+
+	if (rc)
+		return rc == -ENOENT ? 0 : rc;
+	in.mtime_ns = (int64_t)c->version[1].written_ms * 1000000;
+	if (tree_inode_get(v, c->version[1].ino, &theirs) == 0)
+		in.mtime_ns = theirs.mtime_ns; /* exactly */
+	in.origin = ORIGIN_LOCAL;
+	return tree_inode_put(v, &in) ?: changes_touch(v, c->ino, ENT_TIMES);
+}
+
+static int give_way(struct volume *v, struct conflict *c)
+{
+	bool xattr = is_kind(c, "xattr");
+	int rc = group_open(v);
+
+	if (!rc && is_kind(c, "content"))
+		return give_time(v, c);
+	if (!rc)
+		rc = xattr ? give_xattr(v, c) : give_attribute(v, c->ino, c->version[1].value);
+	if (rc == -ENOENT || rc == -EINVAL)
+		return 0; /* it is not there any more; or a version of this program that wrote other words */
+	free(c->rule);
+	c->rule = xasprintf("resumed with --prefer: %s's stays after all", c->version[1].node);
+	snprintf(c->outcome, sizeof(c->outcome), "secondary");
+	c->resolved = true;
+	return rc ? rc : put_row(v, c);
+}
+
+int conflicts_give_way(struct volume *v, uint64_t after, uint64_t upto,
+                       bool (*wanted)(void *ctx, const struct conflict *c), void *ctx)
+{
+	struct list l = { 0 };
+	int rc = conflict_rows(v->db, after, upto, add_row, &l);
+
+	for (size_t i = 0; !rc && i < l.n; i++) {
+		struct conflict *c = &l.rows[i];
+		bool noted = is_kind(c, "attribute") || is_kind(c, "xattr") ? c->version[1].value != NULL
+		             : is_kind(c, "content") && strcmp(c->outcome, "merged") == 0;
+
+		if (noted && c->ino && wanted(ctx, c))
+			rc = give_way(v, c);
+	}
+	free_list(&l);
+	return rc;
+}
+
+uint64_t conflict_kept_version(struct volume *v, uint64_t ino, uint64_t after)
+{
+	struct list l = { 0 };
+	uint64_t kept = 0, grp;
+	bool resolved;
+
+	if (conflict_rows_open_of(v->db, ino, add_row, &l) == 0)
+		for (size_t i = 0; i < l.n; i++) { /* the newest */
+			const struct conflict *c = &l.rows[i];
+
+			if (c->ino == ino && is_kind(c, "content") && is_aside(v, c->version[1].ino) &&
+			    conflict_row_state(v->db, c->id, &grp, &resolved) == 0 && grp > after)
+				kept = c->version[1].ino;
+		}
+	free_list(&l);
+	return kept;
 }
 
 /* ---- what is settled is history ---- */

@@ -1108,13 +1108,33 @@ int content_is(struct volume *v, uint64_t ino, uint64_t from, struct view view, 
 	return rc ? rc : same;
 }
 
+int content_unmerged(struct volume *v, uint64_t ino, uint64_t seen, uint64_t *from, struct view *view,
+		     uint64_t *size_bytes)
+{
+	uint64_t kept;
+	struct inode in;
+	int rc = content_known(v, ino, seen, from, view, size_bytes);
+
+	if (rc < 0 || *from != ino || view->kind != VIEW_AT)
+		return rc;
+	kept = conflict_kept_version(v, ino, seen);
+	if (kept && tree_inode_get(v, kept, &in) == 0) {
+		*from = kept;
+		*view = view_now;
+		*size_bytes = in.size_bytes;
+	} else { /* theirs are the blocks that they made, and else what both had */
+		*view = (struct view){ .kind = VIEW_PEER, .group = seen };
+	}
+	return 0;
+}
+
 int content_take_back(struct volume *v, uint64_t ino, uint64_t seen)
 {
 	struct range_list ours = { 0 };
 	struct change_row row;
 	uint64_t from, size;
 	struct view view;
-	int rc = content_known(v, ino, seen, &from, &view, &size);
+	int rc = content_unmerged(v, ino, seen, &from, &view, &size);
 
 	if (rc < 0)
 		return rc == -ENOENT ? 0 : rc;

@@ -87,6 +87,9 @@ int content_same(const struct content_case *c);
 /* Where the bytes are that the secondary has in `ino` as of our group `seen`. -ENOENT: it has none. */
 int content_known(struct volume *v, uint64_t ino, uint64_t seen, uint64_t *from, struct view *view,
 		  uint64_t *size_bytes);
+/* The same, exact where what both wrote was merged here and the secondary has not heard of it. */
+int content_unmerged(struct volume *v, uint64_t ino, uint64_t seen, uint64_t *from, struct view *view,
+		     uint64_t *size_bytes);
 /* 1: a file holds these bytes and no others, 0, -errno. */
 int content_is(struct volume *v, uint64_t ino, uint64_t from, struct view view, uint64_t size_bytes);
 /* Take back what we changed in `ino` since `seen`: it has the bytes that the secondary has (and gets again). */

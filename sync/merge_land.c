@@ -1052,7 +1052,7 @@ static int land_xattr_case(struct merger *m, const struct rs_attr_out *o)
 		return land_xattr(m->v, x, ino);
 	if (rc < 0 || !o->keep_other || !x->value)
 		return rc;
-	if ((size_t)snprintf(key, sizeof(key), "user.twinfs.conflict.%s", bare) >= sizeof(key))
+	if ((size_t)snprintf(key, sizeof(key), CONFLICT_XATTR "%s", bare) >= sizeof(key))
 		return 0; /* the name has no room for the prefix; the note names both sides */
 	rc = tree_xattr_put(m->v, ino, key, x->value, x->value_len, ORIGIN_LOCAL);
 	return rc ? rc : changes_touch_xattr(m->v, ino, key);
@@ -1161,7 +1161,7 @@ static int is_other_key(void *ctx, const char *key, const void *value, size_t le
 	(void)ctx;
 	(void)value;
 	(void)len_bytes;
-	return strncmp(key, "user.twinfs.conflict.", strlen("user.twinfs.conflict.")) == 0;
+	return strncmp(key, CONFLICT_XATTR, strlen(CONFLICT_XATTR)) == 0;
 }
 
 static char *place_text(struct merger *m, const struct rs_pos *p)

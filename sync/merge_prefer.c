@@ -461,11 +461,14 @@ int merge_keep_ours(struct merger *m, struct norm_inode *n)
 int merge_take_theirs(struct merger *m, struct norm_inode *n)
 {
 	struct content_case *c = &n->cc;
+	uint64_t from = c->base_ino, size = c->base_size;
+	struct view view = c->base;
 	int rc = content_send_back(c); /* first: it asks for what is staged */
 
+	if (rc == 0 && from == n->ino && view.kind == VIEW_AT)
+		rc = content_unmerged(m->v, n->ino, m->s->begin.seen, &from, &view, &size);
 	if (rc == 0)
-		rc = content_copy(m->v, c->base_ino, c->base, c->theirs_whole ? 0 : c->base_size, n->ino,
-				  ORIGIN_LOCAL);
+		rc = content_copy(m->v, from, view, c->theirs_whole ? 0 : size, n->ino, ORIGIN_LOCAL);
 	if (rc == 0)
 		rc = land_content(m->v, m->s, n->rec, n->ino, ORIGIN_PEER);
 	return rc ? rc : merge_note_base(m, n->rec->ino, n->ino);
@@ -547,6 +550,7 @@ static int take_inode_back(struct merger *m, const struct rs_inode *n)
 
 struct key_list {
 	struct merger *m;
+	bool other; /* the keys in which a conflict kept the secondary's value, or all but these */
 	struct key {
 		struct key *next;
 		uint64_t ino;
@@ -560,7 +564,8 @@ static int list_key(void *ctx, uint64_t ino, const char *key, const struct chang
 	const struct rs_inode *n = merge_input_inode(l->m, ino);
 	struct key *k;
 
-	if (row->grp > l->m->prefer->ours_upto || !n || !n->in_s || map_get(&l->m->hidden, ino, NULL) ||
+	if ((strncmp(key, CONFLICT_XATTR, strlen(CONFLICT_XATTR)) == 0) != l->other ||
+	    row->grp > l->m->prefer->ours_upto || !n || !n->in_s || map_get(&l->m->hidden, ino, NULL) ||
 	    shipment_xattr(l->m->s, ino, key))
 		return 0;
 	k = xmalloc(sizeof(*k) + strlen(key) + 1);
@@ -571,10 +576,10 @@ static int list_key(void *ctx, uint64_t ino, const char *key, const struct chang
 	return 0;
 }
 
-static int take_xattrs_back(struct merger *m)
+static int take_xattrs_back(struct merger *m, bool other)
 {
 	const struct view known = { .kind = VIEW_PEER, .group = m->s->begin.seen };
-	struct key_list l = { .m = m };
+	struct key_list l = { .m = m, .other = other };
 	uint8_t *value = xmalloc(XATTR_VALUE_MAX_BYTES);
 	int rc = changes_xattrs(m->v, m->s->begin.seen, GROUP_MAX, list_key, &l);
 
@@ -598,11 +603,44 @@ static int take_xattrs_back(struct merger *m)
 	return rc;
 }
 
+/*
+ * The secondary's attribute arrived before the word and ours stood against it, of which it has not heard: it has its
+ * own still, and does not send it again. What it had is in the note.
+ */
+static bool is_as_noted(void *ctx, const struct conflict *c)
+{
+	struct merger *m = ctx;
+	const struct rs_inode *n = merge_input_inode(m, c->ino);
+	const char *value = c->version[1].value;
+	uint64_t at;
+	uint32_t sent = map_get(&m->ni_by_ino, c->ino, &at) ? m->ni[at - 1].rec->fields : 0;
+	char key[XATTR_NAME_MAX_BYTES + 1];
+	unsigned uid, gid;
+	int end = 0;
+
+	if (!n || !n->in_s || map_get(&m->hidden, c->ino, NULL))
+		return false;
+	if (strcmp(c->kind, "content") == 0)
+		return !n->late && !(sent & (REC_CONTENT | REC_TIMES));
+	snprintf(key, sizeof(key), "%.*s", (int)MIN(strcspn(value, "=, "), sizeof(key) - 1), value);
+	if (strcmp(c->kind, "xattr") == 0)
+		return !shipment_xattr(m->s, c->ino, key);
+	if (sscanf(value, "%u:%u%n", &uid, &gid, &end) == 2 && !value[end])
+		return !(sent & REC_OWNER);
+	if (strncmp(value, "default:", 8) == 0)
+		return !shipment_xattr(m->s, c->ino, ACL_DEFAULT_KEY);
+	return !(sent & REC_MODE) && !shipment_xattr(m->s, c->ino, ACL_ACCESS_KEY);
+}
+
 int merge_take_back(struct merger *m)
 {
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < m->n_inodes; i++)
 		rc = take_inode_back(m, &m->inodes[i]);
-	return rc ? rc : take_xattrs_back(m);
+	if (rc == 0)
+		rc = take_xattrs_back(m, false);
+	if (rc == 0)
+		rc = conflicts_give_way(m->v, m->s->begin.seen, m->prefer->ours_upto, is_as_noted, m);
+	return rc ? rc : take_xattrs_back(m, true);
 }

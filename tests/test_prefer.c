@@ -447,6 +447,50 @@ START_TEST(a_conflict_that_the_secondary_has_not_heard_of_is_under_the_word_too)
 }
 END_TEST
 
+/* The secondary's changes arrive, what became of them does not: the connection breaks. Where the primary's attribute
+ * stood against it the secondary goes on with its own. */
+START_TEST(what_both_touched_just_before_the_connection_broke_is_as_the_side_has_it)
+{
+	int k = _i / 2 % 2;
+	struct err err = ERR_INIT;
+	char *want;
+
+	common();
+	px_put(0, "data", "");
+	px_write(0, "data", "0123456789", 10, 20000);
+	px_put(0, "text", lines);
+	px_meet();
+	px_down();
+	for (int i = 0; i < 2; i++) {
+		px_set(i, "attr", SET_MODE, (struct attr){ .mode = i ? 0600 : 0640 });
+		px_set(i, "f.txt", SET_UID | SET_GID, (struct attr){ .uid = 5 + (unsigned)i, .gid = 7 + (unsigned)i });
+		px_setxattr(i, "e", "user.tag", i ? "birch" : "alder");
+		px_set(i, "d", SET_MODE, (struct attr){ .mode = i ? 0700 : 0711 });
+		px_write(i, "data", i ? "birch" : "alder", 5, i ? 5000 : 4100); /* in one block */
+		px_write(i, "data", i ? "birch" : "alder", 5, i ? 9000 : 13000);
+		px_put(i, "text", i ? "one\ntwo\nthree\nfour\nBIRCH\n" : "ALDER\ntwo\nthree\nfour\nfive\n");
+		ck_assert_int_eq(volume_commit(px[i].v), 0);
+	}
+	shake_hands();
+	px_now_ms += 50;
+	px_talk(1);
+	while (px_next(1))
+		ck_assert_msg(px_deliver(1, &err) == 0, "%s", err_text(&err));
+	px_down();
+	if (_i / 4) { /* it goes on with what it has */
+		px_set(1, "attr", SET_MODE, (struct attr){ .mode = 0666 });
+		px_setxattr(1, "e", "user.tag", "birch again");
+		px_write(1, "data", "more", 4, 17000);
+		px_append(1, "text", "more\n");
+	}
+	give(_i & 1, k);
+	want = tree(k);
+	px_meet();
+	expect_tree(0, xstrdup(want));
+	expect_tree(1, want);
+}
+END_TEST
+
 START_TEST(contradicting_words_are_refused_until_one_is_taken_back)
 {
 	struct err err = ERR_INIT;
@@ -587,6 +631,7 @@ int main(void)
 	tcase_add_loop_test(tc, what_the_secondary_does_after_its_changes_were_cut_is_merged_as_ever, 0, 2);
 	tcase_add_loop_test(tc, what_was_written_to_an_equal_file_that_became_one_goes_aside_once, 0, 8);
 	tcase_add_loop_test(tc, a_conflict_that_the_secondary_has_not_heard_of_is_under_the_word_too, 0, 8);
+	tcase_add_loop_test(tc, what_both_touched_just_before_the_connection_broke_is_as_the_side_has_it, 0, 8);
 	tcase_add_loop_test(tc, contradicting_words_are_refused_until_one_is_taken_back, 0, 2);
 	tcase_add_loop_test(tc, deleting_everything_is_undone_by_preferring_the_other_side, 0, 4);
 	tcase_add_loop_test(tc, what_the_preferred_side_deleted_is_still_held_until_it_is_confirmed, 0, 4);
