@@ -400,8 +400,8 @@ int blocks_replace(struct volume *v, uint64_t ino, uint64_t first, uint64_t n, c
 	assert(n && n_runs && group_number(v));
 	rc = leftover_settle(v, ino);
 	group_mark(v);
-	for (size_t i = 0; i < n_runs; i++)
-		store_born(v, runs[i].phys, runs[i].len);
+	for (size_t i = 0, at = 0; i < n_runs; at += runs[i++].len)
+		store_born(v, runs[i].phys, runs[i].len, sums + at);
 	if (!rc && !rows) {
 		rc = extent_rows_list(v->db, ino, first ? first - 1 : 0, first + n, &own);
 		rows = &own;
@@ -609,6 +609,7 @@ static int write_in_place(struct volume *v, uint64_t ino, const struct segment *
 	if (rc)
 		return rc;
 	memcpy(s->own->sums + at, sums, s->n * sizeof(*sums));
+	store_changed(v, s->own->phys + at, s->n, sums);
 	return extent_rows_put(v->db, ino, s->own);
 }
 

@@ -9,6 +9,7 @@ core_libcore_a_SOURCES += \
 	core/freemap.c core/freemap.h \
 	core/image.c core/image.h \
 	core/leftover.c core/leftover.h \
+	core/logged.c core/logged.h \
 	core/scrub.c core/scrub.h \
 	core/stage.c core/stage_private.h core/stage_saved.c
 
@@ -24,3 +25,7 @@ tests_test_data_SOURCES = tests/test_data.c tests/data_fixture.h tests/chance.h
 tests_test_data_LDADD = $(CORE_TEST_LIBS)
 tests_test_stage_SOURCES = tests/test_stage.c tests/data_fixture.h
 tests_test_stage_LDADD = $(CORE_TEST_LIBS)
+check_PROGRAMS += tests/test_logged
+TESTS += tests/test_logged
+tests_test_logged_SOURCES = tests/test_logged.c tests/data_fixture.h tests/disk.c tests/disk.h
+tests_test_logged_LDADD = $(CORE_TEST_LIBS)

@@ -3,12 +3,14 @@
 
 #include "core/leftover.h"
 #include "db/extent_rows.h"
+#include "db/meta_rows.h"
 #include "util/log.h"
 #include "util/util.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 
 /* Blocks kept back for the peer's changes: 1 % of the store, at most 16 MiB. */
@@ -47,7 +49,8 @@ int data_store_format(const char *dir, struct err *err)
 
 struct claim {
 	struct freemap *map;
-	uint64_t end_blocks, total;
+	uint64_t image_blocks, total;
+	const struct map *logged;
 };
 
 static int claim_run(void *ctx, uint64_t phys, uint64_t len)
@@ -55,13 +58,15 @@ static int claim_run(void *ctx, uint64_t phys, uint64_t len)
 	struct claim *c = ctx;
 
 	c->total += len;
-	return phys + len > c->end_blocks ? -EUCLEAN : freemap_claim(c->map, phys, len);
+	return logged_has_beyond(c->logged, phys, len, c->image_blocks) ? freemap_claim(c->map, phys, len) : -EUCLEAN;
 }
 
 static int rebuild(struct volume *v, struct err *err)
 {
 	struct data_store *d = v->data;
-	struct claim c = { .map = d->map, .end_blocks = image_size_bytes(d->image) >> BLOCK_SHIFT };
+	struct claim c = { .map = d->map,
+		           .image_blocks = image_size_bytes(d->image) >> BLOCK_SHIFT,
+		           .logged = &d->logged.live };
 	int rc = extent_rows_each_run(v->db, false, claim_run, &c);
 
 	c.total = 0;
@@ -74,6 +79,31 @@ static int rebuild(struct volume *v, struct err *err)
 		return err_set(err, rc, "cannot read the extents of the store %s", v->dir);
 	d->old_blocks = d->old_blocks_committed = c.total;
 	return 0;
+}
+
+/* What a crash may have kept from the image goes there now. */
+static int restore_logged(struct volume *v, struct err *err)
+{
+	struct data_store *d = v->data;
+	int rc = map_count(&d->logged.live) > 0 ? logged_restore(v) : 0;
+
+	if (!rc && map_count(&d->logged.live) > 0)
+		rc = image_sync(d->image);
+	if (rc)
+		return err_set(err, rc, "the store %s cannot bring its image up to date: %s%s", v->dir, strerror(-rc),
+		               rc == -ENOSPC ? "; it needs less than a MiB of room on its disk" : "");
+	logged_are_flushed(v);
+	return 0;
+}
+
+static int load_logged(struct volume *v, struct err *err)
+{
+	struct store_state state;
+	int rc = state_row_get(v->db, &state);
+
+	if (!rc)
+		rc = logged_load(v->db, state.flushed, state.committed, &v->data->logged.live);
+	return rc ? err_set(err, rc, "cannot read the database of the store %s", v->dir) : 0;
 }
 
 /* Blocks that there may be with this limit in bytes (0: none), block 0 included. */
@@ -91,7 +121,9 @@ static uint64_t limit_of(struct data_store *d, uint64_t size_bytes)
 /* Blocks of a device are where they are; a file may have some beyond its limit since that was lowered. */
 static uint64_t bound_of(struct data_store *d)
 {
-	return image_is_device(d->image) ? 0 : MIN(image_size_bytes(d->image) >> BLOCK_SHIFT, EXTENT_BLOCK_LIMIT);
+	uint64_t end = MAX(image_size_bytes(d->image) >> BLOCK_SHIFT, logged_end_blocks(&d->logged.live));
+
+	return image_is_device(d->image) ? 0 : MIN(end, EXTENT_BLOCK_LIMIT);
 }
 
 static uint64_t reserve_of(uint64_t limit)
@@ -130,8 +162,12 @@ int data_store_open(struct volume *v, struct err *err)
 
 	d->reserve_blocks = reserve_of(limit);
 	d->map = freemap_new(limit);
+	rc = load_logged(v, err);
 	freemap_set_limit(d->map, limit, bound_of(d));
-	rc = rebuild(v, err);
+	if (!rc)
+		rc = rebuild(v, err);
+	if (!rc)
+		rc = restore_logged(v, err);
 	if (!rc && !image_is_device(d->image))
 		freemap_suspect(d->map, image_size_bytes(d->image) >> BLOCK_SHIFT);
 	if (!rc)
@@ -150,6 +186,7 @@ void data_store_close(struct volume *v)
 	image_close(d->image);
 	freemap_delete(d->map);
 	map_release(&d->inode_blocks);
+	logged_release(&d->logged);
 	free(d->moves);
 	free(d);
 	v->data = NULL;
@@ -281,15 +318,22 @@ static void move_add(struct data_store *d, uint64_t phys, uint64_t len, bool bor
 	d->moves[d->n_moves++] = (struct group_move){ phys, len, born };
 }
 
-void store_born(struct volume *v, uint64_t phys, uint64_t len)
+void store_born(struct volume *v, uint64_t phys, uint64_t len, const uint64_t *sums)
 {
 	v->group_new_bytes += len << BLOCK_SHIFT;
 	move_add(v->data, phys, len, true);
+	logged_born(&v->data->logged, phys, len, sums);
+}
+
+void store_changed(struct volume *v, uint64_t phys, uint64_t len, const uint64_t *sums)
+{
+	logged_changed(&v->data->logged, phys, len, sums);
 }
 
 void store_free(struct volume *v, uint64_t phys, uint64_t len)
 {
 	move_add(v->data, phys, len, false);
+	logged_freed(&v->data->logged, phys, len);
 }
 
 void store_count_old(struct volume *v, int64_t blocks)
@@ -335,8 +379,10 @@ void data_store_committed(struct volume *v)
 {
 	struct data_store *d = v->data;
 
+	logged_committed(&d->logged);
 	for (size_t i = 0; i < d->n_moves; i++)
 		if (!d->moves[i].born) {
+			logged_gone(&d->logged, d->moves[i].phys, d->moves[i].len);
 			if (freemap_give(d->map, d->moves[i].phys, d->moves[i].len))
 				recent_add(d, d->moves[i].phys, d->moves[i].len);
 			else
@@ -356,6 +402,7 @@ void data_store_rolled_back(struct volume *v)
 		if (d->moves[i].born)
 			freemap_release(d->map, d->moves[i].phys, d->moves[i].len);
 	d->old_blocks = d->old_blocks_committed;
+	logged_rolled_back(&d->logged);
 	map_clear(&d->inode_blocks);
 	moves_forget(d);
 }

@@ -21,6 +21,7 @@
 #include "core/freemap.h"
 #include "core/image.h"
 #include "core/internal.h"
+#include "core/logged.h"
 
 struct block_run {
 	uint64_t phys, len;
@@ -47,6 +48,7 @@ struct data_store {
 	struct block_run recent[STORE_RECENT];
 	uint64_t recent_first, recent_end;
 	uint64_t recent_taken;                     /* blocks, by the open group */
+	struct logged logged;
 };
 
 /* May the reserve be touched: no for a local write, yes for the peer's changes and for what sets space free. */
@@ -67,7 +69,9 @@ int store_alloc(struct volume *v, uint64_t n, uint64_t goal, uint64_t window, en
 int store_alloc_again(struct volume *v, uint64_t n, uint64_t goal, enum space space, struct block_run *runs,
                       size_t *n_runs);
 void store_release(struct volume *v, const struct block_run *runs, size_t n_runs);
-void store_born(struct volume *v, uint64_t phys, uint64_t len);
+void store_born(struct volume *v, uint64_t phys, uint64_t len, const uint64_t *sums);
+/* Blocks that are born were written over. */
+void store_changed(struct volume *v, uint64_t phys, uint64_t len, const uint64_t *sums);
 void store_free(struct volume *v, uint64_t phys, uint64_t len);
 /* The caller moved blocks into old_extent (or, negative, out of it); to or from extent of ino. */
 void store_count_old(struct volume *v, int64_t blocks);

@@ -3,10 +3,12 @@
 
 #include "core/freemap.h"
 #include "core/image.h"
+#include "core/logged.h"
 #include "core/volume.h"
 #include "db/check.h"
 #include "db/dentry_rows.h"
 #include "db/extent_rows.h"
+#include "db/meta_rows.h"
 #include "db/schema.h"
 #include "util/util.h"
 
@@ -34,6 +36,7 @@ struct fsck {
 	struct freemap *owned;
 	uint64_t image_blocks, total_blocks, told_blocks;
 	uint8_t *buf; /* the blocks of one row */
+	struct map logged; /* what the next open will write to the image: core/logged.h */
 };
 
 /* ---- findings ---- */
@@ -115,6 +118,11 @@ static int table_step(void *ctx, size_t done)
 
 /* ---- blocks ---- */
 
+static bool is_missing(struct fsck *f, const struct extent *e)
+{
+	return !logged_has_beyond(&f->logged, e->phys, e->len, f->image_blocks);
+}
+
 /* The row's blocks become its own; those that cannot are found. */
 static void claim(struct fsck *f, uint64_t ino, const struct extent *e, const char *table)
 {
@@ -122,7 +130,7 @@ static void claim(struct fsck *f, uint64_t ino, const struct extent *e, const ch
 	uint64_t clash = 0;
 
 	snprintf(where, sizeof(where), "%s, block %llu", table, (unsigned long long)e->off);
-	if (e->phys + e->len > f->image_blocks) {
+	if (is_missing(f, e)) {
 		snprintf(what, sizeof(what), "its block %llu is beyond the image's end", (unsigned long long)e->phys);
 		found(f, ino, where, what);
 		return;
@@ -138,15 +146,31 @@ static void claim(struct fsck *f, uint64_t ino, const struct extent *e, const ch
 	found(f, ino, where, what);
 }
 
+static int read_row(struct fsck *f, const struct extent *e)
+{
+	uint64_t slot;
+	int rc = 0;
+
+	if (map_count(&f->logged) == 0)
+		return image_read(f->image, e->phys, 0, f->buf, (size_t)e->len << BLOCK_SHIFT);
+	for (uint32_t i = 0; !rc && i < e->len; i++) {
+		uint8_t *block = f->buf + ((size_t)i << BLOCK_SHIFT);
+
+		rc = map_get(&f->logged, e->phys + i, &slot) ? logged_read(f->db, slot - 1, block)
+		                                             : image_read(f->image, e->phys + i, 0, block, BLOCK_BYTES);
+	}
+	return rc;
+}
+
 static void verify(struct fsck *f, uint64_t ino, const struct extent *e, const char *table)
 {
 	uint64_t bad = 0, first = 0;
 	char where[64], what[128];
 	int rc;
 
-	if (e->phys + e->len > f->image_blocks)
+	if (is_missing(f, e))
 		return; /* said already */
-	rc = image_read(f->image, e->phys, 0, f->buf, (size_t)e->len << BLOCK_SHIFT);
+	rc = read_row(f, e);
 	for (uint32_t i = 0; !rc && i < e->len; i++) {
 		if (block_sum(f->buf + ((size_t)i << BLOCK_SHIFT)) == e->sums[i])
 			continue;
@@ -179,12 +203,27 @@ static int check_extent(void *ctx, uint64_t ino, const struct extent *e, bool ol
 	return 0;
 }
 
+static void look_at_logged(struct fsck *f)
+{
+	struct store_state state;
+	uint64_t bad = logged_damage(f->db);
+	char where[32];
+
+	snprintf(where, sizeof(where), "logged, slot %llu", (unsigned long long)bad);
+	if (bad < LOGGED_SLOTS)
+		found(f, 0, where, "not what was written");
+	if (state_row_get(f->db, &state) == 0)
+		logged_load(f->db, state.flushed, state.committed, &f->logged);
+	db_failure_clear(f->db);
+}
+
 static int check_blocks(struct fsck *f)
 {
 	int rc;
 
+	look_at_logged(f);
 	f->image_blocks = MIN(image_size_bytes(f->image) >> BLOCK_SHIFT, EXTENT_BLOCK_LIMIT);
-	f->owned = freemap_new(MAX(f->image_blocks, UINT64_C(2)));
+	f->owned = freemap_new(EXTENT_BLOCK_LIMIT);
 	f->buf = xmalloc((size_t)EXTENT_MAX_BLOCKS << BLOCK_SHIFT);
 	f->total_blocks = extent_rows_total_blocks(f->db);
 	rc = extent_rows_each(f->db, false, check_extent, f);
@@ -278,6 +317,7 @@ int fsck_store(const char *dir, const struct fsck_options *opt, struct fsck_resu
 	if (f.owned)
 		freemap_delete(f.owned);
 	free(f.buf);
+	map_release(&f.logged);
 	image_close(f.image);
 	db_close(f.db);
 	if (f.lock_fd >= 0 && !had_log)

@@ -412,7 +412,8 @@ static bool files_are_ours(struct volume *v)
  */
 static int seal(struct volume *v)
 {
-	struct store_state state = { v->info.committed, v->next_id, v->info.acked, v->info.applied };
+	struct store_state state = { v->info.committed, v->next_id, v->info.acked, v->info.applied,
+		                     v->data->logged.flushed };
 	int rc = db_begin(v->db);
 
 	if (!rc)
@@ -453,9 +454,13 @@ static int recover(struct volume *v, bool now)
 	v->fault_tried_ms = now_ms;
 	if (!files_are_ours(v))
 		return v->fault_code;
-	rc = image_recover(v->data->image);
+	rc = logged_restore(v);
 	if (!rc)
+		rc = image_recover(v->data->image);
+	if (!rc) {
+		logged_are_flushed(v);
 		rc = seal(v);
+	}
 	if (rc) {
 		v->fault_code = program_errno(rc);
 		return v->fault_code;
@@ -502,16 +507,16 @@ int volume_lost(struct volume *v, uint64_t ino)
 
 static int store_group(struct volume *v, uint64_t n)
 {
-	struct store_state state = { n, v->next_id, v->info.acked, v->info.applied };
-	int rc = state_row_put(v->db, &state);
+	int rc = logged_settle(v, n);
+	struct store_state state = { n, v->next_id, v->info.acked, v->info.applied, v->data->logged.flushing };
 
+	if (!rc)
+		rc = state_row_put(v->db, &state);
 	if (!rc && v->group_wrote)
 		rc = group_row_put(v->db, n, random_u64(), clock_real_ms());
 	/* A pair forgets group ids with its baseline; without a peer nobody asks. */
 	if (!rc && v->group_wrote && v->info.role == ROLE_NONE && n > GROUP_IDS_KEPT && n % GROUP_IDS_FORGOTTEN == 0)
 		rc = MIN(group_row_forget(v->db, n - GROUP_IDS_KEPT, 2 * GROUP_IDS_FORGOTTEN), 0);
-	if (!rc)
-		rc = data_store_sync(v);
 	if (rc)
 		return rc;
 	atomic_store(&v->commit_since_ms, clock_mono_ms());
@@ -587,11 +592,13 @@ int volume_commit(struct volume *v)
 			pthread_cond_wait(&v->commit_done, &v->lock);
 			continue;
 		}
-		v->committing = true;
-		unlock_and_tell(v);
-		flush_ahead(v);
-		volume_lock(v);
-		v->committing = false;
+		if (!logged_suffices(v)) {
+			v->committing = true;
+			unlock_and_tell(v);
+			flush_ahead(v);
+			volume_lock(v);
+			v->committing = false;
+		}
 		if (v->info.group_open == n)
 			group_commit_locked(v);
 		pthread_cond_broadcast(&v->commit_done);

@@ -49,6 +49,7 @@ struct image {
 	int sync_error;
 	_Atomic uint64_t busy_since_ms;
 	_Atomic uint64_t losses;   /* no lock to read: nobody may wait for an fdatasync to write */
+	_Atomic bool failed;       /* sync_error, likewise */
 	/* Windows written whole: [dropped, flushed) may be dropped, [begun, filled) were not given to the disk yet.
 	 * Window i of these is in windows[i % WINDOWS_MAX]. */
 	pthread_mutex_t window_lock; /* innermost; protects all below */
@@ -356,6 +357,7 @@ int image_sync(struct image *im)
 		if (rc < 0) {
 			im->sync_error = complain(im, "flush fails", 0, host_errno(e));
 			atomic_fetch_add(&im->losses, 1);
+			atomic_store(&im->failed, true);
 		} else {
 			im->synced = written;
 			windows_flushed(im, filled);
@@ -372,6 +374,11 @@ uint64_t image_losses(struct image *im)
 	return atomic_load(&im->losses);
 }
 
+bool image_is_failed(const struct image *im)
+{
+	return atomic_load(&im->failed);
+}
+
 int image_recover(struct image *im)
 {
 	pthread_mutex_lock(&im->sync_lock);
@@ -386,6 +393,7 @@ int image_recover(struct image *im)
 	}
 	int rc = im->sync_error;
 
+	atomic_store(&im->failed, rc != 0);
 	pthread_mutex_unlock(&im->sync_lock);
 	return rc;
 }

@@ -62,6 +62,8 @@ void image_stream_begin(struct image *im);
 void image_stream_drop(struct image *im);
 /* How often a flush has failed so far. */
 uint64_t image_losses(struct image *im);
+/* Would image_sync fail without a try? */
+bool image_is_failed(const struct image *im);
 /* Try whether the host flushes again: 0, and image_sync works again; or the error, and losses counts one more. Whoever
  * calls it has made sure that nothing written before counts as durable. */
 int image_recover(struct image *im);

@@ -188,7 +188,6 @@ static bool is_alone(struct volume *v)
 
 static void commit_alone(struct volume *v)
 {
-	data_store_sync(v); /* an error comes again below */
 	volume_lock(v);
 	if (is_alone(v))
 		group_commit_locked(v); /* a failure is the volume's, and remembered there */

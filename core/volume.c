@@ -3,6 +3,7 @@
 #include "core/internal.h"
 
 #include "core/leftover.h"
+#include "core/logged.h"
 #include "db/change_set.h"
 #include "db/inode_rows.h"
 #include "db/meta_rows.h"
@@ -326,6 +327,7 @@ static int read_numbers(struct volume *v)
 	info->applied = state.applied;
 	v->next_id = state.next_id;
 	return slot < 1 || state.committed >= GROUP_LIMIT || state.acked > state.committed ||
+	                       state.flushed > state.committed ||
 	                       state.applied >= GROUP_LIMIT || state.next_id < 1 || state.next_id >= NEXT_ID_LIMIT
 	               ? -EUCLEAN
 	               : 0;
@@ -487,6 +489,7 @@ int volume_close(struct volume *v)
 
 	leftover_stop(v);
 	committer_stop(v);
+	logged_end(v);
 	rc = volume_commit(v);
 	volume_free(v);
 	return rc;

@@ -5,8 +5,8 @@
  * What it is
  *   The store directory holds `image` (block data, copy-on-write, 4 KiB blocks) and `twinfs.db` (SQLite; the only
  *   truth). A *group* is one atomic local commit: the open group is an open SQLite transaction; volume_commit()
- *   makes it durable (fdatasync of the image first, then COMMIT with synchronous=FULL). A crash leaves exactly the last
- * committed group.
+ *   makes it durable (fdatasync of the image first, then COMMIT with synchronous=FULL; a small group's bytes are in the
+ *   COMMIT instead, core/logged.h). A crash leaves exactly the last committed group.
  *
  * Threads and locks
  *   Every volume_* function may be called from any thread; each takes the volume's one mutex itself. Functions of

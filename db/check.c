@@ -2,6 +2,7 @@
 #include "db/check.h"
 
 #include "db/extent_rows.h"
+#include "db/logged_rows.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -38,6 +39,12 @@ static const struct rule {
 	{ "state", "what is acknowledged of the change set was committed",
 	  "SELECT 0, 'up to group ' || forgotten FROM state WHERE (" INT("forgotten") " AND forgotten BETWEEN 0 AND "
 	  "committed) IS NOT TRUE" },
+	{ "state", "what is durable on the image was committed",
+	  "SELECT 0, 'up to group ' || flushed FROM state WHERE (" INT("flushed") " AND flushed BETWEEN 0 AND "
+	  "committed) IS NOT TRUE" },
+	{ "logged", "a slot is one of 128 and has its length",
+	  "SELECT 0, 'slot ' || slot FROM logged WHERE (slot BETWEEN 0 AND 127 AND typeof(bytes) = 'blob' AND "
+	  "length(bytes) = 4120) IS NOT TRUE" },
 	{ "state", "its sums are those of the change set and of the conflicts",
 	  "SELECT 0, column1 || ' ' || ifnull(column2, '?') || ', counted ' || column3 FROM (VALUES "
 	  "('links', (SELECT links FROM state), (SELECT count(*) FROM change_dentry)), "
@@ -186,6 +193,7 @@ static const struct rule {
 };
 
 _Static_assert(EXTENT_MAX_BLOCKS == 64, "the rules about extents say 64");
+_Static_assert(LOGGED_SLOTS == 128 && LOGGED_ROW_BYTES == 4120, "the rule about slots says so");
 
 /* SQLite's own look at its pages and indices comes first: what follows relies on them. */
 #define PAGE_CHECK_FINDINGS 100

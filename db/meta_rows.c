@@ -10,12 +10,13 @@
 int state_row_get(struct db *db, struct store_state *out)
 {
 	sqlite3_stmt *s =
-		db_stmt(db, "SELECT committed, next_id, acked, applied, " NUMBERS " FROM state WHERE one = 1");
+		db_stmt(db, "SELECT committed, next_id, acked, applied, " NUMBERS ", flushed FROM state WHERE one = 1");
 	int rc = db_step(db, s);
 
 	if (rc != 1)
 		return rc < 0 ? rc : -ENOENT;
-	*out = (struct store_state){ db_col_u64(s, 0), db_col_u64(s, 1), db_col_u64(s, 2), db_col_u64(s, 3) };
+	*out = (struct store_state){ db_col_u64(s, 0), db_col_u64(s, 1), db_col_u64(s, 2), db_col_u64(s, 3),
+		                     db_col_u64(s, 11) };
 	*db_numbers(db) = (struct db_numbers){ .forgotten = db_col_u64(s, 4),
 		                               .links = db_col_u64(s, 5),
 		                               .inodes = db_col_u64(s, 6),
@@ -32,10 +33,10 @@ int state_row_put(struct db *db, const struct store_state *in)
 	const struct db_numbers *n = db_numbers(db);
 
 	return DB_RUN(db,
-	              "INSERT OR REPLACE INTO state(one, committed, next_id, acked, applied, " NUMBERS ")"
-	              " VALUES(1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+	              "INSERT OR REPLACE INTO state(one, committed, next_id, acked, applied, " NUMBERS ", flushed)"
+	              " VALUES(1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
 	              in->committed, in->next_id, in->acked, in->applied, n->forgotten, n->links, n->inodes, n->xattrs,
-	              n->range_bytes, n->kept_both, n->merged);
+	              n->range_bytes, n->kept_both, n->merged, in->flushed);
 }
 
 char *meta_row_get(struct db *db, const char *key)

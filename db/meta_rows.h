@@ -8,6 +8,7 @@
 
 struct store_state {
 	uint64_t committed, next_id, acked, applied;
+	uint64_t flushed; /* core/logged.h */
 };
 /* Both with the numbers of db_numbers, which are columns of the same row. */
 int state_row_get(struct db *db, struct store_state *out); /* -ENOENT */

@@ -12,6 +12,9 @@
 #define LEFTOVER_TABLE \
 	"CREATE TABLE leftover(ino INTEGER PRIMARY KEY, floor INTEGER, grp INTEGER, origin INTEGER);"
 
+/* Since version 6; db/logged_rows.h. */
+#define LOGGED_TABLE "CREATE TABLE logged(slot INTEGER PRIMARY KEY, bytes BLOB);"
+
 /* Since version 4: of what waits for a person, which file is it about? */
 #define CONFLICT_INDEXES \
 	"CREATE INDEX conflict_open ON conflict(ino) WHERE resolved = 0;" \
@@ -29,7 +32,9 @@ static const char SCHEMA[] =
 	"CREATE TABLE state(one INTEGER PRIMARY KEY CHECK(one = 1), committed INTEGER, next_id INTEGER, acked INTEGER,"
 	" applied INTEGER, forgotten INTEGER NOT NULL DEFAULT 0, links INTEGER NOT NULL DEFAULT 0,"
 	" inodes INTEGER NOT NULL DEFAULT 0, xattrs INTEGER NOT NULL DEFAULT 0, range_bytes INTEGER NOT NULL DEFAULT 0,"
-	" kept_both INTEGER NOT NULL DEFAULT 0, merged INTEGER NOT NULL DEFAULT 0);"
+	" kept_both INTEGER NOT NULL DEFAULT 0, merged INTEGER NOT NULL DEFAULT 0,"
+	" flushed INTEGER NOT NULL DEFAULT 0);"
+	LOGGED_TABLE
 	"CREATE TABLE groups(n INTEGER PRIMARY KEY, id INTEGER NOT NULL, at_ms INTEGER NOT NULL);"
 
 	"CREATE TABLE inode(ino INTEGER PRIMARY KEY, mode INTEGER, uid INTEGER, gid INTEGER, rdev INTEGER, size "
@@ -121,6 +126,9 @@ static const char *const MIGRATION[SCHEMA_VERSION] = {
 	" range_bytes = (SELECT ifnull(sum(len), 0) FROM change_extent),"
 	" kept_both = (SELECT count(*) FROM conflict WHERE NOT resolved AND outcome = 'kept-both'),"
 	" merged = (SELECT count(*) FROM conflict WHERE NOT resolved AND outcome <> 'kept-both');",
+	"ALTER TABLE state ADD COLUMN flushed INTEGER NOT NULL DEFAULT 0;"
+	"UPDATE state SET flushed = committed;"
+	LOGGED_TABLE,
 	NULL,
 };
 

@@ -82,6 +82,17 @@ static const char format_4[] =
 	"CREATE INDEX conflict_open0 ON conflict(ino0) WHERE resolved = 0;"
 	"CREATE INDEX conflict_open1 ON conflict(ino1) WHERE resolved = 0;";
 
+/* What made 5 of 4. */
+static const char format_5[] =
+	"ALTER TABLE state ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE state ADD COLUMN links INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE state ADD COLUMN inodes INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE state ADD COLUMN xattrs INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE state ADD COLUMN range_bytes INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE state ADD COLUMN kept_both INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE state ADD COLUMN merged INTEGER NOT NULL DEFAULT 0;"
+	"UPDATE state SET inodes = 1, range_bytes = 8196, kept_both = 1;";
+
 #define OWN(n) ((UINT64_C(1) << ID_SLOT_SHIFT) | (n))
 #define DIR_INO OWN(1)
 #define FILE_INO OWN(2)
@@ -189,6 +200,8 @@ static void make_store(int format)
 		run(db, format_3);
 	if (format >= 4)
 		run(db, format_4);
+	if (format >= 5)
+		run(db, format_5);
 	put_extent(db, "extent", 0, 2, 3, "");
 	put_extent(db, "extent", 2, 3, 3, "");
 	put_extent(db, "old_extent", 0, 1, 2, ", 3");

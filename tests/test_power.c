@@ -9,6 +9,9 @@
  *
  * A run aside commits full groups by the volume's own thread, between any two calls. Then what is found must be what
  * some calls, the first so many, had made of the store, and all of those whose commit was waited for.
+ *
+ * A run of small groups writes a block or a few and commits at once, so that most of it is only in the database's log
+ * (core/logged.h).
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -23,12 +26,14 @@
 #define SNAPS_MAX 1024
 #define WRITE_MAX_BYTES 300000u
 #define FILE_SPAN_BYTES 400000u
+#define SMALL_MAX_BYTES 20000u
+#define SMALL_SPAN_BYTES 60000u
 
 static struct volume *vol;
 static char work[256], cut[256];
 static uint64_t seed; /* of what happens; cuts draw from their own */
 static uint64_t peer_group;
-static bool aside;
+static bool aside, small;
 
 /* The volume as of a commit (of any call, aside), and where in the disk's events that had returned. */
 static struct snap {
@@ -127,7 +132,8 @@ static void commit(void)
 static void write_some(uint64_t ino)
 {
 	static uint8_t bytes[WRITE_MAX_BYTES];
-	size_t len = chance_len(&seed, sizeof(bytes)), off = chance_off(&seed, FILE_SPAN_BYTES);
+	size_t len = chance_len(&seed, small ? SMALL_MAX_BYTES : sizeof(bytes));
+	size_t off = chance_off(&seed, small ? SMALL_SPAN_BYTES : FILE_SPAN_BYTES);
 
 	chance_bytes(&seed, bytes, len);
 	if (ino)
@@ -277,7 +283,10 @@ static void any_op(void)
 	size_t what = chance_below(&seed, 41);
 	uint64_t ino = some_file();
 
-	if (what < 12)
+	if (small && chance_below(&seed, 3)) {
+		write_some(ino);
+		commit();
+	} else if (what < 12)
 		name_op();
 	else if (what < 22)
 		write_some(ino);
@@ -581,6 +590,15 @@ START_TEST(so_it_is_when_full_groups_are_committed_aside)
 }
 END_TEST
 
+/* Long enough for the slots to be used up now and then. */
+START_TEST(so_it_is_when_small_groups_only_flush_the_log)
+{
+	small = true;
+	for (uint64_t i = 1; i <= 2; i++)
+		ck_assert(run(i, 2, 250, 60, NULL));
+}
+END_TEST
+
 static bool reuse_at_once, punch_at_once;
 
 void __real_store_free(struct volume *v, uint64_t phys, uint64_t len);
@@ -631,6 +649,13 @@ START_TEST(a_commit_aside_that_did_not_flush_the_image_is_noticed)
 }
 END_TEST
 
+START_TEST(slots_that_are_used_again_before_the_image_was_flushed_are_noticed)
+{
+	small = true;
+	ck_assert(is_noticed("image"));
+}
+END_TEST
+
 START_TEST(a_commit_that_did_not_flush_the_log_is_noticed)
 {
 	ck_assert(is_noticed("-wal"));
@@ -673,8 +698,10 @@ int main(void)
 	tcase_set_timeout(lies, 120);
 	tcase_add_test(tc, whatever_a_power_cut_leaves_is_a_whole_store_of_a_committed_group);
 	tcase_add_test(tc, so_it_is_when_full_groups_are_committed_aside);
+	tcase_add_test(tc, so_it_is_when_small_groups_only_flush_the_log);
 	tcase_add_test(lies, a_commit_that_did_not_flush_the_image_is_noticed);
 	tcase_add_test(lies, a_commit_aside_that_did_not_flush_the_image_is_noticed);
+	tcase_add_test(lies, slots_that_are_used_again_before_the_image_was_flushed_are_noticed);
 	tcase_add_test(lies, a_commit_that_did_not_flush_the_log_is_noticed);
 	tcase_add_test(lies, a_checkpoint_that_did_not_flush_the_database_is_noticed);
 	tcase_add_test(lies, names_that_are_not_flushed_are_noticed);
