@@ -323,8 +323,10 @@ static void pair_work(void)
 
 	if (chance_below(&seed, 4) == 0)
 		return;
-	for (size_t n = chance_below(&seed, 30); n > 0; n--) /* something to be entered */
+	for (size_t n = chance_below(&seed, 30); n > 0; n--) { /* something to be entered */
 		name_op();
+		note(); /* it may have filled a group */
+	}
 	commit();
 	ck_assert_int_eq(volume_pair(vol, ROLE_PRIMARY, 1, 2, "00112233445566778899aabbccddeeff", "b", &err), 0);
 	note();
