@@ -71,7 +71,11 @@ static void note(void)
 		return;
 	}
 	volume_info(vol, &info);
-	if (info.group_open)
+	volume_lock(vol);
+	bool changed = group_waits(vol); /* else only the reaper tidies up, in a time of its own */
+
+	volume_unlock(vol);
+	if (changed)
 		return;
 	text = volume_text(vol);
 	if (n_snaps && snaps[n_snaps - 1].committed == info.committed && strcmp(snaps[n_snaps - 1].text, text) == 0) {
