@@ -212,6 +212,14 @@ int changes_get(struct volume *v, uint64_t ino, enum entity what, struct change_
 	return change_inode_get(v->db, ino, what, out);
 }
 
+unsigned changes_of_inode(struct volume *v, uint64_t ino, struct change_row rows[ENT_ASK + 1])
+{
+	unsigned which;
+
+	/* A failure is the database's, and seen at the unlock. */
+	return change_inode_rows(v->db, ino, rows, &which) < 0 ? 0 : which;
+}
+
 int changes_get_xattr(struct volume *v, uint64_t ino, const char *key, struct change_row *out)
 {
 	return change_xattr_get(v->db, ino, key, out);

@@ -49,6 +49,8 @@ int changes_touch_taken(struct volume *v, uint64_t ino, uint64_t upto);
 
 /* -ENOENT: clean. */
 int changes_get(struct volume *v, uint64_t ino, enum entity what, struct change_row *out);
+/* All at once: 1 << ENT_* of each that has a row. */
+unsigned changes_of_inode(struct volume *v, uint64_t ino, struct change_row rows[ENT_ASK + 1]);
 int changes_get_xattr(struct volume *v, uint64_t ino, const char *key, struct change_row *out);
 int changes_get_link(struct volume *v, uint64_t link, struct change_row *out);
 /* Forget one row (the peer's version replaced it). Missing is fine. CONTENT drops the ranges too. */

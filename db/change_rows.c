@@ -111,6 +111,28 @@ int change_inode_get(struct db *db, uint64_t ino, enum entity what, struct chang
 	return rc;
 }
 
+int change_inode_rows(struct db *db, uint64_t ino, struct change_row rows[ENT_ASK + 1], unsigned *which)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT grp, seen, shrunk_to, shrunk_grp, what FROM change_inode"
+	                              " WHERE ino = ?1 AND grp > ?2");
+	int rc;
+
+	*which = 0;
+	DB_BIND_INTS(s, 1, ino, forgotten(db));
+	while ((rc = db_step(db, s)) == 1) {
+		uint64_t what = db_col_u64(s, 4);
+
+		if (what > ENT_ASK) {
+			db_done(s);
+			return db_damaged(db, "impossible row in the change set of inode %llu",
+			                  (unsigned long long)ino);
+		}
+		rows[what] = inode_row(db, s, 0);
+		*which |= 1u << what;
+	}
+	return rc;
+}
+
 int change_inode_drop(struct db *db, uint64_t ino, enum entity what)
 {
 	int rc = DB_RUN(db, "DELETE FROM change_inode WHERE ino = ?1 AND what = ?2", ino, what);

@@ -19,6 +19,8 @@ int change_inode_put(struct db *db, uint64_t ino, enum entity what, uint64_t grp
 /* Raise grp of a row that exists with grp > after: 1, or 0 if there is none. */
 int change_inode_raise(struct db *db, uint64_t ino, enum entity what, uint64_t after, uint64_t grp);
 int change_inode_get(struct db *db, uint64_t ino, enum entity what, struct change_row *out);
+/* All that the inode has: *which gets 1 << what of each. */
+int change_inode_rows(struct db *db, uint64_t ino, struct change_row rows[ENT_ASK + 1], unsigned *which);
 int change_inode_drop(struct db *db, uint64_t ino, enum entity what);
 
 int change_xattr_put(struct db *db, uint64_t ino, const char *key, uint64_t grp, uint64_t seen);

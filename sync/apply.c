@@ -428,13 +428,14 @@ static uint32_t clean_fields(struct volume *v, const struct rec_inode *r)
 	} map[] = {
 		{ REC_CONTENT, ENT_CONTENT }, { REC_MODE, ENT_MODE }, { REC_OWNER, ENT_OWNER }, { REC_TIMES, ENT_TIMES }
 	};
-	struct change_row row;
+	struct change_row rows[ENT_ASK + 1];
+	unsigned changed = changes_of_inode(v, r->ino, rows);
 	uint32_t fields = r->fields;
 
-	if (changes_get(v, r->ino, ENT_NEW, &row) == 0)
+	if (changed & 1u << ENT_NEW)
 		return 0; /* made here and not acknowledged: all of it is ours until the primary has answered */
 	for (size_t i = 0; i < ARRAY_LEN(map); i++)
-		if (changes_get(v, r->ino, map[i].what, &row) == 0)
+		if (changed & 1u << map[i].what)
 			fields &= ~map[i].field;
 	return fields;
 }

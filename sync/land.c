@@ -15,41 +15,56 @@ static bool same_place(const struct dentry *d, const struct placement *p)
 	return p->parent == d->parent && p->name_len == d->name_len && memcmp(p->name, d->name, d->name_len) == 0;
 }
 
-/* Take away or free the name of what is not where it shall be. A link that shall lead to another file goes and comes
- * anew. */
-static int clear_place(struct volume *v, struct placement *p)
+/* Put the link in its place if that can be done at once. A name that is another link's just now is given up by that
+ * one, which is to go elsewhere: then ours waits, and gives up its own name meanwhile. */
+static int move_link(struct volume *v, const struct placement *p, bool here, bool *waits)
+{
+	int rc = tree_link_put(v, p->link, p->parent, p->name, p->name_len, p->child, p->origin);
+
+	*waits = rc == -EEXIST;
+	return !*waits ? rc : here ? tree_link_detach(v, p->link) : 0;
+}
+
+/* A link that shall lead to another file goes and comes anew. */
+static int land_link(struct volume *v, struct placement *p, bool *waits)
 {
 	struct dentry d;
 	int rc = tree_link_get(v, p->link, &d);
+	bool here = rc == 0;
 
-	if (rc == -ENOENT)
-		return 0;
-	if (rc < 0)
+	*waits = false;
+	if (rc < 0 && rc != -ENOENT)
 		return rc;
-	p->was = d.child != p->child ? d.child : 0;
-	if (p->was)
-		return tree_link_drop(v, p->link);
-	if (same_place(&d, p))
+	p->was = here && d.child != p->child ? d.child : 0;
+	if (here && (p->was || !p->parent)) {
+		rc = tree_link_drop(v, p->link);
+		here = false;
+		if (rc < 0)
+			return rc;
+	}
+	if (!p->parent || (here && same_place(&d, p)))
 		return 0;
-	return p->parent ? tree_link_detach(v, p->link) : tree_link_drop(v, p->link);
+	return move_link(v, p, here, waits);
 }
 
 int land_links(struct volume *v, struct placement *list, size_t n)
 {
-	struct dentry d;
+	size_t *waiting = xmalloc((n + 1) * sizeof(*waiting)), n_waiting = 0;
 	int rc = 0;
 
-	for (size_t i = 0; rc == 0 && i < n; i++)
-		rc = clear_place(v, &list[i]);
 	for (size_t i = 0; rc == 0 && i < n; i++) {
-		const struct placement *p = &list[i];
+		bool waits;
 
-		if (!p->parent)
-			continue;
-		if (tree_link_get(v, p->link, &d) == 0 && same_place(&d, p))
-			continue;
+		rc = land_link(v, &list[i], &waits);
+		if (waits)
+			waiting[n_waiting++] = i;
+	}
+	for (size_t i = 0; rc == 0 && i < n_waiting; i++) {
+		const struct placement *p = &list[waiting[i]];
+
 		rc = tree_link_put(v, p->link, p->parent, p->name, p->name_len, p->child, p->origin);
 	}
+	free(waiting);
 	return rc;
 }
 

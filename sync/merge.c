@@ -17,6 +17,13 @@
 /* ---- fast-forward ---------------------------------------------------------------------------------------------------
  */
 
+static const struct {
+	uint32_t field;
+	enum entity what;
+} field_map[] = {
+	{ REC_CONTENT, ENT_CONTENT }, { REC_MODE, ENT_MODE }, { REC_OWNER, ENT_OWNER }, { REC_TIMES, ENT_TIMES }
+};
+
 static bool has_lineage(struct volume *v, enum lineage_class c, uint64_t id)
 {
 	struct lineage lin;
@@ -68,17 +75,24 @@ bool p_changed_content(struct volume *v, uint64_t ino, uint64_t seen)
 
 static bool inode_conflicts(struct volume *v, const struct rec_inode *r)
 {
+	struct change_row rows[ENT_ASK + 1];
 	struct inode in;
-	bool here = tree_inode_get(v, r->ino, &in) == 0;
+	unsigned changed;
 
-	if (has_lineage(v, LINEAGE_INODE, r->ino))
-		return true;
-	if (!here)
+	if (tree_inode_get(v, r->ino, &in) != 0)
 		return !(r->fields & REC_NEW);
-	return p_changed_inode(v, r->ino, ENT_CONTENT, rec_seen(r, REC_CONTENT)) ||
-	       ((r->fields & REC_MODE) && p_changed_inode(v, r->ino, ENT_MODE, rec_seen(r, REC_MODE))) ||
-	       ((r->fields & REC_OWNER) && p_changed_inode(v, r->ino, ENT_OWNER, rec_seen(r, REC_OWNER))) ||
-	       ((r->fields & REC_TIMES) && p_changed_inode(v, r->ino, ENT_TIMES, rec_seen(r, REC_TIMES)));
+	changed = changes_of_inode(v, r->ino, rows);
+	for (size_t i = 0; changed && i < ARRAY_LEN(field_map); i++) {
+		uint64_t seen = rec_seen(r, field_map[i].field);
+
+		/* That the bytes changed here counts whatever is told. */
+		if (!(r->fields & field_map[i].field) && field_map[i].what != ENT_CONTENT)
+			continue;
+		if (((changed & 1u << field_map[i].what) && rows[field_map[i].what].grp > seen) ||
+		    ((changed & 1u << ENT_NEW) && rows[ENT_NEW].grp > seen))
+			return true;
+	}
+	return false;
 }
 
 static bool inode_known(struct volume *v, const struct shipment *s, uint64_t ino)
@@ -195,18 +209,25 @@ static bool keeps_clear(struct volume *v, const struct shipment *s, uint64_t low
 	return true;
 }
 
+static bool any_notes(struct volume *v)
+{
+	return lineage_each(v, LINEAGE_LINK, stop_at_note, NULL) != 0 ||
+	       lineage_each(v, LINEAGE_INODE, stop_at_note, NULL) != 0;
+}
+
 static bool is_fast_forward(struct volume *v, const struct shipment *s)
 {
 	struct change_row row;
 	struct dentry d;
+	bool notes = any_notes(v);
 
 	for (size_t i = 0; i < s->n_links; i++) {
 		const struct ship_link *l = &s->links[i];
 
 		if (l->report || (changes_get_link(v, l->link, &row) == 0 && row.grp > l->seen))
 			return false;
-		if (has_lineage(v, LINEAGE_LINK, l->link) || has_lineage(v, LINEAGE_INODE, l->child) ||
-		    has_lineage(v, LINEAGE_INODE, l->parent))
+		if (notes && (has_lineage(v, LINEAGE_LINK, l->link) || has_lineage(v, LINEAGE_INODE, l->child) ||
+			      has_lineage(v, LINEAGE_INODE, l->parent)))
 			return false;
 		/* Removed or moved there, written here: something may come back, or is to be noted. */
 		if ((!l->parent || tree_link_get(v, l->link, &d) == 0) && p_changed_content(v, l->child, l->seen))
@@ -215,12 +236,12 @@ static bool is_fast_forward(struct volume *v, const struct shipment *s)
 			return false; /* deleted here, kept there: there is something to bring back */
 	}
 	for (size_t i = 0; i < s->n_inodes; i++)
-		if (inode_conflicts(v, s->inodes[i]))
+		if ((notes && has_lineage(v, LINEAGE_INODE, s->inodes[i]->ino)) || inode_conflicts(v, s->inodes[i]))
 			return false;
 	for (size_t i = 0; i < s->n_xattrs; i++) {
 		const struct ship_xattr *x = &s->xattrs[i];
 
-		if (has_lineage(v, LINEAGE_INODE, x->ino) ||
+		if ((notes && has_lineage(v, LINEAGE_INODE, x->ino)) ||
 		    (changes_get_xattr(v, x->ino, x->key, &row) == 0 && row.grp > x->seen))
 			return false;
 	}
@@ -229,13 +250,9 @@ static bool is_fast_forward(struct volume *v, const struct shipment *s)
 
 int take_inode(struct volume *v, const struct shipment *s, const struct rec_inode *r, uint64_t ino, uint32_t fields)
 {
-	static const struct {
-		uint32_t field;
-		enum entity what;
-	} map[] = {
-		{ REC_CONTENT, ENT_CONTENT }, { REC_MODE, ENT_MODE }, { REC_OWNER, ENT_OWNER }, { REC_TIMES, ENT_TIMES }
-	};
+	struct change_row rows[ENT_ASK + 1];
 	struct inode in;
+	unsigned changed = fields ? changes_of_inode(v, ino, rows) : 0;
 	int rc = 0;
 
 	if (fields & REC_CONTENT)
@@ -247,9 +264,9 @@ int take_inode(struct volume *v, const struct shipment *s, const struct rec_inod
 		rc = lineage_put(v, &(struct lineage){ .src = ino, .dst = ino, .grp = group_number(v), .kind = 'b' });
 	if (rc == 0)
 		rc = land_attrs(v, r, ino, fields, ORIGIN_PEER);
-	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(map); i++)
-		if (fields & map[i].field)
-			rc = changes_drop(v, ino, map[i].what);
+	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(field_map); i++)
+		if ((fields & field_map[i].field) && (changed & 1u << field_map[i].what))
+			rc = changes_drop(v, ino, field_map[i].what);
 	return rc;
 }
 
