@@ -238,12 +238,14 @@ static int finish(struct volume *v, struct conflict *c)
 }
 
 /*
- * Somebody wants this file as it is. If the other side, not knowing that, takes it away or puts another version in its
- * place, both come out of it.
+ * Somebody wants this file (symbolic link, ...) as it is. If the other side, not knowing that, takes it away or puts
+ * another version in its place, both come out of it. A directory is there as long as something in it is.
  */
 static int claim(struct volume *v, uint64_t ino)
 {
-	return type_of(v, ino) == S_IFREG && !is_aside(v, ino) ? changes_touch(v, ino, ENT_CONTENT) : 0;
+	uint32_t type = type_of(v, ino);
+
+	return type && type != S_IFDIR && !is_aside(v, ino) ? changes_touch(v, ino, ENT_CONTENT) : 0;
 }
 
 struct keys {
@@ -364,6 +366,22 @@ static int put_beside(struct volume *v, const struct conflict *c, const struct d
 	return rc;
 }
 
+/* The conflict was about a file, whatever names it has: those that lead to the old version lead to this one. */
+static int bring_names(struct volume *v, uint64_t old, uint64_t version)
+{
+	int64_t now = clock_real_ns();
+	struct dentry d;
+	int rc = 0;
+
+	while (!rc && lowest_link(v, old, &d)) {
+		rc = names_unlink(v, &d);
+		if (!rc)
+			rc = names_add(v, d.parent, d.name, version, now);
+		tell_name(v, &d);
+	}
+	return rc ? rc : tree_set_ctime(v, version, now);
+}
+
 /* The version takes the place of the file that is there. */
 static int put_in_place(struct volume *v, const struct conflict *c, uint64_t version)
 {
@@ -381,6 +399,8 @@ static int put_in_place(struct volume *v, const struct conflict *c, uint64_t ver
 			rc = names_move(v, &from, over.parent, over.name, over.name_len);
 	} else if (!rc) {
 		rc = conflict_move_beside(v, &from, &over) ?: names_replace(v, &from, &over);
+		if (!rc && is_kind(c, "content"))
+			rc = bring_names(v, c->ino, version);
 	}
 	if (!rc) {
 		tell_name(v, &from);
@@ -409,10 +429,54 @@ static int keep_unit(struct volume *v, struct conflict *c, int which)
 	return rc;
 }
 
+static int found_one(void *ctx, const struct dentry *d)
+{
+	(void)ctx;
+	(void)d;
+	return 1;
+}
+
+static bool is_inside(struct volume *v, uint64_t dir, uint64_t above)
+{
+	struct dentry d;
+
+	while (dir != above && lowest_link(v, dir, &d))
+		dir = d.parent;
+	return dir == above;
+}
+
+/*
+ * One of the two is a directory, and no unit: what is in it is more than the versions that there was a choice of, so it
+ * stays beside, under a conflict name, unless it is empty. The wanted one gets the name.
+ */
+static int keep_directory_or(struct volume *v, struct conflict *c, int which, struct err *err)
+{
+	uint64_t wanted = c->version[which].ino, other = c->version[!which].ino;
+	bool in_place = other == c->ino, stays = tree_children(v, other, found_one, NULL) == 1;
+	struct dentry from, gone;
+	int rc = 0;
+
+	if (!lowest_link(v, wanted, &from) || !lowest_link(v, other, &gone))
+		return -ENOENT;
+	if (in_place && is_inside(v, gone.parent, wanted))
+		return err_set(err, -EINVAL, "%s is inside the directory that is to have its name; move it by hand, then "
+			       "use --keep both", c->now ? c->now : c->path);
+	if (in_place && stays)
+		rc = put_beside(v, c, &gone, &gone, !which);
+	else if (!stays)
+		rc = names_unlink(v, &gone);
+	if (!rc && in_place)
+		rc = names_move(v, &from, gone.parent, gone.name, gone.name_len);
+	c->ino = wanted;
+	tell_name(v, &from);
+	tell_name(v, &gone);
+	return rc ? rc : claim(v, wanted);
+}
+
 /* The wanted version goes to the path of the conflict, and the others' files go. */
 static int keep_version(struct volume *v, struct conflict *c, int which, struct err *err)
 {
-	uint64_t wanted = c->version[which].ino, other = c->version[!which].ino;
+	uint64_t wanted = c->version[which].ino, other = c->version[!which].ino, was = c->ino;
 	struct dentry gone;
 	int rc = 0;
 
@@ -421,15 +485,14 @@ static int keep_version(struct volume *v, struct conflict *c, int which, struct 
 			       "%s: that version was not kept; use --keep both to leave the file as it is", c->path);
 	if (conflict_is_about_unit(v, c))
 		return keep_unit(v, c, which);
-	if (type_of(v, wanted) == S_IFDIR || type_of(v, other) == S_IFDIR)
-		return err_set(err, -EISDIR,
-			       "%s: a directory is one of the versions; rename or remove it, then use --keep both",
-			       c->path);
+	if (other && (type_of(v, wanted) == S_IFDIR || type_of(v, other) == S_IFDIR))
+		return keep_directory_or(v, c, which, err);
 	if (c->ino && c->ino != wanted && c->now) {
 		rc = put_in_place(v, c, wanted);
 		c->ino = wanted;
 	}
-	if (!rc && other && other != wanted && lowest_link(v, other, &gone))
+	/* What had the name has it no more. Other names that it has are other files' if it was the name that clashed. */
+	if (!rc && other && other != wanted && other != was && lowest_link(v, other, &gone))
 		rc = conflict_move_beside(v, NULL, &gone) ?: remove_version(v, other);
 	if (!rc)
 		rc = claim(v, wanted);

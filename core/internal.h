@@ -149,6 +149,8 @@ int tree_touch_dir(struct volume *v, uint64_t dir,
 int tree_set_ctime(struct volume *v, uint64_t ino, int64_t now_ns); /* in place, not recorded */
 void attr_fill(struct volume *v, const struct inode *in, struct attr *out);
 int attr_get(struct volume *v, uint64_t ino, struct attr *out); /* lock held */
+/* A new link of ino, recorded, to a name that is free; lock held, group open. */
+int names_add(struct volume *v, uint64_t parent, const char *name, uint64_t ino, int64_t now_ns);
 int names_unlink(struct volume *v,
 		 const struct dentry *d); /* lock held, group open: a checked, recorded removal of a link */
 int names_replace(struct volume *v, const struct dentry *from,

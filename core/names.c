@@ -168,8 +168,7 @@ static void fill_new(struct volume *v, struct inode *in, const struct inode *dir
 	in->origin = in->corigin = ORIGIN_LOCAL;
 }
 
-/* A new link of ino, recorded. */
-static int add_link(struct volume *v, uint64_t parent, const char *name, uint64_t ino, int64_t now_ns)
+int names_add(struct volume *v, uint64_t parent, const char *name, uint64_t ino, int64_t now_ns)
 {
 	uint64_t link = id_new(v);
 	int rc = tree_link_put(v, link, parent, name, strlen(name), ino, ORIGIN_LOCAL);
@@ -209,7 +208,7 @@ int volume_create(struct volume *v, uint64_t parent, const char *name, uint32_t 
 		rc = insert_new(v, &dir, &in, cred->umask);
 	}
 	if (!rc)
-		rc = add_link(v, parent, name, in.ino, in.mtime_ns);
+		rc = names_add(v, parent, name, in.ino, in.mtime_ns);
 	if (!rc) {
 		in.nlink = S_ISDIR(mode) ? 2 : 1;
 		attr_fill(v, &in, out);
@@ -235,7 +234,7 @@ int volume_link(struct volume *v, uint64_t ino, uint64_t parent, const char *nam
 	if (!rc)
 		rc = group_open(v);
 	if (!rc)
-		rc = add_link(v, parent, name, ino, now);
+		rc = names_add(v, parent, name, ino, now);
 	if (!rc)
 		rc = tree_set_ctime(v, ino, now);
 	if (!rc)

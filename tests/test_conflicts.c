@@ -363,9 +363,68 @@ START_TEST(a_name_given_twice_is_settled_for_one_of_the_two)
 }
 END_TEST
 
-START_TEST(with_a_directory_in_it_the_person_has_to_move_it_first)
+/* A file of n on one side, a directory (with a file in it, or empty) on the other; `dir_on` has the directory. */
+static void file_and_directory(int dir_on, bool empty)
+{
+	px_up();
+	px_meet();
+	px_down();
+	px_put(!dir_on, "n", "file\n");
+	px_mkdir(dir_on, "n");
+	if (!empty)
+		px_put(dir_on, "n/in", "in\n");
+	px_meet();
+	expect_rows(1, 0);
+}
+
+START_TEST(of_a_file_and_a_directory_either_gets_the_name_and_nothing_that_is_in_the_other_is_lost)
+{
+	int who = _i & 1, dir_on = _i >> 1 & 1, keep = _i >> 2 & 1 ? LOCAL : PEER;
+	bool empty = _i >> 3, wants_dir = (who == dir_on) == (keep == LOCAL);
+
+	file_and_directory(dir_on, empty);
+	resolve(who, "n", keep);
+	px_meet();
+	expect_rows(0, 0);
+	if (wants_dir) {
+		ck_assert(S_ISDIR(px_stat(0, "n").mode));
+		ck_assert_uint_eq(px_count(1, ""), 1); /* the file is gone, as a version that nobody wants */
+		if (!empty)
+			px_expect("n/in", "in\n");
+		return;
+	}
+	px_expect("n", "file\n");
+	if (empty) {
+		ck_assert_uint_eq(px_count(1, ""), 1);
+	} else { /* what is in a directory is more than a version: it stays beside */
+		char in[300];
+
+		ck_assert_uint_eq(px_count(1, ""), 2);
+		snprintf(in, sizeof(in), "%s/in", px_find(0, "", "n.conflict-"));
+		px_expect(in, "in\n");
+	}
+}
+END_TEST
+
+START_TEST(a_file_and_a_directory_settled_differently_while_apart_are_both_there)
+{
+	int dir_on = _i % 2, keep[2] = { _i / 2 % 3, _i / 6 };
+
+	file_and_directory(dir_on, false);
+	px_down();
+	for (int i = 0; i < 2; i++)
+		resolve(i, "n", keep[i]);
+	px_meet(); /* where each wants its own at the name there is a new conflict */
+	/* Nobody said that the directory shall go; the file goes if nobody wants it. */
+	ck_assert_uint_eq(px_count(0, ""), keep[dir_on] == LOCAL && keep[!dir_on] == PEER ? 1 : 2);
+	ck_assert_uint_ne(px_at(0, "n"), 0);
+}
+END_TEST
+
+START_TEST(a_directory_does_not_go_into_itself)
 {
 	struct err err = ERR_INIT;
+	char path[300];
 
 	px_up();
 	px_meet();
@@ -373,11 +432,111 @@ START_TEST(with_a_directory_in_it_the_person_has_to_move_it_first)
 	px_put(0, "n", "alder\n");
 	px_mkdir(1, "n");
 	px_meet();
-	ck_assert_int_eq(volume_conflict_resolve(px[_i].v, "n", LOCAL, &err), -EISDIR);
+	snprintf(path, sizeof(path), "%s/file", px_find(0, "", "n.conflict-"));
+	px_rename(0, "n", path);
+	px_meet();
+	ck_assert_int_eq(volume_conflict_resolve(px[_i].v, "n", _i == 0 ? PEER : LOCAL, &err), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(err.text, "inside"));
 	expect_rows(1, 0);
-	resolve(_i, "n", BOTH);
+}
+END_TEST
+
+/* ---- symbolic links ---- */
+
+static void put_symlink(int i, const char *path, const char *target)
+{
+	const char *name;
+	uint64_t dir = px_split(i, path, &name);
+	struct attr a;
+
+	ck_assert_int_eq(volume_create(px[i].v, dir, name, S_IFLNK | 0777, 0, target, &px_cred, &a), 0);
+}
+
+static bool target_is_there(const char *target)
+{
+	struct px_list *l = xmalloc(sizeof(*l));
+	char got[64];
+	unsigned found = 0;
+
+	for (int i = 0; i < 2; i++) {
+		px_list(i, INO_ROOT, l);
+		for (size_t k = 0; k < l->n; k++) {
+			ssize_t n = volume_readlink(px[i].v, l->e[k].ino, got, sizeof(got));
+
+			found += n == (ssize_t)strlen(target) && memcmp(got, target, (size_t)n) == 0;
+		}
+	}
+	free(l);
+	return found == 2;
+}
+
+START_TEST(two_symlinks_settled_differently_while_apart_are_there_if_somebody_wants_them)
+{
+	int keep[2] = { _i % 3, _i / 3 };
+
+	px_up();
+	px_meet();
+	px_down();
+	put_symlink(0, "n", "alder");
+	put_symlink(1, "n", "birch");
+	px_meet();
+	expect_rows(1, 0);
+	px_down();
+	for (int i = 0; i < 2; i++)
+		resolve(i, "n", keep[i]);
+	px_meet(); /* where each wants its own at the name there is a new conflict */
+	ck_assert_msg(target_is_there("alder") == (keep[0] != PEER || keep[1] != LOCAL), "alder's");
+	ck_assert_msg(target_is_there("birch") == (keep[1] != PEER || keep[0] != LOCAL), "birch's");
+	ck_assert_uint_ne(px_at(0, "n"), 0);
+}
+END_TEST
+
+/* ---- files with several names ---- */
+
+START_TEST(all_names_of_a_file_lead_to_the_version_that_was_chosen)
+{
+	int who = _i % 2, keep = _i / 2;
+
+	px_up();
+	px_put(0, "f", "base\n");
+	px_mkdir(0, "d");
+	px_link(0, "f", "d/g");
+	px_link(0, "f", "h");
+	px_meet();
+	px_down();
+	px_put(0, "h", "alder\n");
+	px_put(1, "f", "birch\n");
+	px_meet();
+	expect_rows(1, 0);
+	resolve(who, "f", keep);
 	px_meet();
 	expect_rows(0, 0);
+	nothing_kept();
+	px_expect("f", keep == BOTH ? "alder\n" : chosen(who, keep));
+	ck_assert_uint_eq(px_at(0, "f"), px_at(0, "d/g"));
+	ck_assert_uint_eq(px_at(1, "f"), px_at(1, "h"));
+	ck_assert_uint_eq(px_stat(0, "h").nlink, 3);
+	ck_assert_uint_eq(px_count(0, ""), keep == BOTH ? 4 : 3);
+}
+END_TEST
+
+START_TEST(another_name_of_a_file_that_lost_a_name_to_the_other_stays)
+{
+	int who = _i % 2;
+
+	px_up();
+	px_meet();
+	px_down();
+	px_put(0, "n", "alder\n");
+	px_link(0, "n", "own");
+	px_put(1, "n", "birch\n");
+	px_meet();
+	resolve(who, "n", who == 0 ? PEER : LOCAL);
+	px_meet();
+	expect_rows(0, 0);
+	px_expect("n", "birch\n");
+	px_expect("own", "alder\n");
+	ck_assert_uint_eq(px_count(0, ""), 2);
 }
 END_TEST
 
@@ -938,7 +1097,13 @@ int main(void)
 	tcase_add_loop_test(tc, a_version_chosen_here_and_edited_there_has_the_edit_and_no_new_conflict, 0, 2);
 	tcase_add_loop_test(tc, a_crash_before_the_commit_leaves_the_conflict_and_after_it_leaves_it_settled, 0, 4);
 	tcase_add_loop_test(tc, a_name_given_twice_is_settled_for_one_of_the_two, 0, 6);
-	tcase_add_loop_test(tc, with_a_directory_in_it_the_person_has_to_move_it_first, 0, 2);
+	tcase_add_loop_test(tc,
+		of_a_file_and_a_directory_either_gets_the_name_and_nothing_that_is_in_the_other_is_lost, 0, 16);
+	tcase_add_loop_test(tc, a_file_and_a_directory_settled_differently_while_apart_are_both_there, 0, 18);
+	tcase_add_loop_test(tc, a_directory_does_not_go_into_itself, 0, 2);
+	tcase_add_loop_test(tc, two_symlinks_settled_differently_while_apart_are_there_if_somebody_wants_them, 0, 9);
+	tcase_add_loop_test(tc, all_names_of_a_file_lead_to_the_version_that_was_chosen, 0, 6);
+	tcase_add_loop_test(tc, another_name_of_a_file_that_lost_a_name_to_the_other_stays, 0, 2);
 	tcase_add_loop_test(tc, an_attribute_can_be_the_other_sides_after_all, 0, 4);
 	tcase_add_loop_test(tc, an_acl_that_lost_against_a_mode_can_be_had_after_all, 0, 4);
 	tcase_add_loop_test(tc, of_two_acls_the_other_can_be_had_after_all, 0, 4);
