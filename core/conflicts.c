@@ -459,8 +459,9 @@ static int keep_directory_or(struct volume *v, struct conflict *c, int which, st
 	if (!lowest_link(v, wanted, &from) || !lowest_link(v, other, &gone))
 		return -ENOENT;
 	if (in_place && is_inside(v, gone.parent, wanted))
-		return err_set(err, -EINVAL, "%s is inside the directory that is to have its name; move it by hand, then "
-			       "use --keep both", c->now ? c->now : c->path);
+		return err_set(err, -EINVAL,
+			       "%s is inside the directory that is to have its name; move it by hand, then use --keep both",
+			       c->now ? c->now : c->path);
 	if (in_place && stays)
 		rc = put_beside(v, c, &gone, &gone, !which);
 	else if (!stays)
@@ -491,7 +492,7 @@ static int keep_version(struct volume *v, struct conflict *c, int which, struct 
 		rc = put_in_place(v, c, wanted);
 		c->ino = wanted;
 	}
-	/* What had the name has it no more. Other names that it has are other files' if it was the name that clashed. */
+	/* What had the name has it no more; if it was the name that clashed, others that it has are its own. */
 	if (!rc && other && other != wanted && other != was && lowest_link(v, other, &gone))
 		rc = conflict_move_beside(v, NULL, &gone) ?: remove_version(v, other);
 	if (!rc)

@@ -1074,6 +1074,43 @@ static bool is_ours_with_mode(struct merger *m, const struct ship_xattr *x)
 	return strcmp(x->key, ACL_ACCESS_KEY) == 0 && r && (r->fields & REC_NEW);
 }
 
+/* Mode and ACL may have come from two sides: by what each changed since different bases (of a save, of what was removed
+ * and is back). Then the mode is set as by chmod, so what it denies is denied. */
+static int let_acl_agree(struct merger *m, uint64_t ino)
+{
+	struct inode *in = xmalloc(sizeof(*in));
+	uint8_t acl[ACL_MAX_BYTES];
+	int rc = tree_inode_get(m->v, ino, in);
+	uint32_t mode = in->mode;
+	ssize_t len;
+
+	free(in);
+	if (rc < 0 || S_ISLNK(mode))
+		return rc == -ENOENT ? 0 : rc;
+	len = tree_xattr_get(m->v, ino, ACL_ACCESS_KEY, acl, sizeof(acl));
+	if (len <= 0)
+		return len == -ENODATA ? 0 : (int)len;
+	if (acl_check(acl, (size_t)len) != 0 || acl_mode(acl, (size_t)len, mode) == mode)
+		return 0;
+	acl_set_mode(acl, (size_t)len, mode);
+	rc = tree_xattr_put(m->v, ino, ACL_ACCESS_KEY, acl, (size_t)len, ORIGIN_LOCAL);
+	return rc ? rc : changes_touch_xattr(m->v, ino, ACL_ACCESS_KEY);
+}
+
+static int let_acls_agree(struct merger *m)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
+		rc = let_acl_agree(m, m->ni[i].ino);
+	for (size_t i = 0; rc == 0 && i < m->n_saves; i++)
+		rc = let_acl_agree(m, m->saves[i].ino_p);
+	for (size_t i = 0; rc == 0 && i < m->s->n_xattrs; i++)
+		if (strcmp(m->s->xattrs[i].key, ACL_ACCESS_KEY) == 0)
+			rc = let_acl_agree(m, m->s->xattrs[i].ino);
+	return rc;
+}
+
 static int land_attributes(struct merger *m, const struct rs_result *r)
 {
 	struct inode in;
@@ -1454,6 +1491,8 @@ int merge_land(struct merger *m, struct rs_result *r)
 		rc = merge_saves_land(m);
 	if (rc == 0 && merge_prefers(m) == RS_PREFER_S)
 		rc = merge_take_back(m);
+	if (rc == 0)
+		rc = let_acls_agree(m);
 	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
 		if (m->ni[i].made_again)
 			rc = changes_touch_whole(m->v, m->ni[i].ino);

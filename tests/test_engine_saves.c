@@ -5,6 +5,7 @@
  */
 #include "core/policy.h"
 #include "tests/pair_fixture.h"
+#include "util/acl.h"
 
 static const char text[] = "one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\n";
 
@@ -385,6 +386,33 @@ START_TEST(attributes_are_measured_against_the_old_file_s)
 }
 END_TEST
 
+/* Read and write for the owner, user 7, the group, the mask; nothing for others. */
+static const uint8_t acl_of_saver[44] = { 2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 6, 0, 7, 0, 0, 0,
+	4, 0, 6, 0, 255, 255, 255, 255, 16, 0, 6, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255 };
+
+START_TEST(the_mode_of_one_side_and_the_acl_of_the_other_s_save_agree)
+{
+	int saver = _i % 2;
+	uint8_t acl[ACL_MAX_BYTES];
+
+	together("f.txt", text);
+	save(saver, "f.txt", with(text, "two", "saved"), RENAMED);
+	ck_assert_int_eq(volume_setxattr(px[saver].v, px_at(saver, "f.txt"), ACL_ACCESS_KEY, acl_of_saver,
+		sizeof(acl_of_saver), 0), 0);
+	px_set(!saver, "f.txt", SET_MODE, (struct attr){ .mode = 0600 });
+	if (_i / 2)
+		px_append(!saver, "f.txt", "ten\n");
+	px_meet();
+	for (int i = 0; i < 2; i++) {
+		uint32_t mode = px_stat(i, "f.txt").mode;
+		ssize_t n = volume_getxattr(px[i].v, px_at(i, "f.txt"), ACL_ACCESS_KEY, acl, sizeof(acl));
+
+		ck_assert_msg(n == -ENODATA || (n > 0 && acl_mode(acl, (size_t)n, mode) == mode), "mode %o, ACL %zd",
+			      mode, n);
+	}
+}
+END_TEST
+
 START_TEST(of_two_values_both_are_there)
 {
 	together("f.txt", text);
@@ -580,6 +608,7 @@ int main(void)
 	suite_add_tcase(s, kinds);
 	tcase_add_checked_fixture(attrs, px_setup, px_teardown);
 	tcase_add_loop_test(attrs, attributes_are_measured_against_the_old_file_s, 0, 4);
+	tcase_add_loop_test(attrs, the_mode_of_one_side_and_the_acl_of_the_other_s_save_agree, 0, 4);
 	tcase_add_test(attrs, of_two_values_both_are_there);
 	suite_add_tcase(s, attrs);
 	tcase_add_checked_fixture(cross, px_setup, px_teardown);

@@ -565,12 +565,14 @@ START_TEST(attributes_of_both_are_the_primary_s_but_the_later_times)
 		{ .ino = 5, .field = RS_TIMES }, { .ino = 1, .field = RS_TIMES, .p_later = true },
 		{ .ino = 5, .field = RS_OWNER }, { .ino = 5, .field = RS_MODE }, { .ino = 77, .field = RS_MODE },
 		{ .ino = 5, .field = RS_XATTR, .key = "system.posix_acl_access" },
+		{ .ino = 5, .field = RS_XATTR, .key = "system.posix_acl_default" },
 	};
 	struct rs_input in = { .inodes = n, .n_inodes = 2, .attrs = a, .n_attrs = ARRAY_LEN(a), .node_p = "p",
 		.node_s = "s", .root = 1 };
 	const struct rs_attr_out want[] = { { 3, true, false, false }, { 5, true, true, false }, { 4, true, true,
 		false },
-		{ 2, false, false, false }, { 7, true, true, false }, { 1, true, false, false },
+		{ 2, false, false, false }, { 7, true, true, false }, { 8, true, true, false },
+		{ 1, true, false, false },
 		{ 0, true, true, true } };
 	struct rs_result r;
 
@@ -582,7 +584,7 @@ START_TEST(attributes_of_both_are_the_primary_s_but_the_later_times)
 		ck_assert_int_eq(r.attrs[i].note, want[i].note);
 		ck_assert_int_eq(r.attrs[i].keep_other, want[i].keep_other);
 	}
-	ck_assert_uint_eq(r.n_notes, 4);
+	ck_assert_uint_eq(r.n_notes, 5);
 	resolve_release(&r);
 }
 END_TEST
