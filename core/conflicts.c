@@ -460,7 +460,7 @@ static int keep_directory_or(struct volume *v, struct conflict *c, int which, st
 		return -ENOENT;
 	if (in_place && is_inside(v, gone.parent, wanted))
 		return err_set(err, -EINVAL,
-			       "%s is inside the directory that is to have its name; move it by hand, then use --keep both",
+			       "%s is inside the directory that is to have its name; move it, or use --keep both",
 			       c->now ? c->now : c->path);
 	if (in_place && stays)
 		rc = put_beside(v, c, &gone, &gone, !which);
