@@ -223,7 +223,8 @@ static int restore(const char *where, const char *path, bool json)
 		printf("%s: nothing to do, it is as it was\n", path);
 	} else {
 		print_bytes(size, (uint64_t)number_of(reply, "bytes"));
-		printf("%s: restored, %" JSON_INTEGER_FORMAT " files, %s\n", path, number_of(reply, "files"), size);
+		printf("%s: restored, %" JSON_INTEGER_FORMAT " %s, %s\n", path, number_of(reply, "files"),
+		       number_of(reply, "files") == 1 ? "entry" : "entries", size);
 		json_array_foreach(json_object_get(reply, "kept"), i, kept) {
 			char *clean = printable(json_string_value(kept) ?: "");
 

@@ -199,6 +199,23 @@ static void say_sizes(const struct comparison *x, const char *why)
 	free(path);
 }
 
+/* Directories are compared where they can be seen. */
+static void say_where(const struct comparison *x)
+{
+	char *local = printable(text_of(version_of(x->conflict, "local"), "path"));
+	char *peer = printable(text_of(version_of(x->conflict, "peer"), "path"));
+	struct err err = ERR_INIT;
+	struct where w;
+
+	if (where_find(x->where, &w, &err) == 0) {
+		if (w.mountpoint)
+			printf("compare them with\n  diff -r '%s%s' '%s%s'\n", w.mountpoint, local, w.mountpoint, peer);
+		where_release(&w);
+	}
+	free(local);
+	free(peer);
+}
+
 static int show(const struct comparison *x, struct err *err)
 {
 	const char *tool = getenv("TWINFS_DIFF");
@@ -212,6 +229,7 @@ static int show(const struct comparison *x, struct err *err)
 	}
 	if (!files || large) {
 		say_sizes(x, files ? "too large to be compared" : "not all of them are files");
+		say_where(x);
 		return 0;
 	}
 	if (tool && *tool)

@@ -18,11 +18,11 @@ int cmd_later(const struct command *c, int argc, char **argv)
 		printf("usage: twinfs %s %s\nnot available in this version\n", c->name, c->args);
 		return EXIT_OK;
 	}
-	if (argc > 1) {
-		if (where_find(argv[1], &w, &err))
-			return fail(&err);
-		where_release(&w);
-	}
+	if (argc < 2)
+		return usage_error(c, "it is: twinfs %s %s", c->name, c->args);
+	if (where_find(argv[1], &w, &err))
+		return fail(&err);
+	where_release(&w);
 	err_set(&err, -ENOSYS, "twinfs %s is not available in this version; see twinfs --help for what is", c->name);
 	return fail(&err);
 }

@@ -37,6 +37,21 @@ struct condition {
 	uint64_t since_ms;
 };
 
+/* Behind what is there already. */
+static void __attribute__((format(printf, 3, 4))) append(char *text, size_t cap_bytes, const char *fmt, ...)
+{
+	size_t len = strlen(text);
+	va_list ap;
+
+	if (len > 0)
+		len += (size_t)snprintf(text + len, cap_bytes - len, "; ");
+	if (len >= cap_bytes)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text + len, cap_bytes - len, fmt, ap);
+	va_end(ap);
+}
+
 /* When the store was written last: it was unmounted (or died) a little later. */
 static uint64_t last_written_ms(const char *dir)
 {
@@ -70,12 +85,26 @@ static void condition_unmounted(struct volume *v, const char *mountpoint, struct
 	}
 }
 
+/* A pause that ends by itself says when. */
+static void condition_until(struct volume *v, struct condition *c)
+{
+	char *until = volume_setting_get(v, SETTING_PAUSED_UNTIL), when[21];
+
+	if (until && *until) {
+		time_rfc3339(strtoull(until, NULL, 10), when);
+		append(c->action, sizeof(c->action), "it resumes by itself at %s", when);
+	}
+	free(until);
+}
+
 static void condition_mounted(struct volume *v, const struct link_status *link, struct condition *c)
 {
 	c->state = link_state_word(link->state);
 	c->since_ms = link->since_ms;
 	snprintf(c->why, sizeof(c->why), "%s", link->why);
 	snprintf(c->action, sizeof(c->action), "%s", link->action);
+	if (link->state == LINK_PAUSED)
+		condition_until(v, c);
 	if (link->needs_person)
 		snprintf(c->error, sizeof(c->error), "%s", *link->why ? link->why : link->last_error);
 	if (link->state == LINK_UNPAIRED && !*c->why) {
@@ -120,21 +149,6 @@ static void condition_fault(struct volume *v, const char *fault, int code, struc
 static bool is_low(const struct volume_space *s)
 {
 	return s->full || s->avail_bytes < MIN(s->total_bytes / LOW_SHARE, LOW_MAX_BYTES);
-}
-
-/* Behind what is there already. */
-static void __attribute__((format(printf, 3, 4))) append(char *text, size_t cap_bytes, const char *fmt, ...)
-{
-	size_t len = strlen(text);
-	va_list ap;
-
-	if (len > 0)
-		len += (size_t)snprintf(text + len, cap_bytes - len, "; ");
-	if (len >= cap_bytes)
-		return;
-	va_start(ap, fmt);
-	vsnprintf(text + len, cap_bytes - len, fmt, ap);
-	va_end(ap);
 }
 
 static void condition_space(struct volume *v, const struct volume_space *s, struct condition *c)

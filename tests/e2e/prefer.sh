@@ -80,7 +80,8 @@ t_this_side_is_preferred_on_the_primary_that_is_disconnected() {
 LIMIT_S[t_this_side_is_preferred_on_the_secondary_that_is_paused]=200
 t_this_side_is_preferred_on_the_secondary_that_is_paused() {
 	apart_with_changes a
-	tw_b pause "$B"
+	tw_b pause "$B" --for 1h
+	status_of b action | grep -q 'it resumes by itself at 20..-.*Z$' || fail "do: $(status_of b action)"
 	link_restore
 	tw_b resume "$B" --prefer local
 	in_place_of a

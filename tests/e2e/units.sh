@@ -38,6 +38,8 @@ t_a_repository_committed_to_on_both_sides_is_two_whole_ones() {
 		is_equal "$(git_at "$m/$copy" log --format=%s | tr '\n' ' ')" 'right 3 right 2 right 1 base ' log
 	done
 	tw_a conflicts "$A" | grep -q 'both sides changed this unit'
+	tw_b conflicts "$B" --diff repo/.git | grep -q "diff -r '$B/repo/$copy' '$B/repo/.git'"
+	tw_b why "$B/repo/.git/HEAD" | grep -q 'repo/.git/HEAD is in /repo/.git, which is kept as a whole'
 	is_equal "$(status_of a conflicts)" 1 'open conflicts'
 	tw_b why "$B/repo/.git" | grep -q 'both versions were kept'
 	# git itself can take the other history in
