@@ -571,12 +571,23 @@ void units_name(struct merger *m, struct rs_result *r)
 		map_put(&m->kept, r->kept[i], 1);
 }
 
+/* All of a unit is as the secondary knew it when it changed it first, though it may have taken more of ours since. */
+static struct view as_known(const struct merger *m, uint64_t ino)
+{
+	struct view view = { .kind = VIEW_PEER, .group = m->s->begin.seen };
+	uint64_t seen;
+
+	if (map_get(&m->member, ino, &seen))
+		view.group = MIN(view.group, seen - 1);
+	return view;
+}
+
 /* Where the bytes are that the secondary has in a file of which it sends none. */
 static uint64_t their_bytes(struct merger *m, uint64_t ino, struct view *view)
 {
 	struct lineage base;
 
-	*view = (struct view){ .kind = VIEW_PEER, .group = m->s->begin.seen };
+	*view = as_known(m, ino);
 	if (lineage_get(m->v, LINEAGE_BASE, ino, &base) == 0 && base.grp > m->s->begin.seen && base.kind == 'b') {
 		*view = (struct view){ .kind = VIEW_AT, .group = base.grp };
 		return base.dst;
@@ -640,7 +651,7 @@ static int list_key(void *ctx, const char *key, const void *value, size_t len_by
 /* Those that it sent, and of ours those that it knew, with the values that it knew. */
 static int clone_xattrs(struct merger *m, const struct norm_inode *n, uint64_t of, uint64_t to)
 {
-	struct view seen = { .kind = VIEW_PEER, .group = m->s->begin.seen };
+	struct view seen = as_known(m, of);
 	struct key_list l = { .m = m };
 	uint8_t *value = xmalloc(XATTR_VALUE_MAX_BYTES);
 	int rc = tree_xattrs(m->v, of, list_key, &l);
@@ -670,7 +681,7 @@ static int clone_xattrs(struct merger *m, const struct norm_inode *n, uint64_t o
 
 static int make_clone(struct merger *m, const struct rs_clone *c)
 {
-	struct view seen = { .kind = VIEW_PEER, .group = m->s->begin.seen };
+	struct view seen = as_known(m, c->of);
 	struct inode *in = xmalloc(sizeof(*in));
 	const struct norm_inode *n = NULL;
 	uint64_t at;

@@ -361,6 +361,41 @@ START_TEST(one_of_two_is_taken_or_both_stay)
 }
 END_TEST
 
+/* What the secondary takes of the primary's after it changed the unit, and before the primary has heard of that, is not
+ * in its copy: neither names nor bytes. */
+START_TEST(what_it_took_of_ours_after_it_changed_the_unit_is_not_in_the_copy)
+{
+	struct err err = ERR_INIT;
+
+	together();
+	px_down();
+	px_put(0, ".git/HEAD", "alder");
+	px_setxattr(0, ".git/o/1", "user.k", "alder");
+	px_put(0, ".git/o/a", "new");
+	px_put(1, ".git/refs", "birch");
+	px_up();
+	for (int i = 0; i < 2; i++)
+		px_talk(i);
+	for (int i = 0; i < 2; i++)
+		while (px_next(i))
+			ck_assert_msg(px_deliver(i, &err) == 0, "%s", err_text(&err));
+	px_send(0);
+	if (_i)
+		px_append(1, ".git/refs", "+");
+	px_send(1);
+	px_meet();
+	has(".git", "HEAD=alder o/1=one o/2=two o/a=new ");
+	has(copy_of(""), _i ? "HEAD=main o/1=one o/2=two refs=birch+ " : "HEAD=main o/1=one o/2=two refs=birch ");
+	for (int i = 0; i < 2; i++) {
+		char *one = xasprintf("%s/o/1", copy_of(""));
+
+		ck_assert_str_eq(px_xattr(i, ".git/o/1", "user.k"), "alder");
+		ck_assert_ptr_null(px_xattr(i, one, "user.k"));
+		free(one);
+	}
+}
+END_TEST
+
 /* ---- databases ----------------------------------------------------------------------------------------------------
  */
 
@@ -533,6 +568,7 @@ int main(void)
 	tcase_add_test(tc, what_both_took_out_and_put_in_is_where_they_put_it);
 	tcase_add_test(tc, a_conflict_in_the_copy_is_another_copy);
 	tcase_add_loop_test(tc, one_of_two_is_taken_or_both_stay, 0, 9);
+	tcase_add_loop_test(tc, what_it_took_of_ours_after_it_changed_the_unit_is_not_in_the_copy, 0, 2);
 	suite_add_tcase(s, tc);
 	tcase_add_checked_fixture(db, px_setup, px_teardown);
 	tcase_add_loop_test(db, a_database_and_its_log_are_two_whole_ones, 0, 3);
