@@ -559,18 +559,26 @@ static bool is_note(const struct conflict *c)
 	return is_kind(c, "attribute") || is_kind(c, "move") || is_kind(c, "delete");
 }
 
-/* text as acl_text gives it; "none" and "default:none": there was no such ACL. */
-static int note_acl(struct volume *v, uint64_t ino, const char *text)
+/* text as acl_text gives it; "none" and "default:none": there was no such ACL. The bytes, -1: none; or -EINVAL. */
+static ssize_t acl_of_note(const char *text, uint8_t acl[ACL_MAX_BYTES], const char **key)
 {
 	bool is_default = strcmp(text, "default:none") == 0, none = is_default || strcmp(text, "none") == 0;
-	uint8_t acl[ACL_MAX_BYTES];
 	size_t len = 0;
 	int rc = none ? 0 : acl_parse(text, acl, &len, &is_default);
-	const char *key = is_default ? ACL_DEFAULT_KEY : ACL_ACCESS_KEY;
 
-	if (rc)
-		return rc;
-	return none ? volume_removexattr(v, ino, key) : volume_setxattr(v, ino, key, acl, len, 0);
+	*key = is_default ? ACL_DEFAULT_KEY : ACL_ACCESS_KEY;
+	return rc ? rc : none ? -1 : (ssize_t)len;
+}
+
+static int note_acl(struct volume *v, uint64_t ino, const char *text)
+{
+	uint8_t acl[ACL_MAX_BYTES];
+	const char *key;
+	ssize_t len = acl_of_note(text, acl, &key);
+
+	if (len == -EINVAL)
+		return -EINVAL;
+	return len < 0 ? volume_removexattr(v, ino, key) : volume_setxattr(v, ino, key, acl, (size_t)len, 0);
 }
 
 static int note_attribute(struct volume *v, const struct conflict *c, const char *value)
@@ -872,12 +880,11 @@ int volume_conflict_split(struct volume *v, const char *which, struct err *err)
 /* Lock held, group open. As note_acl. */
 static int give_acl(struct volume *v, uint64_t ino, const char *text)
 {
-	bool is_default = strcmp(text, "default:none") == 0, none = is_default || strcmp(text, "none") == 0;
 	uint8_t acl[ACL_MAX_BYTES];
-	size_t len = 0;
-	int rc = none ? 0 : acl_parse(text, acl, &len, &is_default);
+	const char *key;
+	ssize_t len = acl_of_note(text, acl, &key);
 
-	return rc ? rc : set_key(v, ino, is_default ? ACL_DEFAULT_KEY : ACL_ACCESS_KEY, acl, none ? -1 : (ssize_t)len);
+	return len == -EINVAL ? -EINVAL : set_key(v, ino, key, acl, len);
 }
 
 static int give_attribute(struct volume *v, uint64_t ino, const char *value)
