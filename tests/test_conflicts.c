@@ -1008,6 +1008,21 @@ START_TEST(saved_anew_on_both_sides_while_apart_both_sides_agree)
 }
 END_TEST
 
+/* One side settles it, and on the other the row follows a file saved anew: both changed the row. */
+START_TEST(settled_on_one_side_while_the_other_saves_it_anew_it_is_settled)
+{
+	quarrel();
+	px_down();
+	resolve(_i, "f", BOTH);
+	px_put(!_i, "f.tmp", "anew\n");
+	px_rename(!_i, "f.tmp", "f");
+	px_meet();
+	expect_rows(0, 0);
+	ck_assert_msg(text_is_there("anew\n"), "what was saved is lost");
+	ck_assert_msg(text_is_there("birch\n"), "what was to stay is lost");
+}
+END_TEST
+
 START_TEST(removing_a_merged_file_or_what_is_kept_of_it_settles_it)
 {
 	merge();
@@ -1125,6 +1140,7 @@ int main(void)
 	tcase_add_loop_test(tc, removing_the_original_settles_it, 0, 2);
 	tcase_add_loop_test(tc, a_file_that_is_renamed_or_saved_anew_is_followed, 0, 2);
 	tcase_add_test(tc, saved_anew_on_both_sides_while_apart_both_sides_agree);
+	tcase_add_loop_test(tc, settled_on_one_side_while_the_other_saves_it_anew_it_is_settled, 0, 2);
 	tcase_add_loop_test(tc, removing_a_merged_file_or_what_is_kept_of_it_settles_it, 0, 4);
 	tcase_add_test(tc, the_secondary_removes_a_file_of_which_the_conflict_is_still_on_its_way);
 	tcase_add_test(tc, the_copy_keeps_its_bytes_when_the_secondary_moved_a_name_that_the_primary_took_away);
