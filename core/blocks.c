@@ -13,6 +13,11 @@
  * to the disk. And so many spans of a read (of 1 MiB) are put together; a file that lies in more gets more requests. */
 #define LACKING_GAP_BLOCKS 16u
 #define LACKING_SPANS 16u
+/* A long read, which is one of many in a row as a rule, has the host read what lies around a piece, up to the next
+ * multiple of these: the blocks that a file got when it was overwritten here and there lie in one region, in no order,
+ * and the next reads want the rest of it. One by one each would cost the disk's latency. */
+#define AROUND_BLOCKS 16u
+#define AROUND_FROM_BYTES ((size_t)128 << 10)
 /* A write of no more blocks than these (a page of a database) goes where room became free last. */
 #define AGAIN_MAX_BLOCKS 4u
 
@@ -148,20 +153,20 @@ struct lacking {
 	size_t n;
 };
 
-static void lacking_add(struct lacking *l, struct image *im, uint64_t phys, uint64_t len)
+static void lacking_add(struct lacking *l, struct image *im, uint64_t phys, uint64_t end)
 {
 	for (size_t i = 0; i < l->n; i++) {
 		struct block_run *s = &l->spans[i];
 
-		if (phys >= s->phys + s->len && phys - (s->phys + s->len) <= LACKING_GAP_BLOCKS) {
-			s->len = phys + len - s->phys;
+		if (phys >= s->phys && phys <= s->phys + s->len + LACKING_GAP_BLOCKS) {
+			s->len = MAX(s->phys + s->len, end) - s->phys;
 			return;
 		}
 	}
 	if (l->n < LACKING_SPANS)
-		l->spans[l->n++] = (struct block_run){ phys, len };
+		l->spans[l->n++] = (struct block_run){ phys, end - phys };
 	else
-		image_expect(im, phys, len);
+		image_expect(im, phys, end - phys);
 }
 
 /*
@@ -172,6 +177,7 @@ static void lacking_add(struct lacking *l, struct image *im, uint64_t phys, uint
 static void fetch_cached(struct image *im, const struct block_ref *refs, size_t skip, uint8_t *buf, size_t len,
                          bool *whole)
 {
+	const uint64_t around = len >= AROUND_FROM_BYTES ? AROUND_BLOCKS : 1;
 	struct lacking l = { .n = 0 };
 	size_t block = skip >> BLOCK_SHIFT;
 
@@ -182,7 +188,7 @@ static void fetch_cached(struct image *im, const struct block_ref *refs, size_t 
 
 		whole[i] = phys && p.len >= BLOCK_BYTES && image_read_cached(im, phys, p.to, p.len) == p.len;
 		if (phys && !whole[i])
-			lacking_add(&l, im, phys, p.n);
+			lacking_add(&l, im, phys - phys % around, (phys + p.n + around - 1) / around * around);
 		block += p.n;
 		buf += p.len;
 		len -= p.len;
