@@ -393,16 +393,6 @@ static bool is_no_tree(int rc)
 	return rc == -EBADMSG || rc == -EEXIST || rc == -ENOTDIR || rc == -EUCLEAN;
 }
 
-static bool units_touched_locked(struct volume *v, const struct shipment *s)
-{
-	bool yes;
-
-	volume_lock(v);
-	yes = units_touched(v, s) || families_touched(v, s);
-	volume_unlock(v);
-	return yes;
-}
-
 /* One try; pending: what we changed is taken back later. */
 static int take_word(struct volume *v, struct shipment *s, const struct rec_hello *h, const struct prefer_word *word,
 		     const struct merge_names *names, uint64_t now_ms, bool pending)
@@ -467,12 +457,13 @@ int merge_shipment(struct volume *v, struct shipment *s, const struct merge_name
 		rc = merge_group(v, s, names, &jobs, now_ms);
 	}
 	/* Units moved into each other by both sides, and the like: better merged file by file than not at all. */
-	if (is_no_tree(rc) && units_touched_locked(v, s)) {
+	if (is_no_tree(rc)) {
 		struct merge_names plain = *names;
 
-		log_warn("a unit that both sides changed cannot be kept whole: it is merged file by file");
 		plain.no_units = true;
 		rc = merge_group(v, s, &plain, &jobs, now_ms);
+		if (rc == 0)
+			log_warn("a unit that both sides changed cannot be kept whole: it is merged file by file");
 	}
 	driver_jobs_release(&jobs);
 	if (is_no_tree(rc))

@@ -236,7 +236,8 @@ int families_gather(struct merger *m)
 			size_t stem;
 
 			if (pos[k].present && (tail_of(pos[k].name, pos[k].name_len, &stem) != 0 || main))
-				rc = add_family(m, pos[k].parent, pos[k].name, stem, seen);
+				rc = add_family(m, pos[k].parent, pos[k].name, stem,
+						units_known_since(m, seen));
 		}
 	}
 	return rc;

@@ -215,6 +215,11 @@ char *merge_path(struct volume *v, uint64_t ino);
 /* Does the shipment change something in a unit? */
 bool units_touched(struct volume *v, const struct shipment *s);
 int units_gather(struct merger *m);
+/*
+ * What the secondary had seen, of a row that says `seen`. The row may be older than what it told us later; but what is
+ * in this shipment it did when it had seen all that it told us then, and of what was before there is no history.
+ */
+uint64_t units_known_since(struct merger *m, uint64_t seen);
 void units_fill_inode(struct merger *m, struct rs_inode *n);
 /* Real ids instead of those that stand for clones, everywhere in the result. */
 void units_name(struct merger *m, struct rs_result *r);

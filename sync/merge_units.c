@@ -206,6 +206,14 @@ static uint64_t unit_above(struct merger *m, const struct map *dir_link, uint64_
 	return found;
 }
 
+uint64_t units_known_since(struct merger *m, uint64_t seen)
+{
+	struct volume_ids ids;
+
+	volume_ids(m->v, &ids);
+	return MAX(seen, ids.acked);
+}
+
 static void note_touched(struct map *touched, uint64_t unit, uint64_t seen)
 {
 	uint64_t low;
@@ -216,6 +224,7 @@ static void note_touched(struct map *touched, uint64_t unit, uint64_t seen)
 
 static void touched_at(struct merger *m, const struct map *dir_link, struct map *touched, uint64_t dir, uint64_t seen)
 {
+	seen = units_known_since(m, seen);
 	note_touched(touched, unit_above(m, dir_link, dir, false), seen);
 	note_touched(touched, unit_above(m, dir_link, dir, true), seen);
 }

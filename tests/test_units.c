@@ -329,6 +329,48 @@ START_TEST(a_conflict_in_the_copy_is_another_copy)
 END_TEST
 
 /* 0: this side's, 1: the other's, 2: both; asked on side _i / 3. */
+/*
+ * The secondary changes something again that it began to change before it took the directory that we put into the unit;
+ * of where that was then there is no history any more. 1: what it calls .git is no unit here.
+ */
+START_TEST(what_the_secondary_took_before_is_in_its_copy)
+{
+	struct err err = ERR_INIT;
+
+	together();
+	px_mkdir(0, "d");
+	px_put(0, "d/f", "f");
+	px_put(0, "x", "x");
+	px_meet();
+	px_rename(1, "x", "y");
+	px_rename(0, "d", ".git/d");
+	px_say(1);
+	px_say(0);
+	px_hear(0);
+	px_hear(1);
+	px_put(1, "z", "z");
+	px_send(1);
+	px_down();
+	px_unlink(0, ".git/o/1");
+	px_put(0, ".git/o/1", "new");
+	px_put(0, ".git/HEAD", "alder");
+	if (_i)
+		px_rename(0, ".git", "g");
+	px_rename(1, "y", ".git/y");
+	px_up();
+	px_talk(0);
+	while (px_next(0))
+		ck_assert_msg(px_deliver(0, &err) == 0, "%s", err_text(&err));
+	px_say(1);
+	while (px_next(1))
+		ck_assert_msg(px_deliver(1, &err) == 0, "%s", err_text(&err));
+	px_meet();
+	has(_i ? "g" : ".git", "HEAD=alder d/f=f o/1=new o/2=two ");
+	has(_i ? px_find(0, "", "g.conflict-birch-") : copy_of(""), "HEAD=main d/f=f o/1=one o/2=two y=x ");
+	ck_assert_uint_eq(px_count(0, ""), 3);
+}
+END_TEST
+
 START_TEST(one_of_two_is_taken_or_both_stay)
 {
 	struct err err = ERR_INIT;
@@ -567,6 +609,7 @@ int main(void)
 	tcase_add_test(tc, a_unit_in_a_unit_goes_with_the_outer_one);
 	tcase_add_test(tc, what_both_took_out_and_put_in_is_where_they_put_it);
 	tcase_add_test(tc, a_conflict_in_the_copy_is_another_copy);
+	tcase_add_loop_test(tc, what_the_secondary_took_before_is_in_its_copy, 0, 2);
 	tcase_add_loop_test(tc, one_of_two_is_taken_or_both_stay, 0, 9);
 	tcase_add_loop_test(tc, what_it_took_of_ours_after_it_changed_the_unit_is_not_in_the_copy, 0, 2);
 	suite_add_tcase(s, tc);
