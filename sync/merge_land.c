@@ -1125,7 +1125,8 @@ static int land_attributes(struct merger *m, const struct rs_result *r)
 		bool alias = lineage_get(m->v, LINEAGE_INODE, x->ino, &lin) == 0 && lin.kind == 'a';
 		uint64_t ino = alias ? lin.dst : x->ino;
 
-		if (tree_inode_get(m->v, ino, &in) < 0 || m->xattr_in_conflict[i])
+		/* Of what the copy of a unit has instead the resolver says nothing. */
+		if (tree_inode_get(m->v, ino, &in) < 0 || (m->xattr_in_conflict[i] && !units_kept(m, ino)))
 			continue;
 		if (merge_stays_ours(m, ino)) {
 			rc = changes_touch_xattr(m->v, ino, x->key);

@@ -329,6 +329,27 @@ START_TEST(a_conflict_in_the_copy_is_another_copy)
 END_TEST
 
 /* 0: this side's, 1: the other's, 2: both; asked on side _i / 3. */
+START_TEST(an_xattr_that_both_set_in_it_is_each_sides_own)
+{
+	together();
+	px_setxattr(0, ".git/HEAD", "user.k", "alder");
+	px_put(0, ".git/HEAD", "alder");
+	px_setxattr(1, ".git/HEAD", "user.k", "birch");
+	px_put(1, ".git/HEAD", "birch");
+	px_say(0);
+	px_say(1);
+	px_hear(0);
+	px_meet();
+	for (int i = 0; i < 2; i++) {
+		char *copy = xasprintf("%s/HEAD", copy_of(""));
+
+		ck_assert_str_eq(px_xattr(i, ".git/HEAD", "user.k"), "alder");
+		ck_assert_str_eq(px_xattr(i, copy, "user.k"), "birch");
+		free(copy);
+	}
+}
+END_TEST
+
 /*
  * The secondary changes something again that it began to change before it took the directory that we put into the unit;
  * of where that was then there is no history any more. 1: what it calls .git is no unit here.
@@ -609,6 +630,7 @@ int main(void)
 	tcase_add_test(tc, a_unit_in_a_unit_goes_with_the_outer_one);
 	tcase_add_test(tc, what_both_took_out_and_put_in_is_where_they_put_it);
 	tcase_add_test(tc, a_conflict_in_the_copy_is_another_copy);
+	tcase_add_test(tc, an_xattr_that_both_set_in_it_is_each_sides_own);
 	tcase_add_loop_test(tc, what_the_secondary_took_before_is_in_its_copy, 0, 2);
 	tcase_add_loop_test(tc, one_of_two_is_taken_or_both_stay, 0, 9);
 	tcase_add_loop_test(tc, what_it_took_of_ours_after_it_changed_the_unit_is_not_in_the_copy, 0, 2);
