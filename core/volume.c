@@ -711,6 +711,13 @@ int setting_put(struct volume *v, const char *key, const char *value)
 
 	if (value && strlen(value) > SETTING_MAX_BYTES)
 		return -E2BIG;
+	if (!value) { /* what is not set is not taken away: nothing is written for it */
+		char *old = setting_get(v, key);
+
+		free(old);
+		if (!old)
+			return 0;
+	}
 	rc = group_open(v);
 	if (rc)
 		return rc;
