@@ -564,9 +564,13 @@ void units_name(struct merger *m, struct rs_result *r)
 		m->clone_ino[r->clones[i].id & ~RS_CLONE] = id_new(m->v);
 	for (size_t i = 0; i < r->n_clones; i++)
 		r->clones[i].id = real_id(m, r->clones[i].id);
+	/* What is not there may be of a copy that is none any more (families_put_back). */
 	for (size_t i = 0; i < r->n_links; i++)
-		r->links[i].pos.parent = real_id(m, r->links[i].pos.parent);
+		if (r->links[i].pos.present)
+			r->links[i].pos.parent = real_id(m, r->links[i].pos.parent);
 	for (size_t i = 0; i < r->n_clone_links; i++) {
+		if (!r->clone_links[i].pos.present)
+			continue;
 		r->clone_links[i].child = real_id(m, r->clone_links[i].child);
 		r->clone_links[i].pos.parent = real_id(m, r->clone_links[i].pos.parent);
 	}

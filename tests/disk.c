@@ -11,6 +11,7 @@
 #include <linux/falloc.h>
 #include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,7 +74,7 @@ static const char *lie;
 static size_t lie_from;
 
 static struct disk_fault fault;
-static bool paused;
+static atomic_bool paused; /* told by the test while the volume's threads are at work */
 static uint64_t fault_seen;
 static size_t fault_short_done;
 
