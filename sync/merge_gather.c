@@ -236,7 +236,9 @@ static void normalize_inodes(struct merger *m)
 		if (n->ino != r->ino) {
 			n->aliased = true;
 			n->lin = lin;
-			n->seen_bytes = MAX(n->seen_bytes, merge_equal_since(m, r->ino, lin.dst));
+			/* Sent whole: what it had seen by then is no word about the bytes that it is one with here. */
+			n->seen_bytes = MAX(r->fields & REC_NEW ? 0 : n->seen_bytes,
+			                    merge_equal_since(m, r->ino, lin.dst));
 		} else if ((r->fields & REC_CONTENT) && lineage_get(m->v, LINEAGE_INODE, r->ino, &lin) == 0 &&
 			   lin.kind == 'c' && n->seen_bytes < lin.grp && !is_its_own_again(m, &lin)) {
 			if (copy_is_open(m, r->ino, lin.dst)) {

@@ -580,6 +580,45 @@ START_TEST(what_is_written_to_an_equal_file_after_it_became_one_is_not_lost)
 }
 END_TEST
 
+/*
+ * The secondary keeps the old file of a save by a name that the primary has not heard of, and sends it whole for that:
+ * what it saw by then is no word about the bytes of the save. Where those are the old file's there is nothing to keep.
+ */
+START_TEST(an_old_file_that_is_sent_whole_does_not_undo_the_save)
+{
+	const char *saved = with(text, "two", "saved");
+
+	together("f.txt", text);
+	save(0, "f.txt", saved, RENAMED);
+	px_rename(1, "f.txt", "g.txt");
+	up();
+	px_send(1);
+	px_link(1, "g.txt", "d.txt");
+	if (_i)
+		px_append(1, "d.txt", "ten\n");
+	px_send(0);
+	px_meet();
+	ck_assert_uint_ge(files_with(saved) + files_with(with(saved, "nine\n", "nine\nten\n")), 1);
+}
+END_TEST
+
+START_TEST(an_old_file_that_is_sent_whole_and_equal_to_the_save_is_one_with_it)
+{
+	together("f.txt", text);
+	save(0, "f.txt", text, RENAMED);
+	px_rename(1, "f.txt", "g.txt");
+	up();
+	px_send(1);
+	px_link(1, "g.txt", "d.txt");
+	px_send(0);
+	px_meet();
+	px_expect("g.txt", text);
+	px_expect("d.txt", text);
+	ck_assert_uint_eq(px_count(0, ""), 2);
+	ck_assert_uint_eq(n_notes(NULL, "kept-both"), 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("engine saves");
@@ -618,6 +657,8 @@ int main(void)
 	tcase_add_test(cross, the_primary_saves_what_was_merged_by_ranges_while_the_secondary_writes_on);
 	tcase_add_test(cross, the_primary_deletes_the_merged_file_while_the_secondary_writes_on);
 	tcase_add_loop_test(cross, what_is_written_to_an_equal_file_after_it_became_one_is_not_lost, 0, 4);
+	tcase_add_loop_test(cross, an_old_file_that_is_sent_whole_does_not_undo_the_save, 0, 2);
+	tcase_add_test(cross, an_old_file_that_is_sent_whole_and_equal_to_the_save_is_one_with_it);
 	suite_add_tcase(s, cross);
 	return tap_main(s);
 }
