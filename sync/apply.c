@@ -230,18 +230,17 @@ static bool name_free(const struct applier *a, const struct ship_link *l)
 static bool blocked(const struct applier *a, const struct ship_link *l)
 {
 	struct dentry d;
+	bool here = tree_link_get(a->v, l->link, &d) == 0;
+	struct ship_link old = { .link = l->link, .child = here ? d.child : 0 };
 	uint32_t mode;
 
+	/* What goes is what the link leads to here, whatever the peer calls it. */
 	if (!l->parent)
-		return tree_link_get(a->v, l->link, &d) == 0 && removal_loses(a, l);
+		return here && removal_loses(a, &old);
 	if (!child_known(a, l, &mode))
 		return true;
-	if (tree_link_get(a->v, l->link, &d) == 0 && d.child != l->child) {
-		struct ship_link old = { .link = l->link, .child = d.child };
-
-		if (removal_loses(a, &old))
-			return true; /* it shall lead to another file, and this one has changes */
-	}
+	if (here && d.child != l->child && removal_loses(a, &old))
+		return true; /* it shall lead to another file, and this one has changes */
 	if (!parent_is_dir(a, l->parent) || (S_ISDIR(mode) && second_place(a, l)))
 		return true;
 	if (!dir_reachable(a, l->parent, S_ISDIR(mode) ? l->child : 0))
@@ -292,9 +291,9 @@ static int keep_blocked(struct applier *a, const struct ship_link *l)
 {
 	struct dentry d;
 	bool here = tree_link_get(a->v, l->link, &d) == 0;
-	int rc = changes_touch_skipped(a->v, l->link, l->child, !here);
+	int rc = changes_touch_skipped(a->v, l->link, here ? d.child : l->child, !here);
 
-	return rc || !here || l->parent ? rc : keep_whole(a, l->child);
+	return rc || !here || l->parent ? rc : keep_whole(a, d.child);
 }
 
 /* Removed there and moved here: it will stay, and the primary may have forgotten its bytes by then. */

@@ -432,7 +432,8 @@ int merge_touch_link(struct merger *m, uint64_t link)
 	if (here)
 		child = d.child;
 	else if (map_get(&m->nl_by_link, link, &at))
-		child = m->nl[at - 1].raw_child;
+		child = m->nl[at - 1].alias_of ? m->nl[at - 1].child /* ours has another id there */
+					       : m->nl[at - 1].raw_child;
 	else if (map_get(&m->link_at, link, &at))
 		child = m->links[at - 1].child;
 	return changes_touch_link(m->v, link, child, false, !here);

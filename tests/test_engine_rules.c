@@ -100,6 +100,44 @@ START_TEST(a_directory_that_is_two_again_has_all_its_attributes)
 }
 END_TEST
 
+/*
+ * Two new directories became one, and the secondary removed its own before ours reached it. With that ours is removed
+ * too; but it is what the link leads to that goes, and the secondary may have put something in it meanwhile.
+ */
+START_TEST(one_of_two_is_not_removed_as_the_other_if_something_is_in_it)
+{
+	together();
+	px_mkdir(0, "d");
+	px_say(0);
+	px_mkdir(1, "d");
+	px_send(1); /* the two become one */
+	px_rmdir(1, "d");
+	px_send(1); /* ours is removed with it */
+	px_hear(0); /* and is only now there */
+	ck_assert(px_at(0, "d") == 0 && px_at(1, "d") != 0);
+	px_put(1, "d/f", "birch\n");
+	px_meet();
+	px_expect("d/f", "birch\n");
+}
+END_TEST
+
+START_TEST(one_of_two_files_is_not_removed_as_the_other_if_it_was_written)
+{
+	together();
+	px_put(0, "g", "same\n");
+	px_say(0);
+	px_put(1, "g", "same\n");
+	px_send(1); /* the two become one */
+	px_unlink(1, "g");
+	px_send(1); /* ours is removed with it */
+	px_hear(0);
+	ck_assert(px_at(0, "g") == 0 && px_at(1, "g") != 0);
+	px_put(1, "g", "birch\n");
+	px_meet();
+	px_expect("g", "birch\n");
+}
+END_TEST
+
 START_TEST(what_is_told_as_skipped_and_taken_after_all_is_told_again)
 {
 	together();
@@ -388,6 +426,8 @@ int main(void)
 	tcase_add_test(links, a_directory_of_two_is_known_by_its_own_id_as_long_as_the_secondary_moves_it);
 	tcase_add_test(links, two_that_became_one_and_that_the_secondary_has_both_are_two_again);
 	tcase_add_test(links, a_directory_that_is_two_again_has_all_its_attributes);
+	tcase_add_test(links, one_of_two_is_not_removed_as_the_other_if_something_is_in_it);
+	tcase_add_test(links, one_of_two_files_is_not_removed_as_the_other_if_it_was_written);
 	tcase_add_test(links, what_is_told_as_skipped_and_taken_after_all_is_told_again);
 	tcase_add_test(links, a_loop_that_the_moves_of_both_would_make_costs_steps_as_there_are_directories);
 	tcase_set_timeout(links, 30);
