@@ -105,6 +105,13 @@ int conflict_take(struct volume *v, const struct conflict *c, uint64_t seen);
 /* The last name of ino is gone: what waits for a person about it follows the file that has its name now, or is settled,
  * and what was kept for it is dropped. was: that name; NULL: unknown. */
 int conflict_lost(struct volume *v, uint64_t ino, const struct dentry *was);
+/* What a note of kind attribute says that a side had: version[].value. */
+struct noted_attribute {
+	enum { NOTED_OWNER, NOTED_MODE, NOTED_ACL } what;
+	uint32_t uid, gid, mode;
+	const char *acl; /* text, part of the value; with a mode the access ACL that went with it, NULL: none did */
+};
+struct noted_attribute conflict_noted(const char *value);
 /* Of those that were noted in groups after < grp <= upto: attributes, xattrs and the times of what was merged are as
  * the secondary had them, after all, if `wanted` says so; it is not asked about others. The rows tell it. */
 int conflicts_give_way(struct volume *v, uint64_t after, uint64_t upto,

@@ -559,6 +559,21 @@ static bool is_note(const struct conflict *c)
 	return is_kind(c, "attribute") || is_kind(c, "move") || is_kind(c, "delete");
 }
 
+struct noted_attribute conflict_noted(const char *value)
+{
+	struct noted_attribute n = { .what = NOTED_OWNER };
+	int end = 0;
+
+	if (sscanf(value, "%u:%u%n", &n.uid, &n.gid, &end) == 2 && !value[end])
+		return n;
+	end = 0;
+	if (sscanf(value, "%o%n", &n.mode, &end) == 1 && n.mode <= 07777 && (!value[end] || value[end] == ' '))
+		return (struct noted_attribute){
+			.what = NOTED_MODE, .mode = n.mode, .acl = value[end] ? value + end + 1 : NULL
+		};
+	return (struct noted_attribute){ .what = NOTED_ACL, .acl = value };
+}
+
 /* text as acl_text gives it; "none" and "default:none": there was no such ACL. The bytes, -1: none; or -EINVAL. */
 static ssize_t acl_of_note(const char *text, uint8_t acl[ACL_MAX_BYTES], const char **key)
 {
@@ -583,19 +598,18 @@ static int note_acl(struct volume *v, uint64_t ino, const char *text)
 
 static int note_attribute(struct volume *v, const struct conflict *c, const char *value)
 {
-	struct attr a = { .ino = 0 };
-	int rc, end = 0;
+	const struct noted_attribute n = conflict_noted(value);
+	struct attr a = { .uid = n.uid, .gid = n.gid, .mode = n.mode };
+	int rc;
 
-	if (sscanf(value, "%u:%u%n", &a.uid, &a.gid, &end) == 2 && !value[end])
+	if (n.what == NOTED_OWNER)
 		return volume_setattr(v, c->ino, SET_UID | SET_GID, &a, &a);
-	end = 0;
-	if (sscanf(value, "%o%n", &a.mode, &end) != 1 || a.mode > 07777 || (value[end] && value[end] != ' '))
-		return note_acl(v, c->ino, value);
-	/* The mode, and the access ACL that went with it. */
-	rc = value[end] ? 0 : note_acl(v, c->ino, "none");
+	if (n.what == NOTED_ACL)
+		return note_acl(v, c->ino, n.acl);
+	rc = n.acl ? 0 : note_acl(v, c->ino, "none");
 	if (!rc)
 		rc = volume_setattr(v, c->ino, SET_MODE, &a, &a);
-	return rc || !value[end] ? rc : note_acl(v, c->ino, value + end + 1);
+	return rc || !n.acl ? rc : note_acl(v, c->ino, n.acl);
 }
 
 /* The directory of "/a/b/c", and where its last name begins; 0: it is not there. Takes the lock by itself. */
@@ -889,24 +903,21 @@ static int give_acl(struct volume *v, uint64_t ino, const char *text)
 
 static int give_attribute(struct volume *v, uint64_t ino, const char *value)
 {
+	const struct noted_attribute n = conflict_noted(value);
 	struct inode in;
-	unsigned mode, uid, gid;
-	int rc = tree_inode_get(v, ino, &in), end = 0;
+	int rc = tree_inode_get(v, ino, &in);
 
-	if (rc)
-		return rc;
+	if (rc || n.what == NOTED_ACL)
+		return rc ? rc : give_acl(v, ino, n.acl);
 	in.origin = ORIGIN_LOCAL;
-	if (sscanf(value, "%u:%u%n", &uid, &gid, &end) == 2 && !value[end]) {
-		in.uid = uid;
-		in.gid = gid;
+	if (n.what == NOTED_OWNER) {
+		in.uid = n.uid;
+		in.gid = n.gid;
 		return tree_inode_put(v, &in) ?: changes_touch(v, ino, ENT_OWNER);
 	}
-	end = 0;
-	if (sscanf(value, "%o%n", &mode, &end) != 1 || mode > 07777 || (value[end] && value[end] != ' '))
-		return give_acl(v, ino, value);
-	in.mode = (in.mode & S_IFMT) | mode;
+	in.mode = (in.mode & S_IFMT) | n.mode;
 	rc = tree_inode_put(v, &in) ?: changes_touch(v, ino, ENT_MODE);
-	return rc ? rc : give_acl(v, ino, value[end] ? value + end + 1 : "none");
+	return rc ? rc : give_acl(v, ino, n.acl ?: "none");
 }
 
 /* "KEY removed" is all that is left of a value that is none. */

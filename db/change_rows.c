@@ -473,44 +473,11 @@ int change_range_drop(struct db *db, uint64_t ino)
 	return ranges_delete_from(db, ino, 0);
 }
 
-int change_ranges(struct db *db, uint64_t ino, uint64_t after, uint64_t upto, change_range_fn fn, void *ctx)
+/* s: off, len, grp, ino. */
+static int walk_ranges(struct db *db, sqlite3_stmt *s, change_range_fn fn, void *ctx)
 {
-	sqlite3_stmt *s = db_stmt(db,
-				  "SELECT off, len, grp FROM change_extent WHERE ino = ?1 AND grp > ?2 AND grp <= ?3"
-				  " ORDER BY off");
 	int rc;
 
-	DB_BIND_INTS(s, 1, ino, MAX(after, forgotten(db)), upto);
-	while ((rc = db_step(db, s)) == 1) {
-		struct range r;
-
-		rc = range_read(db, s, ino, &r);
-		if (rc == 0)
-			rc = fn(ctx, ino, r.off, r.end - r.off, r.grp);
-		if (rc != 0) {
-			db_done(s);
-			break;
-		}
-	}
-	return rc;
-}
-
-int change_links_any(struct db *db, uint64_t after, bool *any)
-{
-	uint64_t n = 0;
-	int rc = DB_GET(db, "SELECT EXISTS(SELECT 1 FROM change_dentry WHERE grp > ?1)", &n,
-	                MAX(after, forgotten(db)));
-
-	*any = n != 0;
-	return rc < 0 ? rc : 0;
-}
-
-int change_all_ranges(struct db *db, uint64_t after, uint64_t upto, change_range_fn fn, void *ctx)
-{
-	sqlite3_stmt *s = db_stmt(db, "SELECT off, len, grp, ino FROM change_extent WHERE grp > ?1 AND grp <= ?2");
-	int rc;
-
-	DB_BIND_INTS(s, 1, MAX(after, forgotten(db)), upto);
 	while ((rc = db_step(db, s)) == 1) {
 		uint64_t ino = db_col_u64(s, 3);
 		struct range r;
@@ -524,6 +491,33 @@ int change_all_ranges(struct db *db, uint64_t after, uint64_t upto, change_range
 		}
 	}
 	return rc;
+}
+
+int change_ranges(struct db *db, uint64_t ino, uint64_t after, uint64_t upto, change_range_fn fn, void *ctx)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT off, len, grp, ino FROM change_extent WHERE ino = ?1 AND grp > ?2 AND"
+	                              " grp <= ?3 ORDER BY off");
+
+	DB_BIND_INTS(s, 1, ino, MAX(after, forgotten(db)), upto);
+	return walk_ranges(db, s, fn, ctx);
+}
+
+int change_all_ranges(struct db *db, uint64_t after, uint64_t upto, change_range_fn fn, void *ctx)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT off, len, grp, ino FROM change_extent WHERE grp > ?1 AND grp <= ?2");
+
+	DB_BIND_INTS(s, 1, MAX(after, forgotten(db)), upto);
+	return walk_ranges(db, s, fn, ctx);
+}
+
+int change_links_any(struct db *db, uint64_t after, bool *any)
+{
+	uint64_t n = 0;
+	int rc = DB_GET(db, "SELECT EXISTS(SELECT 1 FROM change_dentry WHERE grp > ?1)", &n,
+	                MAX(after, forgotten(db)));
+
+	*any = n != 0;
+	return rc < 0 ? rc : 0;
 }
 
 int change_rows_forget_inode(struct db *db, uint64_t ino)

@@ -615,19 +615,20 @@ static bool is_as_noted(void *ctx, const struct conflict *c)
 	uint64_t at;
 	uint32_t sent = map_get(&m->ni_by_ino, c->ino, &at) ? m->ni[at - 1].rec->fields : 0;
 	char key[XATTR_NAME_MAX_BYTES + 1];
-	unsigned uid, gid;
-	int end = 0;
+	struct noted_attribute a;
 
 	if (!n || !n->in_s || map_get(&m->hidden, c->ino, NULL))
 		return false;
 	if (strcmp(c->kind, "content") == 0)
 		return !n->late && !(sent & (REC_CONTENT | REC_TIMES));
-	snprintf(key, sizeof(key), "%.*s", (int)MIN(strcspn(value, "=, "), sizeof(key) - 1), value);
-	if (strcmp(c->kind, "xattr") == 0)
+	if (strcmp(c->kind, "xattr") == 0) {
+		snprintf(key, sizeof(key), "%.*s", (int)MIN(strcspn(value, "=, "), sizeof(key) - 1), value);
 		return !shipment_xattr(m->s, c->ino, key);
-	if (sscanf(value, "%u:%u%n", &uid, &gid, &end) == 2 && !value[end])
+	}
+	a = conflict_noted(value);
+	if (a.what == NOTED_OWNER)
 		return !(sent & REC_OWNER);
-	if (strncmp(value, "default:", 8) == 0)
+	if (a.what == NOTED_ACL && strncmp(a.acl, "default:", 8) == 0)
 		return !shipment_xattr(m->s, c->ino, ACL_DEFAULT_KEY);
 	return !(sent & REC_MODE) && !shipment_xattr(m->s, c->ino, ACL_ACCESS_KEY);
 }

@@ -442,8 +442,8 @@ static void clip_ranges(struct outbox *o)
 	o->n_ranges = keep;
 }
 
-/* How much of a range counts: a file of terabytes may have few bytes. */
-static int count_range(struct outbox *o, const struct out_range *r)
+/* How much of a range counts: a file of terabytes may have few bytes. *looks: so many looks since others had a turn. */
+static int count_range(struct outbox *o, const struct out_range *r, size_t *looks)
 {
 	struct view view = { .kind = VIEW_AT, .group = o->begin.to };
 	uint64_t len;
@@ -456,6 +456,10 @@ static int count_range(struct outbox *o, const struct out_range *r)
 	for (uint64_t done = 0; rc == 0 && done < r->len_bytes; done += len) {
 		bool hole = false;
 
+		if (++*looks % volume_step_rows(o->v) == 0)
+			rc = volume_pause(o->v);
+		if (rc < 0)
+			break;
 		volume_lock(o->v);
 		rc = data_run(o->v, r->ino, view, r->off + done, r->len_bytes - done, &hole, &len);
 		volume_unlock(o->v);
@@ -466,10 +470,11 @@ static int count_range(struct outbox *o, const struct out_range *r)
 
 static int count_ranges(struct outbox *o)
 {
+	size_t looks = 0;
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < o->n_ranges; i++)
-		rc = count_range(o, &o->ranges[i]);
+		rc = count_range(o, &o->ranges[i], &looks);
 	return rc;
 }
 

@@ -223,9 +223,9 @@ static bool parse_entry(const char **text, uint8_t out[ENTRY_BYTES])
 	size_t w = 0;
 
 	/* "user::" before "user:" */
-	while (w < sizeof(words) / sizeof(words[0]) && strncmp(p, words[w].word, strlen(words[w].word)) != 0)
+	while (w < ARRAY_LEN(words) && strncmp(p, words[w].word, strlen(words[w].word)) != 0)
 		w++;
-	if (w == sizeof(words) / sizeof(words[0]))
+	if (w == ARRAY_LEN(words))
 		return false;
 	p += strlen(words[w].word);
 	if (words[w].has_id) {
