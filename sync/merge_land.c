@@ -520,21 +520,27 @@ static int touch_aliases(struct merger *m)
 	return rc;
 }
 
+/* Where the secondary says that it has no such link, or could not place ours there and has a file of its own: it may never
+ * have had ours, as none of its links could be placed. */
+static bool may_lack(struct merger *m, const struct rs_link_out *out)
+{
+	const struct rs_inode *n = merge_input_inode(m, out->child);
+	const struct norm_link *rec;
+	uint64_t at;
+
+	if (!out->pos.present || !n || !map_get(&m->nl_by_link, out->id, &at))
+		return false;
+	rec = &m->nl[at - 1];
+	return rec->parent ? rec->report && rec->raw_child != out->child : !n->in_s;
+}
+
 static int send_what_it_lacks(struct merger *m, const struct rs_result *r)
 {
 	int rc = 0;
 
-	for (size_t i = 0; rc == 0 && i < r->n_links; i++) {
-		const struct rs_link_out *out = &r->links[i];
-		uint64_t at;
-		const struct rs_inode *n;
-
-		if (!out->pos.present || !map_get(&m->nl_by_link, out->id, &at) || m->nl[at - 1].parent)
-			continue; /* only where the secondary says: I have no such link */
-		n = merge_input_inode(m, out->child);
-		if (n && !n->in_s)
-			rc = changes_touch_whole(m->v, out->child);
-	}
+	for (size_t i = 0; rc == 0 && i < r->n_links; i++)
+		if (may_lack(m, &r->links[i]))
+			rc = changes_touch_whole(m->v, r->links[i].child);
 	return rc;
 }
 

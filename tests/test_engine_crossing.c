@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What crosses what on its way between two engines: texts that are saved with a backup, and then one or the other file
+ * is written to; names that people take for the same. In many orders of doing, saying and hearing, from a seed.
+ */
+#include "tests/chance.h"
+#include "tests/pair_fixture.h"
+
+static const char text[] = "one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\n";
+
+static void save(int i, const char *name, const char *new_text)
+{
+	px_put(i, "tmp#", new_text);
+	px_rename(i, "tmp#", name);
+}
+
+/* Both know of each other's stores, and nothing else is on its way. */
+static void up(void)
+{
+	struct err err = ERR_INIT;
+
+	px_up();
+	for (int i = 0; i < 2; i++)
+		px_talk(i);
+	for (int i = 0; i < 2; i++)
+		while (px_next(i))
+			ck_assert_msg(px_deliver(i, &err) == 0, "%s", err_text(&err));
+}
+
+/* ---- backups, in all orders */
+
+/* Each line that somebody writes is like no other; it is in some file until the end. */
+struct lines {
+	uint64_t seed;
+	unsigned n;
+	char told[8192]; /* what was done, to be read */
+};
+
+static void tell(struct lines *l, int i, const char *what)
+{
+	size_t at = strlen(l->told);
+
+	snprintf(l->told + at, sizeof(l->told) - at, " %c:%s", "PS"[i], what);
+}
+
+static const char *new_line(struct lines *l, char buf[16])
+{
+	snprintf(buf, 16, "line%u.\n", ++l->n);
+	return buf;
+}
+
+/* All of the file and a new line, behind one of its first lines. */
+static const char *edited(struct lines *l, int i, const char *name, char buf[4096])
+{
+	const char *old = px_bytes(i, px_at(i, name), NULL), *at = old;
+	char line[16];
+
+	for (size_t skip = chance_below(&l->seed, 9); skip > 0 && strchr(at, '\n'); skip--)
+		at = strchr(at, '\n') + 1;
+	ck_assert_uint_lt(strlen(old), 4000);
+	snprintf(buf, 4096, "%.*s%s%s", (int)(at - old), old, new_line(l, line), at);
+	return buf;
+}
+
+static bool is_file(int i, const char *name)
+{
+	struct attr a;
+	uint64_t ino = px_at(i, name);
+
+	return ino && volume_getattr(px[i].v, ino, &a) == 0 && S_ISREG(a.mode);
+}
+
+/* As editors do: with the old file as a backup (moved, or linked), or without. */
+static void save_it(struct lines *l, int i)
+{
+	static const char *const told[] = { "save", "save,mv", "save,ln" };
+	char buf[4096];
+	size_t how = is_file(i, "f~") ? 0 : chance_below(&l->seed, 3);
+
+	edited(l, i, "f", buf);
+	px_put(i, "tmp#", buf);
+	if (how == 1)
+		px_rename(i, "f", "f~");
+	if (how == 2)
+		px_link(i, "f", "f~");
+	px_rename(i, "tmp#", "f");
+	tell(l, i, told[how]);
+}
+
+/* In place: at the end, or all of it with a line more. */
+static void write_it(struct lines *l, int i, const char *name)
+{
+	char buf[4096], line[16];
+
+	if (chance_below(&l->seed, 2)) {
+		px_append(i, name, new_line(l, line));
+	} else {
+		edited(l, i, name, buf);
+		px_write(i, name, buf, strlen(buf), 0);
+	}
+	tell(l, i, name[1] ? "write f~" : "write f");
+}
+
+static void do_something(struct lines *l, int i)
+{
+	char line[16];
+
+	switch (chance_below(&l->seed, 7)) {
+	case 0:
+	case 1:
+		if (is_file(i, "f"))
+			save_it(l, i);
+		break;
+	case 2:
+		if (is_file(i, "f"))
+			write_it(l, i, "f");
+		break;
+	case 3:
+	case 4:
+		if (is_file(i, "f~"))
+			write_it(l, i, "f~");
+		break;
+	case 5:
+		if (is_file(i, "f") && !is_file(i, "f~")) {
+			px_rename(i, "f", "f~");
+			tell(l, i, "mv f f~");
+		}
+		break;
+	default:
+		if (!is_file(i, "f")) {
+			px_put(i, "f", new_line(l, line));
+			tell(l, i, "new f");
+		}
+		break;
+	}
+}
+
+static void let_them_talk(struct lines *l, int i)
+{
+	struct err err = ERR_INIT;
+
+	px_now_ms += 30;
+	if (chance_below(&l->seed, 2)) {
+		if (px_talk(i) > 0)
+			tell(l, i, "says");
+		return;
+	}
+	while (px_next(i)) {
+		bool end = px_next(i) == FRAME_SHIP_END;
+
+		ck_assert_msg(px_deliver(i, &err) == 0, "%s:%s", err_text(&err), l->told);
+		if (end) {
+			tell(l, i, "is heard");
+			return;
+		}
+	}
+}
+
+static bool is_in(int i, uint64_t dir, const char *line)
+{
+	struct px_list *list = xmalloc(sizeof(*list));
+	bool found = false;
+
+	px_list(i, dir, list);
+	for (size_t k = 0; k < list->n && !found; k++) {
+		struct attr a;
+
+		ck_assert_int_eq(volume_getattr(px[i].v, list->e[k].ino, &a), 0);
+		found = S_ISREG(a.mode) && strstr(px_bytes(i, a.ino, NULL), line);
+	}
+	free(list);
+	return found;
+}
+
+static void in_some_order(uint64_t seed)
+{
+	struct lines l = { .seed = seed };
+	size_t n = 6 + chance_below(&l.seed, seed % 3 ? 24 : 60), doing = 6 + chance_below(&l.seed, 8);
+
+	px_setup();
+	px_put(0, "f", text);
+	px_meet();
+	if (chance_below(&l.seed, 3) == 0)
+		px_down();
+	while (n-- > 0) {
+		size_t what = chance_below(&l.seed, 20);
+		int i = (int)chance_below(&l.seed, 2);
+
+		if (what < doing)
+			do_something(&l, i);
+		else if (what < 19 && px_is_up)
+			let_them_talk(&l, i);
+		else if (px_is_up && what == 19)
+			px_down(), tell(&l, i, "down");
+		else if (!px_is_up && what > 16)
+			px_up(), tell(&l, i, "up");
+	}
+	fprintf(stderr, "# seed %llu:%s\n", (unsigned long long)seed, l.told);
+	px_meet();
+	for (unsigned k = 1; k <= l.n; k++) {
+		char line[16];
+
+		snprintf(line, sizeof(line), "line%u.\n", k);
+		for (int i = 0; i < 2; i++)
+			ck_assert_msg(is_in(i, INO_ROOT, line) || is_in(i, INO_HIDDEN, line),
+				      "seed %llu: side %d lost %s:%s", (unsigned long long)seed, i, line, l.told);
+	}
+	px_is_up = false;
+	px_teardown();
+}
+
+/*
+ * Both saved it and it became one file; before the secondary hears of that it makes its own a backup by a link, writes to
+ * that and saves again. What is in the backup then is the primary's file, which it was never able to place.
+ */
+START_TEST(the_secondary_goes_on_with_a_backup_of_what_became_one_with_ours)
+{
+	px_put(0, "f", text);
+	px_meet();
+	px_down();
+	up();
+	save(0, "f", "one\nTWO\nthree\nfour\nfive\nsix\nseven\neight\nnine\n");
+	save(1, "f", "one\ntwo\nthree\nfour\nfive\nsix\nseven\nEIGHT\nnine\n");
+	px_send(1);
+	px_say(0);
+	px_link(1, "f", "f~");
+	px_append(1, "f~", "ten\n");
+	save(1, "f", "one\ntwo\nthree\nfour\nfive\nsix\nseven\nEIGHT\nnine\neleven\n");
+	px_say(1);
+	px_hear(0);
+	px_meet();
+	px_expect("f~", "one\nTWO\nthree\nfour\nfive\nsix\nseven\nEIGHT\nnine\nten\n");
+}
+END_TEST
+
+#define SEEDS_A_TEST 50
+
+START_TEST(what_is_written_while_backups_are_made_is_not_lost)
+{
+	const char *from = getenv("TWINFS_CROSSING_FIRST"), *n = getenv("TWINFS_CROSSING_SEEDS");
+	uint64_t first = from ? strtoull(from, NULL, 10) : 1, count = n ? strtoull(n, NULL, 10) : SEEDS_A_TEST;
+
+	for (uint64_t seed = first; seed < first + count; seed++)
+		in_some_order(seed);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("engine crossing");
+	TCase *one = tcase_create("one order"), *many = tcase_create("orders");
+
+	tcase_add_checked_fixture(one, px_setup, px_teardown);
+	tcase_add_test(one, the_secondary_goes_on_with_a_backup_of_what_became_one_with_ours);
+	suite_add_tcase(s, one);
+	tcase_add_test(many, what_is_written_while_backups_are_made_is_not_lost);
+	tcase_set_timeout(many, 600);
+	suite_add_tcase(s, many);
+	return tap_main(s);
+}
