@@ -551,11 +551,14 @@ struct made_copy {
 	uint64_t of, ino, link;
 };
 
-/* The secondary's access ACL of a file, as its mode is: the bytes, 0: it has none. */
+/* The secondary's access ACL of a file, as its mode is: the bytes, 0: it has none. From when it had set the mode on it took
+ * no ACL of ours. */
 static ssize_t their_acl(struct merger *m, const struct norm_inode *n, uint8_t acl[ACL_MAX_BYTES])
 {
 	const struct ship_xattr *x = shipment_xattr(m->s, n->rec->ino, ACL_ACCESS_KEY);
-	const struct view seen = { .kind = VIEW_PEER, .group = m->s->begin.seen };
+	const bool own = (n->rec->fields & (REC_MODE | REC_NEW)) == REC_MODE;
+	const struct view seen = { .kind = VIEW_PEER,
+				   .group = own ? rec_seen(n->rec, REC_MODE) : m->s->begin.seen };
 	ssize_t len;
 
 	if (x) {

@@ -3,8 +3,10 @@
  * What crosses what on its way between two engines: texts that are saved with a backup, and then one or the other file
  * is written to; names that people take for the same. In many orders of doing, saying and hearing, from a seed.
  */
+#include "sync/prefer.h"
 #include "tests/chance.h"
 #include "tests/pair_fixture.h"
+#include "util/acl.h"
 
 static const char text[] = "one\ntwo\nthree\nfour\nfive\nsix\nseven\neight\nnine\n";
 
@@ -233,6 +235,36 @@ START_TEST(the_secondary_goes_on_with_a_backup_of_what_became_one_with_ours)
 }
 END_TEST
 
+/* Read and write for the owner, user 7, the group, the mask; nothing for others. */
+static const uint8_t some_acl[44] = { 2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 6, 0, 7, 0, 0, 0,
+	4, 0, 6, 0, 255, 255, 255, 255, 16, 0, 6, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255 };
+
+/* Ours crossed a mode of the secondary's, so it left our ACL alone; then it is its version that comes back, or counts. */
+START_TEST(an_acl_that_the_secondary_left_alone_is_not_in_its_version)
+{
+	px_put(0, "f", text);
+	px_meet();
+	px_down();
+	up();
+	ck_assert_int_eq(volume_setxattr(px[0].v, px_at(0, "f"), ACL_ACCESS_KEY, some_acl, sizeof(some_acl), 0), 0);
+	px_say(0);
+	px_set(1, "f", SET_MODE, (struct attr){ .mode = 0604 });
+	px_write(1, "f", "ONE", 3, 0);
+	px_hear(0);
+	px_unlink(0, "f");
+	px_send(1);
+	if (_i) {
+		px_down();
+		ck_assert_int_eq(prefer_give(px[1].v, ROLE_SECONDARY), 0);
+	}
+	px_meet();
+	for (int i = 0; i < 2; i++) {
+		ck_assert_uint_eq(px_stat(i, "f").mode & 07777, 0604);
+		ck_assert_ptr_null(px_xattr(i, "f", ACL_ACCESS_KEY));
+	}
+}
+END_TEST
+
 #define SEEDS_A_TEST 50
 
 START_TEST(what_is_written_while_backups_are_made_is_not_lost)
@@ -252,6 +284,7 @@ int main(void)
 
 	tcase_add_checked_fixture(one, px_setup, px_teardown);
 	tcase_add_test(one, the_secondary_goes_on_with_a_backup_of_what_became_one_with_ours);
+	tcase_add_loop_test(one, an_acl_that_the_secondary_left_alone_is_not_in_its_version, 0, 2);
 	suite_add_tcase(s, one);
 	tcase_add_test(many, what_is_written_while_backups_are_made_is_not_lost);
 	tcase_set_timeout(many, 600);
