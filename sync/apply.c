@@ -124,13 +124,17 @@ static int child_stays(void *ctx, const struct dentry *d)
 	return c->found;
 }
 
+/* And leads to the same file still: it may become another one's, as what the file was one with goes on there. */
 static int link_stays(void *ctx, const struct dentry *d)
 {
 	struct count *c = ctx;
+	const struct ship_link *l;
 	size_t i;
 
-	c->found = !accepted(c->a, d->link, &i) || c->a->s->links[i].parent != 0;
-	return c->found;
+	if (!accepted(c->a, d->link, &i))
+		return c->found = true;
+	l = &c->a->s->links[i];
+	return c->found = l->parent != 0 && l->child == c->child;
 }
 
 static int any_xattr(void *ctx, const char *key, const void *value, size_t len_bytes)
@@ -296,14 +300,6 @@ static int keep_blocked(struct applier *a, const struct ship_link *l)
 	return rc || !here || l->parent ? rc : keep_whole(a, d.child);
 }
 
-/* Removed there and moved here: it will stay, and the primary may have forgotten its bytes by then. */
-static int keep_moved(struct applier *a, const struct ship_link *l)
-{
-	struct dentry d;
-
-	return tree_link_get(a->v, l->link, &d) < 0 ? 0 : keep_whole(a, d.child);
-}
-
 static int link_is_known(void *ctx, const struct dentry *d)
 {
 	struct count *c = ctx;
@@ -328,6 +324,15 @@ static int keep_held(struct applier *a, const struct ship_link *l)
 	return c.found ? 0 : keep_whole(a, l->child);
 }
 
+/* Removed there, and moved or removed here: what we moved will stay, and what we gave another name may stay by that; the
+ * primary may have forgotten its bytes by then. */
+static int keep_changed(struct applier *a, const struct ship_link *l)
+{
+	struct dentry d;
+
+	return tree_link_get(a->v, l->link, &d) < 0 ? keep_held(a, l) : keep_whole(a, d.child);
+}
+
 /* Last, when all that could be taken was taken: what is kept is sent as it is then. */
 static int keep_the_rest(struct applier *a)
 {
@@ -344,7 +349,7 @@ static int keep_the_rest(struct applier *a)
 		if (a->state[i] == LINK_BLOCKED)
 			rc = keep_blocked(a, l);
 		else if (a->state[i] == LINK_DIRTY && !l->parent)
-			rc = keep_moved(a, l);
+			rc = keep_changed(a, l);
 		else if (!l->parent)
 			rc = keep_held(a, l);
 	}

@@ -235,6 +235,48 @@ START_TEST(the_secondary_goes_on_with_a_backup_of_what_became_one_with_ours)
 }
 END_TEST
 
+/* The same; it writes to the backup when the outcome, by which that becomes the primary's file, is on its way. */
+START_TEST(what_is_written_to_a_backup_that_becomes_another_file_is_not_lost)
+{
+	px_put(0, "f", text);
+	px_meet();
+	px_down();
+	up();
+	save(0, "f", "one\nTWO\nthree\nfour\nfive\nsix\nseven\neight\nnine\n");
+	save(1, "f", "one\ntwo\nthree\nfour\nfive\nsix\nseven\nEIGHT\nnine\n");
+	px_send(1);
+	px_link(1, "f", "f~");
+	save(1, "f", "one\ntwo\nthree\nfour\nfive\nsix\nseven\nEIGHT\nnine\neleven\n");
+	px_send(1);
+	px_say(0);
+	px_append(1, "f~", "ten\n");
+	px_hear(0);
+	px_meet();
+	px_expect("f~", "one\nTWO\nthree\nfour\nfive\nsix\nseven\nEIGHT\nnine\nten\n");
+}
+END_TEST
+
+/* Both saved it, and the secondary has kept the old one as a link: it is all that is left of it when it writes to that. */
+START_TEST(what_is_written_to_a_backup_of_what_the_primary_removed_has_all_else_too)
+{
+	char want[80];
+
+	px_put(0, "f", text);
+	px_meet();
+	px_down();
+	up();
+	save(0, "f", "alder\n");
+	px_say(0);
+	px_link(1, "f", "f~");
+	save(1, "f", "birch\n");
+	px_hear(0);
+	px_append(1, "f~", "ten\n");
+	px_meet();
+	snprintf(want, sizeof(want), "%sten\n", text);
+	px_expect("f~", want);
+}
+END_TEST
+
 /* Read and write for the owner, user 7, the group, the mask; nothing for others. */
 static const uint8_t some_acl[44] = { 2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 6, 0, 7, 0, 0, 0,
 	4, 0, 6, 0, 255, 255, 255, 255, 16, 0, 6, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255 };
@@ -265,7 +307,7 @@ START_TEST(an_acl_that_the_secondary_left_alone_is_not_in_its_version)
 }
 END_TEST
 
-#define SEEDS_A_TEST 50
+#define SEEDS_A_TEST 100
 
 START_TEST(what_is_written_while_backups_are_made_is_not_lost)
 {
@@ -284,6 +326,8 @@ int main(void)
 
 	tcase_add_checked_fixture(one, px_setup, px_teardown);
 	tcase_add_test(one, the_secondary_goes_on_with_a_backup_of_what_became_one_with_ours);
+	tcase_add_test(one, what_is_written_to_a_backup_that_becomes_another_file_is_not_lost);
+	tcase_add_test(one, what_is_written_to_a_backup_of_what_the_primary_removed_has_all_else_too);
 	tcase_add_loop_test(one, an_acl_that_the_secondary_left_alone_is_not_in_its_version, 0, 2);
 	suite_add_tcase(s, one);
 	tcase_add_test(many, what_is_written_while_backups_are_made_is_not_lost);
