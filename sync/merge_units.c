@@ -51,36 +51,43 @@ struct glance {
 	struct map clear;    /* directories looked at that are in no unit */
 };
 
+static bool is_named_so(struct glance *g, uint64_t parent, const char *name, size_t len)
+{
+	char *path;
+	bool unit;
+
+	if (parent <= INO_HIDDEN && parent != INO_ROOT)
+		return false;
+	path = policy_units_want_path(g->units) ? merge_path(g->v, parent) : NULL;
+	unit = is_unit_name(g->units, path ? path : "", name, len);
+	free(path);
+	return unit;
+}
+
+/* In our tree; but it may also be the secondary that made a unit of it, by its name. */
 static bool above_is_unit(struct glance *g, uint64_t dir)
 {
 	for (unsigned depth = 0; dir > INO_HIDDEN && depth < PATH_DEPTH_MAX; depth++) {
+		const struct ship_link *l = NULL;
+		bool unit = false;
 		struct dentry d;
-		uint64_t at, child = dir;
+		uint64_t at;
 
 		if (map_get(&g->clear, dir, NULL))
 			break;
-		map_put(&g->clear, dir, 1);
-		if (tree_links_of(g->v, dir, first_link, &d) != 1) {
-			const struct ship_link *l;
-
-			if (!map_get(&g->dir_link, dir, &at))
-				break;
+		if (map_get(&g->dir_link, dir, &at)) {
 			l = &g->s->links[at - 1];
+			unit = is_named_so(g, l->parent, l->name, l->name_len);
+		}
+		if (tree_links_of(g->v, dir, first_link, &d) == 1)
+			unit = unit || is_named_so(g, d.parent, d.name, d.name_len);
+		else if (l)
 			d.parent = l->parent;
-			d.name_len = (uint8_t)l->name_len;
-			memcpy(d.name, l->name, l->name_len);
-			d.name[l->name_len] = '\0';
-		}
-		if (d.parent > INO_HIDDEN || d.parent == INO_ROOT) {
-			char *path = policy_units_want_path(g->units) ? merge_path(g->v, d.parent) : NULL;
-			bool unit = is_unit_name(g->units, path ? path : "", d.name, d.name_len);
-
-			free(path);
-			if (unit) {
-				map_del(&g->clear, child);
-				return true;
-			}
-		}
+		else
+			break;
+		if (unit)
+			return true;
+		map_put(&g->clear, dir, 1);
 		dir = d.parent;
 	}
 	return false;

@@ -228,9 +228,10 @@ static enum fate fate_of(struct unit_finder *f, uint32_t u)
 		return same_trees(f, u, u) && RULE(RULE_UNIT_SAME) ? FATE_PLAIN : FATE_TWO;
 	if (!RULE(RULE_UNIT_WHOLE))
 		return FATE_PLAIN;
-	if (in_p && by_p && !n->has[RW_S] && n->has[RW_B])
+	/* Removed by the other side, or made by this one of what the other changed meanwhile. */
+	if (in_p && by_p && !n->has[RW_S] && (n->has[RW_B] || by_s))
 		return FATE_P_WHOLE;
-	if (in_s && by_s && !n->has[RW_P] && n->has[RW_B])
+	if (in_s && by_s && !n->has[RW_P] && (n->has[RW_B] || by_p))
 		return FATE_S_WHOLE;
 	return FATE_PLAIN;
 }
@@ -683,7 +684,7 @@ void rw_units_place(struct rw_work *w)
 			const struct rw_link *l = &w->links[rw_link_by_id(w, r->link)];
 
 			place(w, r->copy, *rw_pos(l, l->at));
-		} else {
+		} else if (w->nodes[rw_node_of(w, r->ino)].has[RW_B]) {
 			rw_note(w, "delete", "restored",
 				"a unit was deleted on one side and changed on the other: it comes back whole",
 				rw_node_of(w, r->ino), RW_NONE, rw_link_by_id(w, r->link));
