@@ -324,7 +324,7 @@ static int keep_held(struct applier *a, const struct ship_link *l)
 	return c.found ? 0 : keep_whole(a, l->child);
 }
 
-/* Removed there, and moved or removed here: what we moved will stay, and what we gave another name may stay by that; the
+/* Removed there, and moved or removed here: what we moved stays, and what we gave another name may stay by that. The
  * primary may have forgotten its bytes by then. */
 static int keep_changed(struct applier *a, const struct ship_link *l)
 {

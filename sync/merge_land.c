@@ -520,8 +520,8 @@ static int touch_aliases(struct merger *m)
 	return rc;
 }
 
-/* Where the secondary says that it has no such link, or could not place ours there and has a file of its own: it may never
- * have had ours, as none of its links could be placed. */
+/* Where the secondary says that it has no such link, or could not place ours there and has a file of its own: it may
+ * never have had ours, as none of its links could be placed. */
 static bool may_lack(struct merger *m, const struct rs_link_out *out)
 {
 	const struct rs_inode *n = merge_input_inode(m, out->child);
@@ -551,8 +551,8 @@ struct made_copy {
 	uint64_t of, ino, link;
 };
 
-/* The secondary's access ACL of a file, as its mode is: the bytes, 0: it has none. From when it had set the mode on it took
- * no ACL of ours. */
+/* The secondary's access ACL of a file, as its mode is: the bytes, 0: it has none. From when it had set the mode on it
+ * took no ACL of ours. */
 static ssize_t their_acl(struct merger *m, const struct norm_inode *n, uint8_t acl[ACL_MAX_BYTES])
 {
 	const struct ship_xattr *x = shipment_xattr(m->s, n->rec->ino, ACL_ACCESS_KEY);

@@ -212,8 +212,8 @@ static void in_some_order(uint64_t seed)
 }
 
 /*
- * Both saved it and it became one file; before the secondary hears of that it makes its own a backup by a link, writes to
- * that and saves again. What is in the backup then is the primary's file, which it was never able to place.
+ * Both saved it and it became one file; before the secondary hears of that it makes its own a backup by a link, writes
+ * to that and saves again. What is in the backup then is the primary's file, which it was never able to place.
  */
 START_TEST(the_secondary_goes_on_with_a_backup_of_what_became_one_with_ours)
 {
@@ -256,7 +256,7 @@ START_TEST(what_is_written_to_a_backup_that_becomes_another_file_is_not_lost)
 }
 END_TEST
 
-/* Both saved it, and the secondary has kept the old one as a link: it is all that is left of it when it writes to that. */
+/* Both saved it, and the secondary has kept the old one as a link: that is all that is left of it. */
 START_TEST(what_is_written_to_a_backup_of_what_the_primary_removed_has_all_else_too)
 {
 	char want[80];
@@ -281,7 +281,7 @@ END_TEST
 static const uint8_t some_acl[44] = { 2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 6, 0, 7, 0, 0, 0,
 	4, 0, 6, 0, 255, 255, 255, 255, 16, 0, 6, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255 };
 
-/* Ours crossed a mode of the secondary's, so it left our ACL alone; then it is its version that comes back, or counts. */
+/* Ours crossed a mode of the secondary's, so it left our ACL alone; then its version comes back, or counts. */
 START_TEST(an_acl_that_the_secondary_left_alone_is_not_in_its_version)
 {
 	px_put(0, "f", text);
