@@ -42,6 +42,8 @@ struct rs_link {
 	struct rs_pos b, p, s;
 	bool unit;                   /* a directory's: by its name on either side the directory is a unit */
 	bool late; /* with `prefer`: not discarded */
+	/* The same on both sides, by the primary; the secondary had not heard of it when it named things here. */
+	bool p_unseen;
 	/* New on one side (b is absent), but not to people: the other had deleted it, and hears that it is kept. */
 	bool returns;
 };

@@ -255,7 +255,8 @@ static bool is_twice(const struct entry *e, size_t n, size_t i)
 /* Did one side alone give it its name, or its place here, since the base? */
 static bool is_one_sides(const struct rw_link *l)
 {
-	return !rw_same_place(rw_pos(l, l->at), &l->in->b) && !rw_same_place(&l->in->p, &l->in->s);
+	return l->in->p_unseen ||
+	       (!rw_same_place(rw_pos(l, l->at), &l->in->b) && !rw_same_place(&l->in->p, &l->in->s));
 }
 
 /*
@@ -273,7 +274,7 @@ static void note_alike(struct rw_work *w, const struct entry *e, size_t n)
 
 		if (!is_twice(e, n, i) && is_one_sides(l)) {
 			f[n_f].key = w->in->ops.fold(e[i].name, e[i].len, &f[n_f].len);
-			f[n_f].is_p = l->at == RW_P;
+			f[n_f].is_p = l->at == RW_P || l->in->p_unseen;
 			f[n_f++].link = e[i].link;
 		}
 	}

@@ -29,6 +29,52 @@ static void up(void)
 			ck_assert_msg(px_deliver(i, &err) == 0, "%s", err_text(&err));
 }
 
+/* ---- names that people take for the same */
+
+/* Notes of kind name that side i has. */
+static unsigned name_notes(int i)
+{
+	struct conflict *c;
+	unsigned found = 0;
+	size_t n;
+
+	ck_assert_int_eq(volume_conflicts(px[i].v, &c, &n), 0);
+	for (size_t k = 0; k < n; k++) {
+		found += strcmp(c[k].kind, "name") == 0 && strcmp(c[k].outcome, "merged") == 0;
+		conflict_release(&c[k]);
+	}
+	free(c);
+	return found;
+}
+
+/* Whoever speaks first, and whatever was committed when it hears of the other. */
+START_TEST(names_equal_but_for_case_are_noted_once_in_any_order)
+{
+	px_mkdir(0, "d");
+	px_meet();
+	px_down();
+	if (_i & 1)
+		up();
+	px_put(0, "d/README", "alder\n");
+	px_put(1, "d/ReadMe", "birch\n");
+	if (_i & 2)
+		ck_assert_int_eq(volume_commit(px[1].v), 0);
+	if (_i & 4)
+		ck_assert_int_eq(volume_commit(px[0].v), 0);
+	if (!px_is_up)
+		up();
+	if (_i & 8) {
+		px_send(!!(_i & 16));
+		px_talk(!(_i & 16)); /* the answer, before or with what it did itself */
+		if (px_next(!(_i & 16)))
+			px_hear(!(_i & 16));
+	}
+	px_meet();
+	for (int i = 0; i < 2; i++)
+		ck_assert_uint_eq(name_notes(i), 1);
+}
+END_TEST
+
 /* ---- backups, in all orders */
 
 /* Each line that somebody writes is like no other; it is in some file until the end. */
@@ -326,6 +372,7 @@ int main(void)
 
 	tcase_add_checked_fixture(one, px_setup, px_teardown);
 	tcase_add_test(one, the_secondary_goes_on_with_a_backup_of_what_became_one_with_ours);
+	tcase_add_loop_test(one, names_equal_but_for_case_are_noted_once_in_any_order, 0, 32);
 	tcase_add_test(one, what_is_written_to_a_backup_that_becomes_another_file_is_not_lost);
 	tcase_add_test(one, what_is_written_to_a_backup_of_what_the_primary_removed_has_all_else_too);
 	tcase_add_loop_test(one, an_acl_that_the_secondary_left_alone_is_not_in_its_version, 0, 2);

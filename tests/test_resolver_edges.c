@@ -54,6 +54,29 @@ static int outcome(struct rs_input *in)
 	return rc;
 }
 
+static char *first_letter(const char *name, size_t name_len, size_t *out_len)
+{
+	*out_len = MIN(name_len, 1);
+	return xstrndup(name, *out_len);
+}
+
+/* The secondary has ours by now, but had not when it gave its own; without that it knew of both. */
+START_TEST(a_name_that_was_not_seen_when_one_like_it_was_given_is_noted)
+{
+	struct rs_link l[] = { { .id = 7, .child = 5, .b = AT(1, "same"), .p = AT(1, "same"), .s = AT(1, "same"),
+				 .p_unseen = _i == 1 },
+			       { .id = 8, .child = 6, .s = AT(1, "sAME") } };
+	struct rs_input in = input(l, 2);
+	struct rs_result r;
+
+	in.ops.fold = first_letter;
+	ck_assert_int_eq(resolve(&in, &r), 0);
+	ck_assert_uint_eq(r.n_notes, _i == 1);
+	ck_assert(r.n_notes == 0 || (r.notes[0].ino == 5 && r.notes[0].other_ino == 6));
+	resolve_release(&r);
+}
+END_TEST
+
 /* ---- what is refused */
 
 static struct rs_link one_link(uint64_t id, uint64_t child, uint64_t parent, const char *name, size_t len)
@@ -645,6 +668,7 @@ int main(void)
 	Suite *s = suite_create("resolver_edges");
 	TCase *tc = tcase_create("edges");
 
+	tcase_add_loop_test(tc, a_name_that_was_not_seen_when_one_like_it_was_given_is_noted, 0, 2);
 	tcase_add_test(tc, numbers_that_nothing_has_are_refused);
 	tcase_add_test(tc, an_inode_without_a_number_or_twice_is_refused);
 	tcase_add_test(tc, more_than_an_index_can_count_is_refused);
