@@ -843,10 +843,12 @@ static int land_chosen(struct merger *m, struct norm_inode *n)
 /* Both have the same bytes, but the secondary left alone what is on its way to it: it gets them once more. */
 int merge_land_equal(struct merger *m, struct norm_inode *n)
 {
-	bool differ = n->cc.one_sided && !n->cc.taken; /* what it has is the base still */
+	bool differ = n->cc.one_sided && !n->cc.taken; /* what it has is the base still, until it has seen this */
 	int rc = n->cc.taken ? content_take_theirs(&n->cc) : content_send_back(&n->cc);
 
-	return rc || differ ? rc : merge_note_base(m, n->rec->ino, n->bytes_ino);
+	if (rc < 0)
+		return rc;
+	return differ ? renew_base(m, n->rec->ino) : merge_note_base(m, n->rec->ino, n->bytes_ino);
 }
 
 /* What content_decide said, in bytes_ino. */

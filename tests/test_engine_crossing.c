@@ -365,6 +365,15 @@ START_TEST(what_is_written_while_backups_are_made_is_not_lost)
 }
 END_TEST
 
+/* Something was lost in these once. */
+START_TEST(orders_in_which_something_was_lost_once)
+{
+	static const uint64_t seeds[] = { 12736, 12738, 13431, 13527, 14209, 15771, 26346 };
+
+	in_some_order(seeds[_i]);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("engine crossing");
@@ -377,6 +386,7 @@ int main(void)
 	tcase_add_test(one, what_is_written_to_a_backup_of_what_the_primary_removed_has_all_else_too);
 	tcase_add_loop_test(one, an_acl_that_the_secondary_left_alone_is_not_in_its_version, 0, 2);
 	suite_add_tcase(s, one);
+	tcase_add_loop_test(many, orders_in_which_something_was_lost_once, 0, 7);
 	tcase_add_test(many, what_is_written_while_backups_are_made_is_not_lost);
 	tcase_set_timeout(many, 600);
 	suite_add_tcase(s, many);
