@@ -1088,7 +1088,7 @@ static bool is_ours_with_mode(struct merger *m, const struct ship_xattr *x)
 
 /* Mode and ACL may have come from two sides: by what each changed since different bases (of a save, of what was removed
  * and is back). Then the mode is set as by chmod, so what it denies is denied. */
-static int let_acl_agree(struct merger *m, uint64_t ino)
+int merge_let_acl_agree(struct merger *m, uint64_t ino)
 {
 	struct inode *in = xmalloc(sizeof(*in));
 	uint8_t acl[ACL_MAX_BYTES];
@@ -1114,12 +1114,12 @@ static int let_acls_agree(struct merger *m)
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
-		rc = let_acl_agree(m, m->ni[i].ino);
+		rc = merge_let_acl_agree(m, m->ni[i].ino);
 	for (size_t i = 0; rc == 0 && i < m->n_saves; i++)
-		rc = let_acl_agree(m, m->saves[i].ino_p);
+		rc = merge_let_acl_agree(m, m->saves[i].ino_p);
 	for (size_t i = 0; rc == 0 && i < m->s->n_xattrs; i++)
 		if (strcmp(m->s->xattrs[i].key, ACL_ACCESS_KEY) == 0)
-			rc = let_acl_agree(m, m->s->xattrs[i].ino);
+			rc = merge_let_acl_agree(m, m->s->xattrs[i].ino);
 	return rc;
 }
 

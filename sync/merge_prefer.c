@@ -643,5 +643,11 @@ int merge_take_back(struct merger *m)
 		rc = take_xattrs_back(m, false);
 	if (rc == 0)
 		rc = conflicts_give_way(m->v, m->s->begin.seen, m->prefer->ours_upto, is_as_noted, m);
-	return rc ? rc : take_xattrs_back(m, true);
+	if (rc == 0)
+		rc = take_xattrs_back(m, true);
+	/* An ACL that the secondary removed, or left alone as it had set the mode, may have come back. */
+	for (size_t i = 0; rc == 0 && i < m->n_inodes; i++)
+		if (m->inodes[i].in_s && !map_get(&m->hidden, m->inodes[i].ino, NULL))
+			rc = merge_let_acl_agree(m, m->inodes[i].ino);
+	return rc;
 }

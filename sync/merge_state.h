@@ -179,6 +179,7 @@ int merge_touch_link(struct merger *m, uint64_t link);
 int merge_copy_xattrs(struct merger *m, uint64_t from, uint64_t to);
 int merge_copy_acl(struct merger *m, const struct norm_inode *n, uint64_t to);
 int merge_take_acl(struct volume *v, uint64_t from, struct view view, uint64_t to, enum origin origin);
+int merge_let_acl_agree(struct merger *m, uint64_t ino); /* the access ACL says the same as the mode */
 int merge_resend_original(struct merger *m, struct norm_inode *n);
 int merge_land_equal(struct merger *m, struct norm_inode *n);
 /* What the secondary has in src is, as of now, what dst holds here: its next changes go on top of that. */

@@ -353,6 +353,36 @@ START_TEST(an_acl_that_the_secondary_left_alone_is_not_in_its_version)
 }
 END_TEST
 
+static void acl_agrees(int i, const char *path)
+{
+	uint32_t mode = px_stat(i, path).mode;
+	uint8_t acl[ACL_MAX_BYTES];
+	ssize_t n = volume_getxattr(px[i].v, px_at(i, path), ACL_ACCESS_KEY, acl, sizeof(acl));
+
+	ck_assert_msg(n == -ENODATA || (n > 0 && acl_mode(acl, (size_t)n, mode) == mode), "mode %o, ACL %zd", mode, n);
+}
+
+START_TEST(mode_and_acl_agree_when_ours_is_taken_back)
+{
+	px_put(1, "f", text);
+	ck_assert_int_eq(volume_setxattr(px[1].v, px_at(1, "f"), ACL_ACCESS_KEY, some_acl, sizeof(some_acl), 0), 0);
+	px_meet();
+	px_down();
+	up();
+	ck_assert_int_eq(volume_removexattr(px[1].v, px_at(1, "f"), ACL_ACCESS_KEY), 0);
+	px_set(1, "f", SET_MODE, (struct attr){ .mode = 0605 });
+	px_send(1);
+	ck_assert_int_eq(volume_setxattr(px[0].v, px_at(0, "f"), ACL_ACCESS_KEY, some_acl, sizeof(some_acl), 0), 0);
+	px_down();
+	ck_assert_int_eq(prefer_give(px[1].v, ROLE_SECONDARY), 0);
+	px_meet();
+	for (int i = 0; i < 2; i++) {
+		ck_assert_uint_eq(px_stat(i, "f").mode & 07777, 0605);
+		acl_agrees(i, "f");
+	}
+}
+END_TEST
+
 #define SEEDS_A_TEST 100
 
 START_TEST(what_is_written_while_backups_are_made_is_not_lost)
@@ -385,6 +415,7 @@ int main(void)
 	tcase_add_test(one, what_is_written_to_a_backup_that_becomes_another_file_is_not_lost);
 	tcase_add_test(one, what_is_written_to_a_backup_of_what_the_primary_removed_has_all_else_too);
 	tcase_add_loop_test(one, an_acl_that_the_secondary_left_alone_is_not_in_its_version, 0, 2);
+	tcase_add_test(one, mode_and_acl_agree_when_ours_is_taken_back);
 	suite_add_tcase(s, one);
 	tcase_add_loop_test(many, orders_in_which_something_was_lost_once, 0, 7);
 	tcase_add_test(many, what_is_written_while_backups_are_made_is_not_lost);
