@@ -582,9 +582,10 @@ int merge_copy_acl(struct merger *m, const struct norm_inode *n, uint64_t to)
 	return len <= 0 ? (int)len : tree_xattr_put(m->v, to, ACL_ACCESS_KEY, acl, (size_t)len, ORIGIN_LOCAL);
 }
 
-static int make_copy(struct merger *m, const struct rs_copy *c, struct made_copy *made, struct placement *place)
+/* Of what the record says. (There may be two of one file: the secondary has what is an alias here, and ours.) */
+static int make_copy(struct merger *m, struct norm_inode *n, const struct rs_copy *c, struct made_copy *made,
+		     struct placement *place)
 {
-	struct norm_inode *n = merge_bytes_record(m, c->ino);
 	struct inode *in = xcalloc(1, sizeof(*in));
 	int rc = n ? tree_inode_get(m->v, c->ino, in) : -EUCLEAN;
 
@@ -650,9 +651,8 @@ static int alias_copy(struct merger *m, const struct made_copy *c, struct lineag
 	return lineage_put(m->v, &link);
 }
 
-static int record_copy(struct merger *m, const struct made_copy *c)
+static int record_copy(struct merger *m, const struct norm_inode *n, const struct made_copy *c)
 {
-	struct norm_inode *n = merge_bytes_record(m, c->of);
 	struct lineage lin = { .src = n->rec->ino, .dst = c->ino, .grp = group_number(m->v), .kind = 'c' };
 	int rc = changes_touch_whole(m->v, c->ino);
 
@@ -868,10 +868,11 @@ static int land_case(struct merger *m, struct norm_inode *n)
 	return 0;
 }
 
-static int put_note(struct merger *m, const struct rs_note *n, const struct made_copy *copies, size_t n_copies);
+static int put_note(struct merger *m, const struct rs_note *n, const struct norm_inode *rec,
+		    const struct made_copy *copies, size_t n_copies);
 
-/* The resolver was not asked about this one, so it has no note of it. */
-static int note_case(struct merger *m, struct norm_inode *n)
+/* The resolver was not asked about this one, so it has no note of it. copy: of the secondary's version; NULL: none. */
+static int note_case(struct merger *m, const struct norm_inode *n, const struct made_copy *copy)
 {
 	struct rs_note note = { .kind = "content", .outcome = "merged", .rule = n->cc.rule, .ino = n->bytes_ino };
 
@@ -879,16 +880,19 @@ static int note_case(struct merger *m, struct norm_inode *n)
 		note.outcome = "primary";
 	else if (n->cc.verdict == RS_CONTENT_SECONDARY)
 		note.outcome = "secondary";
-	return n->cc.verdict == RS_CONTENT_EQUAL ? 0 : put_note(m, &note, NULL, 0);
+	else if (n->cc.verdict == RS_CONTENT_KEEP_BOTH)
+		note.outcome = "kept-both";
+	return n->cc.verdict == RS_CONTENT_EQUAL ? 0 : put_note(m, &note, n, copy, copy != NULL);
 }
 
-/* Redirected bytes: ours (the copy) may have been changed here too. */
+/* Redirected bytes: ours (the copy) may have been changed here too; or just now, by what the secondary wrote to it. */
 static int land_bytes_elsewhere(struct merger *m, struct norm_inode *n)
 {
 	struct lineage lin = {
 		.src = n->rec->ino, .dst = n->bytes_ino, .grp = group_number(m->v), .kind = n->aliased ? 'a' : 'c'
 	};
-	bool changed = p_changed_content(m->v, n->bytes_ino, n->seen_bytes);
+	bool changed = p_changed_content(m->v, n->bytes_ino, n->seen_bytes) ||
+		       merge_bytes_record(m, n->bytes_ino) != n;
 	int rc = changed && !n->has_case ? decide(m, n) : 0;
 
 	if (rc == 0 && n->has_case && n->preferred && n->cc.verdict == RS_CONTENT_SECONDARY) {
@@ -900,7 +904,7 @@ static int land_bytes_elsewhere(struct merger *m, struct norm_inode *n)
 			return n->asked ? land_case(m, n) : -EAGAIN; /* the caller makes a copy of its own */
 		rc = land_case(m, n);
 		if (rc == 0 && !n->asked && !n->saved)
-			rc = note_case(m, n);
+			rc = note_case(m, n, NULL);
 	} else if (rc == 0) {
 		rc = land_redirected(m, n);
 		if (rc == 0)
@@ -940,10 +944,12 @@ static int extra_copy(struct merger *m, struct norm_inode *n)
 	} while (tree_lookup(m->v, d.parent, name, c.name_len, &(struct dentry){ 0 }) == 0);
 	c.parent = d.parent;
 	c.name = name;
-	rc = make_copy(m, &c, &made, &place);
+	rc = make_copy(m, n, &c, &made, &place);
 	if (rc == 0)
 		rc = land_links(m->v, &place, 1);
-	return rc ? rc : record_copy(m, &made);
+	if (rc == 0)
+		rc = record_copy(m, n, &made);
+	return rc ? rc : note_case(m, n, &made);
 }
 
 static int land_bytes(struct merger *m, struct norm_inode *n)
@@ -1330,11 +1336,12 @@ static bool is_told_with_mode(struct merger *m, const struct rs_note *notes, siz
 	return false;
 }
 
-static int put_note(struct merger *m, const struct rs_note *n, const struct made_copy *copies, size_t n_copies)
+/* rec: of a note about content, the record that it is about. */
+static int put_note(struct merger *m, const struct rs_note *n, const struct norm_inode *rec,
+		    const struct made_copy *copies, size_t n_copies)
 {
 	const struct rs_inode *in = merge_input_inode(m, n->ino), *other = merge_input_inode(m, n->other_ino);
 	bool content = strcmp(n->kind, "content") == 0;
-	struct norm_inode *rec = content ? merge_bytes_record(m, n->ino) : NULL;
 	struct conflict c = { .id = rec && rec->note_id ? rec->note_id : id_new(m->v),
 			      .ino = n->ino, .when_ms = m->now_ms, .base = rec ? rec->kept_base : 0 };
 	uint64_t theirs = n->other_ino, ours = n->ino;
@@ -1365,6 +1372,12 @@ static int put_note(struct merger *m, const struct rs_note *n, const struct made
 	rc = conflict_put(m->v, &c);
 	conflict_release(&c);
 	return rc;
+}
+
+static int put_resolvers_note(struct merger *m, const struct rs_note *n, const struct made_copy *copies,
+			      size_t n_copies)
+{
+	return put_note(m, n, strcmp(n->kind, "content") == 0 ? merge_bytes_record(m, n->ino) : NULL, copies, n_copies);
 }
 
 /* ---- all of it
@@ -1401,7 +1414,7 @@ static int land_names(struct merger *m, struct rs_result *r, struct plan *p, str
 	int rc = units_make_clones(m, r, p->list, &p->n);
 
 	for (size_t i = 0; rc == 0 && i < r->n_copies; i++)
-		rc = make_copy(m, &r->copies[i], &copies[i], &p->list[p->n++]);
+		rc = make_copy(m, merge_bytes_record(m, r->copies[i].ino), &r->copies[i], &copies[i], &p->list[p->n++]);
 	if (rc == 0)
 		rc = merge_begin_aside(m, r);
 	for (size_t i = 0; rc == 0 && i < r->n_links; i++)
@@ -1497,7 +1510,7 @@ int merge_land(struct merger *m, struct rs_result *r)
 			rc = land_bytes(m, n);
 	}
 	for (size_t i = 0; rc == 0 && i < r->n_copies; i++)
-		rc = record_copy(m, &copies[i]);
+		rc = record_copy(m, merge_bytes_record(m, copies[i].of), &copies[i]);
 	if (rc == 0)
 		rc = land_attributes(m, r);
 	if (rc == 0)
@@ -1514,7 +1527,7 @@ int merge_land(struct merger *m, struct rs_result *r)
 	if (rc == 0)
 		rc = send_together(m);
 	for (size_t i = 0; rc == 0 && i < r->n_notes; i++)
-		rc = is_told_with_mode(m, r->notes, i) ? 0 : put_note(m, &r->notes[i], copies, r->n_copies);
+		rc = is_told_with_mode(m, r->notes, i) ? 0 : put_resolvers_note(m, &r->notes[i], copies, r->n_copies);
 	if (rc == 0)
 		rc = land_reap(m->v, p.list, p.n);
 	free(p.list);

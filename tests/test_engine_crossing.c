@@ -16,6 +16,23 @@ static void save(int i, const char *name, const char *new_text)
 	px_rename(i, "tmp#", name);
 }
 
+/* Is the line in a file of this directory? */
+static bool is_in(int i, uint64_t dir, const char *line)
+{
+	struct px_list *list = xmalloc(sizeof(*list));
+	bool found = false;
+
+	px_list(i, dir, list);
+	for (size_t k = 0; k < list->n && !found; k++) {
+		struct attr a;
+
+		ck_assert_int_eq(volume_getattr(px[i].v, list->e[k].ino, &a), 0);
+		found = S_ISREG(a.mode) && strstr(px_bytes(i, a.ino, NULL), line);
+	}
+	free(list);
+	return found;
+}
+
 /* Both know of each other's stores, and nothing else is on its way. */
 static void up(void)
 {
@@ -204,22 +221,6 @@ static void let_them_talk(struct lines *l, int i)
 	}
 }
 
-static bool is_in(int i, uint64_t dir, const char *line)
-{
-	struct px_list *list = xmalloc(sizeof(*list));
-	bool found = false;
-
-	px_list(i, dir, list);
-	for (size_t k = 0; k < list->n && !found; k++) {
-		struct attr a;
-
-		ck_assert_int_eq(volume_getattr(px[i].v, list->e[k].ino, &a), 0);
-		found = S_ISREG(a.mode) && strstr(px_bytes(i, a.ino, NULL), line);
-	}
-	free(list);
-	return found;
-}
-
 static void in_some_order(uint64_t seed)
 {
 	struct lines l = { .seed = seed };
@@ -353,6 +354,32 @@ START_TEST(an_acl_that_the_secondary_left_alone_is_not_in_its_version)
 }
 END_TEST
 
+/* Of what is one file here the secondary has two: ours, and its own by a link that we had not heard of. */
+START_TEST(what_is_written_to_each_of_two_files_that_are_one_here_is_not_lost)
+{
+	px_put(1, "f", text);
+	px_meet();
+	px_down();
+	up();
+	save(0, "f", "one\nTWO\nthree\nfour\nfive\nsix\nseven\neight\nnine\n");
+	px_set(1, "f", SET_MODE, (struct attr){ .mode = 0600 });
+	px_send(1);
+	px_link(1, "f", "g");
+	px_append(1, "g", "ten\n");
+	px_send(0);
+	px_write(1, "f", "O", 1, 0);
+	if (_i)
+		px_write(0, "f", "ON", 2, 0);
+	px_meet();
+	for (int i = 0; i < 2; i++) {
+		ck_assert(is_in(i, INO_ROOT, "ten\n") || is_in(i, INO_HIDDEN, "ten\n"));
+		ck_assert(is_in(i, INO_ROOT, "One\n") || is_in(i, INO_HIDDEN, "One\n"));
+		ck_assert(!_i || is_in(i, INO_ROOT, "ONe\n") || is_in(i, INO_HIDDEN, "ONe\n"));
+		ck_assert(is_in(i, INO_ROOT, "TWO\n"));
+	}
+}
+END_TEST
+
 static void acl_agrees(int i, const char *path)
 {
 	uint32_t mode = px_stat(i, path).mode;
@@ -415,6 +442,7 @@ int main(void)
 	tcase_add_test(one, what_is_written_to_a_backup_that_becomes_another_file_is_not_lost);
 	tcase_add_test(one, what_is_written_to_a_backup_of_what_the_primary_removed_has_all_else_too);
 	tcase_add_loop_test(one, an_acl_that_the_secondary_left_alone_is_not_in_its_version, 0, 2);
+	tcase_add_loop_test(one, what_is_written_to_each_of_two_files_that_are_one_here_is_not_lost, 0, 2);
 	tcase_add_test(one, mode_and_acl_agree_when_ours_is_taken_back);
 	suite_add_tcase(s, one);
 	tcase_add_loop_test(many, orders_in_which_something_was_lost_once, 0, 7);
