@@ -98,6 +98,7 @@ END_TEST
 struct lines {
 	uint64_t seed;
 	unsigned n;
+	bool more;       /* other names, and links, too */
 	char told[8192]; /* what was done, to be read */
 };
 
@@ -163,12 +164,71 @@ static void write_it(struct lines *l, int i, const char *name)
 		edited(l, i, name, buf);
 		px_write(i, name, buf, strlen(buf), 0);
 	}
-	tell(l, i, name[1] ? "write f~" : "write f");
+	tell(l, i, "write");
+	tell(l, i, name);
+}
+
+static const char *some_name(struct lines *l)
+{
+	static const char *const names[] = { "f", "f~", "g", "d/f" };
+
+	return names[chance_below(&l->seed, ARRAY_LEN(names))];
+}
+
+/* Nothing that has only one name is removed, or replaced by what has not all of its lines. */
+static void do_more(struct lines *l, int i)
+{
+	const char *name = some_name(l), *other = some_name(l), *a, *b;
+	uint64_t from, to;
+
+	if (!is_file(i, name) || !px_at(i, "d"))
+		return;
+	from = px_split(i, name, &a);
+	to = px_split(i, other, &b);
+	switch (chance_below(&l->seed, 8)) {
+	case 0:
+		if (is_file(i, other))
+			return;
+		px_rename(i, name, other);
+		tell(l, i, "mv");
+		break;
+	case 1:
+		if (is_file(i, other))
+			return;
+		px_link(i, name, other);
+		tell(l, i, "ln");
+		break;
+	case 2:
+		if (px_stat(i, name).nlink < 2)
+			return;
+		px_unlink(i, name);
+		tell(l, i, "rm");
+		break;
+	case 3:
+		if (volume_rename(px[i].v, from, a, to, b, RENAME_EXCHANGE) < 0)
+			return;
+		tell(l, i, "exchange");
+		break;
+	case 4:
+		px_set(i, name, SET_MODE, (struct attr){ .mode = 0600 + (uint32_t)chance_below(&l->seed, 64) });
+		tell(l, i, "chmod");
+		break;
+	default:
+		write_it(l, i, name);
+		return;
+	}
+	tell(l, i, name);
+	tell(l, i, other);
 }
 
 static void do_something(struct lines *l, int i)
 {
 	char line[16];
+
+	if (l->more && chance_below(&l->seed, 3)) {
+		do_more(l, i);
+		return;
+	}
 
 	switch (chance_below(&l->seed, 7)) {
 	case 0:
@@ -221,13 +281,15 @@ static void let_them_talk(struct lines *l, int i)
 	}
 }
 
-static void in_some_order(uint64_t seed)
+static void in_some_order(uint64_t seed, bool more)
 {
-	struct lines l = { .seed = seed };
+	struct lines l = { .seed = seed, .more = more };
 	size_t n = 6 + chance_below(&l.seed, seed % 3 ? 24 : 60), doing = 6 + chance_below(&l.seed, 8);
 
 	px_setup();
 	px_put(0, "f", text);
+	if (more)
+		px_mkdir(0, "d");
 	px_meet();
 	if (chance_below(&l.seed, 3) == 0)
 		px_down();
@@ -251,7 +313,8 @@ static void in_some_order(uint64_t seed)
 
 		snprintf(line, sizeof(line), "line%u.\n", k);
 		for (int i = 0; i < 2; i++)
-			ck_assert_msg(is_in(i, INO_ROOT, line) || is_in(i, INO_HIDDEN, line),
+			ck_assert_msg(is_in(i, INO_ROOT, line) || is_in(i, INO_HIDDEN, line) ||
+				      (more && is_in(i, px_at(i, "d"), line)),
 				      "seed %llu: side %d lost %s:%s", (unsigned long long)seed, i, line, l.told);
 	}
 	px_is_up = false;
@@ -412,13 +475,24 @@ END_TEST
 
 #define SEEDS_A_TEST 100
 
-START_TEST(what_is_written_while_backups_are_made_is_not_lost)
+static void in_many_orders(bool more)
 {
 	const char *from = getenv("TWINFS_CROSSING_FIRST"), *n = getenv("TWINFS_CROSSING_SEEDS");
 	uint64_t first = from ? strtoull(from, NULL, 10) : 1, count = n ? strtoull(n, NULL, 10) : SEEDS_A_TEST;
 
 	for (uint64_t seed = first; seed < first + count; seed++)
-		in_some_order(seed);
+		in_some_order(seed, more);
+}
+
+START_TEST(what_is_written_while_backups_are_made_is_not_lost)
+{
+	in_many_orders(false);
+}
+END_TEST
+
+START_TEST(what_is_written_to_a_file_of_many_names_is_not_lost)
+{
+	in_many_orders(true);
 }
 END_TEST
 
@@ -427,14 +501,14 @@ START_TEST(orders_in_which_something_was_lost_once)
 {
 	static const uint64_t seeds[] = { 12736, 12738, 13431, 13527, 14209, 15771, 26346 };
 
-	in_some_order(seeds[_i]);
+	in_some_order(seeds[_i], false);
 }
 END_TEST
 
 int main(void)
 {
 	Suite *s = suite_create("engine crossing");
-	TCase *one = tcase_create("one order"), *many = tcase_create("orders");
+	TCase *one = tcase_create("one order"), *many = tcase_create("orders"), *links = tcase_create("links");
 
 	tcase_add_checked_fixture(one, px_setup, px_teardown);
 	tcase_add_test(one, the_secondary_goes_on_with_a_backup_of_what_became_one_with_ours);
@@ -449,5 +523,8 @@ int main(void)
 	tcase_add_test(many, what_is_written_while_backups_are_made_is_not_lost);
 	tcase_set_timeout(many, 600);
 	suite_add_tcase(s, many);
+	tcase_add_test(links, what_is_written_to_a_file_of_many_names_is_not_lost);
+	tcase_set_timeout(links, 600);
+	suite_add_tcase(s, links);
 	return tap_main(s);
 }
