@@ -250,7 +250,8 @@ static void normalize_inodes(struct merger *m)
 		}
 		if (!map_get(&m->ni_by_ino, n->ino, NULL))
 			map_put(&m->ni_by_ino, n->ino, i + 1);
-		if (!map_get(&m->ni_by_bytes, n->bytes_ino, NULL))
+		/* Of two that are one here the one that is told by our id comes first. */
+		if (!map_get(&m->ni_by_bytes, n->bytes_ino, NULL) || n->bytes_ino == r->ino)
 			map_put(&m->ni_by_bytes, n->bytes_ino, i + 1);
 	}
 }
@@ -499,6 +500,11 @@ void merge_presence(struct merger *m)
 	}
 }
 
+static bool tells_bytes(const struct norm_inode *n)
+{
+	return n && (n->rec->fields & REC_CONTENT) && !n->redirected_bytes;
+}
+
 static int fill_inode(struct merger *m, struct rs_inode *n, const struct map *bytes_seen)
 {
 	struct norm_inode *rec = merge_record_of_inode(m, n->ino);
@@ -508,7 +514,7 @@ static int fill_inode(struct merger *m, struct rs_inode *n, const struct map *by
 
 	if (n->ino <= INO_HIDDEN)
 		n->in_b = n->in_p = n->in_s = true;
-	if (rec && (rec->rec->fields & REC_CONTENT) && !rec->redirected_bytes)
+	if (tells_bytes(rec))
 		seen = rec->seen_bytes;
 	else
 		map_get(bytes_seen, n->ino, &seen);
@@ -531,7 +537,7 @@ static int fill_inode(struct merger *m, struct rs_inode *n, const struct map *by
 	if (rec) {
 		n->type = rec->rec->mode & S_IFMT;
 		n->s_written_ms = (uint64_t)(rec->rec->mtime_ns / 1000000);
-		n->s_content = (rec->rec->fields & REC_CONTENT) && !rec->redirected_bytes;
+		n->s_content = tells_bytes(rec) || tells_bytes(merge_bytes_record(m, n->ino));
 	}
 	if (n->in_s && (!n->in_b || shipment_xattr(m->s, n->ino, NULL)))
 		n->s_content = true;

@@ -885,15 +885,28 @@ static int note_case(struct merger *m, const struct norm_inode *n, const struct 
 	return n->cc.verdict == RS_CONTENT_EQUAL ? 0 : put_note(m, &note, n, copy, copy != NULL);
 }
 
+/* What else the secondary has of this file, by our id, has landed already. */
+static bool is_second(struct merger *m, const struct norm_inode *n)
+{
+	const struct norm_inode *first = merge_bytes_record(m, n->bytes_ino);
+
+	return first && first != n && (first->rec->fields & REC_CONTENT);
+}
+
 /* Redirected bytes: ours (the copy) may have been changed here too; or just now, by what the secondary wrote to it. */
 static int land_bytes_elsewhere(struct merger *m, struct norm_inode *n)
 {
 	struct lineage lin = {
 		.src = n->rec->ino, .dst = n->bytes_ino, .grp = group_number(m->v), .kind = n->aliased ? 'a' : 'c'
 	};
-	bool changed = p_changed_content(m->v, n->bytes_ino, n->seen_bytes) ||
-		       merge_bytes_record(m, n->bytes_ino) != n;
-	int rc = changed && !n->has_case ? decide(m, n) : 0;
+	bool second = is_second(m, n), changed = second || p_changed_content(m->v, n->bytes_ino, n->seen_bytes);
+	int rc;
+
+	if (second && n->open_case && !n->saved) { /* it was decided before the other landed */
+		content_close(&n->cc);
+		n->open_case = n->has_case = n->asked = false;
+	}
+	rc = changed && !n->has_case ? decide(m, n) : 0;
 
 	if (rc == 0 && n->has_case && n->preferred && n->cc.verdict == RS_CONTENT_SECONDARY) {
 		rc = content_take_theirs(&n->cc); /* a person's word, and no conflict to be noted */
@@ -1501,9 +1514,12 @@ int merge_land(struct merger *m, struct rs_result *r)
 	int rc = land_names(m, r, &p, copies);
 
 	drop_aliased_records(m, r);
-	for (size_t i = 0; rc == 0 && i < m->n_ni; i++) {
-		struct norm_inode *n = &m->ni[i];
+	/* What it calls by an id of its own comes last: what it has by ours may be the same file here. */
+	for (size_t i = 0; rc == 0 && i < 2 * m->n_ni; i++) {
+		struct norm_inode *n = &m->ni[i % m->n_ni];
 
+		if ((n->aliased || n->redirected_bytes) != (i >= m->n_ni))
+			continue;
 		if (units_kept(m, n->ino) && !n->redirected_bytes)
 			rc = units_send_back(m, n);
 		else if (tree_inode_get(m->v, n->bytes_ino, &in) == 0)
