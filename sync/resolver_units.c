@@ -228,6 +228,11 @@ static enum fate fate_of(struct unit_finder *f, uint32_t u)
 		return same_trees(f, u, u) && RULE(RULE_UNIT_SAME) ? FATE_PLAIN : FATE_TWO;
 	if (!RULE(RULE_UNIT_WHOLE))
 		return FATE_PLAIN;
+	/* In another unit there: each has it whole where it has it. */
+	if (in_p && by_p && by_s && unit_of(f, RW_S, u) != RW_NONE)
+		return FATE_P_WHOLE;
+	if (in_s && by_s && by_p && unit_of(f, RW_P, u) != RW_NONE)
+		return FATE_S_WHOLE;
 	/* Removed by the other side, or made by this one of what the other changed meanwhile. */
 	if (in_p && by_p && !n->has[RW_S] && (n->has[RW_B] || by_s))
 		return FATE_P_WHOLE;
@@ -399,6 +404,14 @@ static void rewrite_root(struct rewriter *r, const struct rw_link *l)
 	struct rs_link *new;
 	const struct rw_node *n = &r->w->nodes[l->child];
 
+	if (fate != FATE_TWO && n->has[RW_P] && n->has[RW_S]) {
+		new = add_link(r, *l->in);
+		if (is_split(r, l->child)) {
+			new->b = new->s = (struct rs_pos){ .present = false };
+			add_clone_link(r, l);
+		}
+		return;
+	}
 	if (s.present && is_split(r, dir))
 		s.parent = clone(r, dir);
 	new = add_link(r, *l->in);

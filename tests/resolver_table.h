@@ -671,6 +671,15 @@ static const struct row rows[] = {
 { "unit in a unit, written in the one/written in the other", "write un/four", "write un/ui/three",
 	"un/four=x1 un~y/ un~y/four=310 un~y/h4=320 un~y/ui/ un~y/ui/three=y1", "content/kept-both",
 	"un/ui/three=y1 un~x/ un~x/four=x1 un~x/h4=320 un~x/ui/ un~x/ui/three=300", "content/kept-both" },
+{ "unit in a unit, moved out and a file linked into it/that file written", "mv un/ui a/ui; link doc a/ui/doc",
+	"write doc",
+	"-un/ui/ -un/ui/three a/ui/ a/ui/doc=240 a/ui/three=300 doc~y=y1", "content/kept-both",
+	"-un/ui/ -un/ui/three a/ui/ a/ui/doc=240 a/ui/three=300 doc=y1", "" },
+{ "unit in a unit, moved out and a file linked into it/that file and the unit around written",
+	"mv un/ui a/ui; link doc a/ui/doc", "write doc; write un/four",
+	"-un/ui/ -un/ui/three a/ui/ a/ui/doc=240 a/ui/three=300 doc~y=y1 un~y/ un~y/four=y2 un~y/h4=320 un~y/ui/ "
+	"un~y/ui/three=300", "content/kept-both content/kept-both",
+	"a/ui/ a/ui/doc=240 a/ui/three=300 doc=y1 un/four=y2 un~x/ un~x/four=310 un~x/h4=320", "content/kept-both" },
 { "unit in a unit, moved out/written in", "mv un/ui a/ui; write un/four", "write a/f; write un/ui/three",
 	"-un/ui/ -un/ui/three a/f=y1.221 a/ui/ a/ui/three=300 un/four=x1 un~y/ un~y/four=310 un~y/h4=320 "
 	"un~y/ui/ un~y/ui/three=y2", "content/kept-both",
