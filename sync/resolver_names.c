@@ -274,7 +274,7 @@ static void note_alike(struct rw_work *w, const struct entry *e, size_t n)
 
 		if (!is_twice(e, n, i) && is_one_sides(l)) {
 			f[n_f].key = w->in->ops.fold(e[i].name, e[i].len, &f[n_f].len);
-			f[n_f].is_p = l->at == RW_P || l->in->p_unseen;
+			f[n_f].is_p = l->at == RW_P;
 			f[n_f++].link = e[i].link;
 		}
 	}
