@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Attributes as the filesystem sees them, and lookup counts. */
+#include "core/aside.h"
 #include "core/internal.h"
 
 #include "util/util.h"
@@ -78,11 +79,12 @@ static int check_size(const struct volume *v, const struct inode *in, const stru
 /* Sets the size and records it; the rest of the row is the caller's, who reads it anew. */
 static int set_size(struct volume *v, const struct inode *in, uint64_t size_bytes)
 {
-	int rc = 0;
+	int rc;
 
-	if (size_bytes != in->size_bytes)
-		rc = data_truncate(v, in->ino, size_bytes, ORIGIN_LOCAL);
-	if (rc || size_bytes == in->size_bytes)
+	if (size_bytes == in->size_bytes) /* what fallocate got behind the end is given back all the same */
+		return aside_drop(v, in->ino, (size_bytes + BLOCK_BYTES - 1) >> BLOCK_SHIFT, UINT64_MAX);
+	rc = data_truncate(v, in->ino, size_bytes, ORIGIN_LOCAL);
+	if (rc)
 		return rc;
 	return size_bytes < in->size_bytes ? changes_touch_shrink(v, in->ino, size_bytes)
 	                                   : changes_touch(v, in->ino, ENT_CONTENT);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/blocks.h"
 
+#include "core/aside.h"
 #include "util/log.h"
 #include "util/util.h"
 
@@ -405,6 +406,8 @@ int blocks_replace(struct volume *v, uint64_t ino, uint64_t first, uint64_t n, c
 
 	assert(n && n_runs && group_number(v));
 	rc = leftover_settle(v, ino);
+	if (!rc)
+		rc = aside_drop(v, ino, first, first + n);
 	group_mark(v);
 	for (size_t i = 0, at = 0; i < n_runs; at += runs[i++].len)
 		store_born(v, runs[i].phys, runs[i].len, sums + at);
@@ -503,6 +506,8 @@ int blocks_drop(struct volume *v, uint64_t ino, uint64_t first, uint64_t end, en
 
 	if (!rc && by == ORIGIN_PEER)
 		rc = drop_for_peer(v, ino, first, end);
+	if (!rc)
+		rc = aside_drop(v, ino, first, end);
 	if (rc)
 		return rc;
 	group_mark(v);
@@ -516,6 +521,8 @@ int blocks_drop_tail(struct volume *v, uint64_t ino, uint64_t first, enum origin
 
 	if (!rc && by == ORIGIN_PEER)
 		rc = drop_for_peer(v, ino, first, UINT64_MAX);
+	if (!rc)
+		rc = aside_drop(v, ino, first, UINT64_MAX);
 	if (rc)
 		return rc;
 	group_mark(v);
@@ -619,6 +626,22 @@ static int write_in_place(struct volume *v, uint64_t ino, const struct segment *
 	return extent_rows_put(v->db, ino, s->own);
 }
 
+/* For those segments that need new blocks. */
+static int room_for(struct volume *v, uint64_t ino, const struct segment *segs, size_t count, enum space space)
+{
+	uint64_t n = 0, claims = 0, more;
+	int rc = 0;
+
+	for (size_t i = 0; i < count && !rc; i++) {
+		if (segs[i].own)
+			continue;
+		n += segs[i].n;
+		rc = aside_count(v, ino, segs[i].first, segs[i].first + segs[i].n, &more);
+		claims += more;
+	}
+	return rc || n == 0 ? rc : store_room(v, n, claims, space);
+}
+
 int blocks_write(struct volume *v, uint64_t ino, uint64_t first, size_t n, const uint8_t *data, enum origin origin,
                  enum space space)
 {
@@ -638,6 +661,7 @@ int blocks_write(struct volume *v, uint64_t ino, uint64_t first, size_t n, const
 	for (size_t i = 0; i < n; i++)
 		sums[i] = block_sum(data + (i << BLOCK_SHIFT));
 	count = make_segments(v, &rows, first, n, origin, segs);
+	rc = room_for(v, ino, segs, count, space);
 	for (size_t i = 0; i < count && !rc; i++) { /* all that can be refused comes first */
 		struct segment *s = &segs[i];
 		uint64_t goal = goal_of(&rows, s->first);
@@ -647,9 +671,10 @@ int blocks_write(struct volume *v, uint64_t ino, uint64_t first, size_t n, const
 			continue;
 		s->runs = runs + used;
 		if (appends || s->n > AGAIN_MAX_BLOCKS)
-			rc = store_alloc(v, s->n, goal, appends ? APPEND_WINDOW_BLOCKS : 0, space, s->runs, &s->n_runs);
+			rc = store_alloc(v, s->n, goal, appends ? APPEND_WINDOW_BLOCKS : 0, SPACE_ASKED, s->runs,
+			                 &s->n_runs);
 		else
-			rc = store_alloc_again(v, s->n, goal, space, s->runs, &s->n_runs);
+			rc = store_alloc_again(v, s->n, goal, SPACE_ASKED, s->runs, &s->n_runs);
 		used += s->n_runs;
 		if (!rc)
 			rc = write_runs(v->data->image, s->runs, s->n_runs, data + ((s->first - first) << BLOCK_SHIFT));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/data_private.h"
 
+#include "core/aside.h"
 #include "util/util.h"
 
 #include <assert.h>
@@ -109,6 +110,15 @@ static int write_step(struct volume *v, const struct inode *in, const uint8_t *b
 	return 0;
 }
 
+/* For a write in several steps: refused before the first. */
+static int room_for_all(struct volume *v, uint64_t ino, uint64_t off, uint64_t len_bytes)
+{
+	uint64_t first = off >> BLOCK_SHIFT, end = (off + len_bytes + BLOCK_BYTES - 1) >> BLOCK_SHIFT, claims;
+	int rc = aside_count(v, ino, first, end, &claims);
+
+	return rc ? rc : store_room(v, end - first, claims, SPACE_ORDINARY);
+}
+
 int data_write_inode(struct volume *v, struct inode *in, const void *buf, size_t len_bytes, uint64_t off,
                      enum origin origin)
 {
@@ -119,7 +129,7 @@ int data_write_inode(struct volume *v, struct inode *in, const void *buf, size_t
 		return 0;
 	if (off > FILE_MAX_BYTES || len_bytes > FILE_MAX_BYTES - off)
 		return -EFBIG;
-	rc = len_bytes > STEP_BYTES ? store_room(v, (len_bytes >> BLOCK_SHIFT) + 2, SPACE_ORDINARY) : 0;
+	rc = len_bytes > STEP_BYTES ? room_for_all(v, in->ino, off, len_bytes) : 0;
 	for (uint64_t at = off, left = len_bytes; !rc && left;) {
 		size_t len = (size_t)MIN(left, STEP_BYTES - IN_BLOCK(at));
 

@@ -2,6 +2,7 @@
 /* The parts of data that move whole extents between the current table, history and the free map. */
 #include "core/data_private.h"
 
+#include "core/aside.h"
 #include "util/util.h"
 
 #include <errno.h>
@@ -31,7 +32,9 @@ static int move_back(struct volume *v, uint64_t ino, const struct extent *old, u
 	part.killed_by_peer = false;
 	store_count_old(v, -(int64_t)part.len);
 	store_count_inode(v, ino, part.len);
-	return extent_rows_put(v->db, ino, &part);
+	int rc = aside_drop(v, ino, first, end);
+
+	return rc ? rc : extent_rows_put(v->db, ino, &part);
 }
 
 static int keep_old(struct volume *v, uint64_t ino, const struct extent *old, uint64_t first, uint64_t end)

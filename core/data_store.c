@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "core/data_store.h"
 
+#include "core/aside.h"
 #include "core/leftover.h"
 #include "db/extent_rows.h"
 #include "db/meta_rows.h"
@@ -136,8 +137,10 @@ int data_store_limit(struct volume *v, uint64_t size_bytes, uint64_t *least_byte
 	struct data_store *d = v->data;
 	uint64_t limit = limit_of(d, size_bytes);
 
-	*least_bytes = freemap_count_used(d->map) << BLOCK_SHIFT;
-	if (size_bytes && limit < freemap_count_used(d->map) + 1)
+	uint64_t used = freemap_count_used(d->map) + d->aside_blocks;
+
+	*least_bytes = used << BLOCK_SHIFT;
+	if (size_bytes && limit < used + 1)
 		return -ENOSPC;
 	if (image_is_device(d->image) && size_bytes > (limit << BLOCK_SHIFT)) {
 		*least_bytes = (limit - 1) << BLOCK_SHIFT;
@@ -166,6 +169,8 @@ int data_store_open(struct volume *v, struct err *err)
 	freemap_set_limit(d->map, limit, bound_of(d));
 	if (!rc)
 		rc = rebuild(v, err);
+	if (!rc && aside_load(v) != 0)
+		rc = err_set(err, -EUCLEAN, "cannot read the database of the store %s", v->dir);
 	if (!rc)
 		rc = restore_logged(v, err);
 	if (!rc && !image_is_device(d->image))
@@ -186,6 +191,7 @@ void data_store_close(struct volume *v)
 	image_close(d->image);
 	freemap_delete(d->map);
 	map_release(&d->inode_blocks);
+	map_release(&d->aside);
 	logged_release(&d->logged);
 	free(d->moves);
 	free(d);
@@ -212,20 +218,31 @@ static uint64_t host_avail(struct data_store *d, uint64_t *with_reserve)
 	return avail > reserve ? avail - reserve : 0;
 }
 
-int store_room(struct volume *v, uint64_t blocks, enum space space)
+static uint64_t less(uint64_t from, uint64_t n)
+{
+	return from > n ? from - n : 0;
+}
+
+/* Of `avail` free blocks: who has claims to all that it wants may have any, others leave what there are claims to. */
+static bool suffices(const struct data_store *d, uint64_t avail, uint64_t blocks, uint64_t claims)
+{
+	return avail >= blocks && (blocks <= claims || less(avail, d->aside_blocks) >= blocks - claims);
+}
+
+int store_room(struct volume *v, uint64_t blocks, uint64_t claims, enum space space)
 {
 	struct data_store *d = v->data;
-	uint64_t keep = space == SPACE_ORDINARY && !v->peer_apply ? d->reserve_blocks : 0;
+	uint64_t keep = space == SPACE_ORDINARY && !v->peer_apply && blocks > claims ? d->reserve_blocks : 0;
 	uint64_t left = freemap_count_free(d->map);
 
-	if (left < keep || left - keep < blocks)
+	if (left < keep || !suffices(d, left - keep, blocks, claims))
 		return -ENOSPC;
 	if (space == SPACE_RESERVE || v->peer_apply || blocks <= d->host_budget_blocks)
 		return 0;
 	uint64_t all, host = host_avail(d, &all) >> BLOCK_SHIFT;
 
-	d->host_budget_blocks = MIN(host / 16, HOST_LOOK_BLOCKS);
-	d->host_short = host < blocks;
+	d->host_budget_blocks = MIN(less(host, d->aside_blocks) / 16, HOST_LOOK_BLOCKS);
+	d->host_short = !suffices(d, host, blocks, claims);
 	return d->host_short ? -ENOSPC : 0;
 }
 
@@ -260,7 +277,7 @@ static int alloc(struct volume *v, uint64_t n, uint64_t goal, uint64_t window, b
                  struct block_run *runs, size_t *n_runs)
 {
 	struct data_store *d = v->data;
-	int rc = store_room(v, n, space);
+	int rc = space == SPACE_ASKED ? 0 : store_room(v, n, 0, space);
 
 	*n_runs = 0;
 	if (rc)
@@ -361,7 +378,7 @@ uint64_t data_blocks_512(struct volume *v, uint64_t ino)
 			map_clear(&d->inode_blocks);
 		map_put(&d->inode_blocks, ino, ++n);
 	}
-	return (n - 1) * (BLOCK_BYTES / 512);
+	return (n - 1 + aside_of(v, ino)) * (BLOCK_BYTES / 512);
 }
 
 static void moves_forget(struct data_store *d)
@@ -391,6 +408,7 @@ void data_store_committed(struct volume *v)
 			d->freed_ms = clock_mono_ms();
 		}
 	d->old_blocks_committed = d->old_blocks;
+	d->aside_moved = false;
 	moves_forget(d);
 }
 
@@ -404,6 +422,8 @@ void data_store_rolled_back(struct volume *v)
 	d->old_blocks = d->old_blocks_committed;
 	logged_rolled_back(&d->logged);
 	map_clear(&d->inode_blocks);
+	if (d->aside_moved)
+		aside_load(v); /* a database that cannot be read is found by whoever wants something of it */
 	moves_forget(d);
 }
 
@@ -471,10 +491,11 @@ int data_store_sync(struct volume *v)
 void data_usage(struct volume *v, struct data_usage *out)
 {
 	struct data_store *d = v->data;
-	uint64_t left = freemap_count_free(d->map), keep = MIN(left, d->reserve_blocks);
-	uint64_t host_all, host = host_avail(d, &host_all);
+	uint64_t left = less(freemap_count_free(d->map), d->aside_blocks), keep = MIN(left, d->reserve_blocks);
+	uint64_t host_all, host = less(host_avail(d, &host_all), d->aside_blocks << BLOCK_SHIFT);
 
-	*out = (struct data_usage){ .used_bytes = freemap_count_used(d->map) << BLOCK_SHIFT,
+	host_all = less(host_all, d->aside_blocks << BLOCK_SHIFT);
+	*out = (struct data_usage){ .used_bytes = (freemap_count_used(d->map) + d->aside_blocks) << BLOCK_SHIFT,
 				    .history_bytes = d->old_blocks << BLOCK_SHIFT };
 	out->host_is_less = host < (left - keep) << BLOCK_SHIFT;
 	out->free_bytes = MIN(left << BLOCK_SHIFT, host_all);

@@ -48,14 +48,18 @@ struct data_store {
 	struct block_run recent[STORE_RECENT];
 	uint64_t recent_first, recent_end;
 	uint64_t recent_taken;                     /* blocks, by the open group */
+	struct map aside;                          /* core/aside.h: ino -> blocks; */
+	uint64_t aside_blocks;                     /* and all of them */
+	bool aside_moved;                          /* by the open group */
 	struct logged logged;
 };
 
-/* May the reserve be touched: no for a local write, yes for the peer's changes and for what sets space free. */
-enum space { SPACE_ORDINARY, SPACE_RESERVE };
+/* May the reserve be touched: no for a local write, yes for the peer's changes and for what sets space free. ASKED: the
+ * caller has asked store_room, and let nobody in since. */
+enum space { SPACE_ORDINARY, SPACE_RESERVE, SPACE_ASKED };
 
-/* Is there room for so many more blocks? 0 or -ENOSPC. */
-int store_room(struct volume *v, uint64_t blocks, enum space space);
+/* Is there room for so many more blocks, of which some have a claim (core/aside.h)? 0 or -ENOSPC. */
+int store_room(struct volume *v, uint64_t blocks, uint64_t claims, enum space space);
 /* Without the lock, when a write got -ENOSPC: commit if that frees blocks, and give free ones back to the host if that
  * is what is short. True: try again. */
 bool data_store_reclaim(struct volume *v);

@@ -2,6 +2,7 @@
 /* file: the filesystem's calls on the bytes of files (volume.h): the lock, the open group, the change set and times. */
 #include "core/data_private.h"
 
+#include "core/aside.h"
 #include "util/util.h"
 
 #include <assert.h>
@@ -162,6 +163,8 @@ static int big_prepare(struct volume *v, struct write *w, struct big *b)
 		rc = group_open(v); /* a volume that takes no writes says so before the image is touched */
 	if (rc)
 		return rc;
+	if (aside_of(v, w->ino)) /* room that is claimed stays claimed until the rows are there */
+		return -EAGAIN;
 	if (w->flags & WRITE_APPEND)
 		w->off = in.size_bytes;
 	if (w->off > FILE_MAX_BYTES || w->len > FILE_MAX_BYTES - w->off)
@@ -263,7 +266,7 @@ static int write_big(struct volume *v, struct write *w)
 
 	volume_unlock(v);
 	if (rc)
-		return rc;
+		return rc == -EAGAIN ? write_small(v, w) : rc;
 	rc = big_write_middle(v, w, &b);
 	volume_lock(v);
 	if (!rc)
@@ -307,36 +310,91 @@ ssize_t volume_write(struct volume *v, uint64_t ino, const void *buf, size_t len
 
 /* ---- fallocate, copy, seek ---- */
 
-static int fallocate_locked(struct volume *v, uint64_t ino, int mode, uint64_t off, uint64_t len)
+#define DROPS (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE)
+
+struct alloc {
+	uint64_t ino, off, len;
+	int mode;
+	bool aside; /* room is set aside for what is a hole after it */
+};
+
+/* The block behind its last. */
+static uint64_t alloc_end(const struct alloc *a)
 {
-	bool grow = !(mode & FALLOC_FL_KEEP_SIZE), drop = mode & (FALLOC_FL_PUNCH_HOLE | FALLOC_FL_ZERO_RANGE);
-	struct inode in;
-	int rc = file_get(v, ino, &in);
+	return (a->off + a->len + BLOCK_BYTES - 1) >> BLOCK_SHIFT;
+}
 
-	if (!rc && !drop) /* space is not set aside, but a disk that is too small now says so now */
-		rc = store_room(v, len >> BLOCK_SHIFT, SPACE_ORDINARY);
+/* What had room before keeps it. That of the blocks that go now is free when the group is durable, or only when nobody
+ * needs the old version any more. */
+static int drop_range(struct volume *v, struct inode *in, const struct alloc *a)
+{
+	uint64_t end = a->off + a->len, block = a->off >> BLOCK_SHIFT;
+	int rc = data_punch_inode(v, in, a->off, a->len, ORIGIN_LOCAL);
+
+	if (!rc && a->aside)
+		rc = aside_put(v, a->ino, &block, alloc_end(a), SIZE_MAX, SPACE_ASKED);
 	if (!rc)
-		rc = group_open(v);
-	if (rc)
-		return rc;
-	uint64_t size = in.size_bytes, end = off + len;
+		rc = content_changed(v, in, 0);
+	if (!rc && in->nlink && a->off < in->size_bytes)
+		rc = changes_touch_range(v, in->ino, a->off, MIN(end, in->size_bytes) - a->off);
+	return rc;
+}
 
-	grow = grow && end > size;
-	if (drop)
-		rc = data_punch_inode(v, &in, off, len, ORIGIN_LOCAL);
-	if (!rc && grow)
-		data_touch_inode(v, &in, end, ORIGIN_LOCAL);
-	if (!rc && (drop || grow))
-		rc = content_changed(v, &in, 0);
-	if (!rc && in.nlink && drop && off < size)
-		rc = changes_touch_range(v, ino, off, MIN(end, size) - off);
-	if (!rc && in.nlink && grow)
-		rc = changes_touch(v, ino, ENT_CONTENT);
+static int grow(struct volume *v, struct inode *in, uint64_t end)
+{
+	data_touch_inode(v, in, end, ORIGIN_LOCAL);
+	int rc = content_changed(v, in, 0);
+
+	return rc || !in->nlink ? rc : changes_touch(v, in->ino, ENT_CONTENT);
+}
+
+/* The file, with a group open to change it in. */
+static int alloc_begin(struct volume *v, const struct alloc *a, struct inode *in)
+{
+	int rc = file_get(v, a->ino, in);
+
+	return rc ? rc : group_open(v);
+}
+
+/* Lock held, but for moments between two steps: in a file with many holes. *in is read again then. */
+static int set_aside(struct volume *v, const struct alloc *a, struct inode *in)
+{
+	uint64_t block = a->off >> BLOCK_SHIFT, end = alloc_end(a);
+	int rc = aside_put(v, a->ino, &block, end, volume_step_rows(v), SPACE_ORDINARY);
+
+	group_touch(v, a->ino);
+	while (!rc && block < end) {
+		volume_leave(v);
+		volume_pause(v);
+		volume_lock(v);
+		rc = alloc_begin(v, a, in);
+		if (!rc)
+			rc = aside_put(v, a->ino, &block, end, volume_step_rows(v), SPACE_ORDINARY);
+	}
+	return rc;
+}
+
+static int alloc_once(struct volume *v, const struct alloc *a)
+{
+	struct inode in;
+
+	volume_lock(v);
+	int rc = alloc_begin(v, a, &in);
+
+	if (!rc && a->aside)
+		rc = set_aside(v, a, &in);
+	if (!rc && (a->mode & DROPS))
+		rc = drop_range(v, &in, a);
+	if (!rc && !(a->mode & FALLOC_FL_KEEP_SIZE) && a->off + a->len > in.size_bytes)
+		rc = grow(v, &in, a->off + a->len);
+	volume_leave(v);
 	return rc;
 }
 
 int volume_fallocate(struct volume *v, uint64_t ino, int mode, uint64_t off, uint64_t len_bytes)
 {
+	const struct alloc a = { ino, off, len_bytes, mode, !(mode & FALLOC_FL_PUNCH_HOLE) };
+
 	switch (mode) {
 	case 0:
 	case FALLOC_FL_KEEP_SIZE:
@@ -351,11 +409,17 @@ int volume_fallocate(struct volume *v, uint64_t ino, int mode, uint64_t off, uin
 		return -EINVAL;
 	if (off > FILE_MAX_BYTES || len_bytes > FILE_MAX_BYTES - off)
 		return -EFBIG;
-	volume_lock(v);
-	int rc = fallocate_locked(v, ino, mode, off, len_bytes);
+	int rc = alloc_once(v, &a);
 
-	volume_leave(v);
-	return rc;
+	return rc == -ENOSPC && a.aside && data_store_reclaim(v) ? alloc_once(v, &a) : rc;
+}
+
+/* Zeros, of which the file grows, without room for anything else. */
+static int make_hole(struct volume *v, uint64_t ino, uint64_t off, uint64_t len_bytes)
+{
+	if (off > FILE_MAX_BYTES || len_bytes > FILE_MAX_BYTES - off)
+		return -EFBIG;
+	return alloc_once(v, &(struct alloc){ ino, off, len_bytes, FALLOC_FL_ZERO_RANGE, false });
 }
 
 /* How far the file goes on in the same way from off, at most *len: 1 a hole, 0 data, or -errno. *len 0: it ends. */
@@ -383,7 +447,7 @@ static ssize_t copy_step(struct volume *v, uint64_t from, uint64_t off_from, uin
 	if (hole < 0 || len == 0)
 		return hole < 0 ? hole : 0;
 	if (hole) {
-		int rc = volume_fallocate(v, to, FALLOC_FL_ZERO_RANGE, off_to, len);
+		int rc = make_hole(v, to, off_to, len);
 
 		return rc ? rc : (ssize_t)len;
 	}

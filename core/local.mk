@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 noinst_LIBRARIES += core/libcore.a
 core_libcore_a_SOURCES = \
+	core/aside.c core/aside.h \
 	core/attrs.c \
 	core/changes.c core/changes.h \
 	core/committer.c core/committer.h \
@@ -23,10 +24,10 @@ CORE_TEST_LIBS = core/libcore.a db/libdb.a util/libutil.a $(SQLITE_LIBS) $(XXHAS
 
 include core/data.mk
 
-check_PROGRAMS += tests/test_volume tests/test_space tests/test_tree tests/test_changes tests/test_past tests/test_fsck \
-	tests/test_power tests/test_faults
-TESTS += tests/test_volume tests/test_space tests/test_tree tests/test_changes tests/test_past tests/test_fsck \
-	tests/test_power tests/test_faults
+check_PROGRAMS += tests/test_volume tests/test_space tests/test_aside tests/test_tree tests/test_changes \
+	tests/test_past tests/test_fsck tests/test_power tests/test_faults
+TESTS += tests/test_volume tests/test_space tests/test_aside tests/test_tree tests/test_changes \
+	tests/test_past tests/test_fsck tests/test_power tests/test_faults
 
 check_PROGRAMS += tests/test_damage
 TESTS += tests/test_damage
@@ -52,6 +53,8 @@ MOSTLYCLEANFILES += tests/fuzz_store
 
 tests_test_volume_SOURCES = tests/test_volume.c tests/volume_fixture.h
 tests_test_volume_LDADD = $(CORE_TEST_LIBS)
+tests_test_aside_SOURCES = tests/test_aside.c tests/volume_fixture.h
+tests_test_aside_LDADD = $(CORE_TEST_LIBS)
 tests_test_space_SOURCES = tests/test_space.c tests/volume_fixture.h
 tests_test_space_LDADD = $(CORE_TEST_LIBS)
 tests_test_tree_SOURCES = tests/test_tree.c tests/volume_fixture.h

@@ -248,7 +248,9 @@ ssize_t volume_write(struct volume *v, uint64_t ino, const void *buf, size_t len
 #define VOLUME_COPY_MAX_BYTES (UINT64_C(32) << 20)
 ssize_t volume_copy(struct volume *v, uint64_t from, uint64_t off_from, uint64_t to, uint64_t off_to,
                     uint64_t len_bytes);
-/* mode as fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]; others -EOPNOTSUPP. */
+/* mode as fallocate(2): 0, KEEP_SIZE, PUNCH_HOLE|KEEP_SIZE, ZERO_RANGE[|KEEP_SIZE]; others -EOPNOTSUPP. All but
+ * PUNCH_HOLE set room aside for what is a hole then; core/aside.h says what that is good for. -ENOSPC: there is not so
+ * much; the file is as it was, but that some of its holes may have room. */
 int volume_fallocate(struct volume *v, uint64_t ino, int mode, uint64_t off, uint64_t len_bytes);
 /* whence SEEK_DATA or SEEK_HOLE: the offset or -ENXIO. */
 int64_t volume_seek(struct volume *v, uint64_t ino, uint64_t off, int whence);

@@ -129,6 +129,16 @@ static const struct rule {
 	{ "leftover", "it begins at a possible block and ended in a group",
 	  "SELECT ino, 'from block ' || floor FROM leftover WHERE (" INT("floor") " AND floor BETWEEN 0 AND "
 	  "17592186044416 AND " INT("grp") " AND grp BETWEEN 1 AND " NEXT " AND origin IN (0, 1)) IS NOT TRUE" },
+	{ "aside", "room is set aside for possible blocks of a file that is there",
+	  "SELECT ino, " EXTENT_ROW " FROM aside WHERE (" INT("off") " AND " INT("len") " AND off >= 0 AND len >= 1 "
+	  "AND off < 17592186044416 AND len <= 17592186044416 - off AND EXISTS (SELECT 1 FROM inode WHERE inode.ino = "
+	  "aside.ino AND mode & 61440 = 32768)) IS NOT TRUE" },
+	{ "aside", "it ends before the next one of its file begins",
+	  "SELECT ino, " EXTENT_ROW " FROM (SELECT ino, off, lag(off + len) OVER (PARTITION BY ino ORDER BY "
+	  "off) AS before FROM aside) WHERE before > off" },
+	{ "aside", "room is set aside where the file has nothing",
+	  "SELECT ino, " EXTENT_ROW " FROM aside AS a WHERE EXISTS (SELECT 1 FROM extent AS e WHERE e.ino = a.ino AND "
+	  "e.off BETWEEN a.off - 63 AND a.off + a.len - 1 AND e.off + e.len > a.off)" },
 	{ "extent", "its place is possible and it has a checksum for each block",
 	  "SELECT ino, " EXTENT_ROW " FROM extent WHERE (" INT("off") " AND " INT("len") " AND " INT("phys")
 	  " AND off >= 0 AND len BETWEEN 1 AND 64 AND phys >= 1 AND off < 17592186044416 AND phys < "

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 noinst_LIBRARIES += db/libdb.a
 db_libdb_a_SOURCES = \
+	db/aside_rows.c db/aside_rows.h \
 	db/change_rows.c db/change_rows.h \
 	db/change_set.c db/change_set.h \
 	db/check.c db/check.h \

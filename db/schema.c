@@ -16,6 +16,10 @@
 /* Since version 6; db/logged_rows.h. */
 #define LOGGED_TABLE "CREATE TABLE logged(slot INTEGER PRIMARY KEY, bytes BLOB);"
 
+/* Since version 7; core/aside.h. In blocks. */
+#define ASIDE_TABLE \
+	"CREATE TABLE aside(ino INTEGER, off INTEGER, len INTEGER, PRIMARY KEY(ino, off)) WITHOUT ROWID;"
+
 /* Since version 4: of what waits for a person, which file is it about? */
 #define CONFLICT_INDEXES \
 	"CREATE INDEX conflict_open ON conflict(ino) WHERE resolved = 0;" \
@@ -51,6 +55,7 @@ static const char SCHEMA[] =
 
 	/* extent rows of ino from block floor on that ended in group grp and wait for being dropped */
 	LEFTOVER_TABLE
+	ASIDE_TABLE
 
 	"CREATE TABLE dentry(link INTEGER PRIMARY KEY, parent INTEGER, name BLOB, child INTEGER, born INTEGER,"
 	" origin INTEGER);"
@@ -130,6 +135,7 @@ static const char *const MIGRATION[SCHEMA_VERSION] = {
 	"ALTER TABLE state ADD COLUMN flushed INTEGER NOT NULL DEFAULT 0;"
 	"UPDATE state SET flushed = committed;"
 	LOGGED_TABLE,
+	ASIDE_TABLE,
 	NULL,
 };
 

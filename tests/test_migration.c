@@ -93,6 +93,12 @@ static const char format_5[] =
 	"ALTER TABLE state ADD COLUMN merged INTEGER NOT NULL DEFAULT 0;"
 	"UPDATE state SET inodes = 1, range_bytes = 8196, kept_both = 1;";
 
+/* What made 6 of 5. */
+static const char format_6[] =
+	"ALTER TABLE state ADD COLUMN flushed INTEGER NOT NULL DEFAULT 0;"
+	"UPDATE state SET flushed = committed;"
+	"CREATE TABLE logged(slot INTEGER PRIMARY KEY, bytes BLOB);";
+
 #define OWN(n) ((UINT64_C(1) << ID_SLOT_SHIFT) | (n))
 #define DIR_INO OWN(1)
 #define FILE_INO OWN(2)
@@ -202,6 +208,8 @@ static void make_store(int format)
 		run(db, format_4);
 	if (format >= 5)
 		run(db, format_5);
+	if (format >= 6)
+		run(db, format_6);
 	put_extent(db, "extent", 0, 2, 3, "");
 	put_extent(db, "extent", 2, 3, 3, "");
 	put_extent(db, "old_extent", 0, 1, 2, ", 3");

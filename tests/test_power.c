@@ -207,7 +207,8 @@ static void file_op(uint64_t ino)
 		volume_removexattr(vol, ino, key);
 		break;
 	default:
-		volume_fallocate(vol, ino, 3 /* punch, size kept */, chance_off(&seed, FILE_SPAN_BYTES),
+		/* a hole, or room for one; size kept */
+		volume_fallocate(vol, ino, chance_below(&seed, 3) ? 3 : 1, chance_off(&seed, FILE_SPAN_BYTES),
 		                 1 + chance_below(&seed, WRITE_MAX_BYTES));
 	}
 }

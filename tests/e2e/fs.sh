@@ -350,6 +350,24 @@ t_a_full_store_says_enospc_and_goes_on() {
 }
 write_4m() { head -c 4M /dev/urandom 2>/dev/null >"$A/again"; }
 
+t_what_fallocate_got_can_be_written_when_the_store_is_full() {
+	local free
+	single_up --size 16M
+	free=$(df -k --output=avail "$A" | tail -n 1)
+	fallocate -l 4M "$A/ahead"
+	is_equal "$(du -k "$A/ahead" | cut -f 1)" 4096 "what du counts of it"
+	is_equal "$((free - $(df -k --output=avail "$A" | tail -n 1)))" 4096 "what df counts of it"
+	! head -c 20M /dev/zero >"$A/filler" 2>/dev/null || fail "the store was not full"
+	sync "$A/filler" 2>/dev/null || true
+	kill_side a
+	mount_side a
+	dd if=/dev/urandom of="$A/ahead" bs=64k count=64 conv=notrunc,fsync status=none || fail "no room for what was set aside"
+	! dd if=/dev/urandom of="$A/ahead" bs=64k count=16 seek=64 conv=notrunc,fsync status=none 2>/dev/null ||
+		fail "there was room behind it"
+	unmount_side a
+	tw_a fsck "$SA"
+}
+
 t_what_was_there_is_there_after_another_mount() {
 	single_up
 	cp -a /usr/include/linux "$A/linux"
