@@ -16,8 +16,8 @@ static void save(int i, const char *name, const char *new_text)
 	px_rename(i, "tmp#", name);
 }
 
-/* Is the line in a file of this directory? */
-static bool is_in(int i, uint64_t dir, const char *line)
+/* Is the line in a file of this directory, or below? */
+static bool is_below(int i, uint64_t dir, const char *line)
 {
 	struct px_list *list = xmalloc(sizeof(*list));
 	bool found = false;
@@ -27,10 +27,17 @@ static bool is_in(int i, uint64_t dir, const char *line)
 		struct attr a;
 
 		ck_assert_int_eq(volume_getattr(px[i].v, list->e[k].ino, &a), 0);
-		found = S_ISREG(a.mode) && strstr(px_bytes(i, a.ino, NULL), line);
+		found = S_ISDIR(a.mode) ? is_below(i, a.ino, line)
+					: S_ISREG(a.mode) && strstr(px_bytes(i, a.ino, NULL), line);
 	}
 	free(list);
 	return found;
+}
+
+/* In a file that people see, or in one that a conflict keeps. */
+static bool is_there(int i, const char *line)
+{
+	return is_below(i, INO_ROOT, line) || is_below(i, INO_HIDDEN, line);
 }
 
 /* Both know of each other's stores, and nothing else is on its way. */
@@ -98,7 +105,7 @@ END_TEST
 struct lines {
 	uint64_t seed;
 	unsigned n;
-	bool more;       /* other names, and links, too */
+	enum { BACKUPS, LINKS, WORDS } kind; /* the later ones have what the earlier ones have, too */
 	char told[8192]; /* what was done, to be read */
 };
 
@@ -225,7 +232,7 @@ static void do_something(struct lines *l, int i)
 {
 	char line[16];
 
-	if (l->more && chance_below(&l->seed, 3)) {
+	if (l->kind >= LINKS && chance_below(&l->seed, 3)) {
 		do_more(l, i);
 		return;
 	}
@@ -281,14 +288,25 @@ static void let_them_talk(struct lines *l, int i)
 	}
 }
 
-static void in_some_order(uint64_t seed, bool more)
+/* A person says whose state shall count; what the other side wrote is kept. */
+static void give_word(struct lines *l)
 {
-	struct lines l = { .seed = seed, .more = more };
+	int on = (int)chance_below(&l->seed, 2), keep = (int)chance_below(&l->seed, 2);
+
+	if (prefer_given(px[0].v).id || prefer_given(px[1].v).id)
+		return;
+	ck_assert_int_eq(prefer_give(px[on].v, keep ? ROLE_SECONDARY : ROLE_PRIMARY), 0);
+	tell(l, on, keep ? "prefer S" : "prefer P");
+}
+
+static void in_some_order(uint64_t seed, int kind)
+{
+	struct lines l = { .seed = seed, .kind = kind };
 	size_t n = 6 + chance_below(&l.seed, seed % 3 ? 24 : 60), doing = 6 + chance_below(&l.seed, 8);
 
 	px_setup();
 	px_put(0, "f", text);
-	if (more)
+	if (kind >= LINKS)
 		px_mkdir(0, "d");
 	px_meet();
 	if (chance_below(&l.seed, 3) == 0)
@@ -303,6 +321,8 @@ static void in_some_order(uint64_t seed, bool more)
 			let_them_talk(&l, i);
 		else if (px_is_up && what == 19)
 			px_down(), tell(&l, i, "down");
+		else if (kind == WORDS && !px_is_up && what > 15 && chance_below(&l.seed, 3) == 0)
+			give_word(&l);
 		else if (!px_is_up && what > 16)
 			px_up(), tell(&l, i, "up");
 	}
@@ -313,9 +333,8 @@ static void in_some_order(uint64_t seed, bool more)
 
 		snprintf(line, sizeof(line), "line%u.\n", k);
 		for (int i = 0; i < 2; i++)
-			ck_assert_msg(is_in(i, INO_ROOT, line) || is_in(i, INO_HIDDEN, line) ||
-				      (more && is_in(i, px_at(i, "d"), line)),
-				      "seed %llu: side %d lost %s:%s", (unsigned long long)seed, i, line, l.told);
+			ck_assert_msg(is_there(i, line), "seed %llu: side %d lost %s:%s", (unsigned long long)seed, i,
+				      line, l.told);
 	}
 	px_is_up = false;
 	px_teardown();
@@ -435,10 +454,10 @@ START_TEST(what_is_written_to_each_of_two_files_that_are_one_here_is_not_lost)
 		px_write(0, "f", "ON", 2, 0);
 	px_meet();
 	for (int i = 0; i < 2; i++) {
-		ck_assert(is_in(i, INO_ROOT, "ten\n") || is_in(i, INO_HIDDEN, "ten\n"));
-		ck_assert(is_in(i, INO_ROOT, "One\n") || is_in(i, INO_HIDDEN, "One\n"));
-		ck_assert(!_i || is_in(i, INO_ROOT, "ONe\n") || is_in(i, INO_HIDDEN, "ONe\n"));
-		ck_assert(is_in(i, INO_ROOT, "TWO\n"));
+		ck_assert(is_there(i, "ten\n"));
+		ck_assert(is_there(i, "One\n"));
+		ck_assert(!_i || is_there(i, "ONe\n"));
+		ck_assert(is_below(i, INO_ROOT, "TWO\n"));
 	}
 }
 END_TEST
@@ -475,24 +494,30 @@ END_TEST
 
 #define SEEDS_A_TEST 100
 
-static void in_many_orders(bool more)
+static void in_many_orders(int kind)
 {
 	const char *from = getenv("TWINFS_CROSSING_FIRST"), *n = getenv("TWINFS_CROSSING_SEEDS");
 	uint64_t first = from ? strtoull(from, NULL, 10) : 1, count = n ? strtoull(n, NULL, 10) : SEEDS_A_TEST;
 
 	for (uint64_t seed = first; seed < first + count; seed++)
-		in_some_order(seed, more);
+		in_some_order(seed, kind);
 }
 
 START_TEST(what_is_written_while_backups_are_made_is_not_lost)
 {
-	in_many_orders(false);
+	in_many_orders(BACKUPS);
 }
 END_TEST
 
 START_TEST(what_is_written_to_a_file_of_many_names_is_not_lost)
 {
-	in_many_orders(true);
+	in_many_orders(LINKS);
+}
+END_TEST
+
+START_TEST(what_is_written_is_not_lost_when_one_side_is_preferred)
+{
+	in_many_orders(WORDS);
 }
 END_TEST
 
@@ -501,20 +526,21 @@ START_TEST(orders_in_which_something_was_lost_once)
 {
 	static const struct {
 		uint64_t seed;
-		bool more;
+		int kind;
 	} found[] = {
-		{ 12736, false }, { 12738, false }, { 13431, false }, { 13527, false },
-		{ 14209, false }, { 15771, false }, { 26346, false }, { 6333, true },
+		{ 12736, BACKUPS }, { 12738, BACKUPS }, { 13431, BACKUPS }, { 13527, BACKUPS },
+		{ 14209, BACKUPS }, { 15771, BACKUPS }, { 26346, BACKUPS }, { 6333, LINKS },
 	};
 
-	in_some_order(found[_i].seed, found[_i].more);
+	in_some_order(found[_i].seed, found[_i].kind);
 }
 END_TEST
 
 int main(void)
 {
 	Suite *s = suite_create("engine crossing");
-	TCase *one = tcase_create("one order"), *many = tcase_create("orders"), *links = tcase_create("links");
+	TCase *one = tcase_create("one order"), *many = tcase_create("orders"), *links = tcase_create("links"),
+	      *words = tcase_create("words");
 
 	tcase_add_checked_fixture(one, px_setup, px_teardown);
 	tcase_add_test(one, the_secondary_goes_on_with_a_backup_of_what_became_one_with_ours);
@@ -532,5 +558,8 @@ int main(void)
 	tcase_add_test(links, what_is_written_to_a_file_of_many_names_is_not_lost);
 	tcase_set_timeout(links, 600);
 	suite_add_tcase(s, links);
+	tcase_add_test(words, what_is_written_is_not_lost_when_one_side_is_preferred);
+	tcase_set_timeout(words, 600);
+	suite_add_tcase(s, words);
 	return tap_main(s);
 }
