@@ -1111,11 +1111,13 @@ int content_is(struct volume *v, uint64_t ino, uint64_t from, struct view view, 
 int content_unmerged(struct volume *v, uint64_t ino, uint64_t seen, uint64_t *from, struct view *view,
 		     uint64_t *size_bytes)
 {
+	struct lineage base;
 	uint64_t kept;
 	struct inode in;
 	int rc = content_known(v, ino, seen, from, view, size_bytes);
 
-	if (rc < 0 || *from != ino || view->kind != VIEW_AT)
+	/* Only of what was merged by ranges there are both sides' bytes in the file that the note names. */
+	if (rc < 0 || lineage_get(v, LINEAGE_BASE, ino, &base) < 0 || base.kind != 's' || base.grp <= seen)
 		return rc;
 	kept = conflict_kept_version(v, ino, seen);
 	if (kept && tree_inode_get(v, kept, &in) == 0) {

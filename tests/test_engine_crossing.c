@@ -462,6 +462,28 @@ START_TEST(what_is_written_to_each_of_two_files_that_are_one_here_is_not_lost)
 }
 END_TEST
 
+/* We deleted it and it is back, as the secondary moved it; of what it was before there is no history. */
+START_TEST(what_came_back_is_as_the_secondary_has_it_when_that_counts)
+{
+	px_put(0, "f", text);
+	px_meet();
+	px_down();
+	up();
+	px_unlink(0, "f");
+	px_say(0);
+	px_rename(1, "f", "g");
+	px_send(1);
+	px_hear(0);
+	px_send(1);
+	px_append(0, "g", "ten\n");
+	px_down();
+	ck_assert_int_eq(prefer_give(px[1].v, ROLE_SECONDARY), 0);
+	px_meet();
+	px_expect("g", text);
+	ck_assert(is_there(1, "ten\n"));
+}
+END_TEST
+
 static void acl_agrees(int i, const char *path)
 {
 	uint32_t mode = px_stat(i, path).mode;
@@ -549,6 +571,7 @@ int main(void)
 	tcase_add_test(one, what_is_written_to_a_backup_of_what_the_primary_removed_has_all_else_too);
 	tcase_add_loop_test(one, an_acl_that_the_secondary_left_alone_is_not_in_its_version, 0, 2);
 	tcase_add_loop_test(one, what_is_written_to_each_of_two_files_that_are_one_here_is_not_lost, 0, 2);
+	tcase_add_test(one, what_came_back_is_as_the_secondary_has_it_when_that_counts);
 	tcase_add_test(one, mode_and_acl_agree_when_ours_is_taken_back);
 	suite_add_tcase(s, one);
 	tcase_add_loop_test(many, orders_in_which_something_was_lost_once, 0, 8);
