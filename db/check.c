@@ -192,7 +192,7 @@ static const struct rule {
 	  "OR (typeof(name) = 'blob' AND length(name) BETWEEN 1 AND 255))) IS NOT TRUE" },
 	{ "lineage", "a note about what became of something is of a committed group and of a kind there is",
 	  "SELECT src, 'source ' || src FROM lineage WHERE (grp BETWEEN 0 AND " COMMITTED " AND kind IN (97, "
-	  "98, 99, 108, 109, 115)) IS NOT TRUE" },
+	  "98, 99, 102, 108, 109, 110, 115, 117) AND since BETWEEN 0 AND grp) IS NOT TRUE" },
 	{ "conflict", "a conflict has a kind and an outcome that there are",
 	  "SELECT ifnull(ino, 0), 'conflict ' || id FROM conflict WHERE (kind IN ('content', 'name', 'move', "
 	  "'delete', 'attribute', 'xattr') AND outcome IN ('kept-both', 'merged', 'primary', 'secondary', "

@@ -51,33 +51,39 @@ int peer_link_row_purge(struct db *db, uint64_t upto)
 	return DB_RUN(db, "DELETE FROM peer_link WHERE grp <= ?1", upto);
 }
 
-/* Columns src, dst, grp, kind. dst may be a size in bytes. */
+/* Columns src, dst, grp, kind, since. dst may be a size in bytes. */
 static int lineage_read(struct db *db, sqlite3_stmt *s, struct lineage *out)
 {
 	uint64_t kind = db_col_u64(s, 3);
 
 	*out = (struct lineage){ .src = db_col_u64(s, 0), .dst = db_col_u64(s, 1),
-		                 .grp = db_col_u64(s, 2), .kind = (char)kind };
-	if (db_cols_int(s, 0, 4) && out->src - 1 < ID_LIMIT - 1 && out->grp <= GROUP_LIMIT && kind < 128 && kind &&
-	    strchr("lmacbs", (char)kind) && out->dst < (kind == 's' ? SIZE_MAX_BYTES + 1 : ID_LIMIT))
+		                 .grp = db_col_u64(s, 2), .kind = (char)kind,
+		                 .since = db_col_u64(s, 4) };
+	if (db_cols_int(s, 0, 5) && out->src - 1 < ID_LIMIT - 1 && out->grp <= GROUP_LIMIT &&
+	    out->since <= out->grp && kind < 128 && kind && strchr("lmacbsunf", (char)kind) &&
+	    out->dst < (kind == 's' ? SIZE_MAX_BYTES + 1 : ID_LIMIT))
 		return 0;
 	return db_damaged(db, "impossible row of %lld in lineage", (long long)out->src);
 }
 
 static enum lineage_class class_of(char kind)
 {
-	return kind == 'l' ? LINEAGE_LINK : kind == 'b' || kind == 's' ? LINEAGE_BASE : LINEAGE_INODE;
+	return kind == 'l' || kind == 'n' ? LINEAGE_LINK : kind == 'b' || kind == 's' ? LINEAGE_BASE
+	     : kind == 'f'              ? LINEAGE_NAME
+					: LINEAGE_INODE;
 }
 
 int lineage_row_put(struct db *db, const struct lineage *l)
 {
-	return DB_RUN(db, "INSERT OR REPLACE INTO lineage(is_link, src, dst, grp, kind) VALUES(?1, ?2, ?3, ?4, ?5)",
-	              class_of(l->kind), l->src, l->dst, l->grp, (unsigned char)l->kind);
+	return DB_RUN(db,
+	              "INSERT OR REPLACE INTO lineage(is_link, src, dst, grp, kind, since) "
+	              "VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
+	              class_of(l->kind), l->src, l->dst, l->grp, (unsigned char)l->kind, l->since);
 }
 
 int lineage_row_get(struct db *db, enum lineage_class c, uint64_t src, struct lineage *out)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT src, dst, grp, kind FROM lineage WHERE is_link = ?1 AND src = ?2");
+	sqlite3_stmt *s = db_stmt(db, "SELECT src, dst, grp, kind, since FROM lineage WHERE is_link = ?1 AND src = ?2");
 	int rc;
 
 	DB_BIND_INTS(s, 1, c, src);
@@ -91,7 +97,7 @@ int lineage_row_get(struct db *db, enum lineage_class c, uint64_t src, struct li
 
 int lineage_rows(struct db *db, enum lineage_class c, lineage_row_fn fn, void *ctx)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT src, dst, grp, kind FROM lineage WHERE is_link = ?1");
+	sqlite3_stmt *s = db_stmt(db, "SELECT src, dst, grp, kind, since FROM lineage WHERE is_link = ?1");
 	int rc;
 
 	DB_BIND_INTS(s, 1, c);

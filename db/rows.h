@@ -60,12 +60,16 @@ struct peer_link {
 
 /* Primary: what became of the secondary's entity src since group grp. Each kind is of one class; there is one note of
  * each class for a src. */
-enum lineage_class { LINEAGE_INODE = 0, LINEAGE_LINK = 1, LINEAGE_BASE = 2 };
+enum lineage_class { LINEAGE_INODE = 0, LINEAGE_LINK = 1, LINEAGE_BASE = 2, LINEAGE_NAME = 3 };
 struct lineage {
 	uint64_t src, dst, grp;
 	char kind; /* INODE: 'a' alias, 'c' dst is the conflict copy of src's bytes. LINK: 'l' alias.
 		      BASE: 'b' dst holds, as of grp, the bytes that the secondary has in src; 's' the file where src's
-		      bytes go here holds them, of which dst bytes count */
+		      bytes go here holds them, of which dst bytes count.
+		      INODE 'u', LINK 'n': dst is src in the copy of its unit that is the secondary's.
+		      NAME 'f': src stands for a name in a directory, a database's; link dst leads to the copy */
+	uint64_t since; /* 'u' 'n' 'f': what the secondary did knowing less than this group of ours, it did to dst;
+	                   else 0 */
 };
 
 struct conflict {

@@ -70,6 +70,13 @@ static void base_of_redirected(struct content_case *c, const struct lineage *red
 	struct inode in;
 
 	c->base_ino = c->rec->ino;
+	if (redirect->kind == 'u') { /* it is a file here still, and what is here by that id the secondary knew then */
+		c->base.group = rec_seen(c->rec, REC_CONTENT);
+		if (tree_inode_view(c->v, c->rec->ino, c->base, &in) == 0)
+			return;
+		base_from_note(c, redirect);
+		return;
+	}
 	if (redirect->kind == 'a' && tree_inode_view(c->v, c->rec->ino, c->base, &in) == 0)
 		return;
 	c->no_base = redirect->kind == 'a' && (note->grp == 0 || note->dst != redirect->dst);

@@ -444,24 +444,37 @@ int merge_prefer(struct volume *v, const struct rec_hello *h, const struct prefe
 				 volume_dir(v), strerror(-rc));
 }
 
+static int merge_group_with_jobs(struct volume *v, struct shipment *s, const struct merge_names *names,
+				 struct driver_jobs *jobs, uint64_t now_ms)
+{
+	int rc = merge_group(v, s, names, jobs, now_ms);
+
+	while (rc == -EAGAIN) {
+		driver_jobs_run(jobs);
+		rc = merge_group(v, s, names, jobs, now_ms);
+	}
+	return rc;
+}
+
 int merge_shipment(struct volume *v, struct shipment *s, const struct merge_names *names, uint64_t now_ms,
 		   struct err *err)
 {
 	struct driver_jobs jobs = { .driver = &names->driver };
+	struct merge_names plain = *names;
 	int rc = s->stage ? stage_sync(s->stage) : 0;
 
 	if (rc == 0)
-		rc = merge_group(v, s, names, &jobs, now_ms);
-	while (rc == -EAGAIN) {
-		driver_jobs_run(&jobs);
-		rc = merge_group(v, s, names, &jobs, now_ms);
+		rc = merge_group_with_jobs(v, s, names, &jobs, now_ms);
+	/* What the secondary did in a unit before it heard of the copy may fit there no more: one more copy, then. */
+	if (is_no_tree(rc)) {
+		log_debug("merge", "what was done before the copy was heard of is not taken to be about it");
+		plain.no_copies = true;
+		rc = merge_group_with_jobs(v, s, &plain, &jobs, now_ms);
 	}
 	/* Units moved into each other by both sides, and the like: better merged file by file than not at all. */
 	if (is_no_tree(rc)) {
-		struct merge_names plain = *names;
-
 		plain.no_units = true;
-		rc = merge_group(v, s, &plain, &jobs, now_ms);
+		rc = merge_group_with_jobs(v, s, &plain, &jobs, now_ms);
 		if (rc == 0)
 			log_warn("a unit that both sides changed cannot be kept whole: it is merged file by file");
 	}

@@ -17,7 +17,7 @@
 
 struct merge_names {
 	char self[33], peer[33]; /* node names, for conflict names and rows */
-	bool no_units;           /* merge file by file: set by merge_shipment alone */
+	bool no_copies, no_units; /* no lineage of units; merge file by file: set by merge_shipment alone */
 	struct driver driver;    /* runs the commands of policies; fn NULL: none can be run */
 };
 

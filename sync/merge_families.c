@@ -53,6 +53,23 @@ static bool has_sides(struct volume *v, uint64_t dir, const char *stem, size_t l
 	return false;
 }
 
+static uint64_t key_of(uint64_t dir, const char *stem, size_t len)
+{
+	uint64_t key = UINT64_C(1469598103934665603) ^ dir;
+
+	for (size_t i = 0; i < len; i++)
+		key = (key ^ (uint8_t)stem[i]) * UINT64_C(1099511628211);
+	return key ? key : 1;
+}
+
+/* As the src of a note. */
+static uint64_t note_key(uint64_t dir, const char *stem, size_t len)
+{
+	uint64_t key = key_of(dir, stem, len) % ID_LIMIT;
+
+	return key ? key : 1;
+}
+
 /* Its pages have 512 bytes at least. */
 static bool may_be_database(uint64_t size_bytes)
 {
@@ -151,15 +168,6 @@ static void look_at(struct merger *m, struct family *f, const struct rs_link *l,
 			      (which == 2 && theirs_is_database(m, l->child));
 }
 
-static uint64_t key_of(uint64_t dir, const char *stem, size_t len)
-{
-	uint64_t key = UINT64_C(1469598103934665603) ^ dir;
-
-	for (size_t i = 0; i < len; i++)
-		key = (key ^ (uint8_t)stem[i]) * UINT64_C(1099511628211);
-	return key ? key : 1;
-}
-
 struct families {
 	struct family *f;
 	size_t n, cap;
@@ -233,7 +241,11 @@ int families_gather(struct merger *m)
 			main = may_be_database(m->ni[at - 1].rec->size_bytes);
 		}
 		for (size_t k = 0; rc == 0 && k < ARRAY_LEN(pos); k++) {
+			uint64_t known;
 			size_t stem;
+
+			if (pos[k].present && families_copy_at(m, pos[k].parent, pos[k].name, pos[k].name_len, &known))
+				seen = MAX(seen, known);
 
 			if (pos[k].present && (tail_of(pos[k].name, pos[k].name_len, &stem) != 0 || main))
 				rc = add_family(m, pos[k].parent, pos[k].name, stem,
@@ -393,7 +405,22 @@ static uint64_t file_in(const struct rs_result *r, uint64_t dir)
 	return found;
 }
 
-int families_put_back(struct rs_result *r)
+/* The family, by the name that the secondary has it by, is at `place` for it. */
+static void list_family_copy(struct merger *m, const struct rs_input *in, uint64_t family, const struct rs_pos *place)
+{
+	for (size_t i = 0; i < in->n_links; i++) {
+		const struct rs_pos *at = &in->links[i].s;
+
+		if (in->links[i].id != family || !at->present || !place->present)
+			continue;
+		m->family_copies = xrealloc(m->family_copies, (m->n_family_copies + 1) * sizeof(*m->family_copies));
+		m->family_copies[m->n_family_copies++] =
+			(struct family_copy){ note_key(at->parent, at->name, at->name_len), *place };
+		return;
+	}
+}
+
+int families_put_back(struct merger *m, struct rs_input *in, struct rs_result *r)
 {
 	struct unpacker u = { .r = r };
 	struct rs_pos *places = xcalloc(r->n_links + r->n_clone_links + 1, sizeof(*places));
@@ -423,6 +450,7 @@ int families_put_back(struct rs_result *r)
 		for (size_t i = 0; is_family(r->clones[c].of) && i < r->n_clone_links; i++)
 			if (r->clone_links[i].child == r->clones[c].id) {
 				places[n] = r->clone_links[i].pos;
+				list_family_copy(m, in, r->clones[c].of, &places[n]);
 				map_put(&u.place, r->clones[c].id, (uint64_t)(uintptr_t)&places[n++]);
 				r->clone_links[i].pos.present = false;
 			}
@@ -443,4 +471,96 @@ int families_put_back(struct rs_result *r)
 	free(places);
 	map_release(&u.place);
 	return u.rc;
+}
+
+/* ---- copies of databases: what the secondary goes on with beside the database is beside its copy --------------------
+ */
+
+static int list_note(void *ctx, const struct lineage *l)
+{
+	struct merger *m = ctx;
+	struct dentry d;
+
+	if (tree_link_get(m->v, l->dst, &d) == 0)
+		map_put(&m->of_family, note_key(d.parent, d.name, d.name_len), l->src);
+	return 0;
+}
+
+int families_load(struct merger *m)
+{
+	return lineage_each(m->v, LINEAGE_NAME, list_note, m);
+}
+
+uint64_t families_copy_at(struct merger *m, uint64_t dir, const char *name, size_t len, uint64_t *seen)
+{
+	struct lineage lin;
+	uint64_t src;
+	size_t stem;
+
+	if (map_count(&m->of_family) == 0)
+		return 0;
+	tail_of(name, len, &stem);
+	if (!map_get(&m->of_family, note_key(dir, name, stem), &src) ||
+	    lineage_get(m->v, LINEAGE_NAME, src, &lin) < 0)
+		return 0;
+	if (seen)
+		*seen = lin.grp;
+	return src;
+}
+
+uint64_t families_their_name(struct merger *m, struct rs_pos *pos, uint64_t seen)
+{
+	struct lineage lin;
+	struct dentry d;
+	size_t stem, tail;
+	uint64_t key;
+	char *name;
+
+	if (map_count(&m->of_family) == 0)
+		return 0;
+	tail = tail_of(pos->name, pos->name_len, &stem);
+	key = note_key(pos->parent, pos->name, stem);
+	if (lineage_get(m->v, LINEAGE_NAME, key, &lin) < 0 || seen >= lin.since ||
+	    tree_link_get(m->v, lin.dst, &d) < 0 || d.name_len + strlen(tails[tail]) > NAME_MAX_BYTES)
+		return 0;
+	name = merge_keep(m, xasprintf("%.*s%s", (int)d.name_len, d.name, tails[tail]));
+	*pos = (struct rs_pos){ .present = true, .parent = d.parent, .name = name, .name_len = (uint16_t)strlen(name) };
+	return key;
+}
+
+static uint64_t link_at_place(const struct rs_result *r, const struct placement *clones, size_t n,
+			      const struct rs_pos *at)
+{
+	for (size_t i = 0; i < n; i++)
+		if (clones[i].parent == at->parent && clones[i].name_len == at->name_len &&
+		    memcmp(clones[i].name, at->name, at->name_len) == 0)
+			return clones[i].link;
+	for (size_t i = 0; i < r->n_links; i++)
+		if (merge_same_pos(&r->links[i].pos, at))
+			return r->links[i].id;
+	return 0;
+}
+
+int families_note_copies(struct merger *m, const struct rs_result *r, const struct placement *clones, size_t n)
+{
+	struct lineage note = { .grp = group_number(m->v), .kind = 'f' }, lin;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < m->n_family_copies; i++) {
+		const struct family_copy *c = &m->family_copies[i];
+
+		note.dst = link_at_place(r, clones, n, &c->at);
+		if (note.dst == 0)
+			continue;
+		/* A copy of a copy: what the secondary meant for that one is for this one. */
+		if (map_get(&m->of_family, c->key, &note.src) && lineage_get(m->v, LINEAGE_NAME, note.src, &lin) == 0) {
+			note.since = lin.since;
+			rc = lineage_put(m->v, &note);
+		}
+		note.src = c->key;
+		note.since = note.grp;
+		if (rc == 0)
+			rc = lineage_put(m->v, &note);
+	}
+	return rc;
 }

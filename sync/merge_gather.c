@@ -7,6 +7,7 @@
 
 #include "sync/merge_state.h"
 #include "util/acl.h"
+#include "util/log.h"
 #include "util/util.h"
 
 void *merge_grow(void *array, size_t n, size_t *cap, size_t size_bytes)
@@ -22,30 +23,6 @@ void *merge_keep(struct merger *m, void *mem)
 	m->arena = merge_grow(m->arena, m->n_arena, &m->cap_arena, sizeof(*m->arena));
 	m->arena[m->n_arena++] = mem;
 	return mem;
-}
-
-static char *keep_name(struct merger *m, const char *name, size_t len)
-{
-	return merge_keep(m, xstrndup(name, len));
-}
-
-/* ---- lineage: what the secondary calls by ids of its own
- * ---------------------------------------------------------------- */
-
-/* An inode that was fused into another one lives on there; two steps at most happen (an alias of an alias is recorded
- * as one). */
-static uint64_t alias_inode(struct merger *m, uint64_t ino, struct lineage *lin)
-{
-	struct lineage l;
-
-	for (int hop = 0; hop < 8 && ino > INO_HIDDEN; hop++) {
-		if (lineage_get(m->v, LINEAGE_INODE, ino, &l) < 0 || l.kind != 'a')
-			break;
-		if (lin)
-			*lin = l;
-		ino = l.dst;
-	}
-	return ino;
 }
 
 /* Where the secondary has a link of which it says nothing: as it said last, or else our version that it has seen. 0,
@@ -96,6 +73,8 @@ static int judge_alias(void *ctx, const struct lineage *l)
 	bool has_own = own || their_link(f->m, l->src, &d) == 0;
 	bool has_ours = ours ? ours->parent != 0 || !ours->report : their_link(f->m, l->dst, &d) == 0;
 
+	if (l->kind != 'l')
+		return 0;
 	if (!has_own) {
 		f->over = merge_grow(f->over, f->n_over, &f->cap_over, sizeof(*f->over));
 		f->over[f->n_over++] = *l;
@@ -148,6 +127,22 @@ static int take_all_apart(struct merger *m)
 	return rc;
 }
 
+/* What it did in a unit before it heard of the copy is about that. A report is about where it has the link now. */
+static void as_it_meant(struct merger *m, struct norm_link *n)
+{
+	uint64_t seen = n->report ? m->s->begin.seen : n->raw_seen;
+	struct rs_pos pos = { .present = true, .parent = merge_their_inode(m, n->raw_parent, seen, NULL),
+			      .name = n->name, .name_len = n->name_len };
+
+	n->child = n->report ? merge_alias(m, n->raw_child, NULL) : merge_their_inode(m, n->raw_child, seen, NULL);
+	if (n->raw_parent == 0)
+		return;
+	n->family = families_their_name(m, &pos, seen);
+	n->parent = pos.parent;
+	n->name = pos.name;
+	n->name_len = pos.name_len;
+}
+
 static void normalize_links(struct merger *m)
 {
 	struct shipment *s = m->s;
@@ -157,6 +152,7 @@ static void normalize_links(struct merger *m)
 		const struct ship_link *l = &s->links[i];
 		struct norm_link *n = &m->nl[m->n_nl++];
 		struct lineage lin;
+		struct dentry d;
 		uint64_t src;
 
 		*n = (struct norm_link){ .link = l->link,
@@ -165,17 +161,22 @@ static void normalize_links(struct merger *m)
 					 .report = l->report,
 					 .name = l->name,
 					 .name_len = l->name_len,
-					 .child = alias_inode(m, l->child, NULL),
 					 .raw_parent = l->parent,
-					 .raw_child = l->child,
-					 .parent = l->parent ? alias_inode(m, l->parent, NULL) : 0 };
-		if (lineage_get(m->v, LINEAGE_LINK, l->link, &lin) == 0) {
+					 .raw_child = l->child };
+		as_it_meant(m, n);
+		n->lacks = l->report && merge_link_in_copy(m, l->link, s->begin.seen, &lin);
+		if (merge_link_alias(m, l->link, &lin) ||
+		    (!l->report && merge_link_in_copy(m, l->link, l->seen, &lin))) {
 			n->alias_of = l->link;
 			n->link = lin.dst;
+			n->in_copy = lin.kind == 'n';
 			n->seen = MAX(n->seen, lin.grp);
-		} else if (l->parent == 0 && l->report) {
-			n->missing = lineage_source(m->v, LINEAGE_LINK, l->link, &src) == 0;
+		} else if (n->child != n->raw_child && tree_link_get(m->v, l->link, &d) == 0 &&
+			   d.child == n->raw_child) {
+			n->child = n->raw_child; /* the link is ours again, so it is our file that it led to */
 		}
+		if (n->link == l->link && l->parent == 0 && l->report)
+			n->missing = lineage_source(m->v, LINEAGE_LINK, l->link, &src) == 0;
 	}
 	/* A record under the link's own id comes first; one under an alias of it then says nothing more. */
 	for (int pass = 0; pass < 2; pass++)
@@ -220,6 +221,29 @@ static bool is_its_own_again(const struct merger *m, const struct lineage *copy)
 	return merge_prefers(m) == RS_PREFER_S && copy->grp <= m->prefer->ours_upto;
 }
 
+/* Of its bytes, if it changed them: the rest goes where they go. */
+static uint64_t lowest_seen(const struct rec_inode *r)
+{
+	uint64_t seen = UINT64_MAX;
+
+	if (r->fields & (REC_CONTENT | REC_NEW))
+		return rec_seen(r, REC_CONTENT);
+	for (uint32_t f = REC_MODE; f <= REC_TIMES; f <<= 1)
+		if (r->fields & f)
+			seen = MIN(seen, rec_seen(r, f));
+	return seen;
+}
+
+/* The secondary has heard of the copy and has written to the file in that as well: then it is two files. */
+static bool is_written_itself(struct merger *m, const struct lineage *lin)
+{
+	const struct rec_inode *r = shipment_inode(m->s, lin->dst);
+	struct inode in;
+
+	return m->s->begin.seen >= lin->since && tree_inode_get(m->v, lin->dst, &in) == 0 && in.nlink > 0 &&
+	       ((r && (r->fields & (REC_CONTENT | REC_NEW))) || (in.corigin == ORIGIN_PEER && in.cborn > lin->grp));
+}
+
 static void normalize_inodes(struct merger *m)
 {
 	struct shipment *s = m->s;
@@ -231,14 +255,16 @@ static void normalize_inodes(struct merger *m)
 		struct lineage lin = { 0 };
 
 		n->rec = r;
-		n->ino = n->bytes_ino = alias_inode(m, r->ino, &lin);
+		n->ino = n->bytes_ino = merge_their_inode(m, r->ino, lowest_seen(r), &lin);
 		n->seen_bytes = rec_seen(r, REC_CONTENT);
 		if (n->ino != r->ino) {
 			n->aliased = true;
+			n->in_copy = lin.kind == 'u';
 			n->lin = lin;
 			/* Sent whole: what it had seen by then is no word about the bytes that it is one with here. */
-			n->seen_bytes = MAX(r->fields & REC_NEW ? 0 : n->seen_bytes,
-			                    merge_equal_since(m, r->ino, lin.dst));
+			n->seen_bytes = n->in_copy ? MAX(n->seen_bytes, lin.grp)
+						   : MAX(r->fields & REC_NEW ? 0 : n->seen_bytes,
+							 merge_equal_since(m, r->ino, lin.dst));
 		} else if ((r->fields & REC_CONTENT) && lineage_get(m->v, LINEAGE_INODE, r->ino, &lin) == 0 &&
 			   lin.kind == 'c' && n->seen_bytes < lin.grp && !is_its_own_again(m, &lin)) {
 			if (copy_is_open(m, r->ino, lin.dst)) {
@@ -248,6 +274,12 @@ static void normalize_inodes(struct merger *m)
 				n->seen_bytes = lin.grp;
 			}
 		}
+		n->beside = n->in_copy && is_written_itself(m, &lin);
+		if (n->ino != r->ino)
+			log_debug("merge", "inode %#llx: it is %#llx here%s, as of %llu", (unsigned long long)r->ino,
+				  (unsigned long long)n->ino, n->beside ? ", beside" : "", (unsigned long long)lin.grp);
+		if (n->beside)
+			continue;
 		if (!map_get(&m->ni_by_ino, n->ino, NULL))
 			map_put(&m->ni_by_ino, n->ino, i + 1);
 		/* Of two that are one here the one that is told by our id comes first. */
@@ -269,9 +301,9 @@ struct norm_link *merge_record_of_link(struct merger *m, uint64_t link)
 struct rs_pos merge_pos(struct merger *m, const struct dentry *d)
 {
 	return (struct rs_pos){ .present = true,
-				.parent = alias_inode(m, d->parent, NULL),
+				.parent = merge_alias(m, d->parent, NULL),
 				.name_len = d->name_len,
-				.name = keep_name(m, d->name, d->name_len) };
+				.name = merge_keep(m, xstrndup(d->name, d->name_len)) };
 }
 
 static bool comes_whole(struct merger *m, uint64_t ino)
@@ -311,26 +343,62 @@ static bool removals_add_up(struct merger *m, const struct norm_link *rec)
 	       tree_links_of(m->v, rec->child, not_removed, m) == 0;
 }
 
-/* What it has of the link, and had before it changed it; d is scratch. */
-static int add_theirs(struct merger *m, struct rs_link *l, const struct norm_link *rec, struct dentry *d)
+/* What is in the copy of a unit is as the secondary has it, whatever it calls it, until we change it ourselves. */
+static bool is_its_copy(struct merger *m, const struct rs_link *l)
 {
-	uint64_t src = 0;
+	uint64_t known = merge_known_in_copy(m, l->id, &l->p);
+	const struct norm_inode *rec;
+	struct change_row row;
+	struct dentry d;
+
+	if (known <= m->s->begin.seen)
+		return false;
+	/* It wrote to that itself: it has it still, though it had removed its own by then. */
+	if (!l->p.present && l->child && (rec = merge_record_of_inode(m, l->child)) && !rec->in_copy &&
+	    (rec->rec->fields & REC_CONTENT))
+		return false;
+	if (l->p.present)
+		return tree_link_get(m->v, l->id, &d) == 0 && d.born <= known;
+	return changes_get_link(m->v, l->id, &row) == 0 && row.grp <= known;
+}
+
+/* What it has of the link, and had before it changed it; d is scratch. */
+static int add_theirs(struct merger *m, struct rs_link *l, struct norm_link *rec, struct dentry *d)
+{
+	uint64_t src = 0, seen = rec ? rec->raw_seen : m->s->begin.seen;
+	struct lineage lin;
 	int rc;
 
 	if (rec && rec->report) {
 		rc = -ENOENT; /* it has not changed it: see below */
 	} else if (rec) {
 		rc = their_base(m, rec, d);
+	} else if (merge_link_of_copy(m, l->id, seen, &lin)) {
+		rc = their_link(m, lin.src, d);
+	} else if (merge_link_in_copy(m, l->id, seen, &lin)) {
+		rc = -ENOENT; /* what it has by this id is in the copy */
+	} else if (merge_has_copy(m, l->id)) { /* what it said of it was about that */
+		rc = tree_link_view(m->v, l->id, (struct view){ .kind = VIEW_PEER, .group = seen }, d);
 	} else {
 		rc = lineage_source(m->v, LINEAGE_LINK, l->id, &src);
 		rc = rc == 0 || rc == -ENOENT ? their_link(m, src ? src : l->id, d) : rc;
 	}
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
-	l->b = rc == 0 ? merge_pos(m, d) : (struct rs_pos){ 0 };
+	l->b = rc == 0 ? merge_their_pos(m, d, seen) : (struct rs_pos){ 0 };
 	if (rc == 0 && !l->p.present && !rec)
-		l->child = alias_inode(m, d->child, NULL);
+		l->child = merge_their_inode(m, d->child, seen, NULL);
+	if (is_its_copy(m, l) && (!l->p.present || l->p.parent == l->b.parent || merge_in_copy(m, l->p.parent)))
+		l->b = l->p;
 	l->s = l->b;
+	if (rec && rec->lacks)
+		return 0;
+	/* It could not be put into the copy there: that is where it belongs all the same, and where it goes again. */
+	if (rec && rec->report && l->p.present && merge_known_in_copy(m, l->id, &l->p)) {
+		rec->lacks = true;
+		l->b = l->s = l->p;
+		return 0;
+	}
 	if (rec)
 		l->s = (struct rs_pos){
 			.present = rec->parent != 0, .parent = rec->parent, .name = rec->name, .name_len = rec->name_len
@@ -380,7 +448,7 @@ int merge_add_link(struct merger *m, uint64_t link)
 	bool changed;
 	int rc;
 
-	if (lineage_get(m->v, LINEAGE_LINK, link, &lin) == 0)
+	if (merge_link_alias(m, link, &lin))
 		link = lin.dst; /* the secondary's id of it is no link of its own */
 	if (map_get(&m->link_at, link, NULL))
 		return 0;
@@ -511,6 +579,7 @@ static int fill_inode(struct merger *m, struct rs_inode *n, const struct map *by
 	struct inode *in = xmalloc(sizeof(*in));
 	uint64_t seen = m->s->begin.seen;
 	int rc = tree_inode_get(m->v, n->ino, in);
+	bool own;
 
 	if (n->ino <= INO_HIDDEN)
 		n->in_b = n->in_p = n->in_s = true;
@@ -521,7 +590,12 @@ static int fill_inode(struct merger *m, struct rs_inode *n, const struct map *by
 	if (rc == 0) {
 		n->type = in->mode & S_IFMT;
 		n->p_written_ms = (uint64_t)(in->mtime_ns / 1000000);
-		n->p_content = n->in_p && (!n->in_b || p_changed_content(m->v, n->ino, seen));
+		/* What it did to the copy itself, having heard of it, it did to what it has there: what it wrote to its
+		 * own meanwhile, and was put into the copy, it may not have there yet. */
+		own = map_get(&m->said_itself, n->ino, NULL) ||
+		      (rec && (rec->rec->fields & REC_CONTENT) && !rec->in_copy && map_get(&m->of_inode, n->ino, NULL));
+		n->p_content = n->in_p && (!n->in_b || (own ? p_changed_content(m->v, n->ino, seen)
+							    : merge_changed_content(m, n->ino, seen)));
 	} else if (rc == -ENOENT) {
 		struct view last;
 
@@ -622,13 +696,15 @@ static bool goes_with_mode(struct merger *m, const struct ship_xattr *x, uint64_
 static void gather_xattr(struct merger *m, size_t i)
 {
 	const struct ship_xattr *x = &m->s->xattrs[i];
-	uint64_t ino = alias_inode(m, x->ino, NULL);
+	struct lineage lin = { .kind = 0 };
+	uint64_t ino = merge_their_inode(m, x->ino, x->seen, &lin);
+	uint64_t seen = lin.kind == 'u' ? MAX(x->seen, lin.grp) : x->seen;
 	struct change_row row;
 	bool known = changes_get_xattr(m->v, ino, x->key, &row) == 0;
 	uint8_t *value;
 	ssize_t n;
 
-	if ((!known || row.grp <= x->seen) && !goes_with_mode(m, x, ino))
+	if ((!known || row.grp <= seen) && !goes_with_mode(m, x, ino))
 		return;
 	value = xmalloc(XATTR_VALUE_MAX_BYTES);
 	n = tree_xattr_get(m->v, ino, x->key, value, XATTR_VALUE_MAX_BYTES);
@@ -653,8 +729,7 @@ static int our_link(void *ctx, uint64_t link, const struct change_row *row)
 	struct dentry d;
 	uint64_t before;
 
-	if (tree_link_get(m->v, link, &d) == -ENOENT && row->child &&
-	    lineage_get(m->v, LINEAGE_LINK, link, &lin) == -ENOENT) {
+	if (tree_link_get(m->v, link, &d) == -ENOENT && row->child && !merge_link_alias(m, link, &lin)) {
 		if (map_get(&m->gone_link, row->child, &before))
 			map_put(&m->gone_next, link, before);
 		map_put(&m->gone_link, row->child, link);
@@ -723,7 +798,9 @@ static void note_seen(struct merger *m, const struct norm_link *n)
 {
 	uint64_t seen = n->seen, lowest;
 
-	if (n->raw_child != n->child)
+	if (!n->in_copy && map_get(&m->of_inode, n->child, NULL))
+		map_put(&m->said_itself, n->child, 1);
+	if (n->raw_child != n->child && !n->in_copy)
 		seen = MAX(n->raw_seen, merge_equal_since(m, n->raw_child, n->child));
 	if (!map_get(&m->bytes_seen, n->child, &lowest) || seen < lowest)
 		map_put(&m->bytes_seen, n->child, seen);
@@ -753,21 +830,50 @@ static int add_our_xattr(void *ctx, uint64_t ino, const char *key, const struct 
 	return add_our_inode(ctx, ino, ENT_CONTENT, row);
 }
 
+/* A link of ours where the secondary, not seeing it there, has put one: it does not have it, then. */
+static int add_in_the_way(struct merger *m, const struct norm_link *n, uint64_t link)
+{
+	int rc = merge_add_link(m, link);
+	struct rs_link *l;
+	uint64_t at;
+
+	if (rc || link == n->link || !map_get(&m->link_at, link, &at))
+		return rc;
+	l = &m->links[at - 1];
+	if (merge_same_pos(&l->s, &l->p) && !merge_record_of_link(m, link))
+		l->b = l->s = (struct rs_pos){ 0 };
+	return 0;
+}
+
 int merge_gather(struct merger *m)
 {
 	/* Without records (merge_prefer) what it could not place is not told yet: its aliases are not judged. */
 	int rc = shipment_is_empty(m->s) ? 0 : take_all_apart(m);
 
 	m->xattr_in_conflict = xcalloc(m->s->n_xattrs + 1, 1);
+	if (rc == 0)
+		rc = merge_lineage_load(m);
 	normalize_links(m);
 	normalize_inodes(m);
+	if (rc == 0)
+		rc = merge_copies_meant(m);
 	if (rc == 0)
 		rc = changes_links(m->v, 0, GROUP_MAX, our_link, m);
 	for (size_t i = 0; rc == 0 && i < m->n_nl; i++)
 		if (!m->nl[i].report)
 			note_seen(m, &m->nl[i]);
-	for (size_t i = 0; rc == 0 && i < m->n_nl; i++)
-		rc = merge_add_link(m, m->nl[i].link);
+	for (size_t i = 0; rc == 0 && i < m->n_nl; i++) {
+		const struct norm_link *n = &m->nl[i];
+		struct dentry d;
+
+		rc = merge_add_link(m, n->link);
+		if (rc == 0 && n->in_copy)
+			rc = merge_add_inode(m, n->raw_child);
+		/* Where the secondary does not see it there may be something that neither changed. */
+		if (rc == 0 && (n->parent != n->raw_parent || n->family) &&
+		    tree_lookup(m->v, n->parent, n->name, n->name_len, &d) == 0)
+			rc = add_in_the_way(m, n, d.link);
+	}
 	if (rc == 0)
 		rc = changes_links(m->v, m->s->begin.seen, GROUP_MAX, add_our_link, m);
 	if (rc == 0)
@@ -775,7 +881,7 @@ int merge_gather(struct merger *m)
 	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
 		rc = merge_add_inode(m, m->ni[i].ino);
 	for (size_t i = 0; rc == 0 && i < m->s->n_xattrs; i++)
-		rc = merge_add_inode(m, alias_inode(m, m->s->xattrs[i].ino, NULL));
+		rc = merge_add_inode(m, merge_their_inode(m, m->s->xattrs[i].ino, m->s->xattrs[i].seen, NULL));
 	/* What only we changed is of interest if that shall be taken back. */
 	if (rc == 0 && merge_prefers(m) == RS_PREFER_S)
 		rc = changes_inodes(m->v, m->s->begin.seen, GROUP_MAX, add_our_inode, m);
@@ -785,13 +891,15 @@ int merge_gather(struct merger *m)
 		rc = merge_close_upwards(m);
 	if (rc == 0)
 		rc = units_gather(m);
+	merge_keep_in_copies(m);
 	merge_presence(m);
 	for (size_t i = 0; rc == 0 && i < m->n_inodes; i++) {
 		rc = fill_inode(m, &m->inodes[i], &m->bytes_seen);
 		units_fill_inode(m, &m->inodes[i]);
 	}
 	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
-		gather_attrs(m, i);
+		if (!m->ni[i].beside)
+			gather_attrs(m, i);
 	for (size_t i = 0; rc == 0 && i < m->s->n_xattrs; i++)
 		gather_xattr(m, i);
 	return rc;
@@ -818,6 +926,13 @@ void merge_release(struct merger *m)
 	map_release(&m->nl_by_link);
 	map_release(&m->ni_by_ino);
 	map_release(&m->ni_by_bytes);
+	free(m->family_copies);
+	map_release(&m->of_family);
+	map_release(&m->copy_of_dir);
+	map_release(&m->of_inode);
+	map_release(&m->of_link);
+	map_release(&m->said_itself);
+	map_release(&m->noted);
 	map_release(&m->gone_link);
 	map_release(&m->gone_next);
 	map_release(&m->link_at);

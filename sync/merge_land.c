@@ -376,6 +376,13 @@ int merge_ask_for(struct merger *m, uint64_t link, uint64_t ino, const struct no
 	return rc ? rc : changes_ask(m->v, ino);
 }
 
+/* Its own words: what it is believed to have may be ours instead (believe_records_only). */
+static bool says_so(const struct norm_link *rec, const struct rs_pos *at)
+{
+	return merge_same_pos(at, &(struct rs_pos){ .present = rec->parent != 0, .parent = rec->parent,
+		.name = rec->name, .name_len = rec->name_len });
+}
+
 static int plan_link(struct merger *m, struct plan *p, const struct rs_link_out *out)
 {
 	uint64_t at;
@@ -391,8 +398,8 @@ static int plan_link(struct merger *m, struct plan *p, const struct rs_link_out 
 		rec = &m->nl[at - 1];
 	ours = map_get(&m->p_changed, out->id, NULL);
 	/* The outcome is what the secondary has, under the very ids. */
-	theirs = rec && merge_same_pos(&out->pos, &in->s) && out->child == in->child && !rec->alias_of &&
-		 rec->parent == rec->raw_parent && rec->child == rec->raw_child;
+	theirs = rec && says_so(rec, &out->pos) && out->child == in->child && !rec->alias_of &&
+		 rec->parent == rec->raw_parent && rec->child == rec->raw_child && !rec->lacks;
 	if (theirs && rec->report && merge_same_pos(&out->pos, &in->p))
 		return has_ours(m, rec);
 	theirs = theirs && !rec->report && !ours;
@@ -417,7 +424,7 @@ static int plan_link(struct merger *m, struct plan *p, const struct rs_link_out 
 		rc = merge_remember_theirs(m, rec, group_number(m->v));
 	if (rc < 0)
 		return rc;
-	if ((rec && (ours || rec->report || rec->alias_of || !merge_same_pos(&out->pos, &in->s))) ||
+	if ((rec && (ours || rec->report || rec->alias_of || rec->lacks || !says_so(rec, &out->pos))) ||
 	    !merge_same_pos(&out->pos, &in->p))
 		p->touch[p->n_touch++] = out->id;
 	return 0;
@@ -486,6 +493,35 @@ static int keep_alias(struct merger *m, enum lineage_class c, uint64_t src)
 	return rc || c != LINEAGE_INODE ? rc : renew_base(m, src);
 }
 
+/* The copies of units in which something lands. */
+static int keep_copies(struct merger *m)
+{
+	int rc = 0;
+
+	if (map_count(&m->of_inode) == 0)
+		return 0;
+	for (size_t i = 0; rc == 0 && i < m->n_nl; i++) {
+		const struct norm_link *n = &m->nl[i];
+		uint64_t at;
+
+		if (n->parent != n->raw_parent)
+			rc = merge_extend_copy(m, n->parent);
+		if (rc == 0 && n->in_copy && map_get(&m->link_at, n->link, &at) && m->links[at - 1].p.present)
+			rc = merge_extend_copy(m, m->links[at - 1].p.parent);
+		if (rc == 0 && (n->in_copy || n->family))
+			rc = merge_extend_copy_of(m, n->child);
+	}
+	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
+		if (m->ni[i].in_copy)
+			rc = merge_extend_copy_of(m, m->ni[i].ino);
+	for (size_t i = 0; rc == 0 && i < m->s->n_xattrs; i++) {
+		const struct ship_xattr *x = &m->s->xattrs[i];
+
+		rc = merge_extend_copy_of(m, merge_their_inode(m, x->ino, x->seen, NULL));
+	}
+	return rc;
+}
+
 static int keep_aliases(struct merger *m)
 {
 	int rc = 0;
@@ -493,17 +529,30 @@ static int keep_aliases(struct merger *m)
 	for (size_t i = 0; rc == 0 && i < m->n_nl; i++) {
 		const struct norm_link *n = &m->nl[i];
 
-		if (n->raw_parent && n->alias_of)
+		if ((n->raw_parent || n->in_copy) && n->alias_of)
 			rc = keep_alias(m, LINEAGE_LINK, n->alias_of);
 		if (rc == 0 && n->raw_parent && n->raw_child != n->child)
 			rc = keep_alias(m, LINEAGE_INODE, n->raw_child);
 		if (rc == 0 && n->raw_parent != n->parent)
 			rc = keep_alias(m, LINEAGE_INODE, n->raw_parent);
+		if (rc == 0 && n->family)
+			rc = keep_alias(m, LINEAGE_NAME, n->family);
 	}
 	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
 		if (m->ni[i].aliased)
 			rc = keep_alias(m, LINEAGE_INODE, m->ni[i].rec->ino);
-	return rc;
+	return rc ? rc : keep_copies(m);
+}
+
+/* A link of a unit, of which the secondary has had only what is in the copy: it gets ours, and the file if that went
+ * with it. */
+static int resend_ours(struct merger *m, const struct norm_link *n)
+{
+	struct dentry d;
+	bool here = tree_link_get(m->v, n->alias_of, &d) == 0;
+	int rc = changes_touch_link(m->v, n->alias_of, here ? d.child : n->raw_child, false, !here);
+
+	return rc || !here || n->raw_parent ? rc : changes_touch_whole(m->v, d.child);
 }
 
 /* The secondary must be told of its own ids that it will not find here; and of files that it removed and that stay. */
@@ -512,7 +561,9 @@ static int touch_aliases(struct merger *m)
 	int rc = keep_aliases(m);
 
 	for (size_t i = 0; rc == 0 && i < m->n_nl; i++) {
-		if (m->nl[i].alias_of)
+		if (m->nl[i].in_copy)
+			rc = resend_ours(m, &m->nl[i]);
+		else if (m->nl[i].alias_of)
 			rc = changes_touch_link(m->v, m->nl[i].alias_of, m->nl[i].raw_child, false, true);
 		else if (m->nl[i].missing)
 			rc = resend_link(m, &m->nl[i]);
@@ -531,7 +582,7 @@ static bool may_lack(struct merger *m, const struct rs_link_out *out)
 	if (!out->pos.present || !n || !map_get(&m->nl_by_link, out->id, &at))
 		return false;
 	rec = &m->nl[at - 1];
-	return rec->parent ? rec->report && rec->raw_child != out->child : !n->in_s;
+	return rec->parent ? rec->report && rec->raw_child != out->child : !n->in_s || rec->lacks;
 }
 
 static int send_what_it_lacks(struct merger *m, const struct rs_result *r)
@@ -658,7 +709,9 @@ static int record_copy(struct merger *m, const struct norm_inode *n, const struc
 
 	if (rc == 0)
 		rc = changes_touch_link(m->v, c->link, c->ino, true, false);
-	if (rc == 0 && n->aliased)
+	if (n->in_copy)
+		lin = (struct lineage){ lin.src, lin.dst, lin.grp, 'u', n->lin.since };
+	else if (rc == 0 && n->aliased)
 		rc = alias_copy(m, c, &lin);
 	if (rc == 0)
 		rc = lineage_put(m->v, &lin);
@@ -897,9 +950,11 @@ static bool is_second(struct merger *m, const struct norm_inode *n)
 static int land_bytes_elsewhere(struct merger *m, struct norm_inode *n)
 {
 	struct lineage lin = {
-		.src = n->rec->ino, .dst = n->bytes_ino, .grp = group_number(m->v), .kind = n->aliased ? 'a' : 'c'
+		.src = n->rec->ino, .dst = n->bytes_ino, .grp = group_number(m->v),
+		.kind = n->in_copy ? 'u' : n->aliased ? 'a' : 'c', .since = n->in_copy ? n->lin.since : 0
 	};
 	bool second = is_second(m, n), changed = second || p_changed_content(m->v, n->bytes_ino, n->seen_bytes);
+	struct lineage now;
 	int rc;
 
 	if (second && n->open_case && !n->saved) { /* it was decided before the other landed */
@@ -923,6 +978,9 @@ static int land_bytes_elsewhere(struct merger *m, struct norm_inode *n)
 		if (rc == 0)
 			rc = merge_note_base(m, n->rec->ino, n->bytes_ino);
 	}
+	/* Just now its unit has got a copy: what it goes on with is in that, and no more in the copy of the file. */
+	if (rc == 0 && n->redirected_bytes && lineage_get(m->v, LINEAGE_INODE, lin.src, &now) == 0 && now.kind == 'u')
+		return 0;
 	return rc ? rc : lineage_put(m->v, &lin);
 }
 
@@ -950,7 +1008,7 @@ static int extra_copy(struct merger *m, struct norm_inode *n)
 	int rc;
 
 	if (tree_links_of(m->v, n->bytes_ino, name_of, &d) != 1)
-		return 0;
+		return n->in_copy ? -EUCLEAN : 0;
 	do {
 		c.name_len = (uint16_t)conflict_name(d.name, d.name_len, m->names->peer,
 						     (uint64_t)(n->rec->mtime_ns / 1000000), tries++, name);
@@ -963,6 +1021,19 @@ static int extra_copy(struct merger *m, struct norm_inode *n)
 	if (rc == 0)
 		rc = record_copy(m, n, &made);
 	return rc ? rc : note_case(m, n, &made);
+}
+
+static int land_beside(struct merger *m, struct norm_inode *n)
+{
+	int rc;
+
+	if (!(n->rec->fields & REC_CONTENT) || !S_ISREG(n->rec->mode))
+		return 0;
+	n->open_case = true;
+	rc = content_open(&n->cc, m->v, m->s, n->rec, n->bytes_ino, n->seen_bytes, &n->lin, "");
+	n->cc.verdict = RS_CONTENT_KEEP_BOTH;
+	n->cc.rule = "it was changed in the unit and in the copy of that";
+	return rc ? rc : extra_copy(m, n);
 }
 
 static int land_bytes(struct merger *m, struct norm_inode *n)
@@ -1142,19 +1213,45 @@ static int let_acls_agree(struct merger *m)
 	return rc;
 }
 
-static int land_attributes(struct merger *m, const struct rs_result *r)
+/*
+ * Of an inode in a unit of which the secondary has only the copy, as far as names go, the resolver says nothing: ours
+ * stays, and it gets that.
+ */
+static int resend_undecided(struct merger *m, const struct rs_result *r)
 {
+	uint8_t *said = xcalloc(m->n_attrs + 1, 1);
 	struct inode in;
 	int rc = 0;
 
+	for (size_t i = 0; i < r->n_attrs; i++)
+		said[r->attrs[i].input] = 1;
+	for (size_t i = 0; rc == 0 && i < m->n_attrs && map_count(&m->of_inode) > 0; i++) {
+		const struct attr_case *ac = &m->attr_cases[i];
+		uint64_t ino = m->attrs[i].ino;
+
+		if (said[i] || tree_inode_get(m->v, ino, &in) < 0)
+			continue;
+		rc = ac->is_xattr ? changes_touch_xattr(m->v, ino, m->s->xattrs[ac->norm].key)
+				  : changes_touch(m->v, ino, entity_of(ac->field));
+	}
+	free(said);
+	return rc;
+}
+
+static int land_attributes(struct merger *m, const struct rs_result *r)
+{
+	struct inode in;
+	int rc = resend_undecided(m, r);
+
 	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
-		if (!units_kept(m, m->ni[i].ino) && tree_inode_get(m->v, m->ni[i].ino, &in) == 0)
+		if (!m->ni[i].beside && !units_kept(m, m->ni[i].ino) &&
+		    tree_inode_get(m->v, m->ni[i].ino, &in) == 0)
 			rc = land_free_attrs(m, i);
 	for (size_t i = 0; rc == 0 && i < m->s->n_xattrs; i++) {
 		const struct ship_xattr *x = &m->s->xattrs[i];
-		struct lineage lin;
-		bool alias = lineage_get(m->v, LINEAGE_INODE, x->ino, &lin) == 0 && lin.kind == 'a';
-		uint64_t ino = alias ? lin.dst : x->ino;
+		struct lineage lin = { .kind = 0 };
+		uint64_t ino = merge_their_inode(m, x->ino, x->seen, &lin);
+		bool alias = ino != x->ino;
 
 		/* Of what the copy of a unit has instead the resolver says nothing. */
 		if (tree_inode_get(m->v, ino, &in) < 0 || (m->xattr_in_conflict[i] && !units_kept(m, ino)))
@@ -1165,6 +1262,8 @@ static int land_attributes(struct merger *m, const struct rs_result *r)
 		}
 		if (!units_kept(m, ino) && (!alias || !is_ours_with_mode(m, x)))
 			rc = land_xattr(m->v, x, ino);
+		if (rc == 0 && lin.kind == 'u' && tree_inode_get(m->v, x->ino, &in) == 0)
+			rc = changes_touch_xattr(m->v, x->ino, x->key);
 		if (rc == 0)
 			rc = alias || units_kept(m, ino) || sent_whole(m, ino) ? changes_touch_xattr(m->v, ino, x->key)
 							 : changes_drop_xattr(m->v, ino, x->key);
@@ -1505,14 +1604,72 @@ static int send_together(struct merger *m)
 	return rc;
 }
 
+/* What the secondary did to its own is in the copy, and of ours, which it left alone, it gets what differs. */
+static int resend_unit_file(struct merger *m, struct norm_inode *n)
+{
+	uint32_t fields = n->rec->fields & REC_NEW ? UINT32_MAX : n->rec->fields;
+	struct inode in;
+	int rc = 0;
+
+	if (tree_inode_get(m->v, n->rec->ino, &in) < 0)
+		return 0;
+	if ((fields & REC_CONTENT) && S_ISREG(n->rec->mode))
+		rc = merge_resend_original(m, n);
+	for (uint32_t f = REC_MODE; rc == 0 && f <= REC_TIMES; f <<= 1)
+		if (fields & f)
+			rc = changes_touch(m->v, n->rec->ino, entity_of(f));
+	return rc;
+}
+
+/*
+ * Nothing that the secondary wrote may be left out because of what its ids are taken to mean: of a file that stays as
+ * it is here there has to be a clone. If not, the ids mean what they say.
+ */
+static int all_has_a_place(struct merger *m, const struct rs_result *r)
+{
+	struct map cloned = MAP_INIT;
+	int rc = 0;
+
+	if (map_count(&m->of_inode) == 0)
+		return 0;
+	for (size_t i = 0; i < r->n_clones; i++)
+		map_put(&cloned, r->clones[i].of, 1);
+	for (size_t i = 0; rc == 0 && i < m->n_ni; i++) {
+		const struct norm_inode *n = &m->ni[i];
+
+		if ((n->rec->fields & REC_CONTENT) && !n->beside && !n->redirected_bytes && units_kept(m, n->ino) &&
+		    !map_get(&cloned, n->ino, NULL))
+			rc = -EUCLEAN;
+	}
+	map_release(&cloned);
+	return rc;
+}
+
+static int land_record(struct merger *m, struct norm_inode *n)
+{
+	struct inode in;
+	int rc = n->in_copy ? resend_unit_file(m, n) : 0; /* while the staged ranges are there to be asked for */
+
+	if (rc < 0)
+		return rc;
+	if (n->beside)
+		return land_beside(m, n);
+	if (units_kept(m, n->ino) && !n->redirected_bytes)
+		return units_send_back(m, n);
+	if (tree_inode_get(m->v, n->bytes_ino, &in) == 0)
+		return land_bytes(m, n);
+	return n->in_copy && (n->rec->fields & REC_CONTENT) ? -EUCLEAN : 0;
+}
+
 int merge_land(struct merger *m, struct rs_result *r)
 {
 	struct plan p = { .list = xcalloc(r->n_links + r->n_copies + r->n_clone_links + 1, sizeof(*p.list)),
 			  .touch = xcalloc(r->n_links + 1, sizeof(*p.touch)) };
 	struct made_copy *copies = xcalloc(r->n_copies + 1, sizeof(*copies));
-	struct inode in;
-	int rc = land_names(m, r, &p, copies);
+	int rc = all_has_a_place(m, r);
 
+	if (rc == 0)
+		rc = land_names(m, r, &p, copies);
 	drop_aliased_records(m, r);
 	/* What it calls by an id of its own comes last: what it has by ours may be the same file here. */
 	for (size_t i = 0; rc == 0 && i < 2 * m->n_ni; i++) {
@@ -1520,10 +1677,7 @@ int merge_land(struct merger *m, struct rs_result *r)
 
 		if ((n->aliased || n->redirected_bytes) != (i >= m->n_ni))
 			continue;
-		if (units_kept(m, n->ino) && !n->redirected_bytes)
-			rc = units_send_back(m, n);
-		else if (tree_inode_get(m->v, n->bytes_ino, &in) == 0)
-			rc = land_bytes(m, n);
+		rc = land_record(m, n);
 	}
 	for (size_t i = 0; rc == 0 && i < r->n_copies; i++)
 		rc = record_copy(m, merge_bytes_record(m, copies[i].of), &copies[i]);
@@ -1587,7 +1741,9 @@ static int believe_records_only(struct merger *m, bool moves_too)
 		map_put(&m->link_at, l->id, i + 1);
 		if (!l->p.present || (map_get(&m->nl_by_link, l->id, &at) && (!moves_too || !l->s.present)))
 			continue;
-		l->b = l->s = l->p;
+		/* What holds nothing and is new to it breaks no tree: it would be in its copy of a unit. */
+		if (l->b.present || l->s.present || map_get(&m->parents, l->child, NULL))
+			l->b = l->s = l->p;
 		if (rc == 0 && (moves_too || map_get(&m->p_changed, l->id, NULL)))
 			rc = changes_touch_link(m->v, l->id, l->child, false, false);
 	}
@@ -1617,7 +1773,7 @@ static int resolve_shown(struct merger *m, struct rs_input *in, struct rs_result
 	rc = rc ? rc : resolve(in, r);
 
 	if (rc == 0 && own) {
-		rc = families_put_back(r);
+		rc = families_put_back(m, in, r);
 		if (rc < 0)
 			resolve_release(r);
 	}

@@ -21,6 +21,9 @@ struct norm_link {
 	const char *name;
 	uint16_t name_len;
 	bool report;  /* the secondary has not changed it: it tells where it has it, as ours could not be placed */
+	bool in_copy; /* alias_of is a link of ours too, and what it did to it is about the copy of the unit */
+	bool lacks;   /* it is taken to have our link as it is, for what it did in a copy, and gets it */
+	uint64_t family; /* the name is beside another one here: src of the note that says so, or 0 */
 	bool missing; /* the secondary lacks our link, but has an alias of it: send it again, decide nothing */
 };
 /* An inode record likewise. target == rec->ino unless redirected. */
@@ -32,6 +35,8 @@ struct norm_inode {
 	struct lineage lin;     /* of the redirection, if any */
 	bool redirected_bytes;  /* kind 'c': the bytes belong to the conflict copy */
 	bool aliased;           /* kind 'a' */
+	bool in_copy;           /* aliased, but rec->ino is ours too: what it did to it is about the copy of the unit */
+	bool beside;            /* in_copy, but that has bytes of its own: its are a file beside it */
 	bool fused;             /* that, since just now, as it was equal to ours */
 	bool saved;             /* it is what the secondary has of a file that was saved anew (merge_saves.c) */
 	bool asked;             /* the resolver asked for the verdict, and carries it out as far as names go */
@@ -90,6 +95,17 @@ struct merger {
 	size_t n_ni;
 	struct map ni_by_ino;   /* attribute inode -> index + 1 */
 	struct map ni_by_bytes; /* content inode -> index + 1 */
+	struct map of_family; /* key of the name of a database's copy -> src of its note */
+	struct family_copy { /* made just now */
+		uint64_t key; /* of what it is of */
+		struct rs_pos at;
+	} *family_copies;
+	size_t n_family_copies;
+	struct map copy_of_dir;  /* directory -> 1 + the copy that it is (in) */
+	struct map noted; /* of what a copy was made just now */
+	bool by_copies; /* what is said of a unit here is about the copy of it */
+	struct map said_itself;  /* what is in copies, and the secondary has moved or removed there -> 1 */
+	struct map of_inode, of_link; /* what is in copies of units -> what the secondary means by when it means that */
 	struct map gone_link;   /* inode dead here -> a link of it that our change set says is gone (chained through
 				   gone_next) */
 	struct map gone_grp;       /* such an inode -> the last group in which we removed a link of it */
@@ -150,6 +166,39 @@ int merge_add_link(struct merger *m, uint64_t link);
 int merge_add_inode(struct merger *m, uint64_t ino);
 int merge_close_upwards(struct merger *m);
 struct rs_pos merge_pos(struct merger *m, const struct dentry *d);
+
+/* ---- merge_lineage.c: before normalizing; then what an id of the secondary's means here. lin may be NULL. */
+int merge_lineage_load(struct merger *m);
+/* An inode that was fused into another one lives on there; two steps at most happen (an alias of an alias is recorded
+ * as one). */
+uint64_t merge_alias(struct merger *m, uint64_t ino, struct lineage *lin);
+bool merge_link_alias(struct merger *m, uint64_t link, struct lineage *lin);
+/* After normalizing. -EUCLEAN: it speaks of a unit by the ids of the first, meaning the copy, and of a copy by the
+ * copy's own: it has heard of that one and goes on in both. Then each id means what it says. */
+int merge_copies_meant(struct merger *m);
+void merge_keep_in_copies(struct merger *m); /* when the links are gathered */
+/* The same of what it said, or had, when it knew our groups up to `seen`: it may be about the copy of a unit. */
+uint64_t merge_their_inode(struct merger *m, uint64_t ino, uint64_t seen, struct lineage *lin);
+bool merge_link_in_copy(struct merger *m, uint64_t link, uint64_t seen, struct lineage *lin);
+/* The other way round: the link is in a copy, and the secondary has it as lin->src. */
+bool merge_link_of_copy(struct merger *m, uint64_t link, uint64_t seen, struct lineage *lin);
+struct rs_pos merge_their_pos(struct merger *m, const struct dentry *d, uint64_t seen);
+/* The last group of ours that the secondary counts as knowing in its copy of a unit; 0: the directory is none. */
+uint64_t merge_copy_seen(struct merger *m, uint64_t dir);
+/* The same of whatever copy the link is in, or was, and the secondary removed it from there. */
+uint64_t merge_known_in_copy(struct merger *m, uint64_t link, const struct rs_pos *pos);
+bool merge_in_copy(struct merger *m, uint64_t dir);
+/* The secondary has, or had, a link of this id in the copy as well as the one of ours. */
+bool merge_has_copy(struct merger *m, uint64_t link);
+/* p_changed_content, but that a file was only sent again does not count. */
+bool merge_changed_content(struct merger *m, uint64_t ino, uint64_t seen);
+/* Where, in which view, what the secondary has of an inode is to be found if it does not send it. */
+uint64_t merge_their_version(struct merger *m, uint64_t ino, struct view *view);
+/* What it did landed in its copy: that is what it has, and the notes are good for longer. dir: in a copy. */
+int merge_extend_copy(struct merger *m, uint64_t dir);
+int merge_extend_copy_of(struct merger *m, uint64_t ino);
+/* 'u' or 'n': dst was made as the clone of `of`. */
+int merge_note_copy(struct merger *m, char kind, uint64_t of, uint64_t dst);
 
 static inline enum rs_prefer merge_prefers(const struct merger *m)
 {
@@ -240,6 +289,15 @@ bool families_touched(struct volume *v, const struct shipment *s);
 int families_gather(struct merger *m);
 /* The resolver's input: ours, or (true) arrays of its own with the families that both changed as directories. */
 bool families_show(struct merger *m, struct rs_input *in);
-int families_put_back(struct rs_result *r);
+int families_put_back(struct merger *m, struct rs_input *in, struct rs_result *r);
+/* A name that the secondary gave or had knowing our groups up to `seen`: beside a database of which it has the copy it
+ * is beside the copy. The src of the note that says so; 0: it is as it says. */
+uint64_t families_their_name(struct merger *m, struct rs_pos *pos, uint64_t seen);
+int families_load(struct merger *m);
+/* The name is of a copy of a database: src of its note, and the last group of ours that counts as known in it (seen may
+ * be NULL). 0: it is not. */
+uint64_t families_copy_at(struct merger *m, uint64_t dir, const char *name, size_t len, uint64_t *seen);
+/* After the clones were made: notes for the copies of databases. */
+int families_note_copies(struct merger *m, const struct rs_result *r, const struct placement *clones, size_t n);
 
 #endif

@@ -221,10 +221,12 @@ uint64_t units_known_since(struct merger *m, uint64_t seen)
 	return MAX(seen, ids.acked);
 }
 
-static void note_touched(struct map *touched, uint64_t unit, uint64_t seen)
+static void note_touched(struct merger *m, struct map *touched, uint64_t unit, uint64_t seen)
 {
 	uint64_t low;
 
+	if (unit)
+		seen = MAX(seen, merge_copy_seen(m, unit));
 	if (unit && (!map_get(touched, unit, &low) || seen + 1 < low))
 		map_put(touched, unit, seen + 1); /* 0 is a group too, but no value of ours */
 }
@@ -232,8 +234,8 @@ static void note_touched(struct map *touched, uint64_t unit, uint64_t seen)
 static void touched_at(struct merger *m, const struct map *dir_link, struct map *touched, uint64_t dir, uint64_t seen)
 {
 	seen = units_known_since(m, seen);
-	note_touched(touched, unit_above(m, dir_link, dir, false), seen);
-	note_touched(touched, unit_above(m, dir_link, dir, true), seen);
+	note_touched(m, touched, unit_above(m, dir_link, dir, false), seen);
+	note_touched(m, touched, unit_above(m, dir_link, dir, true), seen);
 }
 
 /* Units in which the secondary changed something, with the lowest group of ours that it had seen then. */
@@ -245,9 +247,13 @@ static void theirs_touched(struct merger *m, const struct map *dir_link, struct 
 	for (size_t i = 0; i < m->n_ni; i++)
 		if ((m->ni[i].rec->fields & REC_CONTENT) && !S_ISDIR(m->ni[i].rec->mode))
 			map_put(&written, m->ni[i].ino, m->ni[i].seen_bytes + 1);
-	for (size_t i = 0; i < m->s->n_xattrs; i++)
-		if (!map_get(&written, m->s->xattrs[i].ino, NULL))
-			map_put(&written, m->s->xattrs[i].ino, m->s->xattrs[i].seen + 1);
+	for (size_t i = 0; i < m->s->n_xattrs; i++) {
+		const struct ship_xattr *x = &m->s->xattrs[i];
+		uint64_t ino = merge_their_inode(m, x->ino, x->seen, NULL);
+
+		if (!map_get(&written, ino, NULL))
+			map_put(&written, ino, x->seen + 1);
+	}
 	for (size_t i = 0; i < m->n_links; i++) {
 		const struct rs_link *l = &m->links[i];
 		const struct rs_pos *at[] = { &l->b, &l->p, &l->s };
@@ -362,6 +368,9 @@ static int look_at_our_links(struct ours_walk *w)
 
 		if (changes_get_link(m->v, link, &row) < 0)
 			continue;
+		/* Sent again to whom had changed its own of that name. */
+		if (merge_has_copy(m, link) && tree_link_get(m->v, link, &d) == 0)
+			row.grp = MIN(row.grp, d.born);
 		ours_touched(w, row.child, row.grp, &is_in); /* the unit itself was moved */
 		if (tree_link_get(m->v, link, &d) == 0)
 			ours_touched(w, our_unit(w, d.parent), row.grp, &is_in);
@@ -388,7 +397,7 @@ static int look_at_our_inodes(struct ours_walk *w)
 		for (size_t k = 0; rc == 0 && k < w->links.n; k++) {
 			uint64_t unit = our_unit(w, w->links.id[k]);
 
-			if (unit && map_get(w->touched, unit, &seen) && p_changed_content(m->v, ino, seen - 1))
+			if (unit && map_get(w->touched, unit, &seen) && merge_changed_content(m, ino, seen - 1))
 				ours_touched(w, unit, GROUP_MAX, &is_in);
 		}
 		if (rc == 0 && is_in)
@@ -504,6 +513,13 @@ static int as_it_knew(struct merger *m, struct rs_link *l, uint64_t seen)
 	return 0;
 }
 
+/* What it took into the unit and we removed since is no member: neither have we it there, nor had the secondary. */
+static bool is_in_member(struct merger *m, const struct rs_link *l, uint64_t *seen)
+{
+	return l->child && (map_get(&m->member, l->child, seen) ||
+			    (l->s.present && !l->p.present && map_get(&m->member, l->s.parent, seen)));
+}
+
 int units_gather(struct merger *m)
 {
 	struct map dir_link = MAP_INIT, touched = MAP_INIT, both = MAP_INIT;
@@ -529,8 +545,7 @@ int units_gather(struct merger *m)
 	if (rc == 0)
 		rc = families_gather(m);
 	for (size_t i = 0; rc == 0 && i < m->n_links; i++)
-		if (m->links[i].child && map_get(&m->member, m->links[i].child, &seen) &&
-		    !map_get(&both, m->links[i].child, NULL))
+		if (is_in_member(m, &m->links[i], &seen) && !map_get(&both, m->links[i].child, NULL))
 			rc = as_it_knew(m, &m->links[i], seen - 1);
 	map_release(&dir_link);
 	dir_link = (struct map)MAP_INIT;
@@ -549,7 +564,7 @@ void units_fill_inode(struct merger *m, struct rs_inode *n)
 	uint64_t seen;
 
 	if (map_get(&m->member, n->ino, &seen) && n->in_p)
-		n->p_content = n->p_content || !n->in_b || p_changed_content(m->v, n->ino, seen - 1);
+		n->p_content = n->p_content || !n->in_b || merge_changed_content(m, n->ino, seen - 1);
 }
 
 /* ---- the copies ----------------------------------------------------------------------------------------------------
@@ -587,32 +602,10 @@ void units_name(struct merger *m, struct rs_result *r)
 		r->notes[i].ino = real_id(m, r->notes[i].ino);
 		r->notes[i].other_ino = real_id(m, r->notes[i].other_ino);
 	}
+	for (size_t i = 0; i < m->n_family_copies; i++)
+		m->family_copies[i].at.parent = real_id(m, m->family_copies[i].at.parent);
 	for (size_t i = 0; i < r->n_kept; i++)
 		map_put(&m->kept, r->kept[i], 1);
-}
-
-/* All of a unit is as the secondary knew it when it changed it first, though it may have taken more of ours since. */
-static struct view as_known(const struct merger *m, uint64_t ino)
-{
-	struct view view = { .kind = VIEW_PEER, .group = m->s->begin.seen };
-	uint64_t seen;
-
-	if (map_get(&m->member, ino, &seen))
-		view.group = MIN(view.group, seen - 1);
-	return view;
-}
-
-/* Where the bytes are that the secondary has in a file of which it sends none. */
-static uint64_t their_bytes(struct merger *m, uint64_t ino, struct view *view)
-{
-	struct lineage base;
-
-	*view = as_known(m, ino);
-	if (lineage_get(m->v, LINEAGE_BASE, ino, &base) == 0 && base.grp > m->s->begin.seen && base.kind == 'b') {
-		*view = (struct view){ .kind = VIEW_AT, .group = base.grp };
-		return base.dst;
-	}
-	return ino;
 }
 
 static int clone_bytes(struct merger *m, const struct norm_inode *n, uint64_t of, uint64_t to)
@@ -632,7 +625,7 @@ static int clone_bytes(struct merger *m, const struct norm_inode *n, uint64_t of
 			.grp = group_number(m->v), .kind = 'b' });
 	}
 	in = xmalloc(sizeof(*in));
-	from = their_bytes(m, of, &view);
+	from = merge_their_version(m, of, &view);
 	rc = tree_inode_view(m->v, from, view, in);
 	if (rc == -ENOENT) { /* not even history has what it had: then it is as here */
 		view = (struct view){ .kind = VIEW_NOW };
@@ -643,6 +636,13 @@ static int clone_bytes(struct merger *m, const struct norm_inode *n, uint64_t of
 		rc = content_copy(m->v, from, view, in->size_bytes, to, ORIGIN_LOCAL);
 	free(in);
 	return rc;
+}
+
+/* Where its bytes are elsewhere its attributes are not. */
+static void their_attrs(struct merger *m, uint64_t ino, struct view *view)
+{
+	if (merge_their_version(m, ino, view) != ino)
+		*view = (struct view){ .kind = VIEW_PEER, .group = m->s->begin.seen };
 }
 
 struct key_list {
@@ -671,11 +671,12 @@ static int list_key(void *ctx, const char *key, const void *value, size_t len_by
 /* Those that it sent, and of ours those that it knew, with the values that it knew. */
 static int clone_xattrs(struct merger *m, const struct norm_inode *n, uint64_t of, uint64_t to)
 {
-	struct view seen = as_known(m, of);
+	struct view seen;
 	struct key_list l = { .m = m };
 	uint8_t *value = xmalloc(XATTR_VALUE_MAX_BYTES);
 	int rc = tree_xattrs(m->v, of, list_key, &l);
 
+	their_attrs(m, of, &seen);
 	for (size_t i = 0; rc == 0 && i < l.n; i++) {
 		ssize_t len = tree_xattr_get_view(m->v, of, l.key[i], seen, value, XATTR_VALUE_MAX_BYTES);
 
@@ -687,7 +688,7 @@ static int clone_xattrs(struct merger *m, const struct norm_inode *n, uint64_t o
 	for (size_t i = 0; rc == 0 && n && i < m->s->n_xattrs; i++) {
 		const struct ship_xattr *x = &m->s->xattrs[i];
 
-		if (x->ino != n->rec->ino && x->ino != of)
+		if (x->ino != n->rec->ino && merge_their_inode(m, x->ino, x->seen, NULL) != of)
 			continue;
 		rc = tree_xattr_put(m->v, to, x->key, x->value, x->value ? x->value_len : 0, ORIGIN_LOCAL);
 		rc = rc == -ENODATA ? 0 : rc;
@@ -701,11 +702,14 @@ static int clone_xattrs(struct merger *m, const struct norm_inode *n, uint64_t o
 
 static int make_clone(struct merger *m, const struct rs_clone *c)
 {
-	struct view seen = as_known(m, c->of);
 	struct inode *in = xmalloc(sizeof(*in));
 	const struct norm_inode *n = NULL;
+	struct view seen;
 	uint64_t at;
-	int rc = tree_inode_view(m->v, c->of, seen, in);
+	int rc;
+
+	their_attrs(m, c->of, &seen);
+	rc = tree_inode_view(m->v, c->of, seen, in);
 
 	if (rc == -ENOENT)
 		rc = tree_inode_get(m->v, c->of, in);
@@ -727,6 +731,8 @@ static int make_clone(struct merger *m, const struct rs_clone *c)
 	if (rc == 0 && n)
 		rc = land_attrs(m->v, n->rec, c->id, n->rec->fields, ORIGIN_LOCAL);
 	free(in);
+	if (rc == 0)
+		rc = merge_note_copy(m, 'u', c->of, c->id);
 	return rc ? rc : changes_touch_whole(m->v, c->id);
 }
 
@@ -748,9 +754,11 @@ int units_make_clones(struct merger *m, const struct rs_result *r, struct placem
 					       .name_len = l->pos.name_len,
 					       .origin = ORIGIN_LOCAL };
 		rc = changes_touch_link(m->v, list[*n].link, l->child, true, false);
+		if (rc == 0 && l->of)
+			rc = merge_note_copy(m, 'n', l->of, list[*n].link);
 		(*n)++;
 	}
-	return rc;
+	return rc ? rc : families_note_copies(m, r, list, *n);
 }
 
 bool units_kept(const struct merger *m, uint64_t ino)
@@ -793,7 +801,7 @@ int units_as_theirs(struct merger *m, uint64_t ino)
 	int rc = 0;
 
 	if (map_get(&m->member, ino, &seen) && tree_inode_get(m->v, ino, in) == 0 && S_ISREG(in->mode)) {
-		from = their_bytes(m, ino, &view);
+		from = merge_their_version(m, ino, &view);
 		rc = tree_inode_view(m->v, from, view, in);
 		if (rc == 0)
 			rc = content_copy(m->v, from, view, in->size_bytes, ino, ORIGIN_LOCAL);

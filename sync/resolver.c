@@ -520,7 +520,8 @@ static void put_out(struct rw_work *w)
 
 		if (l->in->id >= RS_CLONE) { /* these come last */
 			out->clone_links[out->n_clone_links++] =
-				(struct rs_clone_link){ .child = child->in->ino, .pos = pos };
+				(struct rs_clone_link){ .child = child->in->ino, .pos = pos,
+					.of = w->units->clone_link_of[(l->in->id & ~RS_CLONE) - 1] };
 			continue;
 		}
 		out->n_links++;

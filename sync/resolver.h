@@ -130,7 +130,7 @@ struct rs_copy { /* keep both: a new file with the secondary's whole version of 
  */
 #define RS_CLONE (UINT64_C(1) << 62)
 struct rs_clone { uint64_t id, of; };
-struct rs_clone_link { uint64_t child; struct rs_pos pos; };
+struct rs_clone_link { uint64_t child, of; struct rs_pos pos; }; /* of: the link that the secondary has it by */
 struct rs_aside { /* with `prefer`: what the other side had, to be kept outside of the tree */
 	uint64_t ino;
 	uint64_t link;               /* this link of it goes there; 0: the inode is in the result, a copy goes there */

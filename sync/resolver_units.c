@@ -276,7 +276,7 @@ struct rewriter {
 	uint32_t *clone_of; /* by node: index + 1 of its clone */
 	uint8_t *split;     /* by node: a directory that both have, and the secondary's is a clone */
 	uint8_t *kept;      /* by node: it is as the primary has it */
-	size_t cap_links, cap_inodes, cap_clones;
+	size_t cap_links, cap_inodes, cap_clones, cap_clone_links;
 };
 
 static enum fate fate_at(const struct rewriter *r, enum rw_state st, uint32_t dir)
@@ -385,13 +385,26 @@ static uint64_t clone(struct rewriter *r, uint32_t node)
 	return u->clones[r->clone_of[node] - 1].id;
 }
 
+/* A new link to a clone, which the secondary has as `of`. */
+static uint64_t clone_link_id(struct rewriter *r, uint64_t of)
+{
+	struct rw_units *u = r->u;
+
+	if (u->n_clone_links == r->cap_clone_links) {
+		r->cap_clone_links = r->cap_clone_links ? r->cap_clone_links * 2 : 64;
+		u->clone_link_of = xrealloc(u->clone_link_of, r->cap_clone_links * sizeof(*u->clone_link_of));
+	}
+	u->clone_link_of[u->n_clone_links++] = of;
+	return RS_CLONE | u->n_clone_links;
+}
+
 static void add_clone_link(struct rewriter *r, const struct rw_link *l)
 {
 	struct rs_pos at = l->in->s;
 
 	if (is_split(r, l->parent[RW_S]))
 		at.parent = clone(r, l->parent[RW_S]);
-	add_link(r, (struct rs_link){ .id = RS_CLONE | ++r->u->n_clone_links, .child = clone(r, l->child), .s = at });
+	add_link(r, (struct rs_link){ .id = clone_link_id(r, l->in->id), .child = clone(r, l->child), .s = at });
 }
 
 /* The link that leads to a unit. */
@@ -426,7 +439,7 @@ static void rewrite_root(struct rewriter *r, const struct rw_link *l)
 
 		/* Where it goes is known when the original has its place; until then its name is no file's. */
 		root->name_len = (uint16_t)snprintf(root->name, sizeof(root->name), "/%u", u->n_roots);
-		root->copy = RS_CLONE | ++u->n_clone_links;
+		root->copy = clone_link_id(r, l->in->id);
 		copy = add_link(r, (struct rs_link){ .id = root->copy, .child = clone(r, l->child), .s = s });
 		copy->s.name_len = root->name_len; /* the name itself is set when roots[] moves no more */
 	}
@@ -732,6 +745,7 @@ void rw_units_free(struct rw_units *u)
 	free(u->in.links);
 	free(u->in.inodes);
 	free(u->clones);
+	free(u->clone_link_of);
 	free(u->kept);
 	free(u->roots);
 	free(u->beside);

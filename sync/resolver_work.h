@@ -54,6 +54,7 @@ struct rw_names {
 struct rw_units {
 	struct rs_input in;
 	struct rs_clone *clones;
+	uint64_t *clone_link_of; /* by the number in a clone link's id - 1 */
 	size_t n_clones, n_clone_links;
 	uint64_t *kept; /* ascending */
 	size_t n_kept;

@@ -368,7 +368,7 @@ END_TEST
 
 START_TEST(lineage_is_kept_by_kind_and_purged_by_group)
 {
-	struct lineage l = { 10, 20, 1, 'c' }, alias = { 10, 30, 5, 'l' }, out;
+	struct lineage l = { 10, 20, 1, 'c', 0 }, alias = { 10, 30, 5, 'l', 0 }, out;
 
 	volume_lock(fx);
 	ck_assert_int_eq(lineage_put(fx, &l), 0);

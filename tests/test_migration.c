@@ -99,6 +99,10 @@ static const char format_6[] =
 	"UPDATE state SET flushed = committed;"
 	"CREATE TABLE logged(slot INTEGER PRIMARY KEY, bytes BLOB);";
 
+/* What made 7 of 6. */
+static const char format_7[] =
+	"CREATE TABLE aside(ino INTEGER, off INTEGER, len INTEGER, PRIMARY KEY(ino, off)) WITHOUT ROWID;";
+
 #define OWN(n) ((UINT64_C(1) << ID_SLOT_SHIFT) | (n))
 #define DIR_INO OWN(1)
 #define FILE_INO OWN(2)
@@ -210,6 +214,8 @@ static void make_store(int format)
 		run(db, format_5);
 	if (format >= 6)
 		run(db, format_6);
+	if (format >= 7)
+		run(db, format_7);
 	put_extent(db, "extent", 0, 2, 3, "");
 	put_extent(db, "extent", 2, 3, 3, "");
 	put_extent(db, "old_extent", 0, 1, 2, ", 3");

@@ -424,24 +424,30 @@ START_TEST(one_of_two_is_taken_or_both_stay)
 }
 END_TEST
 
-/* What the secondary takes of the primary's after it changed the unit, and before the primary has heard of that, is not
- * in its copy: neither names nor bytes. */
-START_TEST(what_it_took_of_ours_after_it_changed_the_unit_is_not_in_the_copy)
+/* Both say HELLO and nothing more. */
+static void up(void)
 {
 	struct err err = ERR_INIT;
 
-	together();
-	px_down();
-	px_put(0, ".git/HEAD", "alder");
-	px_setxattr(0, ".git/o/1", "user.k", "alder");
-	px_put(0, ".git/o/a", "new");
-	px_put(1, ".git/refs", "birch");
 	px_up();
 	for (int i = 0; i < 2; i++)
 		px_talk(i);
 	for (int i = 0; i < 2; i++)
 		while (px_next(i))
 			ck_assert_msg(px_deliver(i, &err) == 0, "%s", err_text(&err));
+}
+
+/* What the secondary takes of the primary's after it changed the unit, and before the primary has heard of that, is not
+ * in its copy: neither names nor bytes. */
+START_TEST(what_it_took_of_ours_after_it_changed_the_unit_is_not_in_the_copy)
+{
+	together();
+	px_down();
+	px_put(0, ".git/HEAD", "alder");
+	px_setxattr(0, ".git/o/1", "user.k", "alder");
+	px_put(0, ".git/o/a", "new");
+	px_put(1, ".git/refs", "birch");
+	up();
 	px_send(0);
 	if (_i)
 		px_append(1, ".git/refs", "+");
@@ -456,6 +462,281 @@ START_TEST(what_it_took_of_ours_after_it_changed_the_unit_is_not_in_the_copy)
 		ck_assert_ptr_null(px_xattr(i, one, "user.k"));
 		free(one);
 	}
+}
+END_TEST
+
+/* ---- what the secondary does before it hears of the outcome --------------------------------------------------------
+ */
+
+/* Both change the unit apart, and the primary has judged. crossing: something of the primary's is on its way. */
+static void judged(bool crossing)
+{
+	together();
+	px_down();
+	px_put(0, ".git/HEAD", "alder");
+	px_put(0, ".git/o/a", "new");
+	px_put(1, ".git/refs", "birch");
+	up();
+	if (crossing)
+		px_say(0);
+	px_send(1);
+}
+
+#define OURS "HEAD=alder o/1=one o/2=two o/a=new "
+
+static void hear_all(int i)
+{
+	while (px_next(i))
+		px_hear(i);
+}
+
+/* Twice: the second time it has heard of the copy, but not of what became of the first. What it makes then is made in
+ * what it sees in place. */
+START_TEST(what_the_secondary_goes_on_with_is_in_the_copy_that_was_made_for_it)
+{
+	judged(_i % 2);
+	px_say(0);
+	for (int n = 0; n < 1 + _i / 2; n++) {
+		px_put(1, ".git/HEAD", n ? "birch 2" : "birch 1");
+		px_put(1, n ? ".git/o/known" : ".git/o/new", "1");
+		if (n == 0) {
+			px_append(1, ".git/refs", "+");
+			px_unlink(1, ".git/o/1");
+			px_mkdir(1, ".git/d");
+			px_rename(1, ".git/o/2", ".git/d/2");
+			px_set(1, ".git/HEAD", SET_MODE, (struct attr){ .mode = 0600 });
+			px_setxattr(1, ".git/HEAD", "user.k", "birch");
+		} else {
+			px_rename(1, ".git/o/new", ".git/o/newer");
+		}
+		px_send(1);
+		hear_all(0);
+	}
+	px_meet();
+	has(".git", _i / 2 ? OURS "o/known=1 " : OURS);
+	has(copy_of(""), _i / 2 ? "HEAD=birch 2 d/2=two o/newer=1 refs=birch+ "
+				: "HEAD=birch 1 d/2=two o/new=1 refs=birch+ ");
+	ck_assert_uint_eq(px_count(0, ""), 2);
+	ck_assert_uint_eq(conflicts("content", "kept-both"), 1);
+	for (int i = 0; i < 2; i++) {
+		char *head = xasprintf("%s/HEAD", copy_of(""));
+
+		ck_assert_uint_eq(px_stat(i, head).mode & 07777, 0600);
+		ck_assert_uint_eq(px_stat(i, ".git/HEAD").mode & 07777, 0644);
+		ck_assert_str_eq(px_xattr(i, head, "user.k"), "birch");
+		ck_assert_ptr_null(px_xattr(i, ".git/HEAD", "user.k"));
+		free(head);
+	}
+}
+END_TEST
+
+/* When it has heard, what it does is done to what it sees in place. */
+START_TEST(what_it_does_when_it_has_heard_is_done_in_place)
+{
+	judged(_i);
+	px_append(1, ".git/refs", "+");
+	px_settle();
+	px_put(1, ".git/HEAD", "later");
+	px_put(1, ".git/o/later", "1");
+	px_meet();
+	has(".git", "HEAD=later o/1=one o/2=two o/a=new o/later=1 ");
+	has(copy_of(""), "HEAD=main o/1=one o/2=two refs=birch+ ");
+	ck_assert_uint_eq(px_count(0, ""), 2);
+}
+END_TEST
+
+/* The secondary moves the whole of it, takes something out, puts something in, or removes it. */
+START_TEST(what_it_moves_out_of_it_or_into_it_goes_with_the_copy)
+{
+	px_put(0, "f", "f");
+	judged(_i % 2);
+	px_rename(1, ".git/o/1", "taken");
+	px_rename(1, "f", ".git/f");
+	px_append(1, "taken", "+");
+	if (_i / 2) {
+		px_mkdir(1, "d");
+		px_rename(1, ".git", "d/.git");
+	}
+	px_send(1);
+	px_meet();
+	has(".git", OURS);
+	has(_i / 2 ? "d/.git" : copy_of(""), "HEAD=main f=f o/2=two refs=birch ");
+	px_expect("taken", "one+");
+	px_gone("f");
+}
+END_TEST
+
+START_TEST(what_it_removes_is_gone_with_the_copy)
+{
+	judged(_i % 2);
+	px_unlink(1, ".git/refs");
+	remove_all(1);
+	px_send(1);
+	px_meet();
+	has(".git", OURS);
+	ck_assert_uint_eq(px_count(0, ""), 1);
+}
+END_TEST
+
+/* The primary changes the copy meanwhile: then both have changed that, and there are three. */
+START_TEST(a_copy_that_the_primary_changed_meanwhile_stays_as_it_has_it)
+{
+	char *copy, *head;
+
+	judged(false);
+	copy = xstrdup(copy_of(""));
+	head = xasprintf("%s/HEAD", copy);
+	px_put(0, head, "alder in it");
+	px_append(1, ".git/refs", "+");
+	px_append(1, ".git/HEAD", "+");
+	px_append(1, ".git/o/2", "+");
+	px_send(1);
+	px_meet();
+	has(".git", OURS);
+	has(copy, "HEAD=alder in it o/1=one o/2=two refs=birch ");
+	ck_assert_uint_eq(px_count(0, ""), 3);
+	for (int i = 0; i < 2; i++) { /* whichever of the two copies it is */
+		ck_assert_ptr_nonnull(strstr(below(i, ""), "/HEAD=main+ "));
+		ck_assert_ptr_nonnull(strstr(below(i, ""), "/refs=birch+ "));
+		ck_assert_ptr_nonnull(strstr(below(i, ""), "/o/2=two+ "));
+	}
+	free(copy);
+	free(head);
+}
+END_TEST
+
+/* "alder in it" and the like: somewhere on both sides, as the end of a file. */
+static void is_somewhere(const char *text)
+{
+	char *want = xasprintf("=%s ", text);
+
+	for (int i = 0; i < 2; i++)
+		ck_assert_msg(strstr(below(i, ""), want) != NULL, "side %d has no '%s': %s", i, text, below(i, ""));
+	free(want);
+}
+
+/* It has heard of the copy, but not of what it wrote to its own since, and was put there. */
+START_TEST(what_it_removes_from_the_copy_is_what_it_has_there)
+{
+	char *head;
+
+	judged(false);
+	head = xasprintf("%s/HEAD", copy_of(""));
+	px_say(0);
+	px_put(1, ".git/HEAD", "birch");
+	px_send(1);
+	hear_all(0);
+	px_unlink(1, head);
+	px_send(1);
+	px_meet();
+	is_somewhere("birch");
+	has(".git", OURS);
+	free(head);
+}
+END_TEST
+
+/* The primary changes the copy; the secondary goes on in its own, and then, having heard of the copy, in that. */
+START_TEST(what_it_writes_to_its_own_and_to_the_copy_is_two)
+{
+	char *head;
+
+	judged(false);
+	head = xasprintf("%s/HEAD", copy_of(""));
+	px_say(0);
+	px_put(1, ".git/HEAD", "birch, and all of it");
+	px_put(0, head, "alder in it");
+	px_send(1);
+	hear_all(0);
+	px_put(1, head, "birch in it");
+	px_send(1);
+	px_meet();
+	is_somewhere("alder in it");
+	is_somewhere("birch in it");
+	is_somewhere("birch, and all of it");
+	has(".git", OURS);
+	free(head);
+}
+END_TEST
+
+/* In one shipment: what it did before it heard of the copy, and after; and the primary went on in both. */
+START_TEST(what_it_wrote_before_and_after_it_heard_is_there)
+{
+	char *head;
+
+	judged(false);
+	head = xasprintf("%s/HEAD", copy_of(""));
+	px_put(1, ".git/o/1", "birch before");
+	px_say(0);
+	hear_all(0);
+	px_put(1, _i ? ".git/o/1" : ".git/o/2", "birch after");
+	px_put(0, head, "alder in it");
+	px_put(0, ".git/HEAD", "alder again");
+	px_send(1);
+	px_meet();
+	is_somewhere("alder in it");
+	is_somewhere("alder again");
+	is_somewhere("birch after");
+	if (_i == 0)
+		is_somewhere("birch before");
+}
+END_TEST
+
+/* A directory that the secondary moves into the unit is in the copy as it is here, with what the primary wrote. */
+START_TEST(what_the_primary_wrote_is_not_written_over_in_the_copy)
+{
+	px_mkdir(0, "d");
+	px_put(0, "d/f", "f");
+	together();
+	px_down();
+	px_put(0, ".git/HEAD", "alder");
+	px_put(0, "d/f", "alder in d");
+	px_rename(1, "d", ".git/d");
+	up();
+	px_send(1);
+	px_put(1, ".git/d/f", "birch in d");
+	px_send(1);
+	px_meet();
+	is_somewhere("alder in d");
+	is_somewhere("birch in d");
+}
+END_TEST
+
+/* The primary took it from the copy, as the secondary had removed its own; that then writes to the copy. */
+START_TEST(what_it_writes_to_what_it_had_removed_from_its_own_is_there)
+{
+	char *one;
+
+	judged(false);
+	one = xasprintf("%s/o/1", copy_of(""));
+	px_say(0);
+	px_unlink(1, ".git/o/1");
+	px_send(1);
+	hear_all(0);
+	px_append(1, one, "+birch");
+	px_send(1);
+	px_meet();
+	is_somewhere("one+birch");
+	has(".git", OURS);
+	free(one);
+}
+END_TEST
+
+/* It has its own bytes still in the file that it removes: ours are on their way. */
+START_TEST(what_it_removes_in_place_before_it_has_ours_is_back)
+{
+	judged(false);
+	px_say(0);
+	px_put(1, ".git/HEAD", "birch");
+	px_send(1);
+	hear_all(0);
+	px_send(1);
+	px_unlink(1, ".git/HEAD");
+	px_say(0);
+	hear_all(0);
+	px_send(1);
+	px_meet();
+	is_somewhere("birch");
+	has(".git", OURS);
 }
 END_TEST
 
@@ -612,7 +893,7 @@ END_TEST
 int main(void)
 {
 	Suite *s = suite_create("units");
-	TCase *tc = tcase_create("directories"), *db = tcase_create("databases");
+	TCase *tc = tcase_create("directories"), *on = tcase_create("going on"), *db = tcase_create("databases");
 
 	tcase_add_checked_fixture(tc, px_setup, px_teardown);
 	tcase_add_test(tc, what_both_changed_is_two_whole_ones);
@@ -635,6 +916,19 @@ int main(void)
 	tcase_add_loop_test(tc, one_of_two_is_taken_or_both_stay, 0, 9);
 	tcase_add_loop_test(tc, what_it_took_of_ours_after_it_changed_the_unit_is_not_in_the_copy, 0, 2);
 	suite_add_tcase(s, tc);
+	tcase_add_checked_fixture(on, px_setup, px_teardown);
+	tcase_add_loop_test(on, what_the_secondary_goes_on_with_is_in_the_copy_that_was_made_for_it, 0, 4);
+	tcase_add_loop_test(on, what_it_does_when_it_has_heard_is_done_in_place, 0, 2);
+	tcase_add_loop_test(on, what_it_moves_out_of_it_or_into_it_goes_with_the_copy, 0, 4);
+	tcase_add_loop_test(on, what_it_removes_is_gone_with_the_copy, 0, 2);
+	tcase_add_test(on, a_copy_that_the_primary_changed_meanwhile_stays_as_it_has_it);
+	tcase_add_test(on, what_it_removes_from_the_copy_is_what_it_has_there);
+	tcase_add_test(on, what_it_writes_to_its_own_and_to_the_copy_is_two);
+	tcase_add_loop_test(on, what_it_wrote_before_and_after_it_heard_is_there, 0, 2);
+	tcase_add_test(on, what_the_primary_wrote_is_not_written_over_in_the_copy);
+	tcase_add_test(on, what_it_writes_to_what_it_had_removed_from_its_own_is_there);
+	tcase_add_test(on, what_it_removes_in_place_before_it_has_ours_is_back);
+	suite_add_tcase(s, on);
 	tcase_add_checked_fixture(db, px_setup, px_teardown);
 	tcase_add_loop_test(db, a_database_and_its_log_are_two_whole_ones, 0, 3);
 	tcase_add_test(db, a_database_made_on_both_sides_is_two);

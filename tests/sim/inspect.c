@@ -47,16 +47,16 @@ static int by_name(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* In a unit is what one side wrote while neither knew of the other, never what both did. A copy that is made of what
- * the secondary went on with before it heard of the outcome is not looked at: docs/merging.md. */
+/* In a unit, and in a copy of one, is what one side wrote while neither knew of the other, never what both did. But of
+ * a file that one put there and the other wrote to where it was there are two, side by side: docs/merging.md. */
 static void check_unit(struct walker *k, const char *path, uint64_t token)
 {
 	struct world *w = k->w;
 	const char *unit = strstr(path, "/.git"), *end;
 	uint64_t at = UINT64_C(1469598103934665603), by = w->ledger.state[token] & TOKEN_BY_S ? 2 : 1, before = 0;
 
-	if (!unit || strstr(unit, ".conflict-") || !w->apart_from ||
-	    token < w->apart_from || !(end = strchr(unit + 1, '/')))
+	if (!unit || !w->apart || !(w->ledger.state[token] & TOKEN_APART) || !(end = strchr(unit + 1, '/')) ||
+	    strstr(end, ".conflict-"))
 		return;
 	for (const char *p = path; p < end; p++)
 		at = (at ^ (uint8_t)*p) * UINT64_C(1099511628211);

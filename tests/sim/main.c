@@ -175,7 +175,7 @@ static int work_meanwhile(void *ctx)
 	struct world *w = sd->pause.w;
 	struct rng rng = w->rng;
 
-	if (w->pausing || w->apart_from || !rng_chance(&w->rng_pause, 10))
+	if (w->pausing || w->apart || !rng_chance(&w->rng_pause, 10))
 		return 0; /* what is done now is done by a side that has heard of the other */
 	w->pausing = true;
 	w->rng = w->rng_pause; /* so that a history goes on as it would without */
@@ -462,12 +462,58 @@ static void step(struct world *w)
 	}
 }
 
+/* What they wrote apart before is no matter any more. */
+static void together(struct world *w)
+{
+	w->apart = false;
+	for (uint64_t t = 1; t <= w->ledger.n; t++)
+		w->ledger.state[t] &= (uint8_t)~TOKEN_APART;
+}
+
+/*
+ * The connection is up again, and the secondary goes on: at first it hears nothing, and the primary judges by what it
+ * has said so far; then what the primary says trickles in, and what the secondary does to what it sees of that may
+ * belong to both.
+ */
+static void secondary_goes_on(struct world *w)
+{
+	unsigned n = (unsigned)rng_below(&w->rng, 60), deaf = (unsigned)rng_below(&w->rng, 60);
+
+	net_up(w);
+	for (unsigned i = 0; i < 2; i++) /* both say HELLO, and hear it */
+		net_send(w, (int)i);
+	for (unsigned i = 0; i < 2 && w->up; i++)
+		net_deliver(w, (int)i);
+	while (n-- > 0 && w->up && !w->failure[0]) {
+		w->now_ms += rng_below(&w->rng, 30);
+		net_send(w, rng_chance(&w->rng, 70));
+		for (uint64_t k = rng_below(&w->rng, 20); k > 0 && w->up && net_deliver(w, 1); k--)
+			;
+		if (deaf > 0 && --deaf == 0)
+			together(w);
+		if (deaf == 0)
+			for (uint64_t k = rng_below(&w->rng, 8); k > 0 && w->up && net_deliver(w, 0); k--)
+				;
+		if (rng_chance(&w->rng, 25) && w->up)
+			sim_plain_op(w, 1);
+		if (rng_chance(&w->rng, 4) && w->up)
+			sim_plain_op(w, 0);
+	}
+}
+
 /* Both work for a while, and neither hears of it. */
 static void apart(struct world *w, unsigned n_ops)
 {
+	struct volume_info info;
+
 	quiet(w);
 	net_down(w);
-	w->apart_from = w->ledger.n + 1;
+	together(w);
+	w->apart = true;
+	for (int i = 0; i < 2; i++) {
+		volume_info(w->side[i].v, &info);
+		w->side[i].apart_at = info.applied;
+	}
 	for (unsigned n = 0; n < n_ops && !w->failure[0]; n++) {
 		sim_op(w, (int)rng_below(&w->rng, 2));
 		if (rng_chance(&w->rng, 10)) {
@@ -529,7 +575,9 @@ static bool history(struct world *w, uint64_t seed)
 		steps = 5 + (unsigned)rng_below(&w->rng, 120);
 		if (w->units && rng_chance(&w->rng, 70))
 			apart(w, steps / 3);
-		else
+		if (w->apart && rng_chance(&w->rng, 60))
+			secondary_goes_on(w);
+		else if (!w->apart)
 			for (unsigned s = 0; s < steps && !w->failure[0]; s++)
 				step(w);
 		for (int i = 0; i < 2 && rng_chance(&w->rng, 50); i++)
@@ -538,7 +586,7 @@ static bool history(struct world *w, uint64_t seed)
 		sim_trace(w, "-- quiet\n");
 		if (!w->failure[0])
 			quiet(w);
-		w->apart_from = 0;
+		together(w);
 	}
 	for (int i = 0; i < 2; i++) {
 		engine_free(w->side[i].e);

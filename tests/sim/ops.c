@@ -36,12 +36,15 @@ static uint64_t token_new(struct world *w, int side, bool text, uint8_t out[TOKE
 	struct side *sd = &w->side[side];
 	uint64_t t = ++l->n;
 	char s[TOKEN_BYTES + 1];
+	struct volume_info info;
 
 	if (t >= l->cap) {
 		l->cap = l->cap ? l->cap * 2 : 1024;
 		l->state = xrealloc(l->state, l->cap);
 	}
-	l->state[t] = (uint8_t)(TOKEN_LIVE | (side ? TOKEN_BY_S : 0));
+	volume_info(sd->v, &info);
+	l->state[t] = (uint8_t)(TOKEN_LIVE | (side ? TOKEN_BY_S : 0) |
+				(w->apart && info.applied == sd->apart_at ? TOKEN_APART : 0));
 	snprintf(s, sizeof(s), "T%010llx;", (unsigned long long)t);
 	memcpy(out, s, 12);
 	memcpy(out + 12, text ? "abc\n" : "\x00\x01\xfe\xff", 4);
@@ -293,6 +296,38 @@ static bool in_unit(struct volume *v, uint64_t dir)
 	return yes;
 }
 
+static bool is_unit_name(const char *name)
+{
+	return strncmp(name, ".git", 4) == 0;
+}
+
+static bool holds_unit(struct volume *v, uint64_t dir)
+{
+	struct listing *l = xmalloc(sizeof(*l));
+	bool yes = false;
+
+	l->n = 0;
+	l->n_dirs = 1;
+	l->dirs[0] = dir;
+	for (size_t i = 0; i < l->n_dirs; i++) {
+		l->dir = l->dirs[i];
+		volume_readdir(v, l->dir, 0, list_entry, l);
+	}
+	for (size_t i = 0; i < l->n && !yes; i++)
+		yes = S_ISDIR(l->e[i].mode) && is_unit_name(l->e[i].name);
+	free(l);
+	return yes;
+}
+
+/* A unit moved into another one, or a directory with one in it that becomes one, is merged as names are:
+ * docs/merging.md says so. */
+static bool nests_units(struct volume *v, uint64_t ino, uint32_t mode, const char *was, uint64_t to, const char *name)
+{
+	if (!S_ISDIR(mode))
+		return false;
+	return in_unit(v, to) || (is_unit_name(name) && !is_unit_name(was) && holds_unit(v, ino));
+}
+
 static void op_rename(struct world *w, int side, uint64_t p1, const char *n1, uint64_t p2, const char *n2,
 		      unsigned flags)
 {
@@ -304,8 +339,8 @@ static void op_rename(struct world *w, int side, uint64_t p1, const char *n1, ui
 
 	if (rc < 0 || (over && src.ino == dst.ino))
 		return;
-	/* One unit moved into another is merged as names are: docs/merging.md says so. */
-	if (w->units && ((S_ISDIR(src.mode) && in_unit(v, p2)) || (over && S_ISDIR(dst.mode) && in_unit(v, p1))))
+	if (w->units && (nests_units(v, src.ino, src.mode, n1, p2, n2) ||
+			 (over && nests_units(v, dst.ino, dst.mode, n2, p1, n1))))
 		return;
 	if (over && flags == 0)
 		over_if_last(w, side, dst.ino);
@@ -773,5 +808,28 @@ void sim_op(struct world *w, int side)
 			  : kind < 113 ? S_IFLNK
 			  : kind < 114 ? (w->wide && rng_chance(&w->rng, 50) ? S_IFCHR : S_IFIFO)
 				       : S_IFREG);
+	free(l);
+}
+
+void sim_plain_op(struct world *w, int side)
+{
+	struct listing *l = xmalloc(sizeof(*l));
+	uint64_t kind = rng_below(&w->rng, 100);
+	size_t i;
+
+	list_tree(w->side[side].v, l);
+	w->n_ops++;
+	i = rng_below(&w->rng, l->n + 1);
+	while (i < l->n && !S_ISREG(l->e[i].mode))
+		i++;
+	if (i >= l->n || kind < 20)
+		op_create(w, side, l->dirs[rng_below(&w->rng, l->n_dirs)], some_name(w),
+			  kind < 4 ? S_IFDIR : S_IFREG);
+	else if (kind < 75)
+		op_write(w, side, l->e[i].ino, l->e[i].name);
+	else if (kind < 85)
+		op_attr(w, side, l->e[i].ino);
+	else
+		op_remove(w, side, l->e[i].parent, l->e[i].name, l->e[i].ino, l->e[i].mode);
 	free(l);
 }

@@ -32,8 +32,9 @@ uint64_t rng_next(struct rng *r);
 uint64_t rng_below(struct rng *r, uint64_t n);
 bool rng_chance(struct rng *r, unsigned percent);
 
-/* Bits: written; overwritten or deleted by side 0, by side 1 (each takes back only its own when it crashes). */
-enum token_state { TOKEN_FREE = 0, TOKEN_LIVE = 1, TOKEN_OVER = 2, TOKEN_BY_S = 8 };
+/* Bits: written; overwritten or deleted by side 0, by side 1 (each takes back only its own when it crashes); by the
+ * secondary; apart, by a side that had heard nothing of the other since. */
+enum token_state { TOKEN_FREE = 0, TOKEN_LIVE = 1, TOKEN_OVER = 2, TOKEN_BY_S = 8, TOKEN_APART = 16 };
 struct ledger {
 	uint8_t *state; /* by token number */
 	uint64_t n, cap;
@@ -55,7 +56,7 @@ struct side {
 	struct frame_queue to_peer;
 	struct undo *undo;
 	size_t n_undo, cap_undo;
-	uint64_t committed;
+	uint64_t committed, apart_at; /* the latter: applied when they were parted */
 	uint64_t refs[64];
 	size_t n_refs;
 	struct {
@@ -69,7 +70,7 @@ struct world {
 	bool wide;          /* seeds from WIDE_FROM on: all kinds of operations, at any byte */
 	bool texts;         /* mostly a few texts, saved as editors do */
 	bool units;         /* seeds from UNITS_FROM on */
-	uint64_t apart_from; /* tokens from here on were written by sides that did not hear of each other; 0: not so */
+	bool apart;         /* since then neither may have heard of the other, as of side[].apart_at */
 	unsigned small;     /* bit i: side i has a store of SMALL_BYTES, until it is given room */
 	struct rng rng, rng_words; /* rng_words: of what came later than the first million seeds */
 	struct rng rng_pause;      /* of what is done while an engine lets others in */
@@ -101,6 +102,7 @@ void sim_fail(struct world *w, const char *fmt, ...) __attribute__((format(print
 
 /* ops.c */
 void sim_op(struct world *w, int side);
+void sim_plain_op(struct world *w, int side); /* writes to one file, makes or removes one */
 void sim_ref(struct world *w, int side);
 void ledger_commit(struct world *w, int side); /* what the side did is durable */
 void ledger_crash(struct world *w, int side);

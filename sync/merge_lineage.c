@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the secondary calls by ids of its own (aliases), and what it calls by ours but means otherwise: when a unit that
+ * both changed was made two, all that the secondary did to it before it heard of that is about the copy, which is its
+ * own whole. A note for each clone in the copy says so (struct lineage, 'u' and 'n'), good for what it did knowing less
+ * than the group in which the copy was made.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "sync/merge_state.h"
+#include "util/log.h"
+#include "util/util.h"
+
+/* ---- aliases -------------------------------------------------------------------------------------------------------
+ */
+
+uint64_t merge_alias(struct merger *m, uint64_t ino, struct lineage *lin)
+{
+	struct lineage l;
+
+	for (int hop = 0; hop < 8 && ino > INO_HIDDEN; hop++) {
+		if (lineage_get(m->v, LINEAGE_INODE, ino, &l) < 0 || l.kind != 'a')
+			break;
+		if (lin)
+			*lin = l;
+		ino = l.dst;
+	}
+	return ino;
+}
+
+bool merge_link_alias(struct merger *m, uint64_t link, struct lineage *lin)
+{
+	return lineage_get(m->v, LINEAGE_LINK, link, lin) == 0 && lin->kind == 'l';
+}
+
+/* ---- copies of units -----------------------------------------------------------------------------------------------
+ */
+
+static int list_copy(void *ctx, const struct lineage *l)
+{
+	struct merger *m = ctx;
+
+	if (l->kind == 'u')
+		map_put(&m->of_inode, l->dst, l->src);
+	else if (l->kind == 'n')
+		map_put(&m->of_link, l->dst, l->src);
+	return 0;
+}
+
+int merge_lineage_load(struct merger *m)
+{
+	int rc = 0;
+
+	/* A person's word is about what is where now. */
+	if (m->prefer || m->names->no_copies)
+		return 0;
+	rc = lineage_each(m->v, LINEAGE_INODE, list_copy, m);
+	if (rc == 0)
+		rc = lineage_each(m->v, LINEAGE_LINK, list_copy, m);
+	return rc ? rc : families_load(m);
+}
+
+static bool is_of_copy(struct merger *m, uint64_t ino)
+{
+	return ino && map_get(&m->of_inode, ino, NULL);
+}
+
+int merge_copies_meant(struct merger *m)
+{
+	bool itself = false; /* it names what is in a copy by the copy's own ids */
+
+	if (map_count(&m->of_inode) == 0)
+		return 0;
+	for (size_t i = 0; i < m->n_nl; i++) {
+		const struct norm_link *n = &m->nl[i];
+
+		if (n->report)
+			continue;
+		m->by_copies |= n->in_copy || n->family || (n->parent != n->raw_parent && is_of_copy(m, n->parent));
+		itself |= is_of_copy(m, n->raw_child) || is_of_copy(m, n->raw_parent);
+	}
+	for (size_t i = 0; i < m->n_ni; i++) {
+		m->by_copies |= m->ni[i].in_copy;
+		itself |= (m->ni[i].rec->fields & (REC_CONTENT | REC_NEW)) && is_of_copy(m, m->ni[i].rec->ino);
+	}
+	for (size_t i = 0; i < m->s->n_xattrs; i++) {
+		struct lineage lin = { .kind = 0 };
+
+		merge_their_inode(m, m->s->xattrs[i].ino, m->s->xattrs[i].seen, &lin);
+		m->by_copies |= lin.kind == 'u';
+		itself |= is_of_copy(m, m->s->xattrs[i].ino);
+	}
+	return m->by_copies && itself ? -EUCLEAN : 0;
+}
+
+/* What the secondary has something in; and files that it has by a name. */
+static void list_used(struct merger *m, struct map *used)
+{
+	struct map said = MAP_INIT;
+
+	for (size_t i = 0; i < m->n_nl; i++)
+		if (m->nl[i].in_copy)
+			map_put(&said, m->nl[i].alias_of, 1);
+	for (size_t i = 0; i < m->n_links; i++) {
+		const struct rs_link *l = &m->links[i];
+
+		if (!l->s.present)
+			continue;
+		map_put(used, l->s.parent, 1);
+		if (!map_get(&m->parents, l->child, NULL) && !map_get(&said, l->id, NULL))
+			map_put(used, l->child, 1);
+	}
+	map_release(&said);
+}
+
+/* It does not have it, or said so, and still means something in it, or by it: it is as it is here, and it gets it. */
+static void is_there_too(struct merger *m, struct rs_link *l, struct map *used)
+{
+	struct norm_link *rec = merge_record_of_link(m, l->id);
+
+	if (rec)
+		rec->lacks = true;
+	l->b = l->s = l->p;
+	map_put(used, l->s.parent, 1);
+}
+
+/*
+ * What it removed from a unit goes from its copy, but for two things. It may have heard of the copy meanwhile and have
+ * it, with what we put into it since, or be about to: a directory that holds something for it stays. And it may have
+ * the file by a name elsewhere, where it is ours here: its bytes stay.
+ */
+void merge_keep_in_copies(struct merger *m)
+{
+	struct map used = MAP_INIT;
+	uint64_t at;
+	bool again = map_count(&m->of_inode) > 0;
+
+	if (again)
+		list_used(m, &used);
+	for (size_t i = 0; again && i < m->n_nl; i++) {
+		struct rs_link *l = m->nl[i].in_copy && map_get(&m->link_at, m->nl[i].link, &at) ? &m->links[at - 1]
+												   : NULL;
+
+		if (l && !l->s.present && l->p.present && !map_get(&m->parents, l->child, NULL) &&
+		    map_get(&used, m->nl[i].raw_child, NULL))
+			is_there_too(m, l, &used);
+	}
+	while (again) {
+		again = false;
+		for (size_t i = 0; i < m->n_links; i++) {
+			struct rs_link *l = &m->links[i];
+
+			if (l->s.present || !l->p.present || !l->child || !map_get(&m->parents, l->child, NULL) ||
+			    !map_get(&used, l->child, NULL))
+				continue;
+			is_there_too(m, l, &used);
+			again = true;
+		}
+	}
+	map_release(&used);
+}
+
+/* It is a note of a copy, and what the secondary did knowing our groups up to `seen` was about that. */
+static bool is_about_copy(struct merger *m, enum lineage_class c, uint64_t src, uint64_t seen, struct lineage *lin)
+{
+	return map_count(&m->of_inode) > 0 && lineage_get(m->v, c, src, lin) == 0 &&
+	       (lin->kind == 'u' || lin->kind == 'n') && seen < lin->since;
+}
+
+uint64_t merge_their_inode(struct merger *m, uint64_t ino, uint64_t seen, struct lineage *lin)
+{
+	struct lineage l;
+
+	if (is_about_copy(m, LINEAGE_INODE, ino, seen, &l)) {
+		if (lin)
+			*lin = l;
+		return l.dst;
+	}
+	return merge_alias(m, ino, lin);
+}
+
+bool merge_link_in_copy(struct merger *m, uint64_t link, uint64_t seen, struct lineage *lin)
+{
+	return is_about_copy(m, LINEAGE_LINK, link, seen, lin);
+}
+
+bool merge_link_of_copy(struct merger *m, uint64_t link, uint64_t seen, struct lineage *lin)
+{
+	uint64_t src;
+
+	return map_get(&m->of_link, link, &src) && is_about_copy(m, LINEAGE_LINK, src, seen, lin) && lin->dst == link;
+}
+
+struct rs_pos merge_their_pos(struct merger *m, const struct dentry *d, uint64_t seen)
+{
+	struct rs_pos pos = { .present = true, .parent = merge_their_inode(m, d->parent, seen, NULL),
+			      .name_len = d->name_len, .name = merge_keep(m, xstrndup(d->name, d->name_len)) };
+
+	families_their_name(m, &pos, seen);
+	return pos;
+}
+
+uint64_t merge_copy_seen(struct merger *m, uint64_t dir)
+{
+	struct lineage lin;
+	uint64_t src;
+
+	return map_get(&m->of_inode, dir, &src) && lineage_get(m->v, LINEAGE_INODE, src, &lin) == 0 && lin.dst == dir
+		       ? lin.grp
+		       : 0;
+}
+
+bool merge_has_copy(struct merger *m, uint64_t link)
+{
+	struct lineage lin;
+
+	return map_count(&m->of_link) > 0 && lineage_get(m->v, LINEAGE_LINK, link, &lin) == 0 && lin.kind == 'n';
+}
+
+static int first_link(void *ctx, const struct dentry *d)
+{
+	*(struct dentry *)ctx = *d;
+	return 1;
+}
+
+/* The copy that the directory is (in), the outermost; 0: none. */
+static uint64_t copy_above(struct merger *m, uint64_t dir)
+{
+	uint64_t found = 0, from = dir, known;
+	struct dentry d;
+
+	if (map_get(&m->copy_of_dir, dir, &known))
+		return known - 1;
+	for (unsigned depth = 0; dir > INO_HIDDEN && depth < PATH_DEPTH_MAX; depth++) {
+		if (map_get(&m->of_inode, dir, NULL))
+			found = dir;
+		if (tree_links_of(m->v, dir, first_link, &d) != 1)
+			break;
+		dir = d.parent;
+	}
+	map_put(&m->copy_of_dir, from, found + 1);
+	return found;
+}
+
+bool merge_changed_content(struct merger *m, uint64_t ino, uint64_t seen)
+{
+	struct lineage lin;
+	struct inode in;
+	uint64_t src;
+
+	/* What it holds in a copy is the secondary's, as of the last that landed there. */
+	if (map_get(&m->of_inode, ino, &src) && lineage_get(m->v, LINEAGE_INODE, src, &lin) == 0 && lin.dst == ino)
+		seen = MAX(seen, lin.grp);
+	if (!p_changed_content(m->v, ino, seen))
+		return false;
+	/* It was sent again to whom had written to its own of that name: that alone is no change. */
+	return map_count(&m->of_inode) == 0 || lineage_get(m->v, LINEAGE_INODE, ino, &lin) < 0 || lin.kind != 'u' ||
+	       tree_inode_get(m->v, ino, &in) < 0 || in.cborn > seen;
+}
+
+bool merge_in_copy(struct merger *m, uint64_t dir)
+{
+	return copy_above(m, dir) != 0;
+}
+
+uint64_t merge_known_in_copy(struct merger *m, uint64_t link, const struct rs_pos *pos)
+{
+	uint64_t src, copy, own = 0, known = 0;
+	struct lineage lin;
+
+	if (map_count(&m->of_inode) == 0)
+		return 0;
+	if (map_get(&m->of_link, link, &src) && lineage_get(m->v, LINEAGE_LINK, src, &lin) == 0 && lin.dst == link)
+		own = lin.grp;
+	if (!pos->present || families_copy_at(m, pos->parent, pos->name, pos->name_len, &known))
+		return MAX(own, known);
+	copy = copy_above(m, pos->parent);
+	return MAX(own, copy ? merge_copy_seen(m, copy) : 0);
+}
+
+uint64_t merge_their_version(struct merger *m, uint64_t ino, struct view *view)
+{
+	struct lineage lin;
+	uint64_t src, known;
+
+	*view = (struct view){ .kind = VIEW_PEER, .group = m->s->begin.seen };
+	/* Of a unit all is as it knew it when it changed it first, though it may have taken more of ours since. */
+	if (map_get(&m->member, ino, &known))
+		view->group = MIN(view->group, known - 1);
+	if (map_get(&m->of_inode, ino, &src) && lineage_get(m->v, LINEAGE_INODE, src, &lin) == 0 && lin.dst == ino &&
+	    (m->by_copies || m->s->begin.seen < lin.since))
+		*view = (struct view){ .kind = VIEW_AT, .group = lin.grp };
+	else if (map_count(&m->of_inode) > 0 && lineage_get(m->v, LINEAGE_INODE, ino, &lin) == 0 && lin.kind == 'u')
+		; /* a note about its bytes is about the copy */
+	else if (lineage_get(m->v, LINEAGE_BASE, ino, &lin) == 0 && lin.grp > m->s->begin.seen && lin.kind == 'b') {
+		*view = (struct view){ .kind = VIEW_AT, .group = lin.grp };
+		return lin.dst;
+	}
+	return ino;
+}
+
+static int extend(struct merger *m, enum lineage_class c, uint64_t src)
+{
+	struct lineage lin;
+
+	if (lineage_get(m->v, c, src, &lin) < 0)
+		return 0;
+	lin.grp = group_number(m->v);
+	return lineage_put(m->v, &lin);
+}
+
+int merge_extend_copy(struct merger *m, uint64_t dir)
+{
+	struct dentry d;
+	uint64_t src;
+	int rc = 0;
+
+	for (unsigned depth = 0; rc == 0 && dir > INO_HIDDEN && depth < PATH_DEPTH_MAX; depth++) {
+		if (map_get(&m->of_inode, dir, &src))
+			rc = extend(m, LINEAGE_INODE, src);
+		if (tree_links_of(m->v, dir, first_link, &d) != 1)
+			break;
+		dir = d.parent;
+	}
+	return rc;
+}
+
+int merge_extend_copy_of(struct merger *m, uint64_t ino)
+{
+	uint64_t src, family;
+	struct dentry d;
+	int rc = 0;
+
+	if (ino && map_get(&m->of_inode, ino, &src))
+		rc = extend(m, LINEAGE_INODE, src);
+	if (rc || tree_links_of(m->v, ino, first_link, &d) != 1)
+		return rc;
+	family = families_copy_at(m, d.parent, d.name, d.name_len, NULL);
+	if (family)
+		rc = extend(m, LINEAGE_NAME, family);
+	return rc ? rc : merge_extend_copy(m, d.parent);
+}
+
+static int put_note(struct merger *m, char kind, uint64_t src, uint64_t dst, uint64_t since)
+{
+	log_debug("merge", "note %c: %#llx is %#llx in the copy, for what is known less than %llu", kind,
+		  (unsigned long long)src, (unsigned long long)dst, (unsigned long long)since);
+	return lineage_put(m->v, &(struct lineage){ .src = src, .dst = dst, .grp = group_number(m->v), .kind = kind,
+		.since = since });
+}
+
+int merge_note_copy(struct merger *m, char kind, uint64_t of, uint64_t dst)
+{
+	const struct map *sources = kind == 'u' ? &m->of_inode : &m->of_link;
+	enum lineage_class c = kind == 'u' ? LINEAGE_INODE : LINEAGE_LINK;
+	struct lineage lin;
+	uint64_t src, seen, since = group_number(m->v);
+	struct inode *in;
+
+	/* The copy is one of a copy. It was made of what the secondary calls by the ids of the first, and by no other:
+	 * what it has in the copy of which this is one it has by those (merge_copies_meant). */
+	if (m->by_copies && map_get(sources, of, &src) && lineage_get(m->v, c, src, &lin) == 0) {
+		of = src;
+		since = lin.since;
+	}
+	if (m->by_copies && map_get(&m->noted, of, NULL))
+		return -EUCLEAN; /* there would be two for what it means by one id */
+	map_put(&m->noted, of, 1);
+	if (since < group_number(m->v))
+		return put_note(m, kind, of, dst, since);
+	/* Bytes of ours that it takes before it hears of the copy: what it writes to them then is about ours. */
+	in = xmalloc(sizeof(*in));
+	if (kind == 'u' && map_get(&m->member, of, &seen) && tree_inode_get(m->v, of, in) == 0 &&
+	    S_ISREG(in->mode) && in->corigin == ORIGIN_LOCAL && in->cborn > seen - 1)
+		since = MIN(since, in->cborn);
+	free(in);
+	return put_note(m, kind, of, dst, since);
+}
