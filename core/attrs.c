@@ -2,6 +2,7 @@
 /* Attributes as the filesystem sees them, and lookup counts. */
 #include "core/aside.h"
 #include "core/internal.h"
+#include "core/landing.h"
 
 #include "util/util.h"
 
@@ -58,8 +59,10 @@ int volume_getattr(struct volume *v, uint64_t ino, struct attr *out)
 {
 	int rc;
 
-	volume_lock(v);
-	rc = attr_get(v, ino, out);
+	volume_lock_now(v);
+	rc = landing_need_inode(v, ino);
+	if (!rc)
+		rc = attr_get(v, ino, out);
 	volume_unlock(v);
 	return rc;
 }
@@ -159,8 +162,10 @@ int volume_setattr(struct volume *v, uint64_t ino, unsigned set, const struct at
 	struct inode row;
 	int rc;
 
-	volume_lock(v);
-	rc = tree_inode_get(v, ino, &row);
+	volume_lock_now(v);
+	rc = landing_need_inode(v, ino);
+	if (!rc)
+		rc = tree_inode_get(v, ino, &row);
 	if (!rc && (set & SET_SIZE))
 		rc = check_size(v, &row, in);
 	if (!rc)
@@ -177,7 +182,7 @@ void volume_ref(struct volume *v, uint64_t ino)
 {
 	uint64_t n = 0;
 
-	volume_lock(v);
+	volume_lock_now(v);
 	map_get(&v->refs, ino, &n);
 	map_put(&v->refs, ino, n + 1);
 	volume_unlock(v);
@@ -187,7 +192,7 @@ void volume_unref(struct volume *v, uint64_t ino, uint64_t n)
 {
 	uint64_t have = 0;
 
-	volume_lock(v);
+	volume_lock_now(v);
 	if (map_get(&v->refs, ino, &have) && have > n) {
 		map_put(&v->refs, ino, have - n);
 	} else {

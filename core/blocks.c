@@ -397,8 +397,8 @@ static int put_runs(struct volume *v, uint64_t ino, struct extent *row, uint64_t
 	return rc ? rc : extent_rows_put(v->db, ino, row);
 }
 
-int blocks_replace(struct volume *v, uint64_t ino, uint64_t first, uint64_t n, const struct block_run *runs,
-                   size_t n_runs, const uint64_t *sums, enum origin origin, const struct extent_list *rows)
+static int put_in_place(struct volume *v, uint64_t ino, uint64_t first, uint64_t n, const struct block_run *runs,
+                        size_t n_runs, const uint64_t *sums, enum origin origin, const struct extent_list *rows)
 {
 	struct extent_list own = EXTENT_LIST_INIT;
 	struct extent row;
@@ -409,8 +409,6 @@ int blocks_replace(struct volume *v, uint64_t ino, uint64_t first, uint64_t n, c
 	if (!rc)
 		rc = aside_drop(v, ino, first, first + n);
 	group_mark(v);
-	for (size_t i = 0, at = 0; i < n_runs; at += runs[i++].len)
-		store_born(v, runs[i].phys, runs[i].len, sums + at);
 	if (!rc && !rows) {
 		rc = extent_rows_list(v->db, ino, first ? first - 1 : 0, first + n, &own);
 		rows = &own;
@@ -431,6 +429,20 @@ int blocks_replace(struct volume *v, uint64_t ino, uint64_t first, uint64_t n, c
 		rc = put_runs(v, ino, &row, first, runs, n_runs, sums, origin);
 	extent_list_release(&own);
 	return rc;
+}
+
+int blocks_replace(struct volume *v, uint64_t ino, uint64_t first, uint64_t n, const struct block_run *runs,
+                   size_t n_runs, const uint64_t *sums, enum origin origin, const struct extent_list *rows)
+{
+	for (size_t i = 0, at = 0; i < n_runs; at += runs[i++].len)
+		store_born(v, runs[i].phys, runs[i].len, sums + at);
+	return put_in_place(v, ino, first, n, runs, n_runs, sums, origin, rows);
+}
+
+int blocks_adopt(struct volume *v, uint64_t ino, uint64_t first, uint64_t n, const struct block_run *run,
+                 const uint64_t *sums, enum origin origin)
+{
+	return put_in_place(v, ino, first, n, run, 1, sums, origin, NULL);
 }
 
 /* [first, end) of an old row: the peer has it no more. */

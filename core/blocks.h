@@ -49,6 +49,10 @@ int blocks_complain(struct volume *v, uint64_t ino, uint64_t block, int code);
  * rows: what extent_rows_list gave for [first - 1, first + n), or NULL: looked up here. */
 int blocks_replace(struct volume *v, uint64_t ino, uint64_t first, uint64_t n, const struct block_run *runs,
                    size_t n_runs, const uint64_t *sums, enum origin origin, const struct extent_list *rows);
+/* The same with one run that a committed group has already, in a landing's plan: if the open group is rolled back it is
+ * the plan's again. */
+int blocks_adopt(struct volume *v, uint64_t ino, uint64_t first, uint64_t n, const struct block_run *run,
+                 const uint64_t *sums, enum origin origin);
 /* Write whole blocks, n <= STEP_BLOCKS: in place where the open group made them, else to new blocks. -ENOSPC, -EIO. */
 int blocks_write(struct volume *v, uint64_t ino, uint64_t first, size_t n, const uint8_t *data, enum origin origin,
                  enum space space);

@@ -69,6 +69,7 @@ int changes_touch(struct volume *v, uint64_t ino, enum entity what)
 {
 	int rc;
 
+	landing_note_inode(v, ino);
 	if (unrecorded(v, ino) || was_touched(v, ino, what))
 		return 0;
 	group_mark(v);
@@ -85,6 +86,7 @@ int changes_touch(struct volume *v, uint64_t ino, enum entity what)
 
 int changes_touch_xattr(struct volume *v, uint64_t ino, const char *key)
 {
+	landing_note_inode(v, ino);
 	if (unrecorded(v, ino))
 		return 0;
 	group_mark(v);
@@ -95,6 +97,7 @@ int changes_touch_link(struct volume *v, uint64_t link, uint64_t child, bool cre
 {
 	int rc;
 
+	landing_note_link(v, link, child);
 	if (!changes_recorded(v))
 		return 0;
 	group_mark(v);
@@ -137,6 +140,7 @@ int changes_touch_range(struct volume *v, uint64_t ino, uint64_t off, uint64_t l
 {
 	int rc;
 
+	landing_note_inode(v, ino);
 	if (unrecorded(v, ino))
 		return 0;
 	rc = changes_touch(v, ino, ENT_CONTENT);
@@ -147,6 +151,7 @@ int changes_touch_shrink(struct volume *v, uint64_t ino, uint64_t size_bytes)
 {
 	int rc;
 
+	landing_note_inode(v, ino);
 	if (unrecorded(v, ino))
 		return 0;
 	group_mark(v);

@@ -118,6 +118,8 @@ int conflicts_give_way(struct volume *v, uint64_t after, uint64_t upto,
                        bool (*wanted)(void *ctx, const struct conflict *c), void *ctx);
 /* The file with the secondary's whole version of ino, if it was merged in a group after `after` and that is kept; 0. */
 uint64_t conflict_kept_version(struct volume *v, uint64_t ino, uint64_t after);
+/* Is there one that waits for a person, or of which something is kept? */
+bool conflicts_any(struct volume *v);
 typedef int (*conflict_fn)(void *ctx, const struct conflict *c);
 int conflict_changed(struct volume *v, uint64_t after, uint64_t upto, conflict_fn fn, void *ctx);
 

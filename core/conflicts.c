@@ -98,6 +98,13 @@ static int load(struct volume *v, struct list *l)
 	return rc;
 }
 
+bool conflicts_any(struct volume *v)
+{
+	const struct db_numbers *n = db_numbers(v->db);
+
+	return n->kept_both + n->merged > 0;
+}
+
 int volume_conflicts(struct volume *v, struct conflict **out, size_t *n)
 {
 	struct list l = { 0 };

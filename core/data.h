@@ -10,6 +10,7 @@
 #define TWINFS_CORE_DATA_H
 
 #include "core/tree.h"
+#include "util/map.h"
 
 /* Reads exactly len_bytes; zeros in holes and beyond the view's end of file. -EIO on checksum mismatch. Does I/O
  * under the lock. */
@@ -77,6 +78,11 @@ int stage_take(struct stage *to, struct stage *from, uint64_t ino);
 /* Each file with its mark, in no particular order. fn: 0 goes on; it must change nothing here. */
 typedef int (*stage_file_fn)(void *ctx, uint64_t ino, uint64_t group, uint64_t id);
 int stage_files(struct stage *s, stage_file_fn fn, void *ctx);
+/* Lock held. The blocks of these files that landing_put_content wrote into a plan, and of no others, are the plan's now:
+ * the files (keys of the map) have nothing staged any more. */
+void stage_taken(struct stage *s, const struct map *inodes);
+/* Without the lock: the plan was given up, so the blocks that were written for it alone are free. */
+void stage_drop_kept(struct stage *s);
 /* Frees what was not adopted. Call without the lock. */
 void stage_free(struct stage *s);
 

@@ -8,6 +8,7 @@ core_libcore_a_SOURCES += \
 	core/file.c \
 	core/freemap.c core/freemap.h \
 	core/image.c core/image.h \
+	core/landing.c core/landing.h \
 	core/leftover.c core/leftover.h \
 	core/logged.c core/logged.h \
 	core/scrub.c core/scrub.h \

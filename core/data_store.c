@@ -62,6 +62,12 @@ static int claim_run(void *ctx, uint64_t phys, uint64_t len)
 	return logged_has_beyond(c->logged, phys, len, c->image_blocks) ? freemap_claim(c->map, phys, len) : -EUCLEAN;
 }
 
+static int claim_planned(void *ctx, uint64_t ino, const struct landing_run *r)
+{
+	(void)ino;
+	return claim_run(ctx, r->phys, r->len);
+}
+
 static int rebuild(struct volume *v, struct err *err)
 {
 	struct data_store *d = v->data;
@@ -70,6 +76,8 @@ static int rebuild(struct volume *v, struct err *err)
 		           .logged = &d->logged.live };
 	int rc = extent_rows_each_run(v->db, false, claim_run, &c);
 
+	if (!rc && landing_rows_hold(v->db))
+		rc = landing_runs_each(v->db, claim_planned, &c);
 	c.total = 0;
 	if (!rc)
 		rc = extent_rows_each_run(v->db, true, claim_run, &c);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* file: the filesystem's calls on the bytes of files (volume.h): the lock, the open group, the change set and times. */
 #include "core/data_private.h"
+#include "core/landing.h"
 
 #include "core/aside.h"
 #include "util/util.h"
@@ -21,8 +22,10 @@
 
 static int file_get(struct volume *v, uint64_t ino, struct inode *in)
 {
-	int rc = tree_inode_get(v, ino, in);
+	int rc = landing_need_inode(v, ino);
 
+	if (!rc)
+		rc = tree_inode_get(v, ino, in);
 	if (rc)
 		return rc;
 	return S_ISREG(in->mode) ? 0 : S_ISDIR(in->mode) ? -EISDIR : -EINVAL;
@@ -37,7 +40,7 @@ static ssize_t read_step(struct volume *v, uint64_t ino, uint8_t *buf, size_t le
 	struct block_ref refs[STEP_BLOCKS + 1];
 	struct inode in;
 
-	volume_lock(v);
+	volume_lock_now(v);
 	int rc = file_get(v, ino, &in);
 
 	len = rc == 0 && off < in.size_bytes ? (size_t)MIN(len, in.size_bytes - off) : 0;
@@ -49,7 +52,7 @@ static ssize_t read_step(struct volume *v, uint64_t ino, uint8_t *buf, size_t le
 		return rc;
 	rc = blocks_fetch(v->data->image, refs, IN_BLOCK(off), buf, len, NULL);
 	if (rc == -EBADMSG || rc == -EIO) { /* -EIO: for the log, and a disk may have a second thought */
-		volume_lock(v);
+		volume_lock_now(v);
 		rc = data_read(v, ino, (struct view){ VIEW_NOW, 0 }, buf, len, off);
 		volume_unlock(v);
 	}
@@ -136,7 +139,7 @@ static int write_locked(struct volume *v, struct write *w)
 
 static int write_small(struct volume *v, struct write *w)
 {
-	volume_lock(v);
+	volume_lock_now(v);
 	int rc = write_locked(v, w);
 
 	volume_leave(v);
@@ -261,14 +264,14 @@ static int write_big(struct volume *v, struct write *w)
 	struct big b = { .n_runs = 0 };
 	bool taken = false;
 
-	volume_lock(v);
+	volume_lock_now(v);
 	int rc = big_prepare(v, w, &b);
 
 	volume_unlock(v);
 	if (rc)
 		return rc == -EAGAIN ? write_small(v, w) : rc;
 	rc = big_write_middle(v, w, &b);
-	volume_lock(v);
+	volume_lock_now(v);
 	if (!rc)
 		rc = big_finish(v, w, &b, &taken);
 	if (!taken)
@@ -366,7 +369,7 @@ static int set_aside(struct volume *v, const struct alloc *a, struct inode *in)
 	while (!rc && block < end) {
 		volume_leave(v);
 		volume_pause(v);
-		volume_lock(v);
+		volume_lock_now(v);
 		rc = alloc_begin(v, a, in);
 		if (!rc)
 			rc = aside_put(v, a->ino, &block, end, volume_step_rows(v), SPACE_ORDINARY);
@@ -378,7 +381,7 @@ static int alloc_once(struct volume *v, const struct alloc *a)
 {
 	struct inode in;
 
-	volume_lock(v);
+	volume_lock_now(v);
 	int rc = alloc_begin(v, a, &in);
 
 	if (!rc && a->aside)
@@ -428,7 +431,7 @@ static int run_at(struct volume *v, uint64_t ino, uint64_t off, uint64_t *len)
 	struct inode in;
 	bool hole = false;
 
-	volume_lock(v);
+	volume_lock_now(v);
 	int rc = file_get(v, ino, &in);
 
 	*len = rc == 0 && off < in.size_bytes ? MIN(*len, in.size_bytes - off) : 0;
@@ -480,7 +483,7 @@ int64_t volume_seek(struct volume *v, uint64_t ino, uint64_t off, int whence)
 
 	if (whence != SEEK_DATA && whence != SEEK_HOLE)
 		return -EINVAL;
-	volume_lock(v);
+	volume_lock_now(v);
 	int64_t rc = file_get(v, ino, &in);
 
 	if (!rc)

@@ -8,6 +8,7 @@
 #include "db/check.h"
 #include "db/dentry_rows.h"
 #include "db/extent_rows.h"
+#include "db/landing_rows.h"
 #include "db/meta_rows.h"
 #include "db/schema.h"
 #include "util/util.h"
@@ -203,6 +204,17 @@ static int check_extent(void *ctx, uint64_t ino, const struct extent *e, bool ol
 	return 0;
 }
 
+/* Of a plan that was not carried out to the end: the next opening goes on with it. */
+static int check_planned(void *ctx, uint64_t ino, const struct landing_run *r)
+{
+	struct extent e = { .off = r->off, .len = (uint32_t)r->len, .phys = r->phys };
+
+	memcpy(e.sums, r->sums, (size_t)r->len * sizeof(e.sums[0]));
+	claim(ctx, ino, &e, "landing_extent");
+	verify(ctx, ino, &e, "landing_extent");
+	return 0;
+}
+
 static void look_at_logged(struct fsck *f)
 {
 	struct store_state state;
@@ -229,6 +241,8 @@ static int check_blocks(struct fsck *f)
 	rc = extent_rows_each(f->db, false, check_extent, f);
 	if (!rc)
 		rc = extent_rows_each(f->db, true, check_extent, f);
+	if (!rc && landing_rows_hold(f->db))
+		rc = landing_runs_each(f->db, check_planned, f);
 	if (rc < 0) {
 		found(f, 0, "extents", "cannot be read to the end");
 		db_failure_clear(f->db);

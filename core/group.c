@@ -3,6 +3,7 @@
 #include "core/internal.h"
 
 #include "core/data_store.h"
+#include "core/landing.h"
 #include "core/leftover.h"
 #include "db/inode_rows.h"
 #include "db/meta_rows.h"
@@ -48,11 +49,22 @@
 static struct notice *notice_add(struct volume *v);
 static int recover(struct volume *v, bool now);
 
-void volume_lock(struct volume *v)
+void volume_lock_now(struct volume *v)
 {
 	pthread_mutex_lock(&v->lock);
 	db_damage_clear(v->db);
 	v->changes_at_lock = db_changes_in_all(v->db);
+}
+
+void volume_lock(struct volume *v)
+{
+	volume_lock_now(v);
+	while (v->landing && v->health == HEALTH_WELL) {
+		volume_unlock(v);
+		landing_step(v);
+		volume_pause(v);
+		volume_lock_now(v);
+	}
 }
 
 static void unlock_and_tell(struct volume *v)
@@ -277,6 +289,7 @@ static void group_undo(struct volume *v)
 	map_clear(&v->orphans);
 	orphan_rows(v->db, add_orphan, &v->orphans);
 	leftover_load(v);
+	landing_load(v);
 	v->conflicts_stale = true;
 	history_again(v); /* what was freed is back */
 	v->rows_left = true; /* perhaps */
@@ -480,7 +493,7 @@ int volume_recover(struct volume *v)
 	bool ours = files_are_ours(v); /* may hang with the host: not under the lock */
 	int rc = 0;
 
-	volume_lock(v);
+	volume_lock_now(v);
 	if (v->health == HEALTH_WELL && !ours) {
 		group_commit_locked(v); /* the files are still open, wherever they are */
 		if (v->health == HEALTH_WELL)
@@ -496,7 +509,7 @@ int volume_lost(struct volume *v, uint64_t ino)
 {
 	uint64_t code = 0;
 
-	volume_lock(v);
+	volume_lock_now(v);
 	if (map_get(&v->lost, ino, &code))
 		map_del(&v->lost, ino);
 	volume_unlock(v);
@@ -584,7 +597,7 @@ int volume_commit(struct volume *v)
 	uint64_t n, losses;
 	int rc = 0;
 
-	volume_lock(v);
+	volume_lock_now(v);
 	n = v->info.group_open;
 	losses = v->info.losses;
 	while (n && v->info.group_open == n) {
@@ -596,7 +609,7 @@ int volume_commit(struct volume *v)
 			v->committing = true;
 			unlock_and_tell(v);
 			flush_ahead(v);
-			volume_lock(v);
+			volume_lock_now(v);
 			v->committing = false;
 		}
 		if (v->info.group_open == n)
@@ -622,7 +635,7 @@ int volume_apply_begin(struct volume *v)
 	if (rc)
 		return rc;
 	volume_lock(v);
-	rc = group_commit_locked(v); /* whatever slipped in since */
+	rc = v->landing ? v->fault_code : group_commit_locked(v); /* whatever slipped in since */
 	v->peer_apply = true;
 	if (!rc)
 		rc = group_open(v);
@@ -705,6 +718,11 @@ static void notice_name(struct volume *v, int kind, uint64_t parent, uint64_t ch
 	memcpy(n->name, name, name_len);
 	n->name[name_len] = '\0';
 	n->name_len_bytes = (unsigned)name_len;
+}
+
+void notice_everything(struct volume *v)
+{
+	*notice_add(v) = (struct notice){ .kind = NOTICE_EVERYTHING };
 }
 
 void notice_entry(struct volume *v, uint64_t parent, const char *name, size_t name_len)

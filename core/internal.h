@@ -12,6 +12,7 @@
 #include "core/tree.h"
 #include "core/volume.h"
 #include "db/db.h"
+#include "db/landing_rows.h"
 #include "db/old_rows.h"
 #include "util/acl.h"
 #include "util/buf.h"
@@ -94,6 +95,19 @@ struct volume {
 	struct map orphans;         /* inodes without a link that are still referenced; table orphan */
 	struct map touched;         /* ino << 3 | entity: has a change row of the open group already; a bounded cache */
 	struct map noticed; /* peer_apply: inodes that need no (other) notice: made in this group, or listed already */
+	bool landing;               /* a plan holds: core/landing.h */
+	bool carrying;              /* it is being carried out: peer_apply without an apply */
+	struct landing_pos landing_pos;
+	unsigned carry_depth;       /* one inode is carried out because of another */
+	struct map carry_reap;      /* inodes that lost a link meanwhile */
+	struct { /* what is changed here while a plan is written */
+		bool on;
+		bool looking; /* whoever wrote it has the lock */
+		int rc; /* of letting others in: it is to be given up */
+		unsigned looks;
+		uint64_t next_id; /* id_peek when it began */
+		struct map inodes, links; /* links: -> child */
+	} watch;
 	bool conflicts_stale;       /* info.kept_bytes must be counted again */
 	unsigned conflicts_put;     /* rows since conflicts_tidy */
 	uint64_t room_checked_ms;   /* when the host's free space was looked at; 0 never */
@@ -142,6 +156,10 @@ int meta_put_number(struct volume *v, const char *key, uint64_t value);
 /* Are changes recorded? Of a pair, and of a volume that is becoming half of one. */
 bool changes_recorded(const struct volume *v);
 
+/* landing.c: a local change of this is made. */
+void landing_note_inode(struct volume *v, uint64_t ino);
+void landing_note_link(struct volume *v, uint64_t link, uint64_t child);
+
 /* tree.c and names.c, for local calls. */
 int tree_inode_insert(struct volume *v, const struct inode *in); /* as tree_inode_put, of an inode known to be new */
 int tree_touch_dir(struct volume *v, uint64_t dir,
@@ -151,6 +169,8 @@ void attr_fill(struct volume *v, const struct inode *in, struct attr *out);
 int attr_get(struct volume *v, uint64_t ino, struct attr *out); /* lock held */
 /* A new link of ino, recorded, to a name that is free; lock held, group open. */
 int names_add(struct volume *v, uint64_t parent, const char *name, uint64_t ino, int64_t now_ns);
+/* volume_lock_now; but while something waits for a person, volume_lock: that may be about any file. */
+void names_lock(struct volume *v);
 int names_unlink(struct volume *v,
 		 const struct dentry *d); /* lock held, group open: a checked, recorded removal of a link */
 int names_replace(struct volume *v, const struct dentry *from,
@@ -184,6 +204,7 @@ int changes_drop_forgotten(struct volume *v, size_t max_rows);
 void changes_forget_inode_cache(struct volume *v, uint64_t ino);
 void notice_inode(struct volume *v, uint64_t ino); /* no-ops unless peer_apply */
 void notice_entry(struct volume *v, uint64_t parent, const char *name, size_t name_len);
+void notice_everything(struct volume *v);
 void notice_delete(struct volume *v, uint64_t parent, uint64_t child, const char *name, size_t name_len);
 
 /* Called by volume.c on the data store (core/data_store.c); lock held except where said. */

@@ -3,6 +3,7 @@
 
 #include "core/blocks.h"
 #include "core/internal.h"
+#include "core/landing.h"
 #include "db/change_set.h"
 #include "db/leftover_rows.h"
 #include "util/log.h"
@@ -141,7 +142,7 @@ void leftover_doom(struct volume *v, struct map *inodes)
 
 bool leftover_any(struct volume *v)
 {
-	return !v->fault && (map_count(&v->leftovers) > 0 || map_count(&v->doomed) > 0 || v->rows_left ||
+	return !v->fault && (v->landing || map_count(&v->leftovers) > 0 || map_count(&v->doomed) > 0 || v->rows_left ||
 	                     v->history_left);
 }
 
@@ -188,7 +189,7 @@ static bool is_alone(struct volume *v)
 
 static void commit_alone(struct volume *v)
 {
-	volume_lock(v);
+	volume_lock_now(v);
 	if (is_alone(v))
 		group_commit_locked(v); /* a failure is the volume's, and remembered there */
 	volume_unlock(v);
@@ -198,7 +199,15 @@ bool leftover_step(struct volume *v)
 {
 	bool more, commit;
 
-	volume_lock(v);
+	volume_lock_now(v);
+	if (v->landing && !v->fault) {
+		volume_unlock(v);
+		landing_step(v);
+		volume_lock_now(v);
+		more = leftover_any(v);
+		volume_unlock(v);
+		return more;
+	}
 	v->tidying = true;
 	if (leftover_any(v))
 		some_work(v);
@@ -216,12 +225,12 @@ static void *reaper_main(void *arg)
 	struct volume *v = arg;
 
 	log_thread_name("reaper");
-	volume_lock(v);
+	volume_lock_now(v);
 	while (!v->reaper_stop && leftover_any(v)) {
 		volume_unlock(v);
 		leftover_step(v);
 		nanosleep(&(struct timespec){ .tv_nsec = PAUSE_US * 1000L }, NULL);
-		volume_lock(v);
+		volume_lock_now(v);
 	}
 	v->reaper_idle = true;
 	volume_unlock(v);
@@ -232,7 +241,7 @@ bool volume_settle(struct volume *v)
 {
 	bool any;
 
-	volume_lock(v);
+	volume_lock_now(v);
 	any = leftover_any(v);
 	volume_unlock(v);
 	while (any && leftover_step(v))

@@ -115,6 +115,11 @@ void logged_freed(struct logged *l, uint64_t phys, uint64_t len)
 			i++;
 }
 
+void logged_want_flush(struct logged *l)
+{
+	l->many = true;
+}
+
 /* ---- its commit ---- */
 
 bool logged_suffices(struct volume *v)
@@ -227,7 +232,7 @@ void logged_end(struct volume *v)
 {
 	struct logged *l = &v->data->logged;
 
-	volume_lock(v);
+	volume_lock_now(v);
 	v->tidying = true;
 	if (map_count(&l->live) > 0 && group_open(v) == 0) {
 		group_keep(v);

@@ -53,6 +53,10 @@ void logged_born(struct logged *l, uint64_t phys, uint64_t len, const uint64_t *
 void logged_changed(struct logged *l, uint64_t phys, uint64_t len, const uint64_t *sums);
 void logged_freed(struct logged *l, uint64_t phys, uint64_t len);
 
+/* It owns blocks that were written before it: its commit flushes the image, and no slot from a former life of such a
+ * block counts any more. */
+void logged_want_flush(struct logged *l);
+
 /* Can the open group be made durable without a flush of the image? */
 bool logged_suffices(struct volume *v);
 /* The open group, which becomes group n: see to it that its blocks are durable when its transaction is. Flushes the

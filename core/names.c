@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The filesystem's calls on names. Each checks everything first, then changes: a refused call has changed nothing. */
 #include "core/internal.h"
+#include "core/landing.h"
 
 #include "db/dentry_rows.h"
 #include "util/util.h"
@@ -53,6 +54,21 @@ static int get_dir_to_fill(struct volume *v, uint64_t ino, struct inode *out)
 	return rc ? rc : volume_room(v);
 }
 
+void names_lock(struct volume *v)
+{
+	volume_lock_now(v);
+	if (!v->landing || !conflicts_any(v))
+		return;
+	volume_unlock(v);
+	volume_lock(v);
+}
+
+/* Before anything is looked at, as what is carried out for it is committed. */
+static int need_name(struct volume *v, uint64_t parent, const char *name)
+{
+	return is_dots(name) ? landing_need_inode(v, parent) : landing_need_name(v, parent, name);
+}
+
 static int find_entry(struct volume *v, uint64_t parent, const char *name, struct dentry *d)
 {
 	return tree_lookup(v, parent, name, strlen(name), d);
@@ -99,10 +115,14 @@ int volume_lookup(struct volume *v, uint64_t parent, const char *name, struct at
 
 	if (rc)
 		return rc;
-	volume_lock(v);
-	rc = get_dir(v, parent, &dir);
+	volume_lock_now(v);
+	rc = need_name(v, parent, name);
+	if (!rc)
+		rc = get_dir(v, parent, &dir);
 	if (!rc)
 		rc = lookup_ino(v, parent, name, &ino);
+	if (!rc && is_dots(name))
+		rc = landing_need_inode(v, ino);
 	if (!rc)
 		rc = child_attr(v, ino, out);
 	volume_unlock(v);
@@ -116,6 +136,8 @@ static int check_new_name(struct volume *v, uint64_t parent, const char *name, s
 	struct dentry d;
 	int rc = check_name(name);
 
+	if (!rc)
+		rc = need_name(v, parent, name);
 	if (!rc)
 		rc = get_dir_to_fill(v, parent, dir);
 	if (rc)
@@ -199,7 +221,7 @@ int volume_create(struct volume *v, uint64_t parent, const char *name, uint32_t 
 
 	if (rc)
 		return rc;
-	volume_lock(v);
+	volume_lock_now(v);
 	rc = check_new_name(v, parent, name, &dir);
 	if (!rc)
 		rc = group_open(v);
@@ -223,8 +245,10 @@ int volume_link(struct volume *v, uint64_t ino, uint64_t parent, const char *nam
 	int64_t now = clock_real_ns();
 	int rc;
 
-	volume_lock(v);
-	rc = check_new_name(v, parent, name, &dir);
+	volume_lock_now(v);
+	rc = landing_need_inode(v, ino);
+	if (!rc)
+		rc = check_new_name(v, parent, name, &dir);
 	if (!rc)
 		rc = tree_inode_get(v, ino, &in);
 	if (!rc && S_ISDIR(in.mode))
@@ -266,6 +290,8 @@ static int check_unlink(struct volume *v, uint64_t parent, const char *name, str
 	int rc = check_name(name);
 
 	if (!rc)
+		rc = need_name(v, parent, name);
+	if (!rc)
 		rc = get_dir(v, parent, &dir);
 	if (rc)
 		return rc;
@@ -282,7 +308,7 @@ int volume_unlink(struct volume *v, uint64_t parent, const char *name)
 	struct dentry d;
 	int rc;
 
-	volume_lock(v);
+	names_lock(v);
 	rc = check_unlink(v, parent, name, &d);
 	if (!rc)
 		rc = group_open(v);
@@ -300,6 +326,8 @@ static int check_rmdir(struct volume *v, uint64_t parent, const char *name, stru
 	int rc = check_name(name);
 
 	if (!rc)
+		rc = need_name(v, parent, name);
+	if (!rc)
 		rc = get_dir(v, parent, &dir);
 	if (rc)
 		return rc;
@@ -313,12 +341,31 @@ static int check_rmdir(struct volume *v, uint64_t parent, const char *name, stru
 	return rc ? rc : tree_is_empty_dir(v, d->child) ? 0 : -ENOTEMPTY;
 }
 
+/* The lock, when all that is in the directory of that name is as it shall be. */
+static void lock_entry_dir(struct volume *v, uint64_t parent, const char *name)
+{
+	struct dentry d;
+	bool is_dir;
+
+	for (;;) {
+		names_lock(v);
+		is_dir = v->landing && check_name(name) == 0 && need_name(v, parent, name) == 0 &&
+			 find_entry(v, parent, name, &d) == 0;
+		if (!is_dir || landing_dir_is_ready(v, d.child))
+			return; /* what could not be carried out is found anew by the caller */
+		volume_unlock(v);
+		if (landing_lock_dir(v, d.child) != 0)
+			return;
+		volume_unlock(v);
+	}
+}
+
 int volume_rmdir(struct volume *v, uint64_t parent, const char *name)
 {
 	struct dentry d;
 	int rc;
 
-	volume_lock(v);
+	lock_entry_dir(v, parent, name);
 	rc = check_rmdir(v, parent, name, &d);
 	if (!rc)
 		rc = group_open(v);
@@ -350,7 +397,7 @@ static bool is_above(struct volume *v, uint64_t ino, uint64_t dir)
 			return true;
 		if (dir == INO_ROOT || dir == 0)
 			return false;
-		if (dir == mark)
+		if (dir == mark || landing_need_inode(v, dir) != 0)
 			return true;
 		if ((depth & (depth - 1)) == 0)
 			mark = dir;
@@ -369,6 +416,10 @@ static int check_places(struct volume *v, const struct rename *r)
 	rc = check_name(r->name);
 	if (!rc)
 		rc = check_name(r->newname);
+	if (!rc)
+		rc = need_name(v, r->parent, r->name);
+	if (!rc)
+		rc = need_name(v, r->newparent, r->newname);
 	if (!rc)
 		rc = get_dir(v, r->parent, &dir);
 	if (!rc)
@@ -489,7 +540,7 @@ int volume_rename(struct volume *v, uint64_t parent, const char *name, uint64_t 
 	};
 	int rc;
 
-	volume_lock(v);
+	lock_entry_dir(v, newparent, newname);
 	rc = check_places(v, &r);
 	if (!rc)
 		rc = load_rename(v, &r);
@@ -510,8 +561,10 @@ ssize_t volume_readlink(struct volume *v, uint64_t ino, char *buf, size_t cap_by
 	struct inode in;
 	ssize_t n;
 
-	volume_lock(v);
-	n = tree_inode_get(v, ino, &in);
+	volume_lock_now(v);
+	n = landing_need_inode(v, ino);
+	if (!n)
+		n = tree_inode_get(v, ino, &in);
 	volume_unlock(v);
 	if (n)
 		return n;
@@ -541,12 +594,18 @@ static int batch_add(void *ctx, const struct dentry *d)
 
 static int read_batch(struct volume *v, uint64_t dir, uint64_t after, struct batch *b)
 {
+	uint64_t children[READDIR_BATCH];
 	size_t kept = 0;
 	int rc;
 
 	b->n = 0;
-	volume_lock(v);
-	rc = dentry_rows_of_parent(v->db, dir, after, batch_add, b);
+	rc = landing_lock_dir(v, dir);
+	if (!rc)
+		rc = dentry_rows_of_parent(v->db, dir, after, batch_add, b);
+	for (size_t i = 0; i < b->n; i++)
+		children[i] = b->entries[i].child;
+	if (rc >= 0)
+		rc = landing_need_inodes(v, children, b->n);
 	for (size_t i = 0; rc >= 0 && i < b->n; i++) {
 		int e = child_attr(v, b->entries[i].child, &b->attrs[kept]);
 
@@ -567,8 +626,10 @@ static int read_dots(struct volume *v, uint64_t dir, uint64_t after, volume_dire
 	uint64_t parent;
 	int rc;
 
-	volume_lock(v);
-	rc = get_dir(v, dir, &in);
+	volume_lock_now(v);
+	rc = landing_need_inode(v, dir);
+	if (!rc)
+		rc = get_dir(v, dir, &in);
 	parent = rc ? 0 : tree_parent_of_dir(v, dir);
 	volume_unlock(v);
 	*more = rc == 0;
@@ -622,7 +683,7 @@ char *path_of(struct volume *v, uint64_t ino)
 		struct dentry d = { .parent = INO_ROOT, .name = HIDDEN_NAME };
 		char *longer;
 
-		if (strlen(path) > PATH_MAX_BYTES ||
+		if (strlen(path) > PATH_MAX_BYTES || landing_need_inode(v, ino) != 0 ||
 		    (ino != INO_HIDDEN && tree_links_of(v, ino, first_link, &d) != 1) || d.parent == 0) {
 			free(path);
 			return NULL;
@@ -643,7 +704,7 @@ char *volume_path(struct volume *v, uint64_t ino)
 {
 	char *path;
 
-	volume_lock(v);
+	volume_lock_now(v);
 	path = path_of(v, ino);
 	volume_unlock(v);
 	return path;

@@ -92,7 +92,7 @@ static int log_flush(struct stage *s)
 	size_t n_runs, n = (s->tail_len + BLOCK_BYTES - 1) >> BLOCK_SHIFT;
 	const uint8_t *p = s->tail;
 
-	volume_lock(s->v);
+	volume_lock_now(s->v);
 	int rc = store_alloc(s->v, n, 0, 0, SPACE_RESERVE, runs, &n_runs);
 
 	volume_unlock(s->v);
@@ -103,7 +103,7 @@ static int log_flush(struct stage *s)
 		p += runs[i].len << BLOCK_SHIFT;
 	}
 	if (rc) {
-		volume_lock(s->v);
+		volume_lock_now(s->v);
 		store_release(s->v, runs, n_runs);
 		volume_unlock(s->v);
 		return rc;
@@ -159,7 +159,7 @@ static void release_run(struct stage *s, uint64_t phys, uint64_t len)
 
 	if (!phys || !len)
 		return;
-	volume_lock(s->v);
+	volume_lock_now(s->v);
 	store_release(s->v, &run, 1);
 	volume_unlock(s->v);
 }
@@ -246,7 +246,7 @@ static int put_whole(struct stage *s, struct stage_file *f, uint64_t first, size
 	uint64_t goal = left && left->phys && left->off + left->len == first ? left->phys + left->len : 0;
 	const uint8_t *p = data;
 
-	volume_lock(s->v);
+	volume_lock_now(s->v);
 	int rc = store_alloc(s->v, n, goal, 0, SPACE_RESERVE, runs, &n_runs);
 
 	volume_unlock(s->v);
@@ -476,7 +476,7 @@ int stage_sync(struct stage *s)
 	if (!rc)
 		return s->losses == image_losses(s->v->data->image) ? 0 : -EIO;
 	/* What else was written since the last good flush is in doubt as well. */
-	volume_lock(s->v);
+	volume_lock_now(s->v);
 	rc = group_fault(s->v, rc, "a flush of the image failed");
 	volume_unlock(s->v);
 	return rc;
@@ -560,6 +560,41 @@ int stage_adopt(struct stage *s, uint64_t src_ino, uint64_t dst_ino, enum origin
 	data_touch_inode(s->v, &in, f->end_bytes, origin);
 	file_free(s, f);
 	return tree_inode_put(s->v, &in);
+}
+
+/* ---- landing bit by bit (core/landing.h) ---- */
+
+int stage_keep_block(struct stage *s, const uint8_t *data, struct block_run *run)
+{
+	uint64_t goal = s->n_kept ? s->kept[s->n_kept - 1] + 1 : 0;
+	size_t n_runs;
+	int rc = store_alloc(s->v, 1, goal, 0, SPACE_RESERVE, run, &n_runs);
+
+	if (rc)
+		return rc;
+	s->kept = make_gap(s->kept, &s->n_kept, &s->cap_kept, s->n_kept, 1, sizeof(*s->kept));
+	s->kept[s->n_kept - 1] = run->phys;
+	return image_write(s->v->data->image, run->phys, 0, data, BLOCK_BYTES);
+}
+
+void stage_drop_kept(struct stage *s)
+{
+	while (s->n_kept > 0)
+		release_run(s, s->kept[--s->n_kept], 1);
+}
+
+void stage_taken(struct stage *s, const struct map *inodes)
+{
+	uint64_t ino, value;
+	size_t it = 0;
+
+	while (map_next(inodes, &it, &ino, &value)) {
+		struct stage_file *f = stage_file_of(s, ino, false);
+
+		if (f)
+			file_free(s, f);
+	}
+	s->n_kept = 0;
 }
 
 /* ---- looking ---- */
@@ -740,10 +775,12 @@ void stage_free(struct stage *s)
 	}
 	for (size_t i = 0; i < s->n_log; i++)
 		release_run(s, s->log[i], 1);
+	stage_drop_kept(s);
 	if (s->save_fd >= 0)
 		close(s->save_fd);
 	map_release(&s->files);
 	free(s->log);
+	free(s->kept);
 	free(s->tail);
 	free(s);
 }

@@ -32,6 +32,8 @@ struct stage {
 	struct map files;          /* ino -> struct stage_file * */
 	uint64_t bytes;
 	uint64_t mark_group, mark_id;
+	uint64_t *kept;            /* blocks of stage_keep_block */
+	size_t n_kept, cap_kept;
 	int save_fd;               /* stage_saved.c; -1: not begun */
 	bool save_failed;          /* and is not tried again */
 	uint64_t losses;           /* image_losses at the beginning: after one more nothing staged is to be trusted */
@@ -42,6 +44,9 @@ struct stage {
 };
 
 struct stage_file *stage_file_of(struct stage *s, uint64_t ino, bool create);
+/* Lock held: a block of these bytes on the image, which the stage holds until stage_taken or stage_free. -ENOSPC,
+ * -EIO. */
+int stage_keep_block(struct stage *s, const uint8_t *data, struct block_run *run);
 int stage_part_read(struct stage *s, const struct stage_part *p, uint8_t *buf);
 /* Held blocks that are written become what is staged there; takes over r.sums. phys 0: a hole. */
 void stage_put_run(struct stage *s, struct stage_file *f, struct stage_run r);

@@ -178,14 +178,14 @@ static bool block_is(struct stage *s, uint64_t phys, uint64_t sum)
 	struct block_run run = { phys, 1 };
 	bool good;
 
-	volume_lock(s->v);
+	volume_lock_now(s->v);
 	good = freemap_take(s->v->data->map, phys, 1);
 	volume_unlock(s->v);
 	if (!good)
 		return false;
 	if (blocks_fetch(s->v->data->image, &ref, 0, data, sizeof(data), NULL) == 0)
 		return true;
-	volume_lock(s->v);
+	volume_lock_now(s->v);
 	store_release(s->v, &run, 1);
 	volume_unlock(s->v);
 	return false;

@@ -35,7 +35,7 @@ uint64_t id_new(struct volume *v)
 
 int tree_inode_get(struct volume *v, uint64_t ino, struct inode *out)
 {
-	if (v->peer_apply && volume_is_orphan(v, ino))
+	if ((v->peer_apply || v->watch.looking) && volume_is_orphan(v, ino))
 		return -ENOENT;
 	return inode_row_get(v->db, ino, out);
 }

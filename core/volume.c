@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The volume as a whole: format, open, close, settings, pair, what it says of itself. */
 #include "core/internal.h"
+#include "core/landing.h"
 
 #include "core/leftover.h"
 #include "core/logged.h"
@@ -404,6 +405,8 @@ static void volume_free(struct volume *v)
 	buf_release(&v->group_names);
 	map_release(&v->lost);
 	map_release(&v->noticed);
+	landing_unwatch(v);
+	map_release(&v->carry_reap);
 	committer_release(&v->committer);
 	pthread_cond_destroy(&v->commit_done);
 	pthread_mutex_destroy(&v->lock);
@@ -443,8 +446,10 @@ static int open_store(struct volume *v, struct err *err)
 		return rc;
 	v->db_dev = st.st_dev;
 	v->db_ino = st.st_ino;
-	volume_lock(v);
-	rc = leftover_load(v);
+	volume_lock_now(v);
+	rc = landing_open(v);
+	if (!rc)
+		rc = leftover_load(v);
 	if (!rc)
 		rc = pair_open(v);
 	if (!rc)
@@ -534,7 +539,7 @@ void volume_info(struct volume *v, struct volume_info *out)
 {
 	struct data_usage usage;
 
-	volume_lock(v);
+	volume_lock_now(v);
 	look_at_pending(v);
 	conflicts_count(v);
 	data_usage(v, &usage);
@@ -553,7 +558,7 @@ char *volume_fault(struct volume *v, int *code)
 {
 	char *text;
 
-	volume_lock(v);
+	volume_lock_now(v);
 	text = v->fault ? xstrdup(v->fault) : NULL;
 	if (code)
 		*code = v->health == HEALTH_DAMAGED ? -EUCLEAN : v->health == HEALTH_FAILED ? v->fault_code : 0;
@@ -582,7 +587,7 @@ static void space_look(struct volume *v, struct volume_space *out)
 
 void volume_space(struct volume *v, struct volume_space *out)
 {
-	volume_lock(v);
+	volume_lock_now(v);
 	space_look(v, out);
 	volume_unlock(v);
 }
@@ -591,7 +596,7 @@ int volume_statfs(struct volume *v, struct statvfs *out)
 {
 	struct volume_space s;
 
-	volume_lock(v);
+	volume_lock_now(v);
 	space_look(v, &s);
 	*out = (struct statvfs){ .f_bsize = BLOCK_BYTES, .f_frsize = BLOCK_BYTES, .f_namemax = NAME_MAX_BYTES };
 	out->f_blocks = s.total_bytes / BLOCK_BYTES;
@@ -628,7 +633,7 @@ int volume_resize(struct volume *v, uint64_t size_bytes, struct err *err)
 	if (size_bytes && size_bytes < VOLUME_MIN_BYTES)
 		return err_set(err, -EINVAL, "a size limit of %llu bytes is too small; the least is 1M",
 			       (unsigned long long)size_bytes);
-	volume_lock(v);
+	volume_lock_now(v);
 	before = v->info.size_bytes;
 	rc = group_commit_locked(v); /* what it freed counts as free */
 	if (!rc)
@@ -660,7 +665,7 @@ out:
 
 void volume_set_notice(struct volume *v, volume_notice_fn fn, volume_told_fn told, void *ctx)
 {
-	volume_lock(v);
+	volume_lock_now(v);
 	v->notice_fn = fn;
 	v->told_fn = told;
 	v->notice_ctx = ctx;
@@ -669,7 +674,7 @@ void volume_set_notice(struct volume *v, volume_notice_fn fn, volume_told_fn tol
 
 void volume_set_dirty(struct volume *v, void (*fn)(void *ctx), void *ctx)
 {
-	volume_lock(v);
+	volume_lock_now(v);
 	v->dirty_fn = fn;
 	v->dirty_ctx = ctx;
 	while (v->telling > 0) /* whoever goes is called no more when this returns; the reaper may be calling now */
@@ -698,7 +703,7 @@ char *volume_setting_get(struct volume *v, const char *key)
 {
 	char *value;
 
-	volume_lock(v);
+	volume_lock_now(v);
 	value = setting_get(v, key);
 	volume_unlock(v);
 	return value;
@@ -732,7 +737,7 @@ int volume_setting_set(struct volume *v, const char *key, const char *value)
 {
 	int rc;
 
-	volume_lock(v);
+	volume_lock_now(v);
 	rc = setting_put(v, key, value);
 	volume_unlock(v);
 	return rc;

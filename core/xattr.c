@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Extended attributes: the rows with history, and the filesystem's calls. */
 #include "core/internal.h"
+#include "core/landing.h"
 
 #include "db/inode_rows.h"
 #include "db/xattr_rows.h"
@@ -110,6 +111,8 @@ static int check_call(struct volume *v, uint64_t ino, const char *key)
 
 	int rc = key ? check_key(key) : 0;
 
+	if (!rc)
+		rc = landing_need_inode(v, ino);
 	return rc ? rc : inode_row_mode(v->db, ino, &mode);
 }
 
@@ -117,7 +120,7 @@ ssize_t volume_getxattr(struct volume *v, uint64_t ino, const char *key, void *b
 {
 	ssize_t n;
 
-	volume_lock(v);
+	volume_lock_now(v);
 	n = check_call(v, ino, key);
 	if (!n)
 		n = tree_xattr_get(v, ino, key, buf, cap_bytes);
@@ -268,7 +271,7 @@ int volume_setxattr(struct volume *v, uint64_t ino, const char *key, const void 
 {
 	int rc;
 
-	volume_lock(v);
+	volume_lock_now(v);
 	rc = check_set(v, ino, key, len_bytes, flags);
 	if (!rc && acl_is_key(key))
 		rc = check_acl(v, ino, key, value, len_bytes);
@@ -299,7 +302,7 @@ int volume_removexattr(struct volume *v, uint64_t ino, const char *key)
 	enum origin origin;
 	int rc;
 
-	volume_lock(v);
+	names_lock(v);
 	rc = check_call(v, ino, key);
 	if (!rc) {
 		rc = xattr_row_life(v->db, ino, key, &born, &origin);
@@ -336,7 +339,7 @@ ssize_t volume_listxattr(struct volume *v, uint64_t ino, char *buf, size_t cap_b
 	struct copy c = { buf, cap_bytes, 0 };
 	int rc;
 
-	volume_lock(v);
+	volume_lock_now(v);
 	rc = check_call(v, ino, NULL);
 	if (!rc)
 		rc = tree_xattrs(v, ino, add_key, &c);

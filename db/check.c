@@ -158,6 +158,20 @@ static const struct rule {
 	  "SELECT ino, 'key ' || ifnull(key, '?') FROM old_xattr WHERE (" INT("born") " AND " INT("died") " "
 	  "AND born >= 0 AND born < died AND died <= " NEXT " AND typeof(key) = 'text' AND length(CAST(key "
 	  "AS BLOB)) BETWEEN 1 AND 255 AND length(CAST(value AS BLOB)) <= 65536) IS NOT TRUE" },
+	{ "landing_inode", "it is numbers",
+	  "SELECT ino, 'inode' FROM landing_inode WHERE (" ID_LEGAL("ino") " AND " INT("fields") " AND " INT("mode")
+	  " AND " INT("uid") " AND " INT("gid") " AND " INT("rdev") " AND " INT("size") " AND " INT("shrunk_to")
+	  " AND " INT("atime") " AND " INT("mtime") " AND " INT("ctime") " AND size BETWEEN 0 AND " BYTE_LIMIT
+	  ") IS NOT TRUE" },
+	{ "landing_link", "it leads from a directory and a name to a child, or nowhere",
+	  "SELECT child, " LINK_ROW " FROM landing_link WHERE (" INT("link") " AND " INT("parent") " AND "
+	  INT("child") " AND " INT("from_parent") " AND turn IN (0, 1, 2) AND CASE WHEN parent > 0 THEN "
+	  "(typeof(name) = 'blob' AND length(name) BETWEEN 1 AND 255) ELSE parent = 0 AND name IS NULL END) IS NOT "
+	  "TRUE" },
+	{ "landing_extent", "it is blocks with a checksum each, or a hole",
+	  "SELECT ino, " EXTENT_ROW " FROM landing_extent WHERE (" INT("ino") " AND " INT("off") " AND " INT("len")
+	  " AND " INT("phys") " AND off >= 0 AND len > 0 AND CASE WHEN phys > 0 THEN (len <= 64 AND typeof(sums) = "
+	  "'blob' AND length(sums) = 8 * len) ELSE phys = 0 END) IS NOT TRUE" },
 	{ "old_extent",
 	  "an old version lived from one group to a later one, its place is possible, it has its checksums",
 	  "SELECT ino, " EXTENT_ROW " FROM old_extent WHERE (" INT("born") " AND " INT("died") " AND born >= "

@@ -9,6 +9,7 @@ db_libdb_a_SOURCES = \
 	db/dentry_rows.c db/dentry_rows.h \
 	db/extent_rows.c db/extent_rows.h \
 	db/inode_rows.c db/inode_rows.h \
+	db/landing_rows.c db/landing_rows.h \
 	db/leftover_rows.c db/leftover_rows.h \
 	db/logged_rows.c db/logged_rows.h \
 	db/meta_rows.c db/meta_rows.h \

@@ -44,6 +44,27 @@ struct dentry {
 	char name[NAME_MAX_BYTES + 1]; /* NUL-terminated */
 };
 
+/* What a landing has still to do to an inode (core/landing.h). */
+enum {
+	LAND_NEW = 1, LAND_CONTENT = 2, LAND_MODE = 4, LAND_OWNER = 8, LAND_TIMES = 16, /* what of it is set */
+	LAND_EXACT = 32, /* it has no xattrs but those that come */
+};
+struct landing_inode {
+	uint64_t ino, size_bytes, shrunk_to; /* shrunk_to: UINT64_MAX: it keeps what it has up to its size */
+	uint32_t fields;                     /* LAND_* */
+	uint32_t mode, uid, gid, rdev;
+	int64_t atime_ns, mtime_ns, ctime_ns;
+	uint16_t target_len;
+	char target[SYMLINK_MAX_BYTES + 1];
+};
+/* A link that shall be there (parent 0: nowhere), and the directory in which it is now (0: none). */
+struct landing_link {
+	uint64_t link, parent, child, from_parent;
+	unsigned turn; /* 0: of what is no directory, 1: of a directory, 2: of one that goes */
+	uint8_t name_len;
+	char name[NAME_MAX_BYTES + 1]; /* NUL-terminated */
+};
+
 struct change_row {
 	uint64_t grp, seen;
 	uint64_t shrunk_to; /* ENT_CONTENT only: lowest size since the row became dirty; UINT64_MAX: never shrunk */

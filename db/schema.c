@@ -20,6 +20,19 @@
 #define ASIDE_TABLE \
 	"CREATE TABLE aside(ino INTEGER, off INTEGER, len INTEGER, PRIMARY KEY(ino, off)) WITHOUT ROWID;"
 
+/* Since version 9; db/landing_rows.h. */
+#define LANDING_TABLES \
+	"CREATE TABLE landing_inode(ino INTEGER PRIMARY KEY, fields INTEGER, mode INTEGER, uid INTEGER, gid INTEGER," \
+	" rdev INTEGER, size INTEGER, shrunk_to INTEGER, atime INTEGER, mtime INTEGER, ctime INTEGER, target BLOB);" \
+	"CREATE TABLE landing_link(link INTEGER PRIMARY KEY, parent INTEGER, child INTEGER, from_parent INTEGER," \
+	" turn INTEGER, name BLOB);" \
+	"CREATE INDEX landing_link_name ON landing_link(parent, name);" \
+	"CREATE INDEX landing_link_from ON landing_link(from_parent);" \
+	"CREATE INDEX landing_link_child ON landing_link(child);" \
+	"CREATE TABLE landing_xattr(ino INTEGER, key TEXT, value BLOB, PRIMARY KEY(ino, key)) WITHOUT ROWID;" \
+	"CREATE TABLE landing_extent(ino INTEGER, off INTEGER, len INTEGER, phys INTEGER, sums BLOB," \
+	" PRIMARY KEY(ino, off)) WITHOUT ROWID;"
+
 /* Since version 4: of what waits for a person, which file is it about? */
 #define CONFLICT_INDEXES \
 	"CREATE INDEX conflict_open ON conflict(ino) WHERE resolved = 0;" \
@@ -108,7 +121,7 @@ static const char SCHEMA[] =
 	" ino1 INTEGER, written1_ms INTEGER, resolved INTEGER, base INTEGER NOT NULL DEFAULT 0, value0 TEXT,"
 	" value1 TEXT);"
 	"CREATE INDEX conflict_grp ON conflict(grp);"
-	CONFLICT_INDEXES;
+	CONFLICT_INDEXES LANDING_TABLES;
 
 /* MIGRATION[i] turns version i + 1 into i + 2. */
 static const char *const MIGRATION[SCHEMA_VERSION] = {
@@ -137,6 +150,7 @@ static const char *const MIGRATION[SCHEMA_VERSION] = {
 	LOGGED_TABLE,
 	ASIDE_TABLE,
 	"ALTER TABLE lineage ADD COLUMN since INTEGER NOT NULL DEFAULT 0;",
+	LANDING_TABLES,
 	NULL,
 };
 

@@ -103,6 +103,9 @@ static const char format_6[] =
 static const char format_7[] =
 	"CREATE TABLE aside(ino INTEGER, off INTEGER, len INTEGER, PRIMARY KEY(ino, off)) WITHOUT ROWID;";
 
+/* What made 8 of 7. */
+static const char format_8[] = "ALTER TABLE lineage ADD COLUMN since INTEGER NOT NULL DEFAULT 0;";
+
 #define OWN(n) ((UINT64_C(1) << ID_SLOT_SHIFT) | (n))
 #define DIR_INO OWN(1)
 #define FILE_INO OWN(2)
@@ -216,6 +219,8 @@ static void make_store(int format)
 		run(db, format_6);
 	if (format >= 7)
 		run(db, format_7);
+	if (format >= 8)
+		run(db, format_8);
 	put_extent(db, "extent", 0, 2, 3, "");
 	put_extent(db, "extent", 2, 3, 3, "");
 	put_extent(db, "old_extent", 0, 1, 2, ", 3");

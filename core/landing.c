@@ -1,0 +1,863 @@
+/* SPDX-License-Identifier: MIT */
+#include "core/landing.h"
+
+#include "core/blocks.h"
+#include "core/internal.h"
+#include "core/stage_private.h"
+#include "db/inode_rows.h"
+#include "db/landing_rows.h"
+#include "util/log.h"
+#include "util/util.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* Inodes that are carried out under one hold of the lock: a few milliseconds, and a commit. */
+#define STEP_INODES 64u
+/* Of a directory that somebody waits for: the fewer, the shorter others wait. */
+#define DIR_STEP_INODES 64u
+/* Changes that are noted while a plan is written; after more of them it is better landed at once. */
+#define WATCH_MAX 65536u
+
+static int carry(struct volume *v, uint64_t ino);
+
+/* ---- links ---- */
+
+/* A name of another link's: it gives it up. More to be placed: the worklist. */
+struct waiting {
+	struct landing_link *list;
+	size_t n, cap;
+};
+
+static void wait_for_place(struct waiting *w, const struct landing_link *l)
+{
+	if (w->n == w->cap) {
+		w->cap = w->cap ? 2 * w->cap : 4;
+		w->list = xrealloc(w->list, w->cap * sizeof(*w->list));
+	}
+	w->list[w->n++] = *l;
+}
+
+/* What our change set said of it is answered by this (the primary), or is to be told anew (the secondary). */
+static int link_is_taken(struct volume *v, uint64_t link)
+{
+	return v->info.role == ROLE_PRIMARY ? changes_drop_link(v, link)
+					    : changes_skipped_taken(v, link, v->info.applied);
+}
+
+static int give_up_name(struct volume *v, const struct landing_link *l, struct waiting *w)
+{
+	struct landing_link other;
+	struct dentry d;
+	int rc = tree_lookup(v, l->parent, l->name, l->name_len, &d);
+
+	if (rc)
+		return rc == -ENOENT ? 0 : rc;
+	rc = landing_link_get(v->db, d.link, &other);
+	if (rc)
+		return rc != -ENOENT ? rc
+				     : db_damaged(v->db, "a landing puts link %llu where another one stays",
+						  (unsigned long long)l->link);
+	if (!other.parent)
+		return carry(v, other.child);
+	rc = landing_link_drop(v->db, other.link);
+	if (!rc)
+		rc = link_is_taken(v, other.link);
+	if (!rc)
+		rc = tree_link_detach(v, other.link);
+	wait_for_place(w, &other);
+	return rc;
+}
+
+/* What has to come first may want the place that the link has now. */
+static int leave_place(struct volume *v, const struct landing_link *l)
+{
+	int rc = tree_link_detach(v, l->link);
+
+	return rc == -ENOENT ? 0 : rc;
+}
+
+static int have_parent(struct volume *v, const struct landing_link *l)
+{
+	uint32_t mode;
+	int rc = inode_row_mode(v->db, l->parent, &mode);
+
+	if (rc == -ENOENT || (!rc && volume_is_orphan(v, l->parent))) { /* the plan makes it, or makes it again */
+		rc = leave_place(v, l);
+		if (!rc)
+			rc = carry(v, l->parent);
+		if (!rc)
+			rc = inode_row_mode(v->db, l->parent, &mode);
+	}
+	if (rc == -ENOENT || (!rc && !S_ISDIR(mode)))
+		return db_damaged(v->db, "a landing puts names into %llu, which is no directory",
+				  (unsigned long long)l->parent);
+	return rc;
+}
+
+static int put(struct volume *v, const struct landing_link *l)
+{
+	return tree_link_put(v, l->link, l->parent, l->name, l->name_len, l->child, ORIGIN_PEER);
+}
+
+static int place_one(struct volume *v, const struct landing_link *l, struct waiting *w)
+{
+	int rc = have_parent(v, l);
+
+	if (!rc)
+		rc = put(v, l);
+	if (rc != -EEXIST)
+		return rc;
+	rc = leave_place(v, l);
+	if (!rc)
+		rc = give_up_name(v, l, w);
+	return rc ? rc : put(v, l);
+}
+
+/* The link goes to its place, and whichever has to leave it to theirs. */
+static int place(struct volume *v, const struct landing_link *l)
+{
+	struct waiting w = { NULL, 0, 0 };
+	struct landing_link next;
+	int rc = place_one(v, l, &w);
+
+	while (!rc && w.n > 0) {
+		next = w.list[--w.n];
+		rc = place_one(v, &next, &w);
+	}
+	free(w.list);
+	return rc;
+}
+
+/* It loses a link. A directory: when nothing of the plan is left in it. */
+static int drop(struct volume *v, const struct landing_link *l)
+{
+	uint64_t child;
+	int rc;
+
+	while ((rc = landing_link_from(v->db, l->child, &child)) == 0) {
+		rc = carry(v, child);
+		if (rc)
+			return rc;
+	}
+	if (rc != -ENOENT)
+		return rc;
+	rc = tree_link_drop(v, l->link);
+	return rc == -ENOENT ? 0 : rc; /* it is gone already */
+}
+
+static int carry_links(struct volume *v, uint64_t ino, bool *dropped)
+{
+	struct landing_link *l = xmalloc(sizeof(*l));
+	int rc = 0, more;
+
+	while (!rc && (more = landing_link_of(v->db, ino, l)) != -ENOENT) {
+		if (more) {
+			rc = more;
+			break;
+		}
+		log_debug("landing", "link %#llx -> %#llx in %#llx as %s", (unsigned long long)l->link,
+			  (unsigned long long)l->child, (unsigned long long)l->parent, l->name);
+		rc = landing_link_drop(v->db, l->link);
+		if (!rc)
+			rc = link_is_taken(v, l->link);
+		if (!rc)
+			rc = l->parent ? place(v, l) : drop(v, l);
+		*dropped |= !l->parent;
+	}
+	free(l);
+	return rc;
+}
+
+/* ---- inodes ---- */
+
+static int make(struct volume *v, const struct landing_inode *p)
+{
+	struct inode *in = xcalloc(1, sizeof(*in));
+	int rc = tree_inode_get(v, p->ino, in);
+
+	if (rc == -ENOENT) {
+		memset(in, 0, sizeof(*in));
+		in->ino = p->ino;
+		in->shrunk_to = UINT64_MAX;
+		in->mode = p->mode;
+		in->uid = p->uid;
+		in->gid = p->gid;
+		in->rdev = p->rdev;
+		in->atime_ns = p->atime_ns;
+		in->mtime_ns = p->mtime_ns;
+		in->ctime_ns = p->ctime_ns;
+		in->origin = in->corigin = ORIGIN_PEER;
+		in->cborn = group_number(v);
+		in->target_len = p->target_len;
+		memcpy(in->target, p->target, p->target_len);
+		in->size_bytes = p->target_len;
+		rc = tree_inode_put(v, in);
+	}
+	free(in);
+	return rc;
+}
+
+static int carry_runs(struct volume *v, uint64_t ino)
+{
+	struct landing_run r;
+	int rc;
+
+	while ((rc = landing_run_get(v->db, ino, &r)) == 0) {
+		struct block_run run = { r.phys, r.len };
+
+		rc = landing_run_drop(v->db, ino, r.off);
+		if (!rc && r.phys)
+			rc = blocks_adopt(v, ino, r.off, r.len, &run, r.sums, ORIGIN_PEER);
+		else if (!rc)
+			rc = blocks_drop(v, ino, r.off, r.off + r.len, ORIGIN_PEER);
+		if (rc)
+			return rc;
+	}
+	return rc == -ENOENT ? 0 : rc;
+}
+
+static int carry_content(struct volume *v, const struct landing_inode *p)
+{
+	struct lineage note = { .src = p->ino, .dst = p->ino, .grp = group_number(v), .kind = 'b' };
+	struct inode *in = xmalloc(sizeof(*in));
+	int rc = tree_inode_get(v, p->ino, in);
+
+	/* The block that the cut goes through is among those that come. */
+	if (!rc && p->shrunk_to < in->size_bytes)
+		rc = blocks_drop_tail(v, p->ino, p->shrunk_to >> BLOCK_SHIFT, ORIGIN_PEER);
+	if (!rc)
+		rc = carry_runs(v, p->ino);
+	if (!rc) {
+		if (p->size_bytes > MIN(in->size_bytes, p->shrunk_to))
+			rc = leftover_settle(v, p->ino);
+		in->size_bytes = p->size_bytes;
+		data_touch_inode(v, in, p->size_bytes, ORIGIN_PEER);
+	}
+	if (!rc)
+		rc = tree_inode_put(v, in);
+	/* What the secondary sends next goes on top of this, however much we change meanwhile (sync/merge.c). */
+	if (!rc && v->info.role == ROLE_PRIMARY)
+		rc = lineage_put(v, &note);
+	free(in);
+	return rc;
+}
+
+static int carry_attrs(struct volume *v, const struct landing_inode *p)
+{
+	struct inode *in;
+	int rc;
+
+	if (!(p->fields & (LAND_MODE | LAND_OWNER | LAND_TIMES)))
+		return 0;
+	in = xmalloc(sizeof(*in));
+	rc = tree_inode_get(v, p->ino, in);
+	if (!rc) {
+		if (p->fields & LAND_MODE)
+			in->mode = p->mode;
+		if (p->fields & LAND_OWNER) {
+			in->uid = p->uid;
+			in->gid = p->gid;
+		}
+		if (p->fields & LAND_TIMES) {
+			in->atime_ns = p->atime_ns;
+			in->mtime_ns = p->mtime_ns;
+		}
+		in->ctime_ns = MAX(in->ctime_ns, p->ctime_ns);
+		in->origin = ORIGIN_PEER;
+		rc = tree_inode_put(v, in);
+	}
+	free(in);
+	return rc;
+}
+
+/* The primary knows by the peer's record that its own change of that was seen. */
+static int forget_seen(struct volume *v, const struct landing_inode *p)
+{
+	static const struct {
+		uint32_t field;
+		enum entity what;
+	} map[] = { { LAND_CONTENT, ENT_CONTENT }, { LAND_MODE, ENT_MODE }, { LAND_OWNER, ENT_OWNER },
+		    { LAND_TIMES, ENT_TIMES } };
+	struct change_row rows[ENT_ASK + 1];
+	unsigned changed = v->info.role == ROLE_PRIMARY ? changes_of_inode(v, p->ino, rows) : 0;
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < ARRAY_LEN(map); i++)
+		if ((p->fields & map[i].field) && (changed & 1u << map[i].what))
+			rc = changes_drop(v, p->ino, map[i].what);
+	return rc;
+}
+
+/* ---- xattrs ---- */
+
+struct stray {
+	struct volume *v;
+	uint64_t ino;
+	char *key; /* the first */
+	int rc;
+};
+
+static int is_stray(void *ctx, const char *key, const void *value, size_t len_bytes)
+{
+	struct stray *s = ctx;
+	struct change_row row;
+	bool comes;
+
+	(void)value;
+	(void)len_bytes;
+	s->rc = landing_xattr_has(s->v->db, s->ino, key, &comes);
+	if (s->rc || (!comes && changes_get_xattr(s->v, s->ino, key, &row) < 0)) {
+		s->key = xstrdup(key);
+		return 1;
+	}
+	return 0;
+}
+
+/* An inode that came whole has just the attributes that came with it. */
+static int drop_strays(struct volume *v, uint64_t ino)
+{
+	int rc = 0;
+
+	while (!rc) {
+		struct stray s = { .v = v, .ino = ino };
+
+		rc = tree_xattrs(v, ino, is_stray, &s);
+		rc = rc < 0 ? rc : s.rc;
+		if (!s.key)
+			break;
+		if (!rc)
+			rc = tree_xattr_put(v, ino, s.key, NULL, 0, ORIGIN_PEER);
+		free(s.key);
+	}
+	return rc;
+}
+
+static int carry_xattrs(struct volume *v, uint64_t ino)
+{
+	struct landing_xattr x;
+	char *after = xstrdup("");
+	int rc;
+
+	while ((rc = landing_xattr_next(v->db, ino, after, &x)) == 0) {
+		free(after);
+		after = x.key;
+		rc = tree_xattr_put(v, ino, x.key, x.value, x.len_bytes, ORIGIN_PEER);
+		rc = rc == -ENODATA ? 0 : rc;
+		if (!rc && v->info.role == ROLE_PRIMARY)
+			rc = changes_drop_xattr(v, ino, x.key);
+		free(x.value);
+		if (rc)
+			break;
+	}
+	free(after);
+	return rc != -ENOENT ? rc : landing_xattrs_drop(v->db, ino);
+}
+
+/* ---- all of an inode ---- */
+
+static int carry_rest(struct volume *v, const struct landing_inode *p)
+{
+	int rc = landing_inode_drop(v->db, p->ino);
+
+	if (!rc && (p->fields & LAND_CONTENT) && S_ISREG(p->mode))
+		rc = carry_content(v, p);
+	if (!rc)
+		rc = carry_attrs(v, p);
+	if (!rc)
+		rc = forget_seen(v, p);
+	return !rc && (p->fields & LAND_EXACT) ? drop_strays(v, p->ino) : rc;
+}
+
+static int carry_all(struct volume *v, struct landing_inode *p, uint64_t ino)
+{
+	bool has, dropped = false;
+	int rc = landing_inode_get(v->db, ino, p);
+
+	has = rc == 0;
+	log_debug("landing", "inode %#llx: %#x", (unsigned long long)ino, has ? p->fields : 0);
+	rc = rc == -ENOENT ? 0 : rc;
+	if (has && (p->fields & LAND_NEW))
+		rc = make(v, p);
+	if (!rc)
+		rc = carry_links(v, ino, &dropped);
+	if (dropped)
+		map_put(&v->carry_reap, ino, 1);
+	if (!rc && has)
+		rc = carry_rest(v, p);
+	return rc ? rc : carry_xattrs(v, ino);
+}
+
+/* What has lost its last link; directories are empty by now. */
+static int reap_all(struct volume *v)
+{
+	uint64_t ino, value;
+	size_t it = 0;
+	int rc = 0;
+
+	while (!rc && map_next(&v->carry_reap, &it, &ino, &value))
+		rc = tree_reap(v, ino);
+	map_clear(&v->carry_reap);
+	return rc;
+}
+
+static int carry(struct volume *v, uint64_t ino)
+{
+	struct landing_inode *p = xmalloc(sizeof(*p));
+	int rc;
+
+	v->carry_depth++;
+	rc = carry_all(v, p, ino);
+	v->carry_depth--;
+	free(p);
+	return rc || v->carry_depth > 0 ? rc : reap_all(v);
+}
+
+/* ---- a part of the plan ---- */
+
+/* The open group is there for carrying out, and for nobody else to be told of. */
+static int begin(struct volume *v)
+{
+	int rc;
+
+	assert(!v->peer_apply && !v->carrying);
+	v->tidying = true;
+	rc = group_open(v);
+	v->tidying = false;
+	if (!rc)
+		v->carrying = v->peer_apply = true;
+	return rc;
+}
+
+static int end(struct volume *v, int rc)
+{
+	v->carrying = v->peer_apply = false;
+	map_clear(&v->noticed);
+	map_clear(&v->carry_reap);
+	/* What is in the plan was judged to fit. If the database refuses it, the group goes, and what is right is known
+	 * anew when the volume is well again. */
+	if (rc)
+		log_debug("landing", "%s: %s", v->dir, strerror(-rc));
+	if (rc && v->info.group_open)
+		return group_fault(v, rc, "the peer's changes cannot be carried out");
+	return rc ? rc : group_commit_locked(v);
+}
+
+static int finish(struct volume *v)
+{
+	int rc = landing_rows_clear(v->db);
+
+	if (!rc)
+		rc = landing_rows_set_hold(v->db, false);
+	group_keep(v);
+	v->landing = false;
+	log_debug("landing", "%s: carried out", v->dir);
+	return rc;
+}
+
+static int carry_one(struct volume *v, uint64_t ino)
+{
+	int rc = begin(v);
+
+	return rc ? rc : end(v, carry(v, ino));
+}
+
+int landing_need_inode(struct volume *v, uint64_t ino)
+{
+	bool any;
+	int rc;
+
+	if (!v->landing || v->peer_apply)
+		return 0;
+	rc = landing_rows_about(v->db, ino, &any);
+	return rc || !any ? rc : carry_one(v, ino);
+}
+
+int landing_need_inodes(struct volume *v, const uint64_t *inodes, size_t n)
+{
+	bool any = false;
+	int rc = 0;
+
+	for (size_t i = 0; v->landing && !v->peer_apply && !rc && !any && i < n; i++)
+		rc = landing_rows_about(v->db, inodes[i], &any);
+	if (rc || !any)
+		return rc;
+	rc = begin(v);
+	if (rc)
+		return rc;
+	for (size_t i = 0; !rc && i < n; i++)
+		rc = carry(v, inodes[i]);
+	return end(v, rc);
+}
+
+int landing_need_name(struct volume *v, uint64_t parent, const char *name)
+{
+	struct landing_link l;
+	struct dentry d;
+	uint64_t child;
+	int rc = landing_need_inode(v, parent);
+
+	if (rc || !v->landing || v->peer_apply)
+		return rc;
+	rc = landing_link_named(v->db, parent, name, strlen(name), &child);
+	if (!rc)
+		rc = carry_one(v, child);
+	if (rc && rc != -ENOENT)
+		return rc;
+	rc = tree_lookup(v, parent, name, strlen(name), &d);
+	if (!rc && landing_link_get(v->db, d.link, &l) == 0) {
+		rc = carry_one(v, l.child);
+		return rc; /* it was another one's name before, and is none now or the one looked for above */
+	}
+	return rc == -ENOENT ? 0 : rc ? rc : landing_need_inode(v, d.child);
+}
+
+/* Some of what is to be done in the directory. 0 and *more, or -errno. */
+static int need_some_of(struct volume *v, uint64_t dir, bool *more)
+{
+	uint64_t child;
+	int rc = 0;
+
+	for (unsigned i = 0; !rc && i < DIR_STEP_INODES; i++) {
+		rc = landing_link_from(v->db, dir, &child);
+		if (rc == -ENOENT)
+			rc = landing_link_into(v->db, dir, &child);
+		if (!rc && i == 0)
+			rc = begin(v);
+		if (!rc)
+			rc = carry(v, child);
+		else if (i == 0)
+			break;
+	}
+	*more = rc != -ENOENT;
+	rc = rc == -ENOENT ? 0 : rc;
+	return v->carrying ? end(v, rc) : rc;
+}
+
+bool landing_dir_is_ready(struct volume *v, uint64_t dir)
+{
+	uint64_t child;
+
+	return !v->landing || (landing_link_from(v->db, dir, &child) == -ENOENT &&
+			       landing_link_into(v->db, dir, &child) == -ENOENT);
+}
+
+int landing_lock_dir(struct volume *v, uint64_t dir)
+{
+	bool more = true;
+	int rc;
+
+	for (;;) {
+		volume_lock_now(v);
+		rc = landing_need_inode(v, dir);
+		if (rc || !v->landing)
+			return rc;
+		rc = need_some_of(v, dir, &more);
+		if (rc || !more)
+			return rc;
+		volume_unlock(v);
+		volume_pause(v);
+	}
+}
+
+static int some_inodes(struct volume *v)
+{
+	uint64_t ino;
+	int rc = 0;
+
+	for (unsigned i = 0; !rc && i < STEP_INODES; i++) {
+		rc = landing_rows_next(v->db, &v->landing_pos, &ino);
+		if (rc == -ENOENT)
+			return finish(v);
+		if (!rc)
+			rc = carry(v, ino);
+	}
+	return rc;
+}
+
+void landing_step(struct volume *v)
+{
+	volume_lock_now(v);
+	if (v->landing && begin(v) == 0)
+		end(v, some_inodes(v)); /* a failure is the volume's, and remembered there */
+	volume_unlock(v);
+}
+
+/* ---- the store is opened, a group is rolled back ---- */
+
+void landing_load(struct volume *v)
+{
+	v->landing = landing_rows_hold(v->db);
+	v->landing_pos = (struct landing_pos){ 0 };
+}
+
+int landing_open(struct volume *v)
+{
+	struct landing_pos pos = { 0 };
+	uint64_t ino;
+	int rc;
+
+	landing_load(v);
+	if (v->landing)
+		return 0;
+	rc = landing_rows_next(v->db, &pos, &ino);
+	if (rc)
+		return rc == -ENOENT ? 0 : rc;
+	rc = landing_begin(v);
+	return rc ? rc : group_commit_locked(v);
+}
+
+/* ---- writing it ---- */
+
+size_t landing_least(const struct volume *v)
+{
+	return v->opt.at_once_rows ? v->opt.at_once_rows : LANDING_LEAST;
+}
+
+int landing_watch(struct volume *v)
+{
+	landing_unwatch(v);
+	if (v->landing)
+		return v->fault_code;
+	v->watch.on = v->watch.looking = true;
+	v->watch.next_id = id_peek(v);
+	return 0;
+}
+
+void landing_look_away(struct volume *v)
+{
+	v->watch.looking = false;
+}
+
+void landing_unwatch(struct volume *v)
+{
+	v->watch.on = v->watch.looking = false;
+	v->watch.looks = 0;
+	v->watch.rc = 0;
+	map_release(&v->watch.inodes);
+	map_release(&v->watch.links);
+}
+
+bool landing_watched(struct volume *v, const struct map **inodes, const struct map **links)
+{
+	assert(v->watch.on);
+	*inodes = &v->watch.inodes;
+	*links = &v->watch.links;
+	return map_count(*inodes) < WATCH_MAX && map_count(*links) < WATCH_MAX;
+}
+
+void landing_note_inode(struct volume *v, uint64_t ino)
+{
+	if (v->watch.on && map_count(&v->watch.inodes) < WATCH_MAX)
+		map_put(&v->watch.inodes, ino, 1);
+}
+
+void landing_note_link(struct volume *v, uint64_t link, uint64_t child)
+{
+	if (!v->watch.on || map_count(&v->watch.links) >= WATCH_MAX)
+		return;
+	map_put(&v->watch.links, link, child);
+}
+
+int landing_given_up(struct volume *v)
+{
+	return v->watch.rc;
+}
+
+int landing_pause(struct volume *v)
+{
+	bool looking = v->watch.looking;
+
+	v->watch.looking = false;
+	volume_leave(v);
+	int rc = volume_pause(v);
+
+	volume_lock_now(v);
+	v->watch.looking = looking;
+	v->watch.rc = v->watch.rc ? v->watch.rc : rc;
+	return v->watch.rc;
+}
+
+int landing_breathe(struct volume *v)
+{
+	if (!v->watch.on || v->watch.rc || ++v->watch.looks % volume_step_rows(v) != 0)
+		return v->watch.rc;
+	return landing_pause(v);
+}
+
+static int open_quietly(struct volume *v)
+{
+	int rc;
+
+	v->tidying = true;
+	rc = group_open(v);
+	v->tidying = false;
+	if (!rc)
+		group_keep(v);
+	return rc;
+}
+
+int landing_begin(struct volume *v)
+{
+	int rc = open_quietly(v);
+
+	assert(!v->landing);
+	return rc ? rc : landing_rows_clear(v->db);
+}
+
+void landing_give_up(struct volume *v)
+{
+	if (!v->landing)
+		landing_begin(v);
+}
+
+bool landing_is_new(struct volume *v, uint64_t ino)
+{
+	return ID_SLOT(ino) == v->info.slot && ino >= v->watch.next_id;
+}
+
+int landing_put_inode(struct volume *v, const struct landing_inode *in)
+{
+	int rc = open_quietly(v);
+
+	return rc ? rc : landing_inode_put(v->db, in);
+}
+
+int landing_put_link(struct volume *v, struct landing_link *l, uint32_t mode)
+{
+	struct dentry d;
+	int rc = tree_link_get(v, l->link, &d);
+
+	if (rc && rc != -ENOENT)
+		return rc;
+	if (open_quietly(v))
+		return v->fault_code;
+	l->from_parent = rc ? 0 : d.parent;
+	l->turn = !S_ISDIR(mode) ? 1 : l->parent ? 0 : 2;
+	return landing_link_put(v->db, l);
+}
+
+int landing_put_xattr(struct volume *v, uint64_t ino, const char *key, const void *value, size_t len_bytes)
+{
+	int rc = open_quietly(v);
+
+	return rc ? rc : landing_xattr_put(v->db, ino, key, value, len_bytes);
+}
+
+static int put_runs(struct volume *v, uint64_t ino, uint64_t off, uint64_t len, uint64_t phys, const uint64_t *sums)
+{
+	int rc = 0;
+
+	for (uint64_t at = 0; !rc && at < len;) {
+		struct landing_run r = { .off = off + at, .phys = phys ? phys + at : 0 };
+
+		r.len = phys ? MIN(len - at, EXTENT_MAX_BLOCKS) : len - at;
+		if (phys)
+			memcpy(r.sums, sums + at, (size_t)r.len * sizeof(*sums));
+		rc = landing_run_put(v->db, ino, &r);
+		at += r.len;
+	}
+	return rc;
+}
+
+/* A block of which parts are staged, or which the cut goes through: what is here up to the cut, then the parts. */
+static int put_block(struct volume *v, struct stage *s, const struct landing_inode *in, uint64_t block,
+		     const struct stage_part *parts, size_t n)
+{
+	uint64_t start = block << BLOCK_SHIFT, sum;
+	uint8_t data[BLOCK_BYTES] = { 0 };
+	struct block_run run;
+	int rc = 0;
+
+	if (!(in->fields & LAND_NEW) && start < in->shrunk_to) {
+		rc = blocks_read_one(v, in->ino, (struct view){ VIEW_NOW, 0 }, block, data);
+		if (in->shrunk_to - start < BLOCK_BYTES)
+			memset(data + (in->shrunk_to - start), 0, BLOCK_BYTES - (size_t)(in->shrunk_to - start));
+	}
+	for (size_t i = 0; !rc && i < n; i++)
+		rc = stage_part_read(s, &parts[i], data + (parts[i].off - start));
+	if (!rc)
+		rc = stage_keep_block(s, data, &run);
+	sum = block_sum(data);
+	return rc == -EIO ? -ENOTSUP : rc ? rc : put_runs(v, in->ino, block, 1, run.phys, &sum);
+}
+
+static int put_cut_block(struct volume *v, struct stage *s, const struct landing_inode *in, uint64_t size_here_bytes,
+			 const struct stage_file *f)
+{
+	uint64_t block = in->shrunk_to >> BLOCK_SHIFT;
+	struct block_ref ref;
+	int rc;
+
+	if ((in->fields & LAND_NEW) || in->shrunk_to % BLOCK_BYTES == 0 || in->shrunk_to >= size_here_bytes)
+		return 0;
+	for (size_t i = 0; f && i < f->n_runs; i++)
+		if (block >= f->runs[i].off && block < f->runs[i].off + f->runs[i].len)
+			return 0;
+	for (size_t i = 0; f && i < f->n_parts; i++)
+		if (f->parts[i].off >> BLOCK_SHIFT == block)
+			return 0;
+	rc = blocks_map(v, in->ino, (struct view){ VIEW_NOW, 0 }, block, 1, &ref);
+	return rc || ref.phys == 0 ? rc : put_block(v, s, in, block, NULL, 0);
+}
+
+int landing_put_content(struct volume *v, struct stage *s, const struct landing_inode *in, uint64_t size_here_bytes)
+{
+	struct stage_file *f = s ? stage_file_of(s, in->ino, false) : NULL;
+	int rc = open_quietly(v);
+
+	if (rc)
+		return rc;
+	if (f && (f->end_bytes > in->size_bytes || s->losses != image_losses(v->data->image)))
+		return -ENOTSUP;
+	if (!s && in->shrunk_to < size_here_bytes && in->shrunk_to % BLOCK_BYTES != 0)
+		return -ENOTSUP; /* nowhere to keep the block */
+	for (size_t i = 0; f && !rc && i < f->n_runs; i++)
+		rc = put_runs(v, in->ino, f->runs[i].off, f->runs[i].len, f->runs[i].phys, f->runs[i].sums);
+	for (size_t i = 0, n; f && !rc && i < f->n_parts; i += n) {
+		uint64_t block = f->parts[i].off >> BLOCK_SHIFT;
+
+		for (n = 1; i + n < f->n_parts && f->parts[i + n].off >> BLOCK_SHIFT == block;)
+			n++;
+		rc = put_block(v, s, in, block, f->parts + i, n);
+	}
+	return rc || !s ? rc : put_cut_block(v, s, in, size_here_bytes, f);
+}
+
+bool landing_gives_name(struct volume *v, uint64_t parent, const char *name, size_t name_len)
+{
+	uint64_t child;
+
+	return landing_link_named(v->db, parent, name, name_len, &child) == 0;
+}
+
+bool landing_ends(struct volume *v, uint64_t dir)
+{
+	struct landing_link l;
+
+	return landing_link_of(v->db, dir, &l) == 0 && !l.parent;
+}
+
+int landing_spare(struct volume *v, uint64_t ino, uint32_t fields)
+{
+	return landing_inode_clear_fields(v->db, ino, fields);
+}
+
+int landing_hold(struct volume *v)
+{
+	int rc = landing_rows_set_hold(v->db, true);
+
+	assert(v->peer_apply && !v->landing);
+	group_mark(v);
+	logged_want_flush(&v->data->logged);
+	if (rc)
+		return rc;
+	notice_everything(v);
+	v->landing = true;
+	v->landing_pos = (struct landing_pos){ 0 };
+	leftover_start(v);
+	return 0;
+}
