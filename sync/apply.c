@@ -7,7 +7,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/landing.h"
 #include "sync/land.h"
+#include "sync/plan.h"
 #include "util/acl.h"
 #include "util/log.h"
 #include "util/util.h"
@@ -18,6 +20,7 @@ struct applier {
 	uint8_t *state;      /* of links[i] */
 	struct map dir_link; /* directory inode -> index + 1 of the accepted record that places it */
 	bool again;
+	int rc;              /* of letting others in */
 	bool strict;         /* at the primary: nothing may be in the way, own rows do not count */
 };
 enum { LINK_ACCEPTED, LINK_DIRTY, LINK_BLOCKED };
@@ -109,6 +112,12 @@ static bool dir_reachable(const struct applier *a, uint64_t dir, uint64_t not_be
 	return true;
 }
 
+/* Does our change set have it, and has the primary not answered it yet? */
+static bool is_ours(const struct shipment *s, int rc, const struct change_row *row)
+{
+	return rc == 0 && row->grp > s->begin.seen;
+}
+
 struct count {
 	const struct applier *a;
 	uint64_t dir, child;
@@ -144,7 +153,7 @@ static int any_xattr(void *ctx, const char *key, const void *value, size_t len_b
 
 	(void)value;
 	(void)len_bytes;
-	c->found = changes_get_xattr(c->a->v, c->child, key, &row) == 0;
+	c->found = is_ours(c->a->s, changes_get_xattr(c->a->v, c->child, key, &row), &row);
 	return c->found;
 }
 
@@ -163,7 +172,7 @@ static bool removal_loses(const struct applier *a, const struct ship_link *l)
 	tree_links_of(a->v, l->child, link_stays, &c);
 	if (c.found)
 		return false; /* it lives on under another name */
-	if (changes_get(a->v, l->child, ENT_CONTENT, &row) == 0)
+	if (is_ours(a->s, changes_get(a->v, l->child, ENT_CONTENT, &row), &row))
 		return true;
 	tree_xattrs(a->v, l->child, any_xattr, &c);
 	return c.found;
@@ -261,14 +270,15 @@ static void settle(struct applier *a)
 		struct ship_link *l = &a->s->links[i];
 		uint32_t mode;
 
-		if (!a->strict && changes_get_link(a->v, l->link, &row) == 0 && !row.skipped)
+		a->rc = a->rc ? a->rc : landing_breathe(a->v);
+		if (!a->strict && is_ours(a->s, changes_get_link(a->v, l->link, &row), &row) && !row.skipped)
 			a->state[i] = LINK_DIRTY;
 		else if (l->parent && child_known(a, l, &mode) && S_ISDIR(mode))
 			map_put(&a->dir_link, l->child, i + 1);
 	}
 	do {
 		a->again = false;
-		for (size_t i = 0; i < a->s->n_links; i++)
+		for (size_t i = 0; i < a->s->n_links && !a->rc; i++, a->rc = landing_breathe(a->v))
 			if (a->state[i] == LINK_ACCEPTED && blocked(a, &a->s->links[i])) {
 				a->state[i] = LINK_BLOCKED;
 				a->again = true;
@@ -424,7 +434,7 @@ static int land_accepted(struct applier *a, struct placement **list, size_t *n)
 }
 
 /* What of the record is not locally changed. */
-static uint32_t clean_fields(struct volume *v, const struct rec_inode *r)
+static uint32_t clean_fields(struct volume *v, const struct shipment *s, const struct rec_inode *r)
 {
 	static const struct {
 		uint32_t field;
@@ -435,6 +445,10 @@ static uint32_t clean_fields(struct volume *v, const struct rec_inode *r)
 	struct change_row rows[ENT_ASK + 1];
 	unsigned changed = changes_of_inode(v, r->ino, rows);
 	uint32_t fields = r->fields;
+
+	for (unsigned what = ENT_NEW; what <= ENT_TIMES; what++)
+		if ((changed & 1u << what) && !is_ours(s, 0, &rows[what]))
+			changed &= ~(1u << what);
 
 	if (changed & 1u << ENT_NEW)
 		return 0; /* made here and not acknowledged: all of it is ours until the primary has answered */
@@ -484,12 +498,13 @@ static int drop_stray_xattrs(struct applier *a, uint64_t ino)
 }
 
 /* An access ACL is one thing with the mode: it waits for the primary's answer as the mode does. */
-static bool mode_is_unsettled(struct volume *v, const struct ship_xattr *x)
+static bool mode_is_unsettled(struct volume *v, const struct shipment *s, const struct ship_xattr *x)
 {
 	struct change_row row;
 
 	return strcmp(x->key, ACL_ACCESS_KEY) == 0 &&
-	       (changes_get(v, x->ino, ENT_MODE, &row) == 0 || changes_get(v, x->ino, ENT_NEW, &row) == 0);
+	       (is_ours(s, changes_get(v, x->ino, ENT_MODE, &row), &row) ||
+		is_ours(s, changes_get(v, x->ino, ENT_NEW, &row), &row));
 }
 
 static int land_inodes(struct applier *a)
@@ -504,7 +519,7 @@ static int land_inodes(struct applier *a)
 
 		if (tree_inode_get(a->v, r->ino, &in) < 0)
 			continue; /* gone here, or all its links are blocked: the primary will hear of that */
-		fields = clean_fields(a->v, r);
+		fields = clean_fields(a->v, s, r);
 		if (fields & REC_CONTENT)
 			rc = land_content(a->v, s, r, r->ino, ORIGIN_PEER);
 		if (rc == 0)
@@ -516,7 +531,7 @@ static int land_inodes(struct applier *a)
 		struct ship_xattr *x = &s->xattrs[i];
 		struct change_row row;
 
-		if (changes_get_xattr(a->v, x->ino, x->key, &row) == 0 || mode_is_unsettled(a->v, x) ||
+		if (changes_get_xattr(a->v, x->ino, x->key, &row) == 0 || mode_is_unsettled(a->v, s, x) ||
 		    tree_inode_get(a->v, x->ino, &in) < 0)
 			continue;
 		rc = land_xattr(a->v, x, x->ino);
@@ -531,6 +546,7 @@ int apply_check(struct volume *v, struct shipment *s)
 
 	a.state = xcalloc(s->n_links + 1, 1);
 	settle(&a);
+	rc = a.rc;
 	for (size_t i = 0; rc == 0 && i < s->n_links; i++)
 		if (a.state[i] != LINK_ACCEPTED)
 			rc = -EBADMSG;
@@ -571,10 +587,58 @@ static int apply_locked(struct volume *v, struct shipment *s)
 	return rc;
 }
 
+/* ---- bit by bit ---- */
+
+static bool is_taken(struct volume *v, const struct shipment *s, const struct ship_xattr *x)
+{
+	struct change_row row;
+
+	return !is_ours(s, changes_get_xattr(v, x->ino, x->key, &row), &row) && !mode_is_unsettled(v, s, x);
+}
+
+/* Is all of it taken? 0; -ENOTSUP: no; -errno. */
+static int judge_all(struct plan *p)
+{
+	struct applier a = { .v = p->v, .s = p->s };
+	int rc;
+
+	if (p->s->n_asks > 0)
+		return -ENOTSUP;
+	a.state = xcalloc(p->s->n_links + 1, 1);
+	settle(&a);
+	rc = a.rc;
+	for (size_t i = 0; rc == 0 && i < p->s->n_links; i++)
+		if (a.state[i] != LINK_ACCEPTED)
+			rc = -ENOTSUP;
+	free(a.state);
+	map_release(&a.dir_link);
+	return rc;
+}
+
+/* All that its group does but putting it in place. */
+static int hold(struct plan *p)
+{
+	struct shipment *s = p->s;
+	int rc = changes_purge(p->v, s->begin.seen);
+
+	if (rc == 0)
+		rc = history_purge(p->v, s->begin.seen);
+	for (size_t i = 0; rc == 0 && i < s->n_conflicts; i++)
+		rc = conflict_take(p->v, &s->conflicts[i], s->begin.seen);
+	if (rc == 0)
+		rc = land_applied(p->v, &s->begin);
+	return rc;
+}
+
 int apply_shipment(struct volume *v, struct shipment *s, struct err *err)
 {
 	int rc = s->stage ? stage_sync(s->stage) : 0;
 
+	if (rc == 0)
+		rc = plan_land(&(struct plan){ .v = v, .s = s, .judge = judge_all, .hold = hold,
+					       .fields = clean_fields, .takes = is_taken, .exact = true });
+	if (rc > 0)
+		return 0;
 	if (rc == 0)
 		rc = volume_apply_begin(v);
 	if (rc == 0) {

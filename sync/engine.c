@@ -143,7 +143,7 @@ struct pending {
 
 static void look(struct engine *e, struct pending *p)
 {
-	volume_lock(e->v);
+	volume_lock_now(e->v);
 	volume_ids(e->v, &p->ids);
 	p->group_open = group_waits(e->v);
 	p->unsent = changes_any_after(e->v, e->sent);
@@ -490,7 +490,7 @@ static int check_room(struct engine *e, const struct rec_ship_begin *b, struct e
 	volume_space(e->v, &space);
 	if (b->data_bytes > space.free_bytes) {
 		/* The primary needs its history for this very shipment; the secondary can let go what was seen. */
-		volume_lock(e->v);
+		volume_lock_now(e->v);
 		volume_ids(e->v, &ids);
 		if (ids.role == ROLE_SECONDARY)
 			history_purge(e->v, b->seen); /* a failure is latched and seen at the unlock */
@@ -557,7 +557,7 @@ static int on_ship_end(struct engine *e, const struct rec_ship_end *end, uint64_
 	if (!s || end->to != s->begin.to || end->frames != s->frames)
 		return err_set(err, -EBADMSG,
 			       "the peer ended a shipment that is not the one it began: dropping the connection");
-	volume_lock(e->v);
+	volume_lock_now(e->v);
 	volume_ids(e->v, &ids);
 	volume_unlock(e->v);
 	before = ids.acked;
@@ -576,7 +576,7 @@ static int on_ship_end(struct engine *e, const struct rec_ship_end *end, uint64_
 		e->in_before += whole(&s->begin);
 		if (s->begin.to >= e->backlog_peer_to)
 			e->deletions_confirmed = false;
-		volume_lock(e->v);
+		volume_lock_now(e->v);
 		volume_ids(e->v, &ids);
 		volume_unlock(e->v);
 		acknowledged(e, s->begin.seen);
@@ -706,7 +706,7 @@ static int cut(struct engine *e, uint64_t now_ms, struct err *err)
 		return rc;
 	told_free(e->told);
 	e->told = NULL;
-	volume_lock(e->v);
+	volume_lock_now(e->v);
 	volume_ids(e->v, &ids);
 	volume_unlock(e->v);
 	e->sent = outbox_begin(e->outbox)->to;

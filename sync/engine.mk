@@ -13,6 +13,7 @@ sync_libsync_a_SOURCES += \
 	sync/merge_saves.c sync/merge_state.h sync/merge_units.c \
 	sync/name_fold.c sync/name_fold.h \
 	sync/outbox.c sync/outbox.h \
+	sync/plan.c sync/plan.h \
 	sync/prefer.c sync/prefer.h \
 	sync/progress.c sync/progress.h \
 	sync/shipment.c sync/shipment.h \

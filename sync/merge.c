@@ -9,8 +9,10 @@
 
 #include "core/changes.h"
 #include "core/data.h"
+#include "core/landing.h"
 #include "sync/apply.h"
 #include "sync/merge_state.h"
+#include "sync/plan.h"
 #include "util/log.h"
 #include "util/util.h"
 
@@ -168,7 +170,7 @@ static bool all_have_names(struct volume *v, const struct shipment *s)
 	for (size_t i = 0; i < s->n_links; i++)
 		if (s->links[i].parent)
 			map_put(&placed, s->links[i].child, 1);
-	for (size_t i = 0; all && i < s->n_inodes; i++) {
+	for (size_t i = 0; all && i < s->n_inodes && landing_breathe(v) == 0; i++) {
 		uint64_t ino = s->inodes[i]->ino;
 
 		all = ino <= INO_HIDDEN || map_get(&placed, ino, NULL) ||
@@ -194,13 +196,15 @@ static bool keeps_clear(struct volume *v, const struct shipment *s, uint64_t low
 	for (size_t i = 0; i < s->n_links; i++) {
 		const struct ship_link *l = &s->links[i];
 
+		if (landing_breathe(v))
+			return false;
 		if (peer_link_get(v, l->link, &note) != -ENOENT || links_changed(v, l->child, low) ||
 		    (l->parent && names_changed(v, l->parent, low)) ||
 		    (tree_link_get(v, l->link, &d) == 0 &&
 		     (names_changed(v, d.parent, low) || links_changed(v, d.child, low))))
 			return false;
 	}
-	for (size_t i = 0; i < s->n_inodes; i++)
+	for (size_t i = 0; i < s->n_inodes && landing_breathe(v) == 0; i++)
 		if (links_changed(v, s->inodes[i]->ino, low))
 			return false;
 	for (size_t i = 0; i < s->n_xattrs; i++)
@@ -224,6 +228,8 @@ static bool is_fast_forward(struct volume *v, const struct shipment *s)
 	for (size_t i = 0; i < s->n_links; i++) {
 		const struct ship_link *l = &s->links[i];
 
+		if (landing_breathe(v))
+			return false;
 		if (l->report || (changes_get_link(v, l->link, &row) == 0 && row.grp > l->seen))
 			return false;
 		if (notes && (has_lineage(v, LINEAGE_LINK, l->link) || has_lineage(v, LINEAGE_INODE, l->child) ||
@@ -235,7 +241,7 @@ static bool is_fast_forward(struct volume *v, const struct shipment *s)
 		if (l->parent && (!inode_known(v, s, l->child) || !inode_known(v, s, l->parent)))
 			return false; /* deleted here, kept there: there is something to bring back */
 	}
-	for (size_t i = 0; i < s->n_inodes; i++)
+	for (size_t i = 0; i < s->n_inodes && landing_breathe(v) == 0; i++)
 		if ((notes && has_lineage(v, LINEAGE_INODE, s->inodes[i]->ino)) || inode_conflicts(v, s->inodes[i]))
 			return false;
 	for (size_t i = 0; i < s->n_xattrs; i++) {
@@ -367,6 +373,54 @@ static int merge_locked(struct volume *v, struct shipment *s, const struct merge
 	return rc == 0 && s->begin.to > s->begin.from ? land_applied(v, &s->begin) : rc;
 }
 
+/* ---- bit by bit ---- */
+
+static uint32_t all_fields(struct volume *v, const struct shipment *s, const struct rec_inode *r)
+{
+	(void)v;
+	(void)s;
+	return r->fields;
+}
+
+/*
+ * Can it be a fast-forward whatever is changed here meanwhile, as long as that keeps clear of it? 0, -ENOTSUP, -errno.
+ * More is asked than by may_fast_forward: what is not known to be needed yet may be so in a moment.
+ */
+static int judge_all(struct plan *p)
+{
+	struct volume *v = p->v;
+	struct prefer word;
+	bool in_units;
+	int rc;
+
+	if (p->s->n_conflicts + p->s->n_asks > 0 || prefer_in_force(v, &word))
+		return -ENOTSUP;
+	if (conflicts_any(v))
+		return -ENOTSUP; /* a file that goes may settle one, and with it other files */
+	if (!is_fast_forward(v, p->s) || !keeps_clear(v, p->s, lowest_seen(p->s)))
+		return -ENOTSUP;
+	in_units = units_touched(v, p->s) || families_touched(v, p->s);
+	if (in_units && changes_any_after(v, lowest_seen(p->s)))
+		return -ENOTSUP;
+	p->with_any = in_units;
+	rc = apply_check(v, p->s);
+	return rc == -EBADMSG ? -ENOTSUP : rc;
+}
+
+static int hold(struct plan *p)
+{
+	const struct rec_ship_begin *begin = &p->s->begin;
+	int rc = changes_purge(p->v, begin->seen);
+
+	if (rc == 0)
+		rc = lineage_purge(p->v, begin->seen);
+	if (rc == 0)
+		rc = history_purge(p->v, begin->seen);
+	if (rc == 0)
+		rc = land_applied(p->v, begin);
+	return rc;
+}
+
 static int merge_group(struct volume *v, struct shipment *s, const struct merge_names *names, struct driver_jobs *jobs,
 		       uint64_t now_ms)
 {
@@ -463,6 +517,11 @@ int merge_shipment(struct volume *v, struct shipment *s, const struct merge_name
 	struct merge_names plain = *names;
 	int rc = s->stage ? stage_sync(s->stage) : 0;
 
+	if (rc == 0)
+		rc = plan_land(&(struct plan){ .v = v, .s = s, .judge = judge_all, .hold = hold, .fields = all_fields,
+					       .alone = true });
+	if (rc > 0)
+		return 0;
 	if (rc == 0)
 		rc = merge_group_with_jobs(v, s, names, &jobs, now_ms);
 	/* What the secondary did in a unit before it heard of the copy may fit there no more: one more copy, then. */

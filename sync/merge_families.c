@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "core/data.h"
+#include "core/landing.h"
 #include "sync/merge_state.h"
 #include "util/util.h"
 
@@ -35,6 +36,13 @@ static size_t tail_of(const char *name, size_t len, size_t *stem)
 	}
 	*stem = len;
 	return 0;
+}
+
+bool families_tail(const char *name, size_t len)
+{
+	size_t stem;
+
+	return tail_of(name, len, &stem) != 0;
 }
 
 static bool has_sides(struct volume *v, uint64_t dir, const char *stem, size_t len)
@@ -92,12 +100,10 @@ static int link_is_of_family(void *ctx, const struct dentry *d)
 
 bool families_touched(struct volume *v, const struct shipment *s)
 {
-	size_t stem;
-
 	for (size_t i = 0; i < s->n_links; i++)
-		if (s->links[i].parent && tail_of(s->links[i].name, s->links[i].name_len, &stem) != 0)
+		if (s->links[i].parent && families_tail(s->links[i].name, s->links[i].name_len))
 			return true;
-	for (size_t i = 0; i < s->n_inodes; i++) {
+	for (size_t i = 0; i < s->n_inodes && landing_breathe(v) == 0; i++) {
 		struct size_link x = { .v = v, .size_bytes = s->inodes[i]->size_bytes };
 
 		if (S_ISREG(s->inodes[i]->mode) &&

@@ -285,6 +285,8 @@ void units_release(struct merger *m);
 /* ---- merge_families.c */
 
 /* Does the shipment change a file that may belong to a database here? */
+/* Is it the name of a file beside a database (NAME-wal …)? */
+bool families_tail(const char *name, size_t len);
 bool families_touched(struct volume *v, const struct shipment *s);
 int families_gather(struct merger *m);
 /* The resolver's input: ours, or (true) arrays of its own with the families that both changed as directories. */

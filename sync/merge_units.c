@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/landing.h"
 #include "sync/merge_state.h"
 #include "util/conflict_name.h"
 #include "util/log.h"
@@ -113,10 +114,12 @@ bool units_touched(struct volume *v, const struct shipment *s)
 	for (size_t i = 0; i < s->n_links && !found; i++) {
 		struct dentry d;
 
+		if (landing_breathe(v))
+			break; /* whoever lets others in looks for that itself */
 		found = above_is_unit(&g, s->links[i].parent) ||
 			(tree_link_get(v, s->links[i].link, &d) == 0 && above_is_unit(&g, d.parent));
 	}
-	for (size_t i = 0; i < s->n_inodes && !found; i++)
+	for (size_t i = 0; i < s->n_inodes && !found && landing_breathe(v) == 0; i++)
 		found = tree_links_of(v, s->inodes[i]->ino, parent_is_unit, &g) == 1;
 	map_release(&g.dir_link);
 	map_release(&g.clear);

@@ -17,7 +17,7 @@ struct shipment *shipment_new(struct volume *v, const struct rec_ship_begin *beg
 	s->v = v;
 	s->begin = *begin;
 	s->kept = kept;
-	volume_lock(v);
+	volume_lock_now(v);
 	s->own_next = id_peek(v);
 	volume_unlock(v);
 	s->own_slot = ID_SLOT(s->own_next);

@@ -47,7 +47,7 @@ static bool group_is_ours(struct told *t, uint64_t group, uint64_t id)
 	uint64_t our_id = 0;
 	int rc;
 
-	volume_lock(t->v);
+	volume_lock_now(t->v);
 	volume_ids(t->v, &ids);
 	rc = group_id(t->v, group, &our_id);
 	volume_unlock(t->v);

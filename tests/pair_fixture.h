@@ -42,6 +42,7 @@ static const struct cred px_cred = { 1000, 1000, 0 };
  * is good). An error ends what the engine is at. */
 static int (*px_meanwhile)(int i);
 static unsigned px_step_rows;
+static bool px_by_hand; /* what is left over is dropped, and a landing carried out, when somebody wants it only */
 
 /* ---- stores ---------------------------------------------------------------------------------------------------------
  */
@@ -67,7 +68,8 @@ static inline int px_pause(void *ctx)
 static inline void px_open(int i)
 {
 	const struct volume_options opt = {
-		.fast_unsafe = true, .at_once_rows = px_step_rows, .pause = px_pause, .pause_ctx = &px[i]
+		.fast_unsafe = true, .at_once_rows = px_step_rows, .drop_by_hand = px_by_hand, .pause = px_pause,
+		.pause_ctx = &px[i]
 	};
 	struct err err = ERR_INIT;
 	int rc = volume_open(px[i].dir, &opt, &px[i].v, &err);

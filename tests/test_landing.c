@@ -5,6 +5,15 @@
 static void setup(void)
 {
 	px_step_rows = 1;
+	px_by_hand = false;
+	px_meanwhile = NULL;
+	px_setup();
+}
+
+static void setup_by_hand(void)
+{
+	px_step_rows = 1;
+	px_by_hand = true;
 	px_meanwhile = NULL;
 	px_setup();
 }
@@ -82,6 +91,343 @@ START_TEST(a_cut_is_as_of_one_moment_whatever_is_done_while_it_is_looked_up)
 }
 END_TEST
 
+/* ---- the landing: it holds at once, and is carried out when somebody looks */
+
+static void together(int from)
+{
+	static const char *const files[] = { "written", "cut", "removed", "moved", "a", "b", "c", "attrs", "over",
+		                             "hard" };
+
+	px_mkdir(from, "dir");
+	px_mkdir(from, "gone");
+	px_mkdir(from, "gone/deep");
+	px_put(from, "gone/deep/file", "gone");
+	px_mkdir(from, "up");
+	px_mkdir(from, "up/down");
+	for (size_t k = 0; k < ARRAY_LEN(files); k++)
+		px_put(from, files[k], files[k]);
+	px_setxattr(from, "attrs", "user.k", "value");
+	meet();
+}
+
+/* One of each: written, cut, made longer, made, linked, moved, exchanged, shifted, saved over another, removed with its
+ * directory, turned inside out, with other attributes. */
+static void change(int from)
+{
+	static const struct attr mode = { .mode = 0600 }, size = { .size_bytes = 2 };
+	struct attr a;
+
+	px_put(from, "written", "written anew");
+	px_set(from, "cut", SET_SIZE, size);
+	px_append(from, "hard", " and more");
+	px_mkdir(from, "new");
+	px_mkdir(from, "new/in");
+	px_put(from, "new/in/file", "new");
+	ck_assert_int_eq(volume_create(px[from].v, px_at(from, "new"), "soft", S_IFLNK | 0777, 0, "in/file", &px_cred,
+				       &a), 0);
+	px_link(from, "hard", "new/in/hard");
+	px_unlink(from, "hard");
+	px_unlink(from, "removed");
+	px_rename(from, "moved", "new/in/moved");
+	px_rename(from, "a", "t");
+	px_rename(from, "b", "a");
+	px_rename(from, "c", "b");
+	px_rename(from, "t", "c");
+	px_put(from, "over.tmp", "saved");
+	px_rename(from, "over.tmp", "over");
+	px_setxattr(from, "attrs", "user.k", "later");
+	px_setxattr(from, "attrs", "user.l", "more");
+	px_set(from, "attrs", SET_MODE, mode);
+	px_unlink(from, "gone/deep/file");
+	px_rmdir(from, "gone/deep");
+	px_rmdir(from, "gone");
+	px_rename(from, "up/down", "down");
+	px_rename(from, "up", "down/up");
+}
+
+static char *tree_of(int i)
+{
+	struct buf to;
+
+	buf_init(&to, 4u << 20);
+	px_dump_dir(i, INO_ROOT, "", &to);
+	ck_assert_int_eq(buf_append(&to, "", 1), 0);
+	return (char *)to.data;
+}
+
+static void same_trees(void)
+{
+	char *a = tree_of(0), *b = tree_of(1);
+
+	ck_assert_msg(strcmp(a, b) == 0, "the sides differ\n--- alder\n%s--- birch\n%s", a, b);
+	free(a);
+	free(b);
+}
+
+static void send_changes(int from)
+{
+	together(from);
+	change(from);
+	px_send(from);
+}
+
+START_TEST(who_walks_the_tree_sees_all_of_a_landing_though_nothing_is_carried_out)
+{
+	send_changes(_i);
+	same_trees();
+	meet();
+}
+END_TEST
+
+static bool add_sizes(void *ctx, const char *name, size_t len, uint64_t cookie, const struct attr *attr)
+{
+	(void)name;
+	(void)len;
+	(void)cookie;
+	*(uint64_t *)ctx += S_ISREG(attr->mode) ? attr->size_bytes : 0;
+	return true;
+}
+
+START_TEST(a_listing_has_the_attributes_that_the_landing_brings)
+{
+	uint64_t there = 0, here = 0;
+
+	send_changes(_i);
+	ck_assert_int_eq(volume_readdir(px[_i].v, INO_ROOT, 0, add_sizes, &there), 0);
+	ck_assert_int_eq(volume_readdir(px[!_i].v, INO_ROOT, 0, add_sizes, &here), 0);
+	ck_assert_uint_eq(here, there);
+	meet();
+}
+END_TEST
+
+/* By whom each thing is looked at first. */
+static const struct first {
+	const char *path, *content;
+} firsts[] = {
+	{ "new/in/moved", "moved" }, { "new/in/hard", "hard and more" }, { "a", "b" }, { "b", "c" }, { "c", "a" },
+	{ "over", "saved" }, { "written", "written anew" }, { "cut", "cu" }, { "new/in/file", "new" },
+	{ "removed", NULL }, { "moved", NULL }, { "gone", NULL }, { "gone/deep/file", NULL }, { "up", NULL },
+	{ "over.tmp", NULL }, { "hard", NULL }, { "t", NULL },
+};
+
+START_TEST(a_name_that_is_looked_up_first_is_what_the_landing_makes_of_it)
+{
+	const struct first *f = &firsts[_i / 2];
+	uint64_t ino;
+
+	send_changes(_i % 2);
+	ino = px_at(_i % 2 == 0, f->path);
+	if (f->content)
+		ck_assert_str_eq(px_bytes(_i % 2 == 0, ino, NULL), f->content);
+	else
+		ck_assert_uint_eq(ino, 0);
+	same_trees();
+	meet();
+}
+END_TEST
+
+/* Who holds an inode asks by its number. */
+START_TEST(an_inode_that_is_held_is_what_the_landing_makes_of_it)
+{
+	static const char *const paths[] = { "written", "attrs", "moved", "removed", "up", "hard" };
+	int to = !(_i % 2);
+	const char *path = paths[_i / 2];
+	struct attr a;
+	uint64_t ino;
+	char key[64];
+
+	together(!to);
+	ino = px_at(to, path);
+	volume_ref(px[to].v, ino);
+	change(!to);
+	px_send(!to);
+	if (strcmp(path, "written") == 0)
+		ck_assert_str_eq(px_bytes(to, ino, NULL), "written anew");
+	if (strcmp(path, "moved") == 0)
+		ck_assert_int_eq(volume_listxattr(px[to].v, ino, key, sizeof(key)), 0);
+	ck_assert_int_eq(volume_getattr(px[to].v, ino, &a), 0);
+	if (strcmp(path, "attrs") == 0) {
+		ck_assert_uint_eq(a.mode & 07777, 0600);
+		ck_assert_int_eq(volume_getxattr(px[to].v, ino, "user.l", key, sizeof(key)), 4);
+	}
+	if (strcmp(path, "removed") == 0) {
+		ck_assert_uint_eq(a.nlink, 0);
+		ck_assert_str_eq(px_bytes(to, ino, NULL), "removed");
+	}
+	volume_unref(px[to].v, ino, 1);
+	same_trees();
+	meet();
+}
+END_TEST
+
+/* What people do right after it, before anything is carried out. */
+static void act(int i, int what)
+{
+	static const struct attr mode = { .mode = 0640 };
+
+	switch (what) {
+	case 0: px_append(i, "written", "!"); break;
+	case 1: px_put(i, "gone", "a file now"); break;
+	case 2: px_rename(i, "new", "dir/new"); break;
+	case 3: px_rename(i, "a", "over"); break;
+	case 4: px_unlink(i, "new/in/hard"); break;
+	case 5: px_set(i, "attrs", SET_MODE, mode); break;
+	case 6: px_rename(i, "down", "new/down"); break;
+	case 7: px_setxattr(i, "attrs", "user.k", "last"); break;
+	case 8: px_link(i, "new/in/file", "dir/link"); break;
+	case 9: px_put(i, "removed", "anew"); break;
+	case 10: px_put(i, "new/in/moved", "on"); break;
+	default: px_mkdir(i, "down/up/dir"); break;
+	}
+}
+
+START_TEST(what_is_done_right_after_a_landing_is_done_to_its_outcome)
+{
+	int to = !(_i % 2);
+	char *there, *after;
+
+	send_changes(!to);
+	act(to, _i / 2);
+	there = tree_of(to);
+	meet();
+	after = tree_of(!to);
+	ck_assert_str_eq(after, there);
+	free(after);
+	free(there);
+}
+END_TEST
+
+START_TEST(a_crash_goes_on_with_what_of_a_landing_was_not_carried_out)
+{
+	int to = !(_i % 2), looked = _i / 2;
+	static const struct fsck_options fsck = { .found = px_damage };
+	struct fsck_result whole;
+	struct err err = ERR_INIT;
+	char name[32];
+
+	send_changes(!to);
+	for (int k = 0; k < looked; k++)
+		px_at(to, firsts[k * 3].path);
+	px_down();
+	engine_free(px[to].e);
+	volume_crash(px[to].v);
+	ck_assert_msg(fsck_store(px[to].dir, &fsck, &whole, &err) == 0, "fsck: %s", err.text);
+	px_open(to);
+	/* New blocks are not those that wait for being part of a file. */
+	for (int k = 0; k < 10; k++) {
+		snprintf(name, sizeof(name), "dir/more%d", k);
+		px_put(to, name, "in a block of its own");
+	}
+	meet();
+	px_expect("written", "written anew");
+	px_expect("new/in/file", "new");
+}
+END_TEST
+
+static char *px_before;
+static unsigned px_looks;
+
+static int look_meanwhile(int i)
+{
+	char *now = tree_of(i);
+
+	px_looks++;
+	ck_assert_str_eq(now, px_before);
+	free(now);
+	return 0;
+}
+
+START_TEST(nobody_sees_a_part_while_it_is_judged_and_written_down)
+{
+	together(_i);
+	change(_i);
+	px_say(_i);
+	px_before = tree_of(!_i);
+	px_looks = 0;
+	px_meanwhile = look_meanwhile;
+	px_hear(_i);
+	px_meanwhile = NULL;
+	free(px_before);
+	ck_assert_uint_gt(px_looks, 20);
+	same_trees();
+	meet();
+}
+END_TEST
+
+static int px_what, px_when;
+
+static int act_meanwhile(int i)
+{
+	static const struct attr mode = { .mode = 0640 };
+
+	if (px_when-- != 0)
+		return 0;
+	switch (px_what) {
+	case 0: px_append(i, "written", "!"); break;
+	case 1: px_put(i, "new", "a file of that name"); break;
+	case 2: px_put(i, "gone/deep/kept", "kept"); break;
+	case 3: px_rename(i, "dir", "up/down/dir"); break;
+	case 4: px_append(i, "removed", " not"); break;
+	case 5: px_set(i, "attrs", SET_MODE, mode); break;
+	case 6: px_rename(i, "over", "dir/over"); break;
+	case 7: px_unlink(i, "moved"); break;
+	case 8: px_put(i, "dir/beside", "beside"); break;
+	case 9: px_rename(i, "up/down", "dir/down"); break;
+	default: px_put(i, "t", "t"); break;
+	}
+	return 0;
+}
+
+START_TEST(what_is_changed_while_it_is_judged_is_taken_into_account)
+{
+	int to = !(_i % 2), what = _i / 2 % 11;
+
+	together(!to);
+	change(!to);
+	px_say(!to);
+	px_what = what;
+	px_when = _i / 22 * 14;
+	px_meanwhile = act_meanwhile;
+	px_hear(!to);
+	px_meanwhile = NULL;
+	ck_assert_int_lt(px_when, 0);
+	meet();
+	/* Whatever became of it: nothing that was written is gone. */
+	if (what == 2)
+		px_expect("gone/deep/kept", "kept");
+	if (what == 8)
+		px_expect("dir/beside", "beside");
+	if (what == 4)
+		px_expect("removed", "removed not");
+	if (what == 10)
+		px_expect("t", "t");
+}
+END_TEST
+
+/* A name that each of many in a row gives up for the next, and a directory of many. */
+START_TEST(names_shifted_by_one_are_carried_out_from_any_of_them)
+{
+	char from[16], to[16];
+
+	for (int k = 0; k < 20; k++) {
+		snprintf(from, sizeof(from), "n%02d", k);
+		px_put(_i % 2, from, from);
+	}
+	meet();
+	for (int k = 20; k-- > 0;) {
+		snprintf(from, sizeof(from), "n%02d", k);
+		snprintf(to, sizeof(to), "n%02d", k + 1);
+		px_rename(_i % 2, from, to);
+	}
+	px_send(_i % 2);
+	snprintf(to, sizeof(to), "n%02d", 1 + _i);
+	snprintf(from, sizeof(from), "n%02d", _i);
+	ck_assert_str_eq(px_bytes(!(_i % 2), px_at(!(_i % 2), to), NULL), from);
+	same_trees();
+	meet();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("landing");
@@ -90,5 +436,19 @@ int main(void)
 	tcase_add_checked_fixture(cut, setup, px_teardown);
 	tcase_add_loop_test(cut, a_cut_is_as_of_one_moment_whatever_is_done_while_it_is_looked_up, 0, 2);
 	suite_add_tcase(s, cut);
+	TCase *landing = tcase_create("landing");
+
+	tcase_add_checked_fixture(landing, setup_by_hand, px_teardown);
+	tcase_add_loop_test(landing, who_walks_the_tree_sees_all_of_a_landing_though_nothing_is_carried_out, 0, 2);
+	tcase_add_loop_test(landing, a_listing_has_the_attributes_that_the_landing_brings, 0, 2);
+	tcase_add_loop_test(landing, a_name_that_is_looked_up_first_is_what_the_landing_makes_of_it, 0,
+			    2 * (int)ARRAY_LEN(firsts));
+	tcase_add_loop_test(landing, an_inode_that_is_held_is_what_the_landing_makes_of_it, 0, 12);
+	tcase_add_loop_test(landing, what_is_done_right_after_a_landing_is_done_to_its_outcome, 0, 24);
+	tcase_add_loop_test(landing, a_crash_goes_on_with_what_of_a_landing_was_not_carried_out, 0, 10);
+	tcase_add_loop_test(landing, nobody_sees_a_part_while_it_is_judged_and_written_down, 0, 2);
+	tcase_add_loop_test(landing, what_is_changed_while_it_is_judged_is_taken_into_account, 0, 66);
+	tcase_add_loop_test(landing, names_shifted_by_one_are_carried_out_from_any_of_them, 0, 20);
+	suite_add_tcase(s, landing);
 	return tap_main(s);
 }

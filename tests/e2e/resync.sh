@@ -113,3 +113,32 @@ t_a_transfer_that_is_cut_and_whose_ends_die_sends_little_twice() {
 }
 # crossed BEFORE MIB: since the count was BEFORE
 crossed() { [ "$(($(link_bytes) - $1))" -ge "$(($2 << 20))" ]; }
+
+# Thousands of entries are there at once when their change set has arrived, for whoever looks while they are put in place
+# one by one; and if the side dies meanwhile they are all there after it.
+LIMIT_S[t_a_large_change_set_is_there_at_once_and_whole_after_kill_9]=150
+t_a_large_change_set_is_there_at_once_and_whole_after_kill_9() {
+	local other=b there=$B here=$A seen
+	pair_up
+	mkdir "$A/old"
+	for i in $(seq 2000); do echo "old $i"; done | split -l 1 -d -a 4 - "$A/old/f"
+	both_equal
+	link_cut_down
+	wait_apart
+	mkdir "$A/new"
+	for i in $(seq 4000); do echo "new $i"; done | split -l 1 -d -a 4 - "$A/new/f"
+	(cd "$A/old" && for f in f000?; do mv "$f" "../new/moved-$f"; done; rm f1*)
+	echo last >"$A/last"
+	link_restore
+	within 60 test -e "$there/last" || fail "nothing came"
+	# The one file is there, so is all of it, in whatever order it is asked for.
+	is_equal "$(cat "$there/new/f3999")" "new 4000" "the last of the new files"
+	is_equal "$(find "$there/new" -name 'f*' | wc -l)" 4000 "new files that are listed"
+	[ ! -e "$there/old/f1999" ] || fail "what was removed is there still"
+	kill_side "$other"
+	mount_side "$other"
+	is_equal "$(cat "$there/new/moved-f0003")" "old 4" "a file that was moved"
+	seen=$(find "$there/old" -type f | wc -l)
+	is_equal "$seen" "$(find "$here/old" -type f | wc -l)" "old files that are left"
+	both_equal
+}

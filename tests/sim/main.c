@@ -175,8 +175,9 @@ static int work_meanwhile(void *ctx)
 	struct world *w = sd->pause.w;
 	struct rng rng = w->rng;
 
-	if (w->pausing || w->apart || !rng_chance(&w->rng_pause, 10))
+	if (w->pausing || w->apart || w->meanwhile == 0 || !rng_chance(&w->rng_pause, 10))
 		return 0; /* what is done now is done by a side that has heard of the other */
+	w->meanwhile--;
 	w->pausing = true;
 	w->rng = w->rng_pause; /* so that a history goes on as it would without */
 	sim_trace(w, "%c meanwhile:\n", "PS"[sd->pause.side]);

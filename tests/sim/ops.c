@@ -792,6 +792,9 @@ void sim_op(struct world *w, int side)
 	struct listing *l = xmalloc(sizeof(*l));
 	uint64_t kind = rng_below(&w->rng, 130);
 
+	if (!w->pausing)
+		w->meanwhile = MIN(w->meanwhile + 5, 20);
+
 	list_tree(w->side[side].v, l);
 	w->n_ops++;
 	if (w->acls && rng_chance(&w->rng_acls, 20) && op_acl(w, side, l))

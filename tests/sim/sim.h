@@ -75,6 +75,7 @@ struct world {
 	struct rng rng, rng_words; /* rng_words: of what came later than the first million seeds */
 	struct rng rng_pause;      /* of what is done while an engine lets others in */
 	bool pausing;
+	unsigned meanwhile; /* operations that may still come in between: each makes more to be sent */
 	struct rng rng_acls;
 	bool acls;          /* a share of the wide ones: ACLs are set, changed and taken away too */
 	bool pure;          /* nothing has crossed since both were the same */
