@@ -678,6 +678,7 @@ START_TEST(what_it_wrote_before_and_after_it_heard_is_there)
 	is_somewhere("birch after");
 	if (_i == 0)
 		is_somewhere("birch before");
+	free(head);
 }
 END_TEST
 
