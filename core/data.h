@@ -78,8 +78,8 @@ int stage_take(struct stage *to, struct stage *from, uint64_t ino);
 /* Each file with its mark, in no particular order. fn: 0 goes on; it must change nothing here. */
 typedef int (*stage_file_fn)(void *ctx, uint64_t ino, uint64_t group, uint64_t id);
 int stage_files(struct stage *s, stage_file_fn fn, void *ctx);
-/* Lock held. The blocks of these files that landing_put_content wrote into a plan, and of no others, are the plan's now:
- * the files (keys of the map) have nothing staged any more. */
+/* Lock held. The blocks of these files (keys of the map) that landing_put_content wrote into a plan are the plan's now:
+ * the files have nothing staged any more. */
 void stage_taken(struct stage *s, const struct map *inodes);
 /* Without the lock: the plan was given up, so the blocks that were written for it alone are free. */
 void stage_drop_kept(struct stage *s);

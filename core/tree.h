@@ -25,8 +25,8 @@
 #include "core/volume.h"
 
 /* volume_lock waits until the peer's last changes are all in place (core/landing.h), which may take seconds after large
- * ones. volume_lock_now does not: its caller looks at nothing but counters and settings, or asks for what it looks at by
- * landing_need_*. */
+ * ones. volume_lock_now does not: its caller looks at nothing but counters and settings, or asks for what it looks at
+ * by landing_need_*. */
 void volume_lock(struct volume *v);
 void volume_lock_now(struct volume *v);
 void volume_unlock(struct volume *v);
@@ -84,8 +84,8 @@ struct view {
 uint64_t id_new(struct volume *v); /* for inodes and links alike */
 uint64_t id_peek(struct volume *v); /* what id_new would return next: all ids of our slot below it were handed out */
 
-/* -ENOENT. While the peer's changes are applied, or judged to be landed later, an orphan (unlinked here, still open) is as
- * good as gone. */
+/* -ENOENT. While the peer's changes are applied, or judged to be landed later, an orphan (unlinked here, still open) is
+ * as good as gone. */
 int tree_inode_get(struct volume *v, uint64_t ino, struct inode *out);
 /* Insert or replace; archives the old version. born is set by it; origin from in; cborn/corigin are taken from `in` as
  * they are (whoever changes size or data sets cborn = group_number). nlink of `in` is ignored: a new row starts with 0,

@@ -31,7 +31,7 @@ struct plan {
 	struct map contents; /* inodes whose staged bytes are in the plan */
 };
 
-/* Without the lock. 1: it is landed. 0: it is to be landed at once. In that case, and with -errno, nothing was changed. */
+/* Without the lock. 1: it is landed. 0: it is to be landed at once. Then, and with -errno, nothing was changed. */
 int plan_land(const struct plan *how);
 
 #endif
