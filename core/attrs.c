@@ -175,31 +175,3 @@ int volume_setattr(struct volume *v, uint64_t ino, unsigned set, const struct at
 	volume_leave(v);
 	return rc;
 }
-
-/* ---- lookup counts ---- */
-
-void volume_ref(struct volume *v, uint64_t ino)
-{
-	uint64_t n = 0;
-
-	volume_lock_now(v);
-	map_get(&v->refs, ino, &n);
-	map_put(&v->refs, ino, n + 1);
-	volume_unlock(v);
-}
-
-void volume_unref(struct volume *v, uint64_t ino, uint64_t n)
-{
-	uint64_t have = 0;
-
-	volume_lock_now(v);
-	if (map_get(&v->refs, ino, &have) && have > n) {
-		map_put(&v->refs, ino, have - n);
-	} else {
-		map_del(&v->refs, ino);
-		map_del(&v->lost, ino); /* nobody is left to be told */
-		if (volume_is_orphan(v, ino) && group_open(v) == 0)
-			tree_reap(v, ino); /* a failure is latched by the database and seen at the unlock */
-	}
-	volume_unlock(v);
-}

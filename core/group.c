@@ -46,7 +46,6 @@
 /* Ids of old groups go so many at a time: they are on a page of their own, which would be part of every commit. */
 #define GROUP_IDS_FORGOTTEN 64u
 
-static struct notice *notice_add(struct volume *v);
 static int recover(struct volume *v, bool now);
 
 void volume_lock_now(struct volume *v)
@@ -632,8 +631,10 @@ int volume_apply_begin(struct volume *v)
 {
 	int rc = volume_commit(v);
 
-	if (rc)
+	if (rc) {
+		holders_go_on(v);
 		return rc;
+	}
 	volume_lock(v);
 	rc = v->landing ? v->fault_code : group_commit_locked(v); /* whatever slipped in since */
 	v->peer_apply = true;
@@ -642,6 +643,7 @@ int volume_apply_begin(struct volume *v)
 	if (rc) {
 		v->peer_apply = false;
 		volume_unlock(v);
+		holders_go_on(v);
 	}
 	return rc;
 }
@@ -668,7 +670,9 @@ int volume_apply_commit(struct volume *v, uint64_t n_applied)
 	rc = group_commit_locked(v);
 	if (rc)
 		v->n_notices = 0; /* nothing of it happened */
+	holders_end(v, rc == 0);
 	unlock_and_tell(v);
+	holders_go_on(v);
 	if (!rc && told && any)
 		told(ctx);
 	return rc;
@@ -681,12 +685,14 @@ void volume_apply_abort(struct volume *v)
 	v->n_notices = 0;
 	if (v->info.group_open)
 		group_undo(v);
+	holders_end(v, false);
 	unlock_and_tell(v);
+	holders_go_on(v);
 }
 
 /* ---- notices ---- */
 
-static struct notice *notice_add(struct volume *v)
+struct notice *notice_add(struct volume *v)
 {
 	if (v->n_notices == v->cap_notices) {
 		v->cap_notices = v->cap_notices ? v->cap_notices * 2 : 64;

@@ -42,6 +42,11 @@ struct volume {
 	uint64_t group_rows_before; /* db_changes_in_all when the group was opened */
 	bool peer_apply;           /* between volume_apply_begin and commit/abort */
 	struct map refs;           /* ino -> kernel lookup count */
+	struct move { uint64_t from, to, n; } *moves; /* of holders, since peer_apply began */
+	size_t n_moves, cap_moves;
+	void (*still_fn)(void *ctx, bool still);
+	void *still_ctx;
+	bool still;                /* still_fn is owed a false; only the thread that applies looks at it */
 	struct notice *notices;    /* collected while peer_apply */
 	size_t n_notices, cap_notices;
 	volume_notice_fn notice_fn;
@@ -149,6 +154,10 @@ bool group_is_full(struct volume *v, unsigned times);
  * peer_apply. */
 int volume_room(struct volume *v);
 bool volume_is_orphan(const struct volume *v, uint64_t ino);
+/* holders.c; lock held. The moves hold and are told, or are undone. */
+void holders_end(struct volume *v, bool done);
+void holders_go_on(struct volume *v); /* without the lock: ends volume_hold_still */
+struct notice *notice_add(struct volume *v);
 /* After opening: what was entered for a pair that never came to be is forgotten. Lock held. */
 int pair_open(struct volume *v);
 /* A number into table meta. */

@@ -10,6 +10,7 @@ core_libcore_a_SOURCES = \
 	core/fsck.c core/fsck.h \
 	core/group.c \
 	core/history.c \
+	core/holders.c \
 	core/internal.h \
 	core/names.c \
 	core/pairing.c \

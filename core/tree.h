@@ -61,6 +61,17 @@ bool group_waits(struct volume *v);
 int volume_apply_begin(struct volume *v);
 int volume_apply_commit(struct volume *v, uint64_t n_applied);
 void volume_apply_abort(struct volume *v);
+
+/*
+ * Holders: who has an inode in hand by a lookup count, as a program that has the file open. While the peer's changes
+ * are applied they can be moved: whoever holds `from` holds `to` from the commit on (an abort undoes it), as if their
+ * file had been renamed to where `to` is and another one put in its place. Nothing if nobody holds `from`, either of
+ * the two is not there, `to` has no name, or their types differ. Wants volume_hold_still before volume_apply_begin; the
+ * commit or the abort ends that.
+ */
+int tree_holders_move(struct volume *v, uint64_t from, uint64_t to);
+void volume_hold_still(struct volume *v);
+bool tree_is_held(struct volume *v, uint64_t ino); /* lock held */
 /* As volume_setting_set, for a caller that holds the lock (between apply_begin and apply_commit): same transaction. */
 int setting_put(struct volume *v, const char *key, const char *value);
 char *setting_get(struct volume *v, const char *key); /* malloc'd, NULL if unset */

@@ -399,6 +399,7 @@ static void volume_free(struct volume *v)
 		close(v->lock_fd);
 	leftover_release(v);
 	map_release(&v->refs);
+	free(v->moves);
 	map_release(&v->orphans);
 	map_release(&v->touched);
 	map_release(&v->group_inodes);

@@ -156,10 +156,12 @@ int volume_pair(struct volume *v, enum role role, uint64_t generation, unsigned 
 /* ---- callbacks; called from the thread that caused them, without the volume's lock but where said ---------------- */
 
 /* What the kernel may have cached wrongly after the peer's changes landed. Entry: parent + name; inode: attributes and
- * data. */
+ * data. MOVED: whoever had ino in hand has `to` from now on, lookup counts and all (tree_holders_move). */
 struct notice {
-	enum { NOTICE_ENTRY, NOTICE_INODE, NOTICE_DELETE, NOTICE_EVERYTHING } kind; /* the last: whatever it knows */
+	enum { NOTICE_ENTRY, NOTICE_INODE, NOTICE_DELETE, NOTICE_MOVED, NOTICE_EVERYTHING } kind; /* the last: whatever
+	                                                                                    it knows */
 	uint64_t parent, ino; /* ENTRY: parent,name. INODE: ino. DELETE: parent, ino (child), name */
+	uint64_t to;          /* MOVED */
 	char name[NAME_MAX_BYTES + 1];
 	unsigned name_len_bytes;
 };
@@ -170,6 +172,9 @@ typedef void (*volume_notice_fn)(void *ctx, const struct notice *list, size_t n)
  * acknowledged to the peer can also be seen here. */
 typedef void (*volume_told_fn)(void *ctx);
 void volume_set_notice(struct volume *v, volume_notice_fn fn, volume_told_fn told, void *ctx);
+/* Without the lock, around an apply that may move holders. true: no call that a holder makes is on its way when this
+ * returns, and none begins until false. So none is meant for the inode that it had and reaches the one it has then. */
+void volume_set_still(struct volume *v, void (*fn)(void *ctx, bool still), void *ctx);
 /* Called once when a group becomes open (something is dirty that was not), also from a thread of the volume's own. What
  * was set before is called no more when this returns; so no lock that it takes may be held. */
 void volume_set_dirty(struct volume *v, void (*fn)(void *ctx), void *ctx);

@@ -33,72 +33,36 @@ struct worker *worker_self(void)
 
 /* ---- what the kernel knows ----------------------------------------------------------------------- */
 
-void known_add(struct front *f, uint64_t ino)
+uint64_t known_add(struct front *f, uint64_t ino, uint64_t as)
 {
-	uint64_t n = 0;
+	bool first;
+	uint64_t node = nodes_add(&f->nodes, ino, as, &first);
 
-	if (ino == INO_ROOT)
-		return;
-	pthread_mutex_lock(&f->known_lock);
-	map_get(&f->known, ino, &n);
-	map_put(&f->known, ino, n + 1);
-	pthread_mutex_unlock(&f->known_lock);
-	/* Without our lock: a forget of an earlier count may overtake this, but counts add up all the same. */
-	if (n == 0 && !f->past)
+	/* Without a lock of ours: a forget of an earlier count may overtake this, but counts add up all the same. */
+	if (first && !f->past)
 		volume_ref(f->v, ino);
+	return node;
 }
 
-void known_drop(struct front *f, uint64_t ino, uint64_t n)
+void known_drop(struct front *f, uint64_t node, uint64_t n)
 {
-	uint64_t have = 0;
+	uint64_t ino = nodes_drop(&f->nodes, node, n);
 
-	if (ino == INO_ROOT)
-		return;
-	pthread_mutex_lock(&f->known_lock);
-	map_get(&f->known, ino, &have);
-	if (have > n)
-		map_put(&f->known, ino, have - n);
-	else
-		map_del(&f->known, ino);
-	pthread_mutex_unlock(&f->known_lock);
-	if (have > 0 && have <= n && !f->past)
+	if (ino && !f->past)
 		volume_unref(f->v, ino, 1);
-}
-
-bool known_has(struct front *f, uint64_t ino)
-{
-	bool has;
-
-	pthread_mutex_lock(&f->known_lock);
-	has = map_get(&f->known, ino, NULL);
-	pthread_mutex_unlock(&f->known_lock);
-	return has || ino == INO_ROOT;
-}
-
-uint64_t *known_list(struct front *f, size_t *n)
-{
-	uint64_t *list, ino, count;
-	size_t it = 0;
-
-	pthread_mutex_lock(&f->known_lock);
-	list = xmalloc((map_count(&f->known) + 1) * sizeof(*list));
-	list[0] = INO_ROOT;
-	for (*n = 1; map_next(&f->known, &it, &ino, &count); (*n)++)
-		list[*n] = ino;
-	pthread_mutex_unlock(&f->known_lock);
-	return list;
 }
 
 /* The kernel sends no forgets when a mount goes. */
 static void known_forget_all(struct front *f)
 {
-	uint64_t ino, count;
-	size_t it = 0;
+	size_t n;
+	uint64_t *list = nodes_list(&f->nodes, &n);
 
-	while (!f->past && map_next(&f->known, &it, &ino, &count))
-		volume_unref(f->v, ino, 1);
-	map_release(&f->known);
-	f->known = (struct map)MAP_INIT;
+	for (size_t i = 1; i < n && !f->past; i++) /* the first is the root */
+		volume_unref(f->v, list[i], 1);
+	free(list);
+	nodes_release(&f->nodes);
+	nodes_init(&f->nodes);
 }
 
 /* ---- requests ------------------------------------------------------------------------------------ */
@@ -188,7 +152,9 @@ static void *worker_main(void *arg)
 		if (n <= 0)
 			break;
 		peek(w);
+		gate_enter(&f->gate);
 		fuse_session_process_buf(f->se, &w->in);
+		gate_leave(&f->gate);
 		if (w->init) /* the reply to it sets what is read ahead, too */
 			mount_read_ahead(f->mountpoint);
 	}
@@ -293,9 +259,9 @@ int front_mount(struct volume *v, const struct front_options *opt, struct front 
 	f->fsync_hook = opt->fsync_hook;
 	f->hook_ctx = opt->hook_ctx;
 	f->n_workers = opt->threads ? MIN(opt->threads, FRONT_WORKERS_MAX) : 2;
-	f->known = (struct map)MAP_INIT;
+	nodes_init(&f->nodes);
+	gate_init(&f->gate);
 	pthread_mutex_init(&f->lock, NULL);
-	pthread_mutex_init(&f->known_lock, NULL);
 	pthread_cond_init(&f->changed, NULL);
 	f->notifier = notifier_new(f);
 	rc = mount_options_parse(opt->options, opt->past != NULL, &mo, err);
@@ -460,7 +426,20 @@ void front_notice(void *front, const struct notice *list, size_t n)
 {
 	struct front *f = front;
 
+	for (size_t i = 0; i < n; i++)
+		if (list[i].kind == NOTICE_MOVED)
+			nodes_move(&f->nodes, list[i].ino, list[i].to);
 	notifier_push(f->notifier, list, n);
+}
+
+void front_still(void *front, bool still)
+{
+	struct front *f = front;
+
+	if (still)
+		gate_close(&f->gate);
+	else
+		gate_open(&f->gate);
 }
 
 void front_told(void *front)
@@ -494,7 +473,8 @@ void front_free(struct front *f)
 	notifier_free(f->notifier);
 	known_forget_all(f);
 	pthread_cond_destroy(&f->changed);
-	pthread_mutex_destroy(&f->known_lock);
+	nodes_release(&f->nodes);
+	gate_release(&f->gate);
 	pthread_mutex_destroy(&f->lock);
 	free(f->mountpoint);
 	free(f);

@@ -44,6 +44,8 @@ int front_run(struct front *f);
  * them. Async-signal-unsafe; any thread but a worker's. May be called before front_run. */
 void front_stop(struct front *f);
 void front_notice(void *front, const struct notice *list, size_t n); /* a volume_notice_fn */
+/* For volume_set_still: requests wait while what they are about may change under them. */
+void front_still(void *front, bool still);
 /* A volume_told_fn: waits until what was queued has been told, but only as long as that ordinarily takes: a program
  * that holds a directory in the kernel, perhaps while it waits for the peer, must not keep us from answering it. */
 void front_told(void *front);

@@ -3,7 +3,7 @@
  * internal: what the files of fuse/ share. Nobody outside fuse/ includes this.
  *
  * Locks, none held while another is taken, nor during a volume call, a reply or a notification: front.lock (life
- * cycle), front.known_lock, the notifier's and the syncer's own.
+ * cycle), those of nodes and gate, the notifier's and the syncer's own.
  */
 #ifndef TWINFS_FUSE_INTERNAL_H
 #define TWINFS_FUSE_INTERNAL_H
@@ -14,6 +14,8 @@
 #include <fuse_lowlevel.h>
 
 #include "fuse/front.h"
+#include "fuse/gate.h"
+#include "fuse/nodes.h"
 #include "util/map.h"
 
 #define FRONT_WORKERS_MAX 16u
@@ -59,16 +61,15 @@ struct front {
 	bool stop;
 	unsigned workers_left;
 
-	pthread_mutex_t known_lock;
-	struct map known;              /* ino -> its lookup count in the kernel; the root is not in it */
+	struct nodes nodes;            /* what the kernel knows */
+	struct gate gate;              /* every request passes it: no node is moved while one is handled */
 };
 
-/* ---- front.c: what the kernel knows; the volume (not a past) gets one reference for each known inode ---------- */
+/* ---- front.c: what the kernel knows; the volume (not a past) gets one reference for each node --------------- */
 
-void known_add(struct front *f, uint64_t ino);
-void known_drop(struct front *f, uint64_t ino, uint64_t n);
-bool known_has(struct front *f, uint64_t ino);           /* the root always */
-uint64_t *known_list(struct front *f, size_t *n);        /* malloc'd; with the root */
+/* As nodes_add and nodes_drop. */
+uint64_t known_add(struct front *f, uint64_t ino, uint64_t as);
+void known_drop(struct front *f, uint64_t node, uint64_t n);
 /* The worker that runs the calling thread; only inside a handler. */
 struct worker *worker_self(void);
 

@@ -2,14 +2,18 @@
 noinst_LIBRARIES += fuse/libfront.a
 fuse_libfront_a_SOURCES = \
 	fuse/front.c fuse/front.h fuse/internal.h \
+	fuse/gate.c fuse/gate.h \
 	fuse/guard.c fuse/guard.h \
 	fuse/mount.c \
+	fuse/nodes.c fuse/nodes.h \
 	fuse/notify.c \
 	fuse/ops.c \
 	fuse/source.h \
 	fuse/syncer.c
 
-check_PROGRAMS += tests/test_front
-TESTS += tests/test_front
+check_PROGRAMS += tests/test_front tests/test_nodes
+TESTS += tests/test_front tests/test_nodes
+tests_test_nodes_SOURCES = tests/test_nodes.c
+tests_test_nodes_LDADD = fuse/libfront.a $(CORE_TEST_LIBS) $(FUSE_LIBS)
 tests_test_front_SOURCES = tests/test_front.c
 tests_test_front_LDADD = fuse/libfront.a $(CORE_TEST_LIBS) $(FUSE_LIBS)

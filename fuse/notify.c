@@ -191,10 +191,25 @@ static void wait_entries(struct front *f)
 /* Does the kernel know ino, or will it after a reply that is on its way? */
 static bool is_known(struct front *f, uint64_t ino)
 {
-	if (known_has(f, ino))
+	if (nodes_know(&f->nodes, ino))
 		return true;
 	wait_entries(f);
-	return known_has(f, ino);
+	return nodes_know(&f->nodes, ino);
+}
+
+/* 0, or -ENOENT if the kernel does not know one of its nodes. */
+static int inval_nodes(struct front *f, uint64_t ino)
+{
+	size_t n;
+	uint64_t *list = nodes_of(&f->nodes, ino, &n);
+	int rc = 0;
+
+	/* Always the whole range: attributes alone would leave zeros behind the old end of a file that grew. */
+	for (size_t i = 0; i < n && !atomic_load(&f->ended); i++)
+		if (fuse_lowlevel_notify_inval_inode(f->se, list[i], 0, 0) == -ENOENT)
+			rc = -ENOENT;
+	free(list);
+	return rc;
 }
 
 static void tell_inode(struct front *f, uint64_t ino)
@@ -203,10 +218,7 @@ static void tell_inode(struct front *f, uint64_t ino)
 
 	while (is_known(f, ino)) {
 		atomic_store(&f->notifier->marks[ino % MARKS].told_ms, clock_mono_ms());
-		/* Always the whole range: attributes alone would leave zeros behind the old end of a file that grew. */
-		int rc = fuse_lowlevel_notify_inval_inode(f->se, ino, 0, 0);
-
-		if (rc != -ENOENT || atomic_load(&f->ended))
+		if (inval_nodes(f, ino) != -ENOENT || atomic_load(&f->ended))
 			return;
 		if (waited_us >= RETRY_TOTAL_US) {
 			log_debug("fuse", "inode %llx: the kernel holds names of it but does not know it",
@@ -221,19 +233,36 @@ static void tell_inode(struct front *f, uint64_t ino)
 
 static void tell_entry(struct front *f, uint64_t parent, const char *name, unsigned len)
 {
-	if (is_known(f, parent))
-		fuse_lowlevel_notify_inval_entry(f->se, parent, name, len);
+	uint64_t *dirs;
+	size_t n;
+
+	if (!is_known(f, parent))
+		return;
+	dirs = nodes_of(&f->nodes, parent, &n);
+	for (size_t i = 0; i < n; i++)
+		fuse_lowlevel_notify_inval_entry(f->se, dirs[i], name, len);
+	free(dirs);
 }
 
+/* What holders of the child were moved from is not gone for them. */
 static void tell_delete(struct front *f, const struct item *it)
 {
-	int rc;
+	uint64_t *dirs, *child;
+	size_t n, n_child;
 
 	if (!is_known(f, it->parent))
 		return;
-	rc = fuse_lowlevel_notify_delete(f->se, it->parent, it->ino, it->name, it->name_len_bytes);
-	if (rc != 0) /* another child has the name in the cache, or a directory still has cached entries */
-		fuse_lowlevel_notify_inval_entry(f->se, it->parent, it->name, it->name_len_bytes);
+	dirs = nodes_of(&f->nodes, it->parent, &n);
+	child = nodes_of(&f->nodes, it->ino, &n_child);
+	for (size_t i = 0; i < n; i++) {
+		int rc = n_child == 0 ? -ENOENT : fuse_lowlevel_notify_delete(f->se, dirs[i], child[0], it->name,
+		                                                              it->name_len_bytes);
+
+		if (rc != 0) /* another child has the name in the cache, or a directory still has cached entries */
+			fuse_lowlevel_notify_inval_entry(f->se, dirs[i], it->name, it->name_len_bytes);
+	}
+	free(child);
+	free(dirs);
 }
 
 struct entry_ctx {
@@ -248,7 +277,7 @@ static bool tell_listed(void *ctx, const char *name, size_t len, uint64_t cookie
 	(void)cookie;
 	(void)attr;
 	if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0)
-		fuse_lowlevel_notify_inval_entry(c->front->se, c->dir, name, len);
+		tell_entry(c->front, c->dir, name, (unsigned)len);
 	return !atomic_load(&c->front->ended);
 }
 
@@ -275,7 +304,7 @@ static void tell_all_names(struct front *f)
 	if (write(fuse_session_fd(f->se), &msg, sizeof(msg)) == (ssize_t)sizeof(msg))
 		return;
 	wait_entries(f);
-	list = known_list(f, &count);
+	list = nodes_list(&f->nodes, &count);
 	for (size_t i = 0; i < count && !atomic_load(&f->ended); i++)
 		tell_names(f, list[i]);
 	free(list);
@@ -287,7 +316,7 @@ static void tell_all_inodes(struct front *f)
 	size_t count;
 
 	wait_entries(f);
-	list = known_list(f, &count);
+	list = nodes_list(&f->nodes, &count);
 	for (size_t i = 0; i < count && !atomic_load(&f->ended); i++)
 		tell_inode(f, list[i]);
 	free(list);
@@ -396,6 +425,10 @@ void notifier_push(struct notifier *n, const struct notice *list, size_t count)
 
 		if (x->kind == NOTICE_EVERYTHING) {
 			everything(n);
+			continue;
+		}
+		if (x->kind == NOTICE_MOVED) { /* what they hold is another one now */
+			queue_put(n, ITEM_INODE, 0, x->to, "", 0);
 			continue;
 		}
 		if (x->kind == NOTICE_ENTRY)

@@ -29,6 +29,19 @@ static struct front *front_of(fuse_req_t req)
 	return fuse_req_userdata(req);
 }
 
+/* Within a request the same always. */
+static uint64_t inode_of(fuse_req_t req, fuse_ino_t node)
+{
+	return nodes_inode(&front_of(req)->nodes, node);
+}
+
+/* The inode was changed through one of its nodes: what the kernel cached of the others is old now. */
+static void tell_others(struct front *f, uint64_t ino)
+{
+	if (ino && nodes_shared(&f->nodes, ino))
+		notifier_push_inode(f->notifier, ino);
+}
+
 static void entries_begin(void)
 {
 	atomic_fetch_add(&worker_self()->entry_seq, 1);
@@ -57,18 +70,18 @@ static struct stat stat_of(const struct attr *a)
 	};
 }
 
-static struct fuse_entry_param entry_of(const struct attr *a, double attr_seconds)
+static struct fuse_entry_param entry_of(const struct attr *a, uint64_t node, double attr_seconds)
 {
 	return (struct fuse_entry_param){
-		.ino = a->ino,
+		.ino = node,
 		.attr = stat_of(a),
 		.attr_timeout = attr_seconds,
 		.entry_timeout = CACHE_SECONDS,
 	};
 }
 
-/* rc 0: hand out *a, counted before the reply can reach the kernel. */
-static void reply_entry(fuse_req_t req, int rc, const struct attr *a, double attr_seconds)
+/* rc 0: hand out *a, counted before the reply can reach the kernel. as: by this node, if not 0. */
+static void reply_entry(fuse_req_t req, int rc, const struct attr *a, uint64_t as, double attr_seconds)
 {
 	struct front *f = front_of(req);
 	struct fuse_entry_param e;
@@ -77,10 +90,9 @@ static void reply_entry(fuse_req_t req, int rc, const struct attr *a, double att
 		fuse_reply_err(req, -rc);
 		return;
 	}
-	e = entry_of(a, attr_seconds);
-	known_add(f, a->ino);
+	e = entry_of(a, known_add(f, a->ino, as), attr_seconds);
 	if (fuse_reply_entry(req, &e) != 0)
-		known_drop(f, a->ino, 1);
+		known_drop(f, e.ino, 1);
 }
 
 static void op_init(void *userdata, struct fuse_conn_info *conn)
@@ -108,9 +120,10 @@ static int lookup(struct front *f, uint64_t parent, const char *name, struct att
 	return strcmp(name, ".") == 0 ? source_getattr(f, parent, a) : source_lookup(f, parent, name, a);
 }
 
-static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
+static void op_lookup(fuse_req_t req, fuse_ino_t dir, const char *name)
 {
 	struct front *f = front_of(req);
+	uint64_t parent = inode_of(req, dir), as = strcmp(name, ".") == 0 ? dir : 0;
 	struct attr a;
 	int rc;
 
@@ -127,14 +140,14 @@ static void op_lookup(fuse_req_t req, fuse_ino_t parent, const char *name)
 
 		fuse_reply_entry(req, &none);
 	} else {
-		reply_entry(req, rc, &a, CACHE_SECONDS);
+		reply_entry(req, rc, &a, as, CACHE_SECONDS);
 	}
 	entries_end();
 }
 
-static void op_forget(fuse_req_t req, fuse_ino_t ino, uint64_t nlookup)
+static void op_forget(fuse_req_t req, fuse_ino_t node, uint64_t nlookup)
 {
-	known_drop(front_of(req), ino, nlookup);
+	known_drop(front_of(req), node, nlookup);
 	fuse_reply_none(req);
 }
 
@@ -145,7 +158,7 @@ static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 	fuse_reply_none(req);
 }
 
-static void make(fuse_req_t req, fuse_ino_t parent, const char *name, uint32_t mode, dev_t rdev, const char *target)
+static void make(fuse_req_t req, fuse_ino_t dir, const char *name, uint32_t mode, dev_t rdev, const char *target)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
 	const struct cred cred = { .uid = ctx->uid, .gid = ctx->gid, .umask = ctx->umask };
@@ -153,8 +166,8 @@ static void make(fuse_req_t req, fuse_ino_t parent, const char *name, uint32_t m
 	int rc;
 
 	entries_begin();
-	rc = volume_create(front_of(req)->v, parent, name, mode, (uint32_t)rdev, target, &cred, &a);
-	reply_entry(req, rc, &a, CACHE_SECONDS);
+	rc = volume_create(front_of(req)->v, inode_of(req, dir), name, mode, (uint32_t)rdev, target, &cred, &a);
+	reply_entry(req, rc, &a, 0, CACHE_SECONDS);
 	entries_end();
 }
 
@@ -173,38 +186,62 @@ static void op_symlink(fuse_req_t req, const char *target, fuse_ino_t parent, co
 	make(req, parent, name, S_IFLNK | 0777, 0, target);
 }
 
-static void op_link(fuse_req_t req, fuse_ino_t ino, fuse_ino_t parent, const char *name)
+static void op_link(fuse_req_t req, fuse_ino_t node, fuse_ino_t dir, const char *name)
 {
+	struct front *f = front_of(req);
+	uint64_t ino = inode_of(req, node);
 	struct attr a;
 	int rc;
 
-	notifier_settle(front_of(req)->notifier, ino);
+	notifier_settle(f->notifier, ino);
 	entries_begin();
-	rc = volume_link(front_of(req)->v, ino, parent, name, &a);
-	reply_entry(req, rc, &a, UNSURE_SECONDS);
+	rc = volume_link(f->v, ino, inode_of(req, dir), name, &a);
+	tell_others(f, ino);
+	reply_entry(req, rc, &a, node, UNSURE_SECONDS); /* the kernel wants the one that it named */
 	entries_end();
 }
 
-static void op_unlink(fuse_req_t req, fuse_ino_t parent, const char *name)
+/* What has this name, if that is to be known: its other nodes have to be told when the name goes. */
+static uint64_t named(fuse_req_t req, uint64_t parent, const char *name)
 {
-	fuse_reply_err(req, -volume_unlink(front_of(req)->v, parent, name));
+	struct front *f = front_of(req);
+	struct attr a;
+
+	return atomic_load(&f->nodes.any) && volume_lookup(f->v, parent, name, &a) == 0 ? a.ino : 0;
 }
 
-static void op_rmdir(fuse_req_t req, fuse_ino_t parent, const char *name)
+static void op_unlink(fuse_req_t req, fuse_ino_t dir, const char *name)
 {
-	fuse_reply_err(req, -volume_rmdir(front_of(req)->v, parent, name));
+	uint64_t parent = inode_of(req, dir), was = named(req, parent, name);
+	int rc = volume_unlink(front_of(req)->v, parent, name);
+
+	tell_others(front_of(req), was);
+	fuse_reply_err(req, -rc);
 }
 
-static void op_rename(fuse_req_t req, fuse_ino_t parent, const char *name, fuse_ino_t newparent, const char *newname,
+static void op_rmdir(fuse_req_t req, fuse_ino_t dir, const char *name)
+{
+	uint64_t parent = inode_of(req, dir), was = named(req, parent, name);
+	int rc = volume_rmdir(front_of(req)->v, parent, name);
+
+	tell_others(front_of(req), was);
+	fuse_reply_err(req, -rc);
+}
+
+static void op_rename(fuse_req_t req, fuse_ino_t dir, const char *name, fuse_ino_t newdir, const char *newname,
                       unsigned flags)
 {
-	fuse_reply_err(req, -volume_rename(front_of(req)->v, parent, name, newparent, newname, flags));
+	uint64_t parent = inode_of(req, dir), newparent = inode_of(req, newdir), was = named(req, newparent, newname);
+	int rc = volume_rename(front_of(req)->v, parent, name, newparent, newname, flags);
+
+	tell_others(front_of(req), was);
+	fuse_reply_err(req, -rc);
 }
 
-static void op_readlink(fuse_req_t req, fuse_ino_t ino)
+static void op_readlink(fuse_req_t req, fuse_ino_t node)
 {
 	char target[SYMLINK_MAX_BYTES + 1];
-	ssize_t n = source_readlink(front_of(req), ino, target, SYMLINK_MAX_BYTES);
+	ssize_t n = source_readlink(front_of(req), inode_of(req, node), target, SYMLINK_MAX_BYTES);
 
 	if (n < 0) {
 		fuse_reply_err(req, (int)-n);
@@ -216,9 +253,10 @@ static void op_readlink(fuse_req_t req, fuse_ino_t ino)
 
 /* ---- attributes ---------------------------------------------------------------------------------- */
 
-static void op_getattr(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
+static void op_getattr(fuse_req_t req, fuse_ino_t node, struct fuse_file_info *fi)
 {
 	struct front *f = front_of(req);
+	uint64_t ino = inode_of(req, node);
 	struct stat st;
 	struct attr a;
 	int rc = source_getattr(f, ino, &a);
@@ -256,7 +294,7 @@ struct privileges {
 	bool no_sgid; /* and so does it of one that makes no program: the caller is not in the group */
 };
 
-static struct privileges privileges_of(fuse_req_t req, fuse_ino_t ino)
+static struct privileges privileges_of(fuse_req_t req, uint64_t ino)
 {
 	struct privileges p = { 0 };
 	struct attr a;
@@ -268,7 +306,7 @@ static struct privileges privileges_of(fuse_req_t req, fuse_ino_t ino)
 	return p;
 }
 
-static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_set, struct fuse_file_info *fi)
+static void op_setattr(fuse_req_t req, fuse_ino_t node, struct stat *st, int to_set, struct fuse_file_info *fi)
 {
 	static const struct {
 		int fuse;
@@ -285,6 +323,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
 		.size_bytes = (uint64_t)st->st_size, .mode = st->st_mode, .uid = st->st_uid, .gid = st->st_gid,
 		.atime = st->st_atim, .mtime = st->st_mtim, .ctime = st->st_ctim,
 	};
+	uint64_t ino = inode_of(req, node);
 	unsigned set = 0;
 	int rc;
 
@@ -307,6 +346,7 @@ static void op_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *st, int to_s
 		fuse_reply_err(req, -rc);
 		return;
 	}
+	tell_others(f, ino);
 	notifier_settle(f->notifier, ino);
 	*st = stat_of(&a);
 	fuse_reply_attr(req, st, UNSURE_SECONDS);
@@ -333,9 +373,10 @@ static void op_open(fuse_req_t req, fuse_ino_t ino, struct fuse_file_info *fi)
 	fuse_reply_err(req, ENOSYS);
 }
 
-static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, struct fuse_file_info *fi)
+static void op_read(fuse_req_t req, fuse_ino_t node, size_t size, off_t off, struct fuse_file_info *fi)
 {
 	struct front *f = front_of(req);
+	uint64_t ino = inode_of(req, node);
 	char *data = worker_self()->data;
 	ssize_t n;
 
@@ -350,15 +391,16 @@ static void op_read(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, stru
 
 /* The kernel asks again for time and size of what was written, not for its mode: it would go on running the program as
  * another user. Before the reply. Attributes alone: this waits for no page. */
-static void forget_mode(struct front *f, uint64_t ino)
+static void forget_mode(struct front *f, fuse_ino_t node)
 {
-	fuse_lowlevel_notify_inval_inode(f->se, ino, -1, 0);
+	fuse_lowlevel_notify_inval_inode(f->se, node, -1, 0);
 }
 
-static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t size, off_t off, struct fuse_file_info *fi)
+static void op_write(fuse_req_t req, fuse_ino_t node, const char *buf, size_t size, off_t off,
+                     struct fuse_file_info *fi)
 {
 	struct front *f = front_of(req);
-	uint64_t at = (uint64_t)off;
+	uint64_t at = (uint64_t)off, ino = inode_of(req, node);
 	unsigned flags = 0;
 	ssize_t n;
 	struct privileges had = { 0 };
@@ -377,8 +419,8 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 		return;
 	}
 	if (had.any)
-		forget_mode(f, ino);
-	crossed = notifier_crossed(f->notifier, ino);
+		forget_mode(f, node);
+	crossed = notifier_crossed(f->notifier, ino) || nodes_shared(&f->nodes, ino);
 	if (crossed) { /* before the writer goes on, who may read it back */
 		notifier_push_inode(f->notifier, ino);
 		notifier_settle_write(f->notifier, ino, (off + (off_t)size) % BLOCK_BYTES != 0);
@@ -388,18 +430,19 @@ static void op_write(fuse_req_t req, fuse_ino_t ino, const char *buf, size_t siz
 		notifier_push_inode(f->notifier, ino);
 }
 
-static void op_fsync(fuse_req_t req, fuse_ino_t ino, int datasync, struct fuse_file_info *fi)
+static void op_fsync(fuse_req_t req, fuse_ino_t node, int datasync, struct fuse_file_info *fi)
 {
 	(void)datasync;
 	(void)fi;
-	syncer_add(front_of(req)->syncer, req, ino);
+	syncer_add(front_of(req)->syncer, req, inode_of(req, node));
 }
 
 /* The kernel leaves clearing suid and sgid to us (KILLPRIV_V2) but does not say here whether to. */
-static int kill_privileges(fuse_req_t req, fuse_ino_t ino)
+static int kill_privileges(fuse_req_t req, fuse_ino_t node)
 {
 	const struct attr none = { 0 };
 	struct front *f = front_of(req);
+	uint64_t ino = inode_of(req, node);
 
 	if (fuse_req_ctx(req)->uid == 0 || !atomic_load(&f->killpriv_v2))
 		return 0;
@@ -407,15 +450,19 @@ static int kill_privileges(fuse_req_t req, fuse_ino_t ino)
 	int rc = volume_setattr(f->v, ino, SET_KILL_SUIDGID | (had.no_sgid ? SET_KILL_SGID : 0), &none, NULL);
 
 	if (!rc && had.any)
-		forget_mode(f, ino);
+		forget_mode(f, node);
 	return rc;
 }
 
-static int fallocate_as(fuse_req_t req, fuse_ino_t ino, int mode, uint64_t off, uint64_t len_bytes)
+static int fallocate_as(fuse_req_t req, fuse_ino_t node, int mode, uint64_t off, uint64_t len_bytes)
 {
-	int rc = kill_privileges(req, ino);
+	uint64_t ino = inode_of(req, node);
+	int rc = kill_privileges(req, node);
 
-	return rc ? rc : volume_fallocate(front_of(req)->v, ino, mode, off, len_bytes);
+	if (!rc)
+		rc = volume_fallocate(front_of(req)->v, ino, mode, off, len_bytes);
+	tell_others(front_of(req), ino);
+	return rc;
 }
 
 static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, off_t len, struct fuse_file_info *fi)
@@ -439,15 +486,16 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t from, off_t off_from, 
 	if (off_from < 0 || off_to < 0 || flags != 0)
 		n = -EINVAL;
 	if (n == 0)
-		n = volume_copy(front_of(req)->v, from, (uint64_t)off_from, to, (uint64_t)off_to,
-		                MIN(len, (size_t)1 << 31)); /* the answer has 32 bits */
+		n = volume_copy(front_of(req)->v, inode_of(req, from), (uint64_t)off_from, inode_of(req, to),
+		                (uint64_t)off_to, MIN(len, (size_t)1 << 31)); /* the answer has 32 bits */
+	tell_others(front_of(req), inode_of(req, to));
 	if (n < 0)
 		fuse_reply_err(req, (int)-n);
 	else
 		fuse_reply_write(req, (size_t)n);
 }
 
-static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, struct fuse_file_info *fi)
+static void op_lseek(fuse_req_t req, fuse_ino_t node, off_t off, int whence, struct fuse_file_info *fi)
 {
 	int64_t at;
 
@@ -456,7 +504,7 @@ static void op_lseek(fuse_req_t req, fuse_ino_t ino, off_t off, int whence, stru
 		fuse_reply_err(req, EINVAL);
 		return;
 	}
-	at = off < 0 ? -ENXIO : source_seek(front_of(req), ino, (uint64_t)off, whence);
+	at = off < 0 ? -ENXIO : source_seek(front_of(req), inode_of(req, node), (uint64_t)off, whence);
 	if (at < 0)
 		fuse_reply_err(req, (int)-at);
 	else
@@ -471,14 +519,14 @@ struct listing {
 	size_t cap_bytes, len_bytes;
 	bool plus, patient;
 	uint64_t owed;     /* the inode before which the listing stopped: the notifier owes it */
-	uint64_t *counted; /* inodes handed out, to be taken back if the reply fails */
+	uint64_t *counted; /* nodes handed out, to be taken back if the reply fails */
 	size_t n_counted;
 };
 
 static bool list_entry(void *ctx, const char *name, size_t name_len, uint64_t cookie, const struct attr *a)
 {
 	struct listing *l = ctx;
-	struct fuse_entry_param e = entry_of(a, CACHE_SECONDS);
+	struct fuse_entry_param e = entry_of(a, 0, CACHE_SECONDS);
 	bool dot = strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 	size_t left = l->cap_bytes - l->len_bytes, need;
 
@@ -487,26 +535,28 @@ static bool list_entry(void *ctx, const char *name, size_t name_len, uint64_t co
 		l->owed = a->ino;
 		return false;
 	}
-	if (dot) /* the kernel does not count these */
-		e.ino = 0;
+	if (l->plus && !dot) /* the kernel does not count these */
+		e.ino = known_add(front_of(l->req), a->ino, 0);
 	if (l->plus)
 		need = fuse_add_direntry_plus(l->req, l->out + l->len_bytes, left, name, &e, (off_t)cookie);
 	else
 		need = fuse_add_direntry(l->req, l->out + l->len_bytes, left, name, &e.attr, (off_t)cookie);
-	if (need > left)
+	if (need > left) {
+		if (e.ino)
+			known_drop(front_of(l->req), e.ino, 1);
 		return false;
-	l->len_bytes += need;
-	if (l->plus && !dot) {
-		known_add(front_of(l->req), a->ino);
-		l->counted[l->n_counted++] = a->ino;
 	}
+	l->len_bytes += need;
+	if (e.ino)
+		l->counted[l->n_counted++] = e.ino;
 	return true;
 }
 
-static void list_dir(fuse_req_t req, fuse_ino_t ino, size_t size, off_t off, bool plus)
+static void list_dir(fuse_req_t req, fuse_ino_t node, size_t size, off_t off, bool plus)
 {
 	struct listing l = { .req = req, .out = worker_self()->data, .plus = plus, .patient = true };
 	struct front *f = front_of(req);
+	uint64_t ino = inode_of(req, node);
 	int rc;
 
 	l.cap_bytes = MIN(size, (size_t)FRONT_IO_MAX_BYTES);
@@ -555,10 +605,11 @@ static void reply_xattr(fuse_req_t req, ssize_t n, const char *buf, size_t size)
 		fuse_reply_buf(req, buf, (size_t)n);
 }
 
-static void op_getxattr(fuse_req_t req, fuse_ino_t ino, const char *key, size_t size)
+static void op_getxattr(fuse_req_t req, fuse_ino_t node, const char *key, size_t size)
 {
 	char *data = worker_self()->data;
-	ssize_t n = source_getxattr(front_of(req), ino, key, data, MIN(size, (size_t)FRONT_IO_MAX_BYTES));
+	ssize_t n = source_getxattr(front_of(req), inode_of(req, node), key, data,
+	                            MIN(size, (size_t)FRONT_IO_MAX_BYTES));
 
 	reply_xattr(req, n, data, size);
 }
@@ -578,10 +629,10 @@ static size_t hide_trusted(char *list, size_t len_bytes)
 	return kept;
 }
 
-static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
+static void op_listxattr(fuse_req_t req, fuse_ino_t node, size_t size)
 {
 	char *data = worker_self()->data;
-	ssize_t n = source_listxattr(front_of(req), ino, data, FRONT_IO_MAX_BYTES);
+	ssize_t n = source_listxattr(front_of(req), inode_of(req, node), data, FRONT_IO_MAX_BYTES);
 
 	if (n > 0 && fuse_req_ctx(req)->uid != 0)
 		n = (ssize_t)hide_trusted(data, (size_t)n);
@@ -590,16 +641,25 @@ static void op_listxattr(fuse_req_t req, fuse_ino_t ino, size_t size)
 	reply_xattr(req, n, data, size);
 }
 
-static void op_setxattr(fuse_req_t req, fuse_ino_t ino, const char *key, const char *value, size_t size, int flags)
+static void op_setxattr(fuse_req_t req, fuse_ino_t node, const char *key, const char *value, size_t size, int flags)
 {
+	uint64_t ino = inode_of(req, node);
+	int rc;
+
 	if (worker_self()->kill_sgid)
 		flags |= SETXATTR_KILL_SGID;
-	fuse_reply_err(req, -volume_setxattr(front_of(req)->v, ino, key, value, size, flags));
+	rc = volume_setxattr(front_of(req)->v, ino, key, value, size, flags);
+	tell_others(front_of(req), ino);
+	fuse_reply_err(req, -rc);
 }
 
-static void op_removexattr(fuse_req_t req, fuse_ino_t ino, const char *key)
+static void op_removexattr(fuse_req_t req, fuse_ino_t node, const char *key)
 {
-	fuse_reply_err(req, -volume_removexattr(front_of(req)->v, ino, key));
+	uint64_t ino = inode_of(req, node);
+	int rc = volume_removexattr(front_of(req)->v, ino, key);
+
+	tell_others(front_of(req), ino);
+	fuse_reply_err(req, -rc);
 }
 
 const struct fuse_lowlevel_ops front_ops = {

@@ -469,8 +469,10 @@ static int mount_begin(struct node *n, const struct node_options *opt, struct er
 	free(options);
 	if (rc)
 		return rc;
-	if (!n->past)
+	if (!n->past) {
 		volume_set_notice(n->volume, front_notice, front_told, n->front);
+		volume_set_still(n->volume, front_still, n->front);
+	}
 	rc = pthread_create(&n->keeper, NULL, keeper_main, n);
 	return rc ? err_set(err, -rc, "cannot start a thread: %s", strerror(rc)) : 0;
 }
@@ -540,6 +542,7 @@ static void unserve(struct node *n)
 	}
 	watch_free(n->watch);
 	volume_set_notice(n->volume, NULL, NULL, NULL);
+	volume_set_still(n->volume, NULL, NULL);
 	if (n->front)
 		front_free(n->front);
 	past_close(n->past);
