@@ -11,8 +11,10 @@ fuse_libfront_a_SOURCES = \
 	fuse/source.h \
 	fuse/syncer.c
 
-check_PROGRAMS += tests/test_front tests/test_nodes
-TESTS += tests/test_front tests/test_nodes
+check_PROGRAMS += tests/test_front tests/test_front_moved tests/test_nodes
+TESTS += tests/test_front tests/test_front_moved tests/test_nodes
+tests_test_front_moved_SOURCES = tests/test_front_moved.c
+tests_test_front_moved_LDADD = fuse/libfront.a $(CORE_TEST_LIBS) $(FUSE_LIBS)
 tests_test_nodes_SOURCES = tests/test_nodes.c
 tests_test_nodes_LDADD = fuse/libfront.a $(CORE_TEST_LIBS) $(FUSE_LIBS)
 tests_test_front_SOURCES = tests/test_front.c

@@ -539,6 +539,46 @@ static int land_inodes(struct applier *a)
 	return rc;
 }
 
+/* Is what became something else no more here by its old id? While bytes of it are unsent it is: they follow the others,
+ * and the answer to them tells this again. */
+static bool has_left(struct applier *a, const struct rec_lineage *l)
+{
+	const struct rec_inode *r = shipment_inode(a->s, l->src);
+	struct change_row rows[ENT_ASK + 1];
+	unsigned unsent = changes_of_inode(a->v, l->src, rows);
+	struct inode in;
+
+	if (unsent & (1u << ENT_CONTENT | 1u << ENT_NEW))
+		return false;
+	if (l->kind == 'c')
+		return r && (r->fields & REC_CONTENT);
+	return tree_inode_get(a->v, l->src, &in) == 0 && in.nlink == 0;
+}
+
+/*
+ * Whoever has a file open here that is something else now follows its bytes: to the copy of this side's version, if the
+ * name has the primary's; to the primary's file or directory, if the two became one.
+ */
+static int let_holders_follow(struct applier *a)
+{
+	const struct shipment *s = a->s;
+	struct map sources = MAP_INIT;
+	int rc = 0;
+
+	for (size_t i = 0; i < s->n_lineages; i++)
+		map_put(&sources, s->lineages[i].src, 1);
+	/* First those who make room: who comes to an inode is not meant when its holders leave. */
+	for (int pass = 0; pass < 2; pass++)
+		for (size_t i = 0; rc == 0 && i < s->n_lineages; i++) {
+			const struct rec_lineage *l = &s->lineages[i];
+
+			if (map_get(&sources, l->dst, NULL) == (pass == 1) && has_left(a, l))
+				rc = tree_holders_move(a->v, l->src, l->dst);
+		}
+	map_release(&sources);
+	return rc;
+}
+
 int apply_check(struct volume *v, struct shipment *s)
 {
 	struct applier a = { .v = v, .s = s, .strict = true };
@@ -576,6 +616,8 @@ static int apply_locked(struct volume *v, struct shipment *s)
 	if (rc == 0)
 		rc = answer_asks(&a);
 	if (rc == 0)
+		rc = let_holders_follow(&a);
+	if (rc == 0)
 		rc = land_reap(v, list, n);
 	for (size_t i = 0; rc == 0 && i < s->n_conflicts; i++)
 		rc = conflict_take(v, &s->conflicts[i], s->begin.seen);
@@ -602,7 +644,7 @@ static int judge_all(struct plan *p)
 	struct applier a = { .v = p->v, .s = p->s };
 	int rc;
 
-	if (p->s->n_asks > 0)
+	if (p->s->n_asks + p->s->n_lineages > 0)
 		return -ENOTSUP;
 	a.state = xcalloc(p->s->n_links + 1, 1);
 	settle(&a);
@@ -630,6 +672,19 @@ static int hold(struct plan *p)
 	return rc;
 }
 
+static bool moves_holders(struct volume *v, const struct shipment *s)
+{
+	bool any = false;
+
+	if (s->n_lineages == 0)
+		return false;
+	volume_lock(v);
+	for (size_t i = 0; i < s->n_lineages && !any; i++)
+		any = tree_is_held(v, s->lineages[i].src);
+	volume_unlock(v);
+	return any;
+}
+
 int apply_shipment(struct volume *v, struct shipment *s, struct err *err)
 {
 	int rc = s->stage ? stage_sync(s->stage) : 0;
@@ -639,6 +694,11 @@ int apply_shipment(struct volume *v, struct shipment *s, struct err *err)
 					       .fields = clean_fields, .takes = is_taken, .exact = true });
 	if (rc > 0)
 		return 0;
+	if (rc == 0 && moves_holders(v, s)) {
+		rc = volume_commit(v); /* what takes long of it, while nobody waits */
+		if (rc == 0)
+			volume_hold_still(v);
+	}
 	if (rc == 0)
 		rc = volume_apply_begin(v);
 	if (rc == 0) {

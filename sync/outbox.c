@@ -30,6 +30,8 @@ struct outbox {
 	size_t n_conflicts, cap_conflicts;
 	uint64_t *asks; /* inodes that the receiver shall send whole */
 	size_t n_asks, cap_asks;
+	struct rec_lineage *lineages;
+	size_t n_lineages, cap_lineages;
 
 	/* Position while pulling: phases in this order. */
 	enum {
@@ -39,6 +41,7 @@ struct outbox {
 		PULL_XATTRS,
 		PULL_CONFLICTS,
 		PULL_ASKS,
+		PULL_LINEAGES,
 		PULL_RANGES,
 		PULL_END,
 		PULL_DONE
@@ -159,6 +162,15 @@ static int copy_conflict(void *ctx, const struct conflict *c)
 	return 0;
 }
 
+static int copy_lineage(void *ctx, const struct lineage *l)
+{
+	struct outbox *o = ctx;
+
+	if (l->grp > o->begin.from && l->grp <= o->begin.to)
+		PUSH(o, lineages) = (struct rec_lineage){ .src = l->src, .dst = l->dst, .kind = l->kind };
+	return 0;
+}
+
 static int copy_rows(struct gather *g)
 {
 	struct volume *v = g->o->v;
@@ -171,6 +183,8 @@ static int copy_rows(struct gather *g)
 		rc = changes_xattrs(v, from, to, copy_xattr_row, g);
 	if (rc == 0)
 		rc = changes_all_ranges(v, from, to, copy_range_row, g);
+	if (rc == 0)
+		rc = lineage_each(v, LINEAGE_INODE, copy_lineage, g->o);
 	return rc ? rc : conflict_changed(v, from, to, copy_conflict, g->o);
 }
 
@@ -552,6 +566,7 @@ void outbox_free(struct outbox *o)
 	free(o->ranges);
 	free(o->conflicts);
 	free(o->asks);
+	free(o->lineages);
 	free(o->chunk);
 	free(o);
 }
@@ -663,6 +678,7 @@ static int pull_one(struct outbox *o, struct buf *to, struct err *err)
 				  [PULL_XATTRS] = o->n_xattrs,
 				  [PULL_CONFLICTS] = o->n_conflicts,
 				  [PULL_ASKS] = o->n_asks,
+				  [PULL_LINEAGES] = o->n_lineages,
 				  [PULL_RANGES] = o->n_ranges };
 	struct frame f;
 
@@ -698,6 +714,10 @@ static int pull_one(struct outbox *o, struct buf *to, struct err *err)
 	case PULL_ASKS:
 		f.type = FRAME_SKIP;
 		f.skip = (struct rec_skip){ .id = o->asks[o->at++], .unknown = 1 };
+		return emit(o, to, &f);
+	case PULL_LINEAGES:
+		f.type = FRAME_LINEAGE;
+		f.lineage = o->lineages[o->at++];
 		return emit(o, to, &f);
 	case PULL_RANGES: return pull_range(o, to, err);
 	case PULL_END:

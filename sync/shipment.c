@@ -43,6 +43,7 @@ void shipment_free(struct shipment *s)
 	free(s->xattrs);
 	free(s->conflicts);
 	free(s->asks);
+	free(s->lineages);
 	map_release(&s->by_ino);
 	map_release(&s->by_link);
 	map_release(&s->xattr_by_ino);
@@ -219,6 +220,17 @@ static int add_ask(struct shipment *s, const struct rec_skip *r, struct err *err
 	return 0;
 }
 
+static int add_lineage(struct shipment *s, const struct rec_lineage *r, struct err *err)
+{
+	if (r->kind != 'a' && r->kind != 'c')
+		return 0; /* of a later version; nothing here depends on it */
+	if (!id_legal(s, r->src) || !id_legal(s, r->dst) || r->src <= INO_HIDDEN || r->dst <= INO_HIDDEN)
+		return bad(err, "what became of an inode outside its space", r->src);
+	s->lineages = grow(s->lineages, s->n_lineages, &s->cap_lineages, sizeof(*s->lineages));
+	s->lineages[s->n_lineages++] = *r;
+	return 0;
+}
+
 int shipment_add(struct shipment *s, struct frame *f, struct err *err)
 {
 	if (++s->frames > SHIPMENT_MAX_ENTRIES + s->begin.data_bytes)
@@ -236,7 +248,7 @@ int shipment_add(struct shipment *s, struct frame *f, struct err *err)
 		memset(&f->conflict.c, 0, sizeof(f->conflict.c)); /* ownership taken */
 		return 0;
 	case FRAME_SKIP: return add_ask(s, &f->skip, err);
-	case FRAME_LINEAGE: return 0; /* of a later version; nothing here depends on it */
+	case FRAME_LINEAGE: return add_lineage(s, &f->lineage, err);
 	case FRAME_HELLO:
 	case FRAME_HEARTBEAT:
 	case FRAME_BYE:
