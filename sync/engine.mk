@@ -22,8 +22,8 @@ sync_libsync_a_SOURCES += \
 # Two engines on two stores in one process, no sockets.
 ENGINE_TEST_LIBS = sync/libsync.a core/libcore.a db/libdb.a util/libutil.a $(SQLITE_LIBS) $(XXHASH_LIBS) $(ZSTD_LIBS) \
 	$(MAGIC_LIBS) $(UTF8PROC_LIBS)
-check_PROGRAMS += tests/test_engine tests/test_engine_peer tests/test_engine_rules tests/sim/sim
-TESTS += tests/test_engine tests/test_engine_peer tests/test_engine_rules tests/sim/sim
+check_PROGRAMS += tests/test_engine tests/test_engine_open tests/test_engine_peer tests/test_engine_rules tests/sim/sim
+TESTS += tests/test_engine tests/test_engine_open tests/test_engine_peer tests/test_engine_rules tests/sim/sim
 tests_test_engine_SOURCES = tests/test_engine.c tests/pair_fixture.h
 tests_test_engine_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 tests_test_engine_peer_SOURCES = tests/test_engine_peer.c tests/pair_fixture.h
@@ -68,6 +68,8 @@ check_PROGRAMS += tests/test_prefer
 TESTS += tests/test_prefer
 tests_test_prefer_SOURCES = tests/test_prefer.c tests/pair_fixture.h
 tests_test_prefer_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
+tests_test_engine_open_SOURCES = tests/test_engine_open.c tests/pair_fixture.h
+tests_test_engine_open_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 tests_test_engine_rules_SOURCES = tests/test_engine_rules.c tests/pair_fixture.h
 tests_test_engine_rules_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 tests_test_engine_rules_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tree_links_of

@@ -286,12 +286,42 @@ static void compare(struct world *w, struct walker *a, struct walker *b)
 static void check_lost(struct world *w, struct walker *k)
 {
 	for (uint64_t t = 1; t <= w->ledger.n; t++)
-		if ((w->ledger.state[t] & ~TOKEN_BY_S) == TOKEN_LIVE /* and no more */ &&
+		if ((w->ledger.state[t] & ~(TOKEN_BY_S | TOKEN_COPIED)) == TOKEN_LIVE /* and no more */ &&
 		    !map_get(&k->tokens, t, NULL)) {
 			sim_fail(w, "%c: T%llx was written, nobody overwrote it, and it is gone", "PS"[k->side],
 				 (unsigned long long)t);
 			return;
 		}
+}
+
+/* Is all there that was written through it, and that nobody overwrote? A word of a person sets versions aside, and of a
+ * unit's copy the holders do not have it. */
+static void check_held(struct world *w, int side, const struct held *h)
+{
+	struct volume *v = w->side[side].v;
+	struct map there = MAP_INIT;
+	struct attr a;
+	uint8_t *p;
+
+	if (h->n_wrote == 0 || w->n_words > 0 || w->units || volume_getattr(v, h->ino, &a) < 0)
+		return;
+	p = xmalloc(a.size_bytes + 1);
+	if (volume_read(v, h->ino, p, a.size_bytes, 0) != (ssize_t)a.size_bytes)
+		sim_fail(w, "%c: what is held as %#llx cannot be read", "PS"[side], (unsigned long long)h->ino);
+	else
+		for (uint64_t i = 0; i < a.size_bytes; i++) {
+			uint64_t t = token_at(p + i, a.size_bytes - i);
+
+			if (t)
+				map_put(&there, t, 1);
+		}
+	for (size_t i = 0; i < h->n_wrote; i++)
+		for (uint64_t t = h->wrote[i].token; t < h->wrote[i].token + h->wrote[i].n; t++)
+			if ((w->ledger.state[t] & ~TOKEN_BY_S) == TOKEN_LIVE && !map_get(&there, t, NULL))
+				sim_fail(w, "%c: T%llx was written to what is held as %#llx, and is not there",
+					 "PS"[side], (unsigned long long)t, (unsigned long long)h->ino);
+	map_release(&there);
+	free(p);
 }
 
 bool inspect_quiet(struct world *w)
@@ -305,6 +335,9 @@ bool inspect_quiet(struct world *w)
 	compare(w, &p, &s);
 	sim_digest(w, (char *)p.text.data);
 	check_lost(w, &p);
+	for (int i = 0; i < 2; i++)
+		for (size_t k = 0; k < w->side[i].n_refs; k++)
+			check_held(w, i, &w->side[i].refs[k]);
 	done(&p);
 	done(&s);
 	for (int i = 0; i < 2; i++) {

@@ -211,6 +211,7 @@ static void open_side(struct world *w, int i)
 		fprintf(stderr, "sim: seed %llu: %s\n", (unsigned long long)w->seed, w->failure);
 		exit(1);
 	}
+	volume_set_notice(sd->v, sim_moved, NULL, sd);
 	sd->e = engine_new(sd->v);
 	engine_keep_from(sd->e, 0); /* whatever breaks off is gone on with */
 	volume_info(sd->v, &info);
@@ -552,6 +553,7 @@ static bool history(struct world *w, uint64_t seed)
 	w->rng.s = seed * UINT64_C(0x2545f4914f6cdd1d) + 1;
 	w->rng_words.s = seed * UINT64_C(0x9e3779b97f4a7c15) + 7;
 	w->rng_pause.s = seed * UINT64_C(0xd6e8feb86659fd93) + 3;
+	w->rng_held.s = seed * UINT64_C(0x94d049bb133111eb) + 5;
 	w->rng_acls.s = seed * UINT64_C(0xbf58476d1ce4e5b9) + 3;
 	w->acls = w->wide && rng_chance(&w->rng_acls, 30);
 	w->now_ms = 1000000;
@@ -583,7 +585,7 @@ static bool history(struct world *w, uint64_t seed)
 				step(w);
 		for (int i = 0; i < 2 && rng_chance(&w->rng, 50); i++)
 			for (; w->side[i].n_refs; )
-				volume_unref(w->side[i].v, w->side[i].refs[--w->side[i].n_refs], 1);
+				volume_unref(w->side[i].v, w->side[i].refs[--w->side[i].n_refs].ino, 1);
 		sim_trace(w, "-- quiet\n");
 		if (!w->failure[0])
 			quiet(w);

@@ -427,6 +427,12 @@ static void op_edit(struct world *w, int side, uint64_t parent, uint64_t ino, co
 	mark = w->side[side].n_undo;
 	data = xmalloc(old.size_bytes + TOKEN_BYTES);
 	n = volume_read(v, ino, data, old.size_bytes, 0);
+	for (ssize_t i = 0; i < n; i++) {
+		uint64_t t = token_at(data + i, (size_t)(n - i));
+
+		if (t && t <= w->ledger.n)
+			w->ledger.state[t] |= TOKEN_COPIED;
+	}
 	if (n >= 0) {
 		at = line_start(w, data, (size_t)n);
 		cut = rng_chance(&w->rng, 60) && at + TOKEN_BYTES <= (size_t)n ? TOKEN_BYTES : 0;
@@ -751,8 +757,8 @@ void sim_ref(struct world *w, int side)
 
 	if (sd->n_refs == 64 || (sd->n_refs && rng_chance(&w->rng, 40))) {
 		size_t i = rng_below(&w->rng, sd->n_refs);
-		sim_trace(w, "%c unref ino %#llx\n", "PS"[side], (unsigned long long)sd->refs[i]);
-		volume_unref(sd->v, sd->refs[i], 1);
+		sim_trace(w, "%c unref ino %#llx\n", "PS"[side], (unsigned long long)sd->refs[i].ino);
+		volume_unref(sd->v, sd->refs[i].ino, 1);
 		sd->refs[i] = sd->refs[--sd->n_refs];
 		return;
 	}
@@ -762,9 +768,48 @@ void sim_ref(struct world *w, int side)
 		uint64_t ino = l->e[rng_below(&w->rng, l->n)].ino;
 		sim_trace(w, "%c ref ino %#llx\n", "PS"[side], (unsigned long long)ino);
 		volume_ref(sd->v, ino);
-		sd->refs[sd->n_refs++] = ino;
+		sd->refs[sd->n_refs++] = (struct held){ .ino = ino };
 	}
 	free(l);
+}
+
+void sim_moved(void *side, const struct notice *list, size_t n)
+{
+	struct side *sd = side;
+
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < sd->n_refs && list[i].kind == NOTICE_MOVED; k++)
+			if (sd->refs[k].ino == list[i].ino) {
+				sim_trace(sd->pause.w, "%c holder of %#llx has %#llx\n", "PS"[sd->pause.side],
+					  (unsigned long long)list[i].ino, (unsigned long long)list[i].to);
+				sd->refs[k].ino = list[i].to;
+			}
+}
+
+/* A program writes on to what it has open, wherever that is by now. */
+static bool op_held(struct world *w, int side)
+{
+	struct side *sd = &w->side[side];
+	struct held *h = sd->n_refs ? &sd->refs[rng_below(&w->rng_held, sd->n_refs)] : NULL;
+	uint64_t before = w->ledger.n;
+	struct attr a;
+	char *path;
+
+	if (!h || h->n_wrote == ARRAY_LEN(h->wrote) || volume_getattr(sd->v, h->ino, &a) < 0 || !S_ISREG(a.mode))
+		return false;
+	path = volume_path(sd->v, h->ino);
+	if (!path || strncmp(path, "/" HIDDEN_NAME, strlen("/" HIDDEN_NAME)) == 0) {
+		free(path);
+		return false;
+	}
+	sim_trace(w, "%c by what it has open: %s\n", "PS"[side], path);
+	op_write(w, side, h->ino, path);
+	free(path);
+	if (w->ledger.n > before) {
+		h->wrote[h->n_wrote].token = before + 1;
+		h->wrote[h->n_wrote++].n = w->ledger.n - before;
+	}
+	return true;
 }
 
 /* Some lines to begin with, and then mostly changes here and there. */
@@ -797,7 +842,9 @@ void sim_op(struct world *w, int side)
 
 	list_tree(w->side[side].v, l);
 	w->n_ops++;
-	if (w->acls && rng_chance(&w->rng_acls, 20) && op_acl(w, side, l))
+	if ((w->wide || w->units) && rng_chance(&w->rng_held, 15) && op_held(w, side))
+		;
+	else if (w->acls && rng_chance(&w->rng_acls, 20) && op_acl(w, side, l))
 		;
 	else if (w->texts && rng_chance(&w->rng, 75) && op_text(w, side, l))
 		;

@@ -33,8 +33,11 @@ uint64_t rng_below(struct rng *r, uint64_t n);
 bool rng_chance(struct rng *r, unsigned percent);
 
 /* Bits: written; overwritten or deleted by side 0, by side 1 (each takes back only its own when it crashes); by the
- * secondary; apart, by a side that had heard nothing of the other since. */
-enum token_state { TOKEN_FREE = 0, TOKEN_LIVE = 1, TOKEN_OVER = 2, TOKEN_BY_S = 8, TOKEN_APART = 16 };
+ * secondary; apart, by a side that had heard nothing of the other since; copied to another file by an editor, so that
+ * it need not be where it was written. */
+enum token_state {
+	TOKEN_FREE = 0, TOKEN_LIVE = 1, TOKEN_OVER = 2, TOKEN_BY_S = 8, TOKEN_APART = 16, TOKEN_COPIED = 32
+};
 struct ledger {
 	uint8_t *state; /* by token number */
 	uint64_t n, cap;
@@ -57,7 +60,13 @@ struct side {
 	struct undo *undo;
 	size_t n_undo, cap_undo;
 	uint64_t committed, apart_at; /* the latter: applied when they were parted */
-	uint64_t refs[64];
+	struct held { /* as a program has a file open: it follows the file's bytes */
+		uint64_t ino;
+		struct {
+			uint64_t token, n;
+		} wrote[16]; /* through it */
+		size_t n_wrote;
+	} refs[64];
 	size_t n_refs;
 	struct {
 		struct world *w;
@@ -76,6 +85,7 @@ struct world {
 	struct rng rng_pause;      /* of what is done while an engine lets others in */
 	bool pausing;
 	unsigned meanwhile; /* operations that may still come in between: each makes more to be sent */
+	struct rng rng_held;       /* of what is done by programs that have a file open */
 	struct rng rng_acls;
 	bool acls;          /* a share of the wide ones: ACLs are set, changed and taken away too */
 	bool pure;          /* nothing has crossed since both were the same */
@@ -105,6 +115,7 @@ void sim_fail(struct world *w, const char *fmt, ...) __attribute__((format(print
 void sim_op(struct world *w, int side);
 void sim_plain_op(struct world *w, int side); /* writes to one file, makes or removes one */
 void sim_ref(struct world *w, int side);
+void sim_moved(void *side, const struct notice *list, size_t n); /* a volume_notice_fn */
 void ledger_commit(struct world *w, int side); /* what the side did is durable */
 void ledger_crash(struct world *w, int side);
 /* Is there a token at p (n bytes left)? Its number, or 0. */

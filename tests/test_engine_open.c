@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: MIT */
+/* Who holds a file at the secondary while the primary decides what becomes of it: a held inode as the kernel has one
+ * of each file that a program has open. */
+#include "tests/pair_fixture.h"
+
+#define HELD_MAX 4u
+
+static uint64_t held[2][HELD_MAX];
+static size_t n_held[2];
+
+static void on_notice(void *ctx, const struct notice *list, size_t n)
+{
+	int side = (int)(intptr_t)ctx;
+
+	for (size_t i = 0; i < n; i++)
+		for (size_t k = 0; k < n_held[side] && list[i].kind == NOTICE_MOVED; k++)
+			if (held[side][k] == list[i].ino)
+				held[side][k] = list[i].to;
+}
+
+static void watch(int side)
+{
+	volume_set_notice(px[side].v, on_notice, NULL, (void *)(intptr_t)side);
+}
+
+static void setup(void)
+{
+	px_setup();
+	watch(0);
+	watch(1);
+	n_held[0] = n_held[1] = 0;
+}
+
+static size_t hold(int side, const char *path)
+{
+	uint64_t ino = px_at(side, path);
+
+	ck_assert_msg(ino != 0, "side %d has no %s", side, path);
+	ck_assert_uint_lt(n_held[side], HELD_MAX);
+	volume_ref(px[side].v, ino);
+	held[side][n_held[side]] = ino;
+	return n_held[side]++;
+}
+
+static void appends(int side, size_t h, const char *text)
+{
+	ck_assert_int_eq(volume_write(px[side].v, held[side][h], text, strlen(text), 0, WRITE_APPEND, NULL),
+			 (int)strlen(text));
+}
+
+static void holds(int side, size_t h, const char *path)
+{
+	ck_assert_msg(held[side][h] == px_at(side, path), "side %d: what is held is not %s but %s", side, path,
+		      volume_path(px[side].v, held[side][h]) ? "another one" : "without a name");
+}
+
+static void release_all(void)
+{
+	for (int i = 0; i < 2; i++)
+		while (n_held[i] > 0)
+			volume_unref(px[i].v, held[i][--n_held[i]], 1);
+}
+
+static void teardown(void)
+{
+	release_all();
+	px_teardown();
+}
+
+static void together(const char *path, const char *text)
+{
+	px_put(0, path, text);
+	px_meet();
+	px_down();
+}
+
+/* Both have said hello. */
+static void up(void)
+{
+	struct err err = ERR_INIT;
+
+	px_up();
+	for (int i = 0; i < 2; i++)
+		px_talk(i);
+	for (int i = 0; i < 2; i++)
+		while (px_next(i))
+			ck_assert_msg(px_deliver(i, &err) == 0, "%s", err_text(&err));
+}
+
+static const char *copy(void)
+{
+	const char *name = px_find(1, "", "f.conflict-birch");
+
+	ck_assert_msg(*name, "there is no copy");
+	return name;
+}
+
+/* ---- one file, two versions ---- */
+
+START_TEST(who_holds_the_file_writes_on_in_the_copy_of_its_version)
+{
+	size_t h;
+
+	together("f.txt", "one\n");
+	px_put(0, "f.txt", "alder\n");
+	px_put(1, "f.txt", "birch\n");
+	h = hold(1, "f.txt");
+	px_meet();
+	holds(1, h, copy());
+	appends(1, h, "more\n");
+	px_meet();
+	appends(1, h, "and more\n");
+	px_meet();
+	px_expect("f.txt", "alder\n");
+	px_expect(copy(), "birch\nmore\nand more\n");
+	ck_assert_uint_eq(px_count(0, ""), 2);
+}
+END_TEST
+
+/* What it writes before this side has heard of the outcome: the primary redirects that, and only then it follows. */
+START_TEST(what_is_written_before_the_outcome_is_known_is_in_the_copy_too)
+{
+	size_t h;
+
+	together("f.txt", "one\n");
+	px_put(0, "f.txt", "alder\n");
+	px_put(1, "f.txt", "birch\n");
+	h = hold(1, "f.txt");
+	up();
+	px_send(1);
+	appends(1, h, "2\n");
+	if (_i)
+		px_say(1); /* it crosses the outcome */
+	px_send(0);
+	holds(1, h, "f.txt");
+	appends(1, h, "3\n");
+	if (_i)
+		px_hear(1);
+	px_send(1);
+	appends(1, h, "4\n");
+	px_meet();
+	holds(1, h, copy());
+	appends(1, h, "5\n");
+	px_meet();
+	px_expect("f.txt", "alder\n");
+	px_expect(copy(), "birch\n2\n3\n4\n5\n");
+}
+END_TEST
+
+START_TEST(a_cut_before_the_outcome_arrives_changes_nothing)
+{
+	size_t h;
+
+	together("f.txt", "one\n");
+	px_put(0, "f.txt", "alder\n");
+	px_put(1, "f.txt", "birch\n");
+	h = hold(1, "f.txt");
+	up();
+	px_send(1);
+	px_say(0);
+	px_down();
+	if (_i) { /* what is known of it is in the primary's store */
+		px_up();
+		px_crash(0);
+		watch(0);
+	}
+	holds(1, h, "f.txt");
+	px_meet();
+	holds(1, h, copy());
+	appends(1, h, "more\n");
+	px_meet();
+	px_expect(copy(), "birch\nmore\n");
+}
+END_TEST
+
+START_TEST(who_comes_after_the_outcome_has_the_primarys)
+{
+	size_t h, later;
+
+	together("f.txt", "one\n");
+	px_put(0, "f.txt", "alder\n");
+	px_put(1, "f.txt", "birch\n");
+	h = hold(1, "f.txt");
+	px_settle();
+	later = hold(1, "f.txt");
+	appends(1, h, "mine\n");
+	appends(1, later, "theirs\n");
+	px_meet();
+	holds(1, h, copy());
+	holds(1, later, "f.txt");
+	px_expect("f.txt", "alder\ntheirs\n");
+	px_expect(copy(), "birch\nmine\n");
+}
+END_TEST
+
+START_TEST(the_primary_moves_nobody)
+{
+	size_t h;
+
+	together("f.txt", "one\n");
+	px_put(0, "f.txt", "alder\n");
+	px_put(1, "f.txt", "birch\n");
+	px_put(0, "same", "same");
+	px_put(1, "same", "same");
+	h = hold(0, "f.txt");
+	hold(0, "same");
+	px_meet();
+	holds(0, h, "f.txt");
+	holds(0, h + 1, "same");
+}
+END_TEST
+
+START_TEST(what_was_merged_in_place_is_held_still)
+{
+	size_t h;
+
+	together("f.txt", "1\n2\n3\n4\n5\n6\n7\n8\n9\n");
+	px_put(0, "f.txt", "alder\n2\n3\n4\n5\n6\n7\n8\n9\n");
+	px_put(1, "f.txt", "1\n2\n3\n4\n5\n6\n7\n8\nbirch\n");
+	h = hold(1, "f.txt");
+	px_meet();
+	holds(1, h, "f.txt");
+	appends(1, h, "more\n");
+	px_meet();
+	px_expect("f.txt", "alder\n2\n3\n4\n5\n6\n7\n8\nbirch\nmore\n");
+	ck_assert_uint_eq(px_count(0, ""), 1);
+}
+END_TEST
+
+START_TEST(a_conflict_on_the_copy_moves_its_holder_once_more)
+{
+	char first[NAME_MAX_BYTES + 1];
+	size_t h;
+
+	together("f.txt", "one\n");
+	px_put(0, "f.txt", "alder\n");
+	px_put(1, "f.txt", "birch\n");
+	h = hold(1, "f.txt");
+	px_meet();
+	px_down();
+	snprintf(first, sizeof(first), "%s", copy());
+	px_put(0, first, "alder too\n");
+	appends(1, h, "more\n");
+	px_meet();
+	ck_assert_uint_ne(held[1][h], px_at(1, first));
+	ck_assert_str_eq(px_bytes(1, held[1][h], NULL), "birch\nmore\n");
+	appends(1, h, "and more\n");
+	px_meet();
+	px_expect("f.txt", "alder\n");
+	px_expect(first, "alder too\n");
+	ck_assert_uint_eq(px_count(0, ""), 3);
+}
+END_TEST
+
+/* ---- two that become one ---- */
+
+START_TEST(of_two_equal_files_the_holder_of_one_has_the_one)
+{
+	size_t h;
+
+	together("before", "before");
+	px_put(0, "f.txt", "same\n");
+	px_put(1, "f.txt", "same\n");
+	h = hold(1, "f.txt");
+	if (_i) { /* it writes on before it hears that they are one */
+		up();
+		px_send(1);
+		appends(1, h, "early\n");
+	}
+	px_meet();
+	holds(1, h, "f.txt");
+	appends(1, h, "more\n");
+	px_meet();
+	px_expect("f.txt", _i ? "same\nearly\nmore\n" : "same\nmore\n");
+	ck_assert_uint_eq(px_count(0, ""), 2);
+}
+END_TEST
+
+START_TEST(an_unlinked_file_follows_nobody)
+{
+	size_t h;
+
+	together("before", "before");
+	px_put(0, "f.txt", "same\n");
+	px_put(1, "f.txt", "same\n");
+	h = hold(1, "f.txt");
+	up();
+	px_send(1);
+	px_unlink(1, "f.txt");
+	px_meet();
+	appends(1, h, "more\n");
+	ck_assert_str_eq(px_bytes(1, held[1][h], NULL), "same\nmore\n");
+	px_settle();
+	ck_assert_uint_ne(held[1][h], px_at(1, "f.txt"));
+}
+END_TEST
+
+START_TEST(who_works_in_a_new_directory_works_on_when_it_is_one_with_the_other)
+{
+	struct attr a;
+	size_t h;
+
+	together("before", "before");
+	px_mkdir(0, "d");
+	px_put(0, "d/alder", "alder");
+	px_mkdir(1, "d");
+	px_put(1, "d/birch", "birch");
+	h = hold(1, "d");
+	px_meet();
+	holds(1, h, "d");
+	ck_assert_int_eq(volume_create(px[1].v, held[1][h], "new", S_IFREG | 0644, 0, NULL, &px_cred, &a), 0);
+	px_meet();
+	px_expect("d/new", "");
+	px_expect("d/birch", "birch");
+}
+END_TEST
+
+/* ---- saved anew ---- */
+
+static void save(int side, const char *path, const char *text)
+{
+	px_put(side, "new~", text);
+	px_rename(side, "new~", path);
+}
+
+START_TEST(who_holds_what_was_saved_has_the_merged_file)
+{
+	size_t old, new;
+
+	together("f.txt", "1\n2\n3\n4\n5\n6\n7\n8\n9\n");
+	old = hold(1, "f.txt");
+	save(0, "f.txt", "alder\n2\n3\n4\n5\n6\n7\n8\n9\n");
+	save(1, "f.txt", "1\n2\n3\n4\n5\n6\n7\n8\nbirch\n");
+	new = hold(1, "f.txt");
+	px_meet();
+	holds(1, new, "f.txt");
+	appends(1, new, "more\n");
+	appends(1, old, "nowhere\n"); /* this side itself replaced it */
+	px_meet();
+	px_expect("f.txt", "alder\n2\n3\n4\n5\n6\n7\n8\nbirch\nmore\n");
+	ck_assert_uint_eq(px_count(0, ""), 1);
+}
+END_TEST
+
+/* A program here writes to the file in place, and the other side saves it anew. */
+START_TEST(who_wrote_in_place_what_the_primary_saved_has_the_merged_file)
+{
+	size_t h;
+
+	together("f.txt", "1\n2\n3\n4\n5\n6\n7\n8\n9\n");
+	h = hold(1, "f.txt");
+	save(0, "f.txt", "alder\n2\n3\n4\n5\n6\n7\n8\n9\n");
+	appends(1, h, "birch\n");
+	px_meet();
+	holds(1, h, "f.txt");
+	appends(1, h, "more\n");
+	px_meet();
+	px_expect("f.txt", "alder\n2\n3\n4\n5\n6\n7\n8\n9\nbirch\nmore\n");
+	ck_assert_uint_eq(px_count(0, ""), 1);
+}
+END_TEST
+
+/* As when a program on this machine saves it: what is open has no name any more. */
+START_TEST(who_only_reads_what_the_other_side_saves_has_the_old_one)
+{
+	size_t h[2];
+
+	together("f.txt", "old\n");
+	h[0] = hold(0, "f.txt");
+	h[1] = hold(1, "f.txt");
+	save(_i, "f.txt", "new\n");
+	px_meet();
+	for (int i = 0; i < 2; i++)
+		ck_assert_str_eq(px_bytes(i, held[i][h[i]], NULL), "old\n");
+	px_expect("f.txt", "new\n");
+}
+END_TEST
+
+int main(void)
+{
+	Suite *s = suite_create("engine, open files");
+	TCase *tc = tcase_create("open");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, who_holds_the_file_writes_on_in_the_copy_of_its_version);
+	tcase_add_loop_test(tc, what_is_written_before_the_outcome_is_known_is_in_the_copy_too, 0, 2);
+	tcase_add_loop_test(tc, a_cut_before_the_outcome_arrives_changes_nothing, 0, 2);
+	tcase_add_test(tc, who_comes_after_the_outcome_has_the_primarys);
+	tcase_add_test(tc, the_primary_moves_nobody);
+	tcase_add_test(tc, what_was_merged_in_place_is_held_still);
+	tcase_add_test(tc, a_conflict_on_the_copy_moves_its_holder_once_more);
+	tcase_add_loop_test(tc, of_two_equal_files_the_holder_of_one_has_the_one, 0, 2);
+	tcase_add_test(tc, an_unlinked_file_follows_nobody);
+	tcase_add_test(tc, who_works_in_a_new_directory_works_on_when_it_is_one_with_the_other);
+	tcase_add_test(tc, who_holds_what_was_saved_has_the_merged_file);
+	tcase_add_test(tc, who_wrote_in_place_what_the_primary_saved_has_the_merged_file);
+	tcase_add_loop_test(tc, who_only_reads_what_the_other_side_saves_has_the_old_one, 0, 2);
+	suite_add_tcase(s, tc);
+	return tap_main(s);
+}
