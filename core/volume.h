@@ -11,8 +11,8 @@
  * Threads and locks
  *   Every volume_* function may be called from any thread; each takes the volume's one mutex itself. Functions of
  *   core/tree.h, core/data.h, core/changes.h want that mutex held (volume_lock) and an open group where they write.
- *   Order: while the volume's mutex is held nothing else is locked but the notifier's queue, by the one callback
- *   below that is called under it.
+ *   Order: while the volume's mutex is held nothing else is locked but the front's table of nodes and the notifier's
+ *   queue, one after the other, by the one callback below that is called under it.
  *
  * Errors
  *   0 (or a count) or a negative errno, as the system call it serves would give. -EIO for a checksum mismatch (logged
@@ -156,10 +156,10 @@ int volume_pair(struct volume *v, enum role role, uint64_t generation, unsigned 
 /* ---- callbacks; called from the thread that caused them, without the volume's lock but where said ---------------- */
 
 /* What the kernel may have cached wrongly after the peer's changes landed. Entry: parent + name; inode: attributes and
- * data. MOVED: whoever had ino in hand has `to` from now on, lookup counts and all (tree_holders_move). */
+ * data; everything: whatever it knows. Moved: whoever had ino in hand has `to` from now on, lookup counts and all
+ * (tree_holders_move). */
 struct notice {
-	enum { NOTICE_ENTRY, NOTICE_INODE, NOTICE_DELETE, NOTICE_MOVED, NOTICE_EVERYTHING } kind; /* the last: whatever
-	                                                                                    it knows */
+	enum { NOTICE_ENTRY, NOTICE_INODE, NOTICE_DELETE, NOTICE_MOVED, NOTICE_EVERYTHING } kind;
 	uint64_t parent, ino; /* ENTRY: parent,name. INODE: ino. DELETE: parent, ino (child), name */
 	uint64_t to;          /* MOVED */
 	char name[NAME_MAX_BYTES + 1];

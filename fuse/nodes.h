@@ -40,7 +40,8 @@ void nodes_release(struct nodes *n);
 
 /* The inode that a node leads to. */
 uint64_t nodes_inode(struct nodes *n, uint64_t node);
-/* Hand out a node of ino: `as`, which leads to it, or (0) the one that others get. *first: the kernel did not know it. */
+/* Hand out a node of ino: `as`, which leads to it, or (0) the one that others get. *first: the kernel did not know
+ * it. */
 uint64_t nodes_add(struct nodes *n, uint64_t ino, uint64_t as, bool *first);
 /* The kernel counts so many less. The inode, if it has forgotten the node; else 0. */
 uint64_t nodes_drop(struct nodes *n, uint64_t node, uint64_t count);

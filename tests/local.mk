@@ -20,6 +20,7 @@ EXTRA_DIST += \
 	tests/e2e/fs.sh \
 	tests/e2e/lib.sh \
 	tests/e2e/names.sh \
+	tests/e2e/open.sh \
 	tests/e2e/policy.sh \
 	tests/e2e/prefer.sh \
 	tests/e2e/programs.py \
