@@ -796,12 +796,12 @@ static int add_unseen_names(struct merger *m)
 /* Whoever removes or moves a link of a file has seen its bytes so far. */
 static void note_seen(struct merger *m, const struct norm_link *n)
 {
-	uint64_t seen = n->seen, lowest;
+	uint64_t seen = n->in_copy ? n->seen : n->raw_seen, lowest;
 
 	if (!n->in_copy && map_get(&m->of_inode, n->child, NULL))
 		map_put(&m->said_itself, n->child, 1);
 	if (n->raw_child != n->child && !n->in_copy)
-		seen = MAX(n->raw_seen, merge_equal_since(m, n->raw_child, n->child));
+		seen = MAX(seen, merge_equal_since(m, n->raw_child, n->child));
 	if (!map_get(&m->bytes_seen, n->child, &lowest) || seen < lowest)
 		map_put(&m->bytes_seen, n->child, seen);
 }

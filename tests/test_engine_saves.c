@@ -619,6 +619,24 @@ START_TEST(an_old_file_that_is_sent_whole_and_equal_to_the_save_is_one_with_it)
 }
 END_TEST
 
+/* Both kept the old file at one name, by links of their own. The secondary has not seen what is written to it. */
+START_TEST(a_backup_that_the_secondary_replaces_keeps_what_the_primary_wrote)
+{
+	together("f.txt", text);
+	save(0, "f.txt", with(text, "two", "ALDER"), BACKUP);
+	save(1, "f.txt", with(text, "eight", "BIRCH"), LINKED_BACKUP);
+	px_write(0, "f.txt~", "ONE", 3, 0);
+	up();
+	px_say(1);
+	save(1, "f.txt~", "another\n", RENAMED);
+	px_hear(1);
+	px_send(0);
+	px_meet();
+	ck_assert_uint_eq(files_with(with(text, "one", "ONE")), 1);
+	ck_assert_uint_eq(files_with("another\n"), 1);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("engine saves");
@@ -658,6 +676,7 @@ int main(void)
 	tcase_add_test(cross, the_primary_deletes_the_merged_file_while_the_secondary_writes_on);
 	tcase_add_loop_test(cross, what_is_written_to_an_equal_file_after_it_became_one_is_not_lost, 0, 4);
 	tcase_add_loop_test(cross, an_old_file_that_is_sent_whole_does_not_undo_the_save, 0, 2);
+	tcase_add_test(cross, a_backup_that_the_secondary_replaces_keeps_what_the_primary_wrote);
 	tcase_add_test(cross, an_old_file_that_is_sent_whole_and_equal_to_the_save_is_one_with_it);
 	suite_add_tcase(s, cross);
 	return tap_main(s);
