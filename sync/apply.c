@@ -19,6 +19,7 @@ struct applier {
 	struct shipment *s;
 	uint8_t *state;      /* of links[i] */
 	struct map dir_link; /* directory inode -> index + 1 of the accepted record that places it */
+	struct map became;   /* inode that somebody holds here -> the primary's, with which it is one now */
 	bool again;
 	int rc;              /* of letting others in */
 	bool strict;         /* at the primary: nothing may be in the way, own rows do not count */
@@ -240,6 +241,25 @@ static bool name_free(const struct applier *a, const struct ship_link *l)
 	return o->parent != l->parent || o->name_len != l->name_len || memcmp(o->name, l->name, l->name_len) != 0;
 }
 
+/* Will the inode have a name here? */
+static bool will_be_here(const struct applier *a, uint64_t ino)
+{
+	struct count c = { .a = a, .child = ino };
+
+	tree_links_of(a->v, ino, link_stays, &c);
+	for (size_t i = 0; i < a->s->n_links && !c.found; i++)
+		c.found = a->state[i] == LINK_ACCEPTED && a->s->links[i].parent && a->s->links[i].child == ino;
+	return c.found;
+}
+
+/* Somebody works in what is one with another now, and the other is not here: it stays until both can be done at once. */
+static bool removal_strands(const struct applier *a, uint64_t child)
+{
+	uint64_t to;
+
+	return map_get(&a->became, child, &to) && !will_be_here(a, to);
+}
+
 static bool blocked(const struct applier *a, const struct ship_link *l)
 {
 	struct dentry d;
@@ -249,7 +269,7 @@ static bool blocked(const struct applier *a, const struct ship_link *l)
 
 	/* What goes is what the link leads to here, whatever the peer calls it. */
 	if (!l->parent)
-		return here && removal_loses(a, &old);
+		return here && (removal_loses(a, &old) || removal_strands(a, d.child));
 	if (!child_known(a, l, &mode))
 		return true;
 	if (here && d.child != l->child && removal_loses(a, &old))
@@ -539,20 +559,20 @@ static int land_inodes(struct applier *a)
 	return rc;
 }
 
-/* Is what became something else no more here by its old id? While bytes of it are unsent it is: they follow the others,
- * and the answer to them tells this again. */
+/*
+ * Is what became something else no more here by its old id? Two that became one: its link is gone, which waits for unsent
+ * bytes. A copy: its bytes are the primary's now; unsent ones follow the others, and the answer to them tells this again.
+ */
 static bool has_left(struct applier *a, const struct rec_lineage *l)
 {
 	const struct rec_inode *r = shipment_inode(a->s, l->src);
 	struct change_row rows[ENT_ASK + 1];
-	unsigned unsent = changes_of_inode(a->v, l->src, rows);
 	struct inode in;
 
-	if (unsent & (1u << ENT_CONTENT | 1u << ENT_NEW))
-		return false;
-	if (l->kind == 'c')
-		return r && (r->fields & REC_CONTENT);
-	return tree_inode_get(a->v, l->src, &in) == 0 && in.nlink == 0;
+	if (l->kind == 'a')
+		return tree_inode_get(a->v, l->src, &in) == 0 && in.nlink == 0;
+	return r && (r->fields & REC_CONTENT) &&
+	       !(changes_of_inode(a->v, l->src, rows) & (1u << ENT_CONTENT | 1u << ENT_NEW));
 }
 
 /*
@@ -571,8 +591,14 @@ static int let_holders_follow(struct applier *a)
 	for (int pass = 0; pass < 2; pass++)
 		for (size_t i = 0; rc == 0 && i < s->n_lineages; i++) {
 			const struct rec_lineage *l = &s->lineages[i];
+			bool left;
 
-			if (map_get(&sources, l->dst, NULL) == (pass == 1) && has_left(a, l))
+			if (map_get(&sources, l->dst, NULL) != (pass == 1) || !tree_is_held(a->v, l->src))
+				continue;
+			left = has_left(a, l);
+			log_debug("apply", "%#llx is %#llx now: who has it open %s", (unsigned long long)l->src,
+				  (unsigned long long)l->dst, left ? "follows" : "waits");
+			if (left)
 				rc = tree_holders_move(a->v, l->src, l->dst);
 		}
 	map_release(&sources);
@@ -605,6 +631,9 @@ static int apply_locked(struct volume *v, struct shipment *s)
 	if (rc == 0)
 		rc = history_purge(v, s->begin.seen);
 	a.state = xcalloc(s->n_links + 1, 1);
+	for (size_t i = 0; i < s->n_lineages; i++)
+		if (s->lineages[i].kind == 'a' && tree_is_held(v, s->lineages[i].src))
+			map_put(&a.became, s->lineages[i].src, s->lineages[i].dst);
 	if (rc == 0) {
 		settle(&a);
 		rc = land_accepted(&a, &list, &n);
@@ -626,6 +655,7 @@ static int apply_locked(struct volume *v, struct shipment *s)
 	free(list);
 	free(a.state);
 	map_release(&a.dir_link);
+	map_release(&a.became);
 	return rc;
 }
 

@@ -294,7 +294,7 @@ static void check_lost(struct world *w, struct walker *k)
 		}
 }
 
-/* Is all there that was written through it, and that nobody overwrote? A word of a person sets versions aside, and of a
+/* Has a directory its place, and is all there that was written through it, and that nobody overwrote? A word of a person sets versions aside, and of a
  * unit's copy the holders do not have it. */
 static void check_held(struct world *w, int side, const struct held *h)
 {
@@ -303,7 +303,12 @@ static void check_held(struct world *w, int side, const struct held *h)
 	struct attr a;
 	uint8_t *p;
 
-	if (h->n_wrote == 0 || w->n_words > 0 || w->units || volume_getattr(v, h->ino, &a) < 0)
+	if (w->n_words > 0 || w->units || volume_getattr(v, h->ino, &a) < 0)
+		return;
+	if (S_ISDIR(a.mode) && a.nlink == 0 && !w->dirs_removed)
+		sim_fail(w, "%c: nobody removed a directory, and the one held as %#llx has no place", "PS"[side],
+			 (unsigned long long)h->ino);
+	if (h->n_wrote == 0)
 		return;
 	p = xmalloc(a.size_bytes + 1);
 	if (volume_read(v, h->ino, p, a.size_bytes, 0) != (ssize_t)a.size_bytes)

@@ -344,6 +344,7 @@ static void op_rename(struct world *w, int side, uint64_t p1, const char *n1, ui
 		return;
 	if (over && flags == 0)
 		over_if_last(w, side, dst.ino);
+	w->dirs_removed |= over && S_ISDIR(dst.mode);
 	rc = volume_rename(v, p1, n1, p2, n2, flags);
 	sim_trace(w, "%c rename %#llx/%s -> %#llx/%s flags %u: %d\n", "PS"[side], (unsigned long long)p1, n1,
 		  (unsigned long long)p2, n2, flags, rc);
@@ -604,6 +605,7 @@ static void op_remove(struct world *w, int side, uint64_t parent, const char *na
 
 	if (!S_ISDIR(mode))
 		over_if_last(w, side, ino);
+	w->dirs_removed |= S_ISDIR(mode);
 	rc = S_ISDIR(mode) ? volume_rmdir(w->side[side].v, parent, name) : volume_unlink(w->side[side].v, parent, name);
 	sim_trace(w, "%c remove %#llx/%s ino %#llx: %d\n", "PS"[side], (unsigned long long)parent, name,
 		  (unsigned long long)ino, rc);

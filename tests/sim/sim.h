@@ -93,6 +93,7 @@ struct world {
 	struct side side[2];
 	struct ledger ledger;
 	bool up, trace, hash_trace, ever_apart;
+	bool dirs_removed;  /* by somebody, ever */
 	uint64_t n_ops, n_cuts, n_crashes, n_frames, n_full;
 	uint64_t digest; /* of the frames, and with hash_trace of all that is traced: the same seed gives the same */
 	char failure[2048];
