@@ -252,7 +252,8 @@ static bool will_be_here(const struct applier *a, uint64_t ino)
 	return c.found;
 }
 
-/* Somebody works in what is one with another now, and the other is not here: it stays until both can be done at once. */
+/* Somebody works in what is one with another now, and the other is not here: it stays until both can be done at
+ * once. */
 static bool removal_strands(const struct applier *a, uint64_t child)
 {
 	uint64_t to;
@@ -560,8 +561,9 @@ static int land_inodes(struct applier *a)
 }
 
 /*
- * Is what became something else no more here by its old id? Two that became one: its link is gone, which waits for unsent
- * bytes. A copy: its bytes are the primary's now; unsent ones follow the others, and the answer to them tells this again.
+ * Is what became something else no more here by its old id? Two that became one: its link is gone, which waits for
+ * unsent bytes. A copy: its bytes are the primary's now; unsent ones follow the others, and the answer to them tells
+ * this again.
  */
 static bool has_left(struct applier *a, const struct rec_lineage *l)
 {
