@@ -166,7 +166,8 @@ static int copy_lineage(void *ctx, const struct lineage *l)
 {
 	struct outbox *o = ctx;
 
-	if (l->grp > o->begin.from && l->grp <= o->begin.to)
+	/* Whoever works in a unit stays where it is: the copy is of what was there before. */
+	if ((l->kind == 'a' || l->kind == 'c') && l->grp > o->begin.from && l->grp <= o->begin.to)
 		PUSH(o, lineages) = (struct rec_lineage){ .src = l->src, .dst = l->dst, .kind = l->kind };
 	return 0;
 }

@@ -294,8 +294,8 @@ static void check_lost(struct world *w, struct walker *k)
 		}
 }
 
-/* Has a directory its place, and is all there that was written through it, and that nobody overwrote? A word of a person
- * sets versions aside, and of a unit's copy the holders do not have it. */
+/* Has a directory its place, and is all there that was written through it, and that nobody overwrote? A word of a
+ * person sets versions aside, and of a unit's copy the holders do not have it. */
 static void check_held(struct world *w, int side, const struct held *h)
 {
 	struct volume *v = w->side[side].v;
