@@ -118,6 +118,46 @@ int tree_holders_move(struct volume *v, uint64_t from, uint64_t to)
 	return tree_links_of(v, from, tell_name, v);
 }
 
+void tree_holders_wait(struct volume *v, uint64_t from, uint64_t to)
+{
+	if (map_get(&v->refs, from, NULL))
+		map_put(&v->late_moves, from, to);
+}
+
+bool tree_holders_waiting(struct volume *v)
+{
+	return map_count(&v->late_moves) > 0;
+}
+
+static bool has_name(struct volume *v, uint64_t ino)
+{
+	struct inode *in = xmalloc(sizeof(*in));
+	bool yes = tree_inode_get(v, ino, in) == 0 && in->nlink > 0;
+
+	free(in);
+	return yes;
+}
+
+int tree_holders_arrive(struct volume *v)
+{
+	struct map left = MAP_INIT;
+	uint64_t from, to;
+	size_t it = 0;
+	int rc = 0;
+
+	while (rc == 0 && map_next(&v->late_moves, &it, &from, &to)) {
+		if (!map_get(&v->refs, from, NULL))
+			continue; /* let go */
+		if (has_name(v, to))
+			rc = tree_holders_move(v, from, to);
+		else
+			map_put(&left, from, to);
+	}
+	map_release(&v->late_moves);
+	v->late_moves = left;
+	return rc;
+}
+
 void holders_end(struct volume *v, bool done)
 {
 	for (size_t i = v->n_moves; i-- > 0 && !done;) {

@@ -44,6 +44,7 @@ struct volume {
 	struct map refs;           /* ino -> kernel lookup count */
 	struct move { uint64_t from, to, n; } *moves; /* of holders, since peer_apply began */
 	size_t n_moves, cap_moves;
+	struct map late_moves;     /* from -> to: as soon as that has a name */
 	void (*still_fn)(void *ctx, bool still);
 	void *still_ctx;
 	bool still;                /* still_fn is owed a false; only the thread that applies looks at it */

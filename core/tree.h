@@ -71,6 +71,11 @@ void volume_apply_abort(struct volume *v);
  */
 int tree_holders_move(struct volume *v, uint64_t from, uint64_t to);
 void volume_hold_still(struct volume *v);
+/* The same when `to` has a name here, which it has not yet: whoever applies the peer's changes then calls arrive. In
+ * memory only, as holders are. */
+void tree_holders_wait(struct volume *v, uint64_t from, uint64_t to);
+bool tree_holders_waiting(struct volume *v); /* is there one? lock held */
+int tree_holders_arrive(struct volume *v);
 bool tree_is_held(struct volume *v, uint64_t ino); /* lock held */
 /* As volume_setting_set, for a caller that holds the lock (between apply_begin and apply_commit): same transaction. */
 int setting_put(struct volume *v, const char *key, const char *value);

@@ -400,6 +400,7 @@ static void volume_free(struct volume *v)
 	leftover_release(v);
 	map_release(&v->refs);
 	free(v->moves);
+	map_release(&v->late_moves);
 	map_release(&v->orphans);
 	map_release(&v->touched);
 	map_release(&v->group_inodes);

@@ -577,6 +577,13 @@ static bool has_left(struct applier *a, const struct rec_lineage *l)
 	       !(changes_of_inode(a->v, l->src, rows) & (1u << ENT_CONTENT | 1u << ENT_NEW));
 }
 
+static bool is_here(struct volume *v, uint64_t ino)
+{
+	struct inode in;
+
+	return tree_inode_get(v, ino, &in) == 0 && in.nlink > 0;
+}
+
 /*
  * Whoever has a file open here that is something else now follows its bytes: to the copy of this side's version, if the
  * name has the primary's; to the primary's file or directory, if the two became one.
@@ -600,7 +607,9 @@ static int let_holders_follow(struct applier *a)
 			left = has_left(a, l);
 			log_debug("apply", "%#llx is %#llx now: who has it open %s", (unsigned long long)l->src,
 				  (unsigned long long)l->dst, left ? "follows" : "waits");
-			if (left)
+			if (left && l->kind == 'c' && !is_here(a->v, l->dst))
+				tree_holders_wait(a->v, l->src, l->dst); /* it cannot be placed yet */
+			else if (left)
 				rc = tree_holders_move(a->v, l->src, l->dst);
 		}
 	map_release(&sources);
@@ -647,6 +656,8 @@ static int apply_locked(struct volume *v, struct shipment *s)
 	if (rc == 0)
 		rc = answer_asks(&a);
 	if (rc == 0)
+		rc = tree_holders_arrive(v); /* where earlier ones wait to be moved to */
+	if (rc == 0)
 		rc = let_holders_follow(&a);
 	if (rc == 0)
 		rc = land_reap(v, list, n);
@@ -676,7 +687,7 @@ static int judge_all(struct plan *p)
 	struct applier a = { .v = p->v, .s = p->s };
 	int rc;
 
-	if (p->s->n_asks + p->s->n_lineages > 0)
+	if (p->s->n_asks + p->s->n_lineages > 0 || tree_holders_waiting(p->v))
 		return -ENOTSUP;
 	a.state = xcalloc(p->s->n_links + 1, 1);
 	settle(&a);
@@ -706,11 +717,10 @@ static int hold(struct plan *p)
 
 static bool moves_holders(struct volume *v, const struct shipment *s)
 {
-	bool any = false;
+	bool any;
 
-	if (s->n_lineages == 0)
-		return false;
 	volume_lock(v);
+	any = tree_holders_waiting(v);
 	for (size_t i = 0; i < s->n_lineages && !any; i++)
 		any = tree_is_held(v, s->lineages[i].src);
 	volume_unlock(v);
