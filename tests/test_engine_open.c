@@ -392,6 +392,32 @@ START_TEST(who_only_reads_what_the_other_side_saves_has_the_old_one)
 }
 END_TEST
 
+/* A file of this side has the name that the primary gave to the copy, which it did not know. */
+START_TEST(who_holds_a_file_whose_copy_cannot_be_placed_yet_follows_when_it_can)
+{
+	char name[NAME_MAX_BYTES + 1];
+	size_t h;
+
+	together("f.txt", "one\n");
+	px_put(0, "f.txt", "alder\n");
+	px_put(1, "f.txt", "birch\n");
+	h = hold(1, "f.txt");
+	up();
+	px_send(1);
+	px_say(0);
+	snprintf(name, sizeof(name), "%s", px_find(0, "", "f.conflict-birch"));
+	ck_assert_msg(*name, "there is no copy");
+	px_put(1, name, "in its way\n");
+	px_hear(0);
+	ck_assert_str_eq(px_bytes(1, px_at(1, name), NULL), "in its way\n");
+	px_meet();
+	ck_assert_str_eq(px_bytes(1, held[1][h], NULL), "birch\n");
+	appends(1, h, "more\n");
+	px_meet();
+	px_expect("f.txt", "alder\n");
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("engine, open files");
@@ -402,6 +428,7 @@ int main(void)
 	tcase_add_loop_test(tc, what_is_written_before_the_outcome_is_known_is_in_the_copy_too, 0, 2);
 	tcase_add_loop_test(tc, a_cut_before_the_outcome_arrives_changes_nothing, 0, 2);
 	tcase_add_test(tc, who_comes_after_the_outcome_has_the_primarys);
+	tcase_add_test(tc, who_holds_a_file_whose_copy_cannot_be_placed_yet_follows_when_it_can);
 	tcase_add_test(tc, the_primary_moves_nobody);
 	tcase_add_test(tc, what_was_merged_in_place_is_held_still);
 	tcase_add_test(tc, a_conflict_on_the_copy_moves_its_holder_once_more);
