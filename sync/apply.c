@@ -672,6 +672,16 @@ static int apply_locked(struct volume *v, struct shipment *s)
 	return rc;
 }
 
+/* Lock held. */
+static bool moves_holders(struct volume *v, const struct shipment *s)
+{
+	bool any = tree_holders_waiting(v);
+
+	for (size_t i = 0; i < s->n_lineages && !any; i++)
+		any = tree_is_held(v, s->lineages[i].src);
+	return any;
+}
+
 /* ---- bit by bit ---- */
 
 static bool is_taken(struct volume *v, const struct shipment *s, const struct ship_xattr *x)
@@ -687,7 +697,7 @@ static int judge_all(struct plan *p)
 	struct applier a = { .v = p->v, .s = p->s };
 	int rc;
 
-	if (p->s->n_asks + p->s->n_lineages > 0 || tree_holders_waiting(p->v))
+	if (p->s->n_asks > 0 || moves_holders(p->v, p->s))
 		return -ENOTSUP;
 	a.state = xcalloc(p->s->n_links + 1, 1);
 	settle(&a);
@@ -704,7 +714,8 @@ static int judge_all(struct plan *p)
 static int hold(struct plan *p)
 {
 	struct shipment *s = p->s;
-	int rc = changes_purge(p->v, s->begin.seen);
+	/* Somebody opened a file meanwhile that he has to follow. */
+	int rc = moves_holders(p->v, s) ? -ENOTSUP : changes_purge(p->v, s->begin.seen);
 
 	if (rc == 0)
 		rc = history_purge(p->v, s->begin.seen);
@@ -715,16 +726,19 @@ static int hold(struct plan *p)
 	return rc;
 }
 
-static bool moves_holders(struct volume *v, const struct shipment *s)
+/* If it moves holders. What takes long of that while nobody waits: the last landing, and the open group. */
+static int let_nobody_in(struct volume *v, const struct shipment *s)
 {
-	bool any;
+	bool moves;
+	int rc;
 
 	volume_lock(v);
-	any = tree_holders_waiting(v);
-	for (size_t i = 0; i < s->n_lineages && !any; i++)
-		any = tree_is_held(v, s->lineages[i].src);
+	moves = moves_holders(v, s);
 	volume_unlock(v);
-	return any;
+	rc = moves ? volume_commit(v) : 0;
+	if (rc == 0 && moves)
+		volume_hold_still(v);
+	return rc;
 }
 
 int apply_shipment(struct volume *v, struct shipment *s, struct err *err)
@@ -736,11 +750,8 @@ int apply_shipment(struct volume *v, struct shipment *s, struct err *err)
 					       .fields = clean_fields, .takes = is_taken, .exact = true });
 	if (rc > 0)
 		return 0;
-	if (rc == 0 && moves_holders(v, s)) {
-		rc = volume_commit(v); /* what takes long of it, while nobody waits */
-		if (rc == 0)
-			volume_hold_still(v);
-	}
+	if (rc == 0)
+		rc = let_nobody_in(v, s);
 	if (rc == 0)
 		rc = volume_apply_begin(v);
 	if (rc == 0) {

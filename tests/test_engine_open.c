@@ -193,6 +193,31 @@ START_TEST(who_comes_after_the_outcome_has_the_primarys)
 }
 END_TEST
 
+/* What is large lands bit by bit, but not what somebody has to follow. */
+START_TEST(the_outcome_comes_with_much_else)
+{
+	char name[32];
+	size_t h;
+
+	together("f.txt", "one\n");
+	px_mkdir(0, "d");
+	for (int i = 0; i < 1200; i++) {
+		snprintf(name, sizeof(name), "d/%d", i);
+		px_make(0, name, S_IFREG | 0644);
+	}
+	px_put(0, "f.txt", "alder\n");
+	px_put(1, "f.txt", "birch\n");
+	h = hold(1, "f.txt");
+	px_settle();
+	holds(1, h, copy());
+	appends(1, h, "more\n");
+	px_settle();
+	px_expect("f.txt", "alder\n");
+	px_expect(copy(), "birch\nmore\n");
+	ck_assert_uint_ne(px_at(1, "d/1199"), 0);
+}
+END_TEST
+
 START_TEST(the_primary_moves_nobody)
 {
 	size_t h;
@@ -429,6 +454,7 @@ int main(void)
 	tcase_add_loop_test(tc, a_cut_before_the_outcome_arrives_changes_nothing, 0, 2);
 	tcase_add_test(tc, who_comes_after_the_outcome_has_the_primarys);
 	tcase_add_test(tc, who_holds_a_file_whose_copy_cannot_be_placed_yet_follows_when_it_can);
+	tcase_add_test(tc, the_outcome_comes_with_much_else);
 	tcase_add_test(tc, the_primary_moves_nobody);
 	tcase_add_test(tc, what_was_merged_in_place_is_held_still);
 	tcase_add_test(tc, a_conflict_on_the_copy_moves_its_holder_once_more);

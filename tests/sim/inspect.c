@@ -286,7 +286,8 @@ static void compare(struct world *w, struct walker *a, struct walker *b)
 static void check_lost(struct world *w, struct walker *k)
 {
 	for (uint64_t t = 1; t <= w->ledger.n; t++)
-		if ((w->ledger.state[t] & ~(TOKEN_BY_S | TOKEN_COPIED)) == TOKEN_LIVE /* and no more */ &&
+		if ((w->ledger.state[t] & ~(TOKEN_BY_S | TOKEN_APART | TOKEN_COPIED)) ==
+			    TOKEN_LIVE /* and no more */ &&
 		    !map_get(&k->tokens, t, NULL)) {
 			sim_fail(w, "%c: T%llx was written, nobody overwrote it, and it is gone", "PS"[k->side],
 				 (unsigned long long)t);
@@ -322,7 +323,8 @@ static void check_held(struct world *w, int side, const struct held *h)
 		}
 	for (size_t i = 0; i < h->n_wrote; i++)
 		for (uint64_t t = h->wrote[i].token; t < h->wrote[i].token + h->wrote[i].n; t++)
-			if ((w->ledger.state[t] & ~TOKEN_BY_S) == TOKEN_LIVE && !map_get(&there, t, NULL))
+			if ((w->ledger.state[t] & ~(TOKEN_BY_S | TOKEN_APART)) == TOKEN_LIVE &&
+			    !map_get(&there, t, NULL))
 				sim_fail(w, "%c: T%llx was written to what is held as %#llx, and is not there",
 					 "PS"[side], (unsigned long long)t, (unsigned long long)h->ino);
 	map_release(&there);
