@@ -30,6 +30,7 @@ void volume_unref(struct volume *v, uint64_t ino, uint64_t n)
 	} else {
 		map_del(&v->refs, ino);
 		map_del(&v->lost, ino); /* nobody is left to be told */
+		map_del(&v->late_moves, ino);
 		if (volume_is_orphan(v, ino) && group_open(v) == 0)
 			tree_reap(v, ino); /* a failure is latched by the database and seen at the unlock */
 	}
@@ -140,21 +141,13 @@ static bool has_name(struct volume *v, uint64_t ino)
 
 int tree_holders_arrive(struct volume *v)
 {
-	struct map left = MAP_INIT;
 	uint64_t from, to;
 	size_t it = 0;
 	int rc = 0;
 
-	while (rc == 0 && map_next(&v->late_moves, &it, &from, &to)) {
-		if (!map_get(&v->refs, from, NULL))
-			continue; /* let go */
+	while (rc == 0 && map_next(&v->late_moves, &it, &from, &to))
 		if (has_name(v, to))
 			rc = tree_holders_move(v, from, to);
-		else
-			map_put(&left, from, to);
-	}
-	map_release(&v->late_moves);
-	v->late_moves = left;
 	return rc;
 }
 
@@ -168,6 +161,7 @@ void holders_end(struct volume *v, bool done)
 		const struct move *m = &v->moves[i];
 		uint64_t code;
 
+		map_del(&v->late_moves, m->from);
 		if (map_get(&v->lost, m->from, &code)) {
 			map_del(&v->lost, m->from);
 			map_put(&v->lost, m->to, code);

@@ -102,7 +102,6 @@ struct volume {
 	struct map touched;         /* ino << 3 | entity: has a change row of the open group already; a bounded cache */
 	struct map noticed; /* peer_apply: inodes that need no (other) notice: made in this group, or listed already */
 	bool landing;               /* a plan holds: core/landing.h */
-	bool carrying;              /* it is being carried out: peer_apply without an apply */
 	struct landing_pos landing_pos;
 	unsigned carry_depth;       /* one inode is carried out because of another */
 	struct map carry_reap;      /* inodes that lost a link meanwhile */

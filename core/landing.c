@@ -17,8 +17,6 @@
 
 /* Inodes that are carried out under one hold of the lock: a few milliseconds, and a commit. */
 #define STEP_INODES 64u
-/* Of a directory that somebody waits for: the fewer, the shorter others wait. */
-#define DIR_STEP_INODES 64u
 /* Changes that are noted while a plan is written; after more of them it is better landed at once. */
 #define WATCH_MAX 65536u
 
@@ -174,27 +172,61 @@ static int carry_links(struct volume *v, uint64_t ino, bool *dropped)
 
 /* ---- inodes ---- */
 
-static int make(struct volume *v, const struct landing_inode *p)
+int landing_make(struct volume *v, const struct landing_inode *p)
 {
-	struct inode *in = xcalloc(1, sizeof(*in));
+	struct inode *in = xmalloc(sizeof(*in));
 	int rc = tree_inode_get(v, p->ino, in);
 
 	if (rc == -ENOENT) {
-		memset(in, 0, sizeof(*in));
-		in->ino = p->ino;
-		in->shrunk_to = UINT64_MAX;
-		in->mode = p->mode;
-		in->uid = p->uid;
-		in->gid = p->gid;
-		in->rdev = p->rdev;
-		in->atime_ns = p->atime_ns;
-		in->mtime_ns = p->mtime_ns;
-		in->ctime_ns = p->ctime_ns;
-		in->origin = in->corigin = ORIGIN_PEER;
-		in->cborn = group_number(v);
-		in->target_len = p->target_len;
-		memcpy(in->target, p->target, p->target_len);
-		in->size_bytes = p->target_len;
+		*in = (struct inode){ .ino = p->ino,
+			              .shrunk_to = UINT64_MAX,
+			              .mode = p->mode,
+			              .uid = p->uid,
+			              .gid = p->gid,
+			              .rdev = p->rdev,
+			              .nlink = S_ISDIR(p->mode) ? 2 : 0,
+			              .atime_ns = p->atime_ns,
+			              .mtime_ns = p->mtime_ns,
+			              .ctime_ns = p->ctime_ns,
+			              .origin = ORIGIN_PEER,
+			              .corigin = ORIGIN_PEER,
+			              .cborn = group_number(v) };
+		if (S_ISLNK(p->mode)) {
+			in->size_bytes = in->target_len = p->target_len;
+			memcpy(in->target, p->target, p->target_len);
+		}
+		rc = tree_inode_put(v, in);
+	} else if (rc == 0 && (in->mode & S_IFMT) != (p->mode & S_IFMT)) {
+		rc = -EBADMSG;
+	}
+	free(in);
+	return rc;
+}
+
+int landing_set(struct volume *v, const struct landing_inode *p, uint64_t ino, uint32_t fields, enum origin origin)
+{
+	struct inode *in;
+	int rc;
+
+	if (!(fields & (LAND_MODE | LAND_OWNER | LAND_TIMES)))
+		return 0;
+	in = xmalloc(sizeof(*in));
+	rc = tree_inode_get(v, ino, in);
+	if (rc == 0 && (in->mode & S_IFMT) != (p->mode & S_IFMT))
+		rc = -EBADMSG;
+	if (rc == 0) {
+		if (fields & LAND_MODE)
+			in->mode = p->mode;
+		if (fields & LAND_OWNER) {
+			in->uid = p->uid;
+			in->gid = p->gid;
+		}
+		if (fields & LAND_TIMES) {
+			in->atime_ns = p->atime_ns;
+			in->mtime_ns = p->mtime_ns;
+		}
+		in->ctime_ns = MAX(in->ctime_ns, p->ctime_ns);
+		in->origin = origin;
 		rc = tree_inode_put(v, in);
 	}
 	free(in);
@@ -242,34 +274,6 @@ static int carry_content(struct volume *v, const struct landing_inode *p)
 	/* What the secondary sends next goes on top of this, however much we change meanwhile (sync/merge.c). */
 	if (!rc && v->info.role == ROLE_PRIMARY)
 		rc = lineage_put(v, &note);
-	free(in);
-	return rc;
-}
-
-static int carry_attrs(struct volume *v, const struct landing_inode *p)
-{
-	struct inode *in;
-	int rc;
-
-	if (!(p->fields & (LAND_MODE | LAND_OWNER | LAND_TIMES)))
-		return 0;
-	in = xmalloc(sizeof(*in));
-	rc = tree_inode_get(v, p->ino, in);
-	if (!rc) {
-		if (p->fields & LAND_MODE)
-			in->mode = p->mode;
-		if (p->fields & LAND_OWNER) {
-			in->uid = p->uid;
-			in->gid = p->gid;
-		}
-		if (p->fields & LAND_TIMES) {
-			in->atime_ns = p->atime_ns;
-			in->mtime_ns = p->mtime_ns;
-		}
-		in->ctime_ns = MAX(in->ctime_ns, p->ctime_ns);
-		in->origin = ORIGIN_PEER;
-		rc = tree_inode_put(v, in);
-	}
 	free(in);
 	return rc;
 }
@@ -366,7 +370,7 @@ static int carry_rest(struct volume *v, const struct landing_inode *p)
 	if (!rc && (p->fields & LAND_CONTENT) && S_ISREG(p->mode))
 		rc = carry_content(v, p);
 	if (!rc)
-		rc = carry_attrs(v, p);
+		rc = landing_set(v, p, p->ino, p->fields, ORIGIN_PEER);
 	if (!rc)
 		rc = forget_seen(v, p);
 	return !rc && (p->fields & LAND_EXACT) ? drop_strays(v, p->ino) : rc;
@@ -381,7 +385,7 @@ static int carry_all(struct volume *v, struct landing_inode *p, uint64_t ino)
 	log_debug("landing", "inode %#llx: %#x", (unsigned long long)ino, has ? p->fields : 0);
 	rc = rc == -ENOENT ? 0 : rc;
 	if (has && (p->fields & LAND_NEW))
-		rc = make(v, p);
+		rc = landing_make(v, p);
 	if (!rc)
 		rc = carry_links(v, ino, &dropped);
 	if (dropped)
@@ -418,23 +422,31 @@ static int carry(struct volume *v, uint64_t ino)
 
 /* ---- a part of the plan ---- */
 
-/* The open group is there for carrying out, and for nobody else to be told of. */
+/* A group in which nothing is done that anybody has to be told of. */
+static int open_quietly(struct volume *v)
+{
+	int rc;
+
+	v->tidying = true;
+	rc = group_open(v);
+	v->tidying = false;
+	return rc;
+}
+
+/* What is carried out is the peer's, as if it were applied. */
 static int begin(struct volume *v)
 {
 	int rc;
 
-	assert(!v->peer_apply && !v->carrying);
-	v->tidying = true;
-	rc = group_open(v);
-	v->tidying = false;
-	if (!rc)
-		v->carrying = v->peer_apply = true;
+	assert(!v->peer_apply);
+	rc = open_quietly(v);
+	v->peer_apply = rc == 0;
 	return rc;
 }
 
 static int end(struct volume *v, int rc)
 {
-	v->carrying = v->peer_apply = false;
+	v->peer_apply = false;
 	map_clear(&v->noticed);
 	map_clear(&v->carry_reap);
 	/* What is in the plan was judged to fit. If the database refuses it, the group goes, and what is right is known
@@ -515,48 +527,47 @@ int landing_need_name(struct volume *v, uint64_t parent, const char *name)
 	return rc == -ENOENT ? 0 : rc ? rc : landing_need_inode(v, d.child);
 }
 
-/* Some of what is to be done in the directory. 0 and *more, or -errno. */
-static int need_some_of(struct volume *v, uint64_t dir, bool *more)
+/* The next thing that is to be done in the directory; -ENOENT: there is none. */
+static int next_in_dir(struct volume *v, uint64_t dir, uint64_t *child)
+{
+	int rc = landing_link_from(v->db, dir, child);
+
+	return rc == -ENOENT ? landing_link_into(v->db, dir, child) : rc;
+}
+
+static int some_of_dir(struct volume *v, uint64_t dir)
 {
 	uint64_t child;
-	int rc = 0;
+	int rc = 0, more = 0;
 
-	for (unsigned i = 0; !rc && i < DIR_STEP_INODES; i++) {
-		rc = landing_link_from(v->db, dir, &child);
-		if (rc == -ENOENT)
-			rc = landing_link_into(v->db, dir, &child);
-		if (!rc && i == 0)
-			rc = begin(v);
-		if (!rc)
+	for (unsigned i = 0; !rc && !more && i < STEP_INODES; i++) {
+		more = next_in_dir(v, dir, &child);
+		if (!more)
 			rc = carry(v, child);
-		else if (i == 0)
-			break;
 	}
-	*more = rc != -ENOENT;
-	rc = rc == -ENOENT ? 0 : rc;
-	return v->carrying ? end(v, rc) : rc;
+	return rc ? rc : more == -ENOENT ? 0 : more;
 }
 
 bool landing_dir_is_ready(struct volume *v, uint64_t dir)
 {
 	uint64_t child;
 
-	return !v->landing || (landing_link_from(v->db, dir, &child) == -ENOENT &&
-			       landing_link_into(v->db, dir, &child) == -ENOENT);
+	return !v->landing || next_in_dir(v, dir, &child) == -ENOENT;
 }
 
 int landing_lock_dir(struct volume *v, uint64_t dir)
 {
-	bool more = true;
 	int rc;
 
 	for (;;) {
 		volume_lock_now(v);
 		rc = landing_need_inode(v, dir);
-		if (rc || !v->landing)
+		if (rc || landing_dir_is_ready(v, dir))
 			return rc;
-		rc = need_some_of(v, dir, &more);
-		if (rc || !more)
+		rc = begin(v);
+		if (!rc)
+			rc = end(v, some_of_dir(v, dir));
+		if (rc)
 			return rc;
 		volume_unlock(v);
 		volume_pause(v);
@@ -688,13 +699,11 @@ int landing_breathe(struct volume *v)
 	return landing_pause(v);
 }
 
-static int open_quietly(struct volume *v)
+/* A plan is housekeeping, and makes no group of its own. */
+static int open_to_write(struct volume *v)
 {
-	int rc;
+	int rc = open_quietly(v);
 
-	v->tidying = true;
-	rc = group_open(v);
-	v->tidying = false;
 	if (!rc)
 		group_keep(v);
 	return rc;
@@ -702,7 +711,7 @@ static int open_quietly(struct volume *v)
 
 int landing_begin(struct volume *v)
 {
-	int rc = open_quietly(v);
+	int rc = open_to_write(v);
 
 	assert(!v->landing);
 	return rc ? rc : landing_rows_clear(v->db);
@@ -721,20 +730,20 @@ bool landing_is_new(struct volume *v, uint64_t ino)
 
 int landing_put_inode(struct volume *v, const struct landing_inode *in)
 {
-	int rc = open_quietly(v);
+	int rc = open_to_write(v);
 
 	return rc ? rc : landing_inode_put(v->db, in);
 }
 
 int landing_put_link(struct volume *v, struct landing_link *l, uint32_t mode)
 {
-	struct dentry d;
-	int rc = tree_link_get(v, l->link, &d);
+	struct dentry d = { .parent = 0 };
+	int rc = open_to_write(v);
 
+	if (!rc)
+		rc = tree_link_get(v, l->link, &d);
 	if (rc && rc != -ENOENT)
 		return rc;
-	if (open_quietly(v))
-		return v->fault_code;
 	l->from_parent = rc ? 0 : d.parent;
 	l->turn = !S_ISDIR(mode) ? 1 : l->parent ? 0 : 2;
 	return landing_link_put(v->db, l);
@@ -742,7 +751,7 @@ int landing_put_link(struct volume *v, struct landing_link *l, uint32_t mode)
 
 int landing_put_xattr(struct volume *v, uint64_t ino, const char *key, const void *value, size_t len_bytes)
 {
-	int rc = open_quietly(v);
+	int rc = open_to_write(v);
 
 	return rc ? rc : landing_xattr_put(v->db, ino, key, value, len_bytes);
 }
@@ -807,7 +816,7 @@ static int put_cut_block(struct volume *v, struct stage *s, const struct landing
 int landing_put_content(struct volume *v, struct stage *s, const struct landing_inode *in, uint64_t size_here_bytes)
 {
 	struct stage_file *f = s ? stage_file_of(s, in->ino, false) : NULL;
-	int rc = open_quietly(v);
+	int rc = open_to_write(v);
 
 	if (rc)
 		return rc;

@@ -80,6 +80,11 @@ int landing_pause(struct volume *v);
 /* What those two returned last, 0 while others were let in well. */
 int landing_given_up(struct volume *v);
 
+/* One inode of the peer's, at once; open group. make: nothing if it is there. set: those of LAND_MODE, _OWNER and
+ * _TIMES that are in `fields`. -EBADMSG: it is there as something of another type. */
+int landing_make(struct volume *v, const struct landing_inode *p);
+int landing_set(struct volume *v, const struct landing_inode *p, uint64_t ino, uint32_t fields, enum origin origin);
+
 /* Write a plan down; watch on. Each opens a group if none is open, in which nobody is told of anything. begin: what was
  * written before goes. */
 int landing_begin(struct volume *v);

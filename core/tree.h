@@ -72,7 +72,7 @@ void volume_apply_abort(struct volume *v);
 int tree_holders_move(struct volume *v, uint64_t from, uint64_t to);
 void volume_hold_still(struct volume *v);
 /* The same when `to` has a name here, which it has not yet: whoever applies the peer's changes then calls arrive. In
- * memory only, as holders are. */
+ * memory only, as holders are; it ends with the move's commit, or when nobody holds `from` any more. */
 void tree_holders_wait(struct volume *v, uint64_t from, uint64_t to);
 bool tree_holders_waiting(struct volume *v); /* is there one? lock held */
 int tree_holders_arrive(struct volume *v);

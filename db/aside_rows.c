@@ -75,7 +75,14 @@ int aside_rows_sums(struct db *db, void (*fn)(void *ctx, uint64_t ino, uint64_t 
 	sqlite3_stmt *s = db_stmt(db, "SELECT ino, sum(len) FROM aside GROUP BY ino");
 	int rc;
 
-	while ((rc = db_step(db, s)) == 1)
+	while ((rc = db_step(db, s)) == 1) {
+		if (!db_cols_int(s, 0, 2) || db_col_u64(s, 0) - 1 >= ID_LIMIT - 1 ||
+		    db_col_u64(s, 1) - 1 >= EXTENT_BLOCK_LIMIT) {
+			rc = db_damaged(db, "impossible claim of inode %lld", (long long)db_col_u64(s, 0));
+			db_done(s);
+			break;
+		}
 		fn(ctx, db_col_u64(s, 0), db_col_u64(s, 1));
+	}
 	return rc;
 }

@@ -20,6 +20,8 @@ struct applier {
 	uint8_t *state;      /* of links[i] */
 	struct map dir_link; /* directory inode -> index + 1 of the accepted record that places it */
 	struct map became;   /* inode that somebody holds here -> the primary's, with which it is one now */
+	struct map placed;   /* if there is one: child -> index + 1 of the last record that places it, */
+	size_t *placed_too;  /* and of each the one before */
 	bool again;
 	int rc;              /* of letting others in */
 	bool strict;         /* at the primary: nothing may be in the way, own rows do not count */
@@ -245,11 +247,28 @@ static bool name_free(const struct applier *a, const struct ship_link *l)
 static bool will_be_here(const struct applier *a, uint64_t ino)
 {
 	struct count c = { .a = a, .child = ino };
+	uint64_t i = 0;
 
 	tree_links_of(a->v, ino, link_stays, &c);
-	for (size_t i = 0; i < a->s->n_links && !c.found; i++)
-		c.found = a->state[i] == LINK_ACCEPTED && a->s->links[i].parent && a->s->links[i].child == ino;
+	map_get(&a->placed, ino, &i);
+	for (; i && !c.found; i = a->placed_too[i - 1])
+		c.found = a->state[i - 1] == LINK_ACCEPTED;
 	return c.found;
+}
+
+static void find_placed(struct applier *a)
+{
+	const struct shipment *s = a->s;
+	uint64_t before;
+
+	if (map_count(&a->became) == 0)
+		return;
+	a->placed_too = xcalloc(s->n_links + 1, sizeof(*a->placed_too));
+	for (size_t i = 0; i < s->n_links; i++)
+		if (s->links[i].parent) {
+			a->placed_too[i] = map_get(&a->placed, s->links[i].child, &before) ? (size_t)before : 0;
+			map_put(&a->placed, s->links[i].child, i + 1);
+		}
 }
 
 /* Somebody works in what is one with another now, and the other is not here: it stays until both can be done at
@@ -645,6 +664,7 @@ static int apply_locked(struct volume *v, struct shipment *s)
 	for (size_t i = 0; i < s->n_lineages; i++)
 		if (s->lineages[i].kind == 'a' && tree_is_held(v, s->lineages[i].src))
 			map_put(&a.became, s->lineages[i].src, s->lineages[i].dst);
+	find_placed(&a);
 	if (rc == 0) {
 		settle(&a);
 		rc = land_accepted(&a, &list, &n);
@@ -669,6 +689,8 @@ static int apply_locked(struct volume *v, struct shipment *s)
 	free(a.state);
 	map_release(&a.dir_link);
 	map_release(&a.became);
+	map_release(&a.placed);
+	free(a.placed_too);
 	return rc;
 }
 

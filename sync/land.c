@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "sync/land.h"
 
+#include "core/landing.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -99,66 +101,41 @@ int land_reap(struct volume *v, const struct placement *list, size_t n)
 	return rc;
 }
 
+_Static_assert((int)LAND_NEW == (int)REC_NEW && (int)LAND_CONTENT == (int)REC_CONTENT &&
+		       (int)LAND_MODE == (int)REC_MODE && (int)LAND_OWNER == (int)REC_OWNER &&
+		       (int)LAND_TIMES == (int)REC_TIMES,
+	       "a record's fields are a landing's");
+
+void land_fill(struct landing_inode *out, const struct rec_inode *r)
+{
+	*out = (struct landing_inode){ .ino = r->ino,
+				       .mode = r->mode,
+				       .uid = r->uid,
+				       .gid = r->gid,
+				       .rdev = r->rdev,
+				       .size_bytes = r->size_bytes,
+				       .shrunk_to = MIN(r->shrunk_to, r->size_bytes),
+				       .atime_ns = r->atime_ns,
+				       .mtime_ns = r->mtime_ns,
+				       .ctime_ns = r->ctime_ns,
+				       .target_len = r->target_len };
+	memcpy(out->target, r->target, r->target_len);
+}
+
 int land_new(struct volume *v, const struct rec_inode *r)
 {
-	struct inode *in = xcalloc(1, sizeof(*in));
-	int rc = tree_inode_get(v, r->ino, in);
+	struct landing_inode p;
 
-	if (rc == -ENOENT) {
-		memset(in, 0, sizeof(*in));
-		in->ino = r->ino;
-		in->shrunk_to = UINT64_MAX;
-		in->mode = r->mode;
-		in->uid = r->uid;
-		in->gid = r->gid;
-		in->rdev = r->rdev;
-		in->atime_ns = r->atime_ns;
-		in->mtime_ns = r->mtime_ns;
-		in->ctime_ns = r->ctime_ns;
-		in->origin = in->corigin = ORIGIN_PEER;
-		in->cborn = group_number(v);
-		in->nlink = S_ISDIR(r->mode) ? 2 : 0;
-		if (S_ISLNK(r->mode)) {
-			in->target_len = r->target_len;
-			in->size_bytes = r->target_len;
-			memcpy(in->target, r->target, r->target_len);
-		}
-		rc = tree_inode_put(v, in);
-	} else if (rc == 0 && (in->mode & S_IFMT) != (r->mode & S_IFMT)) {
-		rc = -EBADMSG;
-	}
-	free(in);
-	return rc;
+	land_fill(&p, r);
+	return landing_make(v, &p);
 }
 
 int land_attrs(struct volume *v, const struct rec_inode *r, uint64_t ino, uint32_t fields, enum origin origin)
 {
-	struct inode *in;
-	int rc;
+	struct landing_inode p;
 
-	if (!(fields & (REC_MODE | REC_OWNER | REC_TIMES)))
-		return 0;
-	in = xmalloc(sizeof(*in));
-	rc = tree_inode_get(v, ino, in);
-	if (rc == 0 && (in->mode & S_IFMT) != (r->mode & S_IFMT))
-		rc = -EBADMSG;
-	if (rc == 0) {
-		if (fields & REC_MODE)
-			in->mode = r->mode;
-		if (fields & REC_OWNER) {
-			in->uid = r->uid;
-			in->gid = r->gid;
-		}
-		if (fields & REC_TIMES) {
-			in->atime_ns = r->atime_ns;
-			in->mtime_ns = r->mtime_ns;
-		}
-		in->ctime_ns = MAX(in->ctime_ns, r->ctime_ns);
-		in->origin = origin;
-		rc = tree_inode_put(v, in);
-	}
-	free(in);
-	return rc;
+	land_fill(&p, r);
+	return landing_set(v, &p, ino, fields, origin);
 }
 
 int land_content(struct volume *v, const struct shipment *s, const struct rec_inode *r, uint64_t ino,

@@ -24,6 +24,8 @@ struct placement {
 int land_links(struct volume *v, struct placement *list, size_t n);
 /* Reap what has lost its last link by these placements, `was` too; directories are empty by then. */
 int land_reap(struct volume *v, const struct placement *list, size_t n);
+/* The record as the plan of a landing has it (core/landing.h); all but its fields. */
+void land_fill(struct landing_inode *out, const struct rec_inode *r);
 /* Create the inode of a REC_NEW record; does nothing if it is there. */
 int land_new(struct volume *v, const struct rec_inode *r);
 /* Set the field groups REC_MODE, REC_OWNER, REC_TIMES named in `fields`. -EBADMSG if the type differs from what is

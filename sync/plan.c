@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "core/landing.h"
+#include "sync/land.h"
 #include "sync/merge_state.h"
 #include "util/log.h"
 #include "util/util.h"
@@ -78,22 +79,6 @@ static int write_link(struct plan *p, const struct ship_link *l)
 	return landing_put_link(p->v, &out, mode);
 }
 
-static void fill(struct landing_inode *out, const struct rec_inode *r)
-{
-	*out = (struct landing_inode){ .ino = r->ino,
-				       .mode = r->mode,
-				       .uid = r->uid,
-				       .gid = r->gid,
-				       .rdev = r->rdev,
-				       .size_bytes = r->size_bytes,
-				       .shrunk_to = MIN(r->shrunk_to, r->size_bytes),
-				       .atime_ns = r->atime_ns,
-				       .mtime_ns = r->mtime_ns,
-				       .ctime_ns = r->ctime_ns,
-				       .target_len = r->target_len };
-	memcpy(out->target, r->target, r->target_len);
-}
-
 /* Is there, or will there be, such an inode? *in: as it is here. */
 static int look_at(struct plan *p, uint64_t ino, struct inode *in, bool *here)
 {
@@ -120,7 +105,7 @@ static int write_inode(struct plan *p, const struct rec_inode *r, struct inode *
 		return rc ? rc : -ENOTSUP;
 	if (here)
 		fields = p->fields(p->v, p->s, r) & ~(uint32_t)REC_NEW;
-	fill(out, r);
+	land_fill(out, r);
 	out->fields = fields & (LAND_NEW | LAND_CONTENT | LAND_MODE | LAND_OWNER | LAND_TIMES);
 	if (here && p->exact && (r->fields & REC_NEW) && !S_ISLNK(r->mode))
 		out->fields |= LAND_EXACT;

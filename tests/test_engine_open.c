@@ -417,16 +417,15 @@ START_TEST(who_only_reads_what_the_other_side_saves_has_the_old_one)
 }
 END_TEST
 
-/* A file of this side has the name that the primary gave to the copy, which it did not know. */
-START_TEST(who_holds_a_file_whose_copy_cannot_be_placed_yet_follows_when_it_can)
+/* A file of this side has the name that the primary gave to the copy, which it did not know. The name. */
+static const char *copy_in_the_way(size_t *h)
 {
-	char name[NAME_MAX_BYTES + 1];
-	size_t h;
+	static char name[NAME_MAX_BYTES + 1];
 
 	together("f.txt", "one\n");
 	px_put(0, "f.txt", "alder\n");
 	px_put(1, "f.txt", "birch\n");
-	h = hold(1, "f.txt");
+	*h = hold(1, "f.txt");
 	up();
 	px_send(1);
 	px_say(0);
@@ -434,12 +433,33 @@ START_TEST(who_holds_a_file_whose_copy_cannot_be_placed_yet_follows_when_it_can)
 	ck_assert_msg(*name, "there is no copy");
 	px_put(1, name, "in its way\n");
 	px_hear(0);
+	return name;
+}
+
+START_TEST(who_holds_a_file_whose_copy_cannot_be_placed_yet_follows_when_it_can)
+{
+	size_t h;
+	const char *name = copy_in_the_way(&h);
+
 	ck_assert_str_eq(px_bytes(1, px_at(1, name), NULL), "in its way\n");
 	px_meet();
 	ck_assert_str_eq(px_bytes(1, held[1][h], NULL), "birch\n");
 	appends(1, h, "more\n");
 	px_meet();
 	px_expect("f.txt", "alder\n");
+}
+END_TEST
+
+START_TEST(who_opens_the_file_when_the_one_who_had_to_follow_is_gone_stays)
+{
+	size_t h;
+
+	copy_in_the_way(&h);
+	volume_unref(px[1].v, held[1][h], 1);
+	volume_ref(px[1].v, held[1][h]);
+	px_meet();
+	holds(1, h, "f.txt");
+	ck_assert_str_eq(px_bytes(1, held[1][h], NULL), "alder\n");
 }
 END_TEST
 
@@ -454,6 +474,7 @@ int main(void)
 	tcase_add_loop_test(tc, a_cut_before_the_outcome_arrives_changes_nothing, 0, 2);
 	tcase_add_test(tc, who_comes_after_the_outcome_has_the_primarys);
 	tcase_add_test(tc, who_holds_a_file_whose_copy_cannot_be_placed_yet_follows_when_it_can);
+	tcase_add_test(tc, who_opens_the_file_when_the_one_who_had_to_follow_is_gone_stays);
 	tcase_add_test(tc, the_outcome_comes_with_much_else);
 	tcase_add_test(tc, the_primary_moves_nobody);
 	tcase_add_test(tc, what_was_merged_in_place_is_held_still);
