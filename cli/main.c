@@ -33,6 +33,12 @@ static const struct command commands[] = {
 	  "The primary must be mounted. When this fails nothing is left behind, and the\n"
 	  "token can be used again.\n",
 	  cmd_join },
+	{ "address", "WHERE [HOST:PORT]", "where this side listens, or where it finds the peer",
+	  "  HOST:PORT   the machine that listens has moved: on that machine where to listen\n"
+	  "              from now on (:PORT: on every address), on the other where it is\n\n"
+	  "Without it the address is printed. Nothing else changes, and no new token is\n"
+	  "needed: the peer is known by its key.\n",
+	  cmd_address },
 	{ "mount", "STORE MOUNTPOINT [-f] [-o OPTIONS]", "mount a store; in the background unless -f",
 	  "  -f           stay in the foreground and log to stderr\n"
 	  "  -o OPTIONS   comma-separated: ro, allow_other, noexec, nosuid, nodev, noatime,\n"

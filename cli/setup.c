@@ -93,3 +93,27 @@ int cmd_join(const struct command *c, int argc, char **argv)
 	       joined.already ? ", as before" : "");
 	return EXIT_OK;
 }
+
+int cmd_address(const struct command *c, int argc, char **argv)
+{
+	const char *pos[2], *listens, *peer;
+	struct err err = ERR_INIT;
+	json_t *reply = NULL;
+	int rc = args_parse(c, argc, argv, NULL, 0, pos, 1, 2);
+
+	if (rc >= 0)
+		return rc;
+	rc = where_ask(pos[0], json_pack("{s:s, s:s*}", "cmd", "address", "to", pos[1]), &reply, &err);
+	if (rc)
+		return fail(&err);
+	listens = json_string_value(json_object_get(reply, "listen"));
+	peer = json_string_value(json_object_get(reply, "peer"));
+	if (peer)
+		printf("finds the peer at %s\n", peer);
+	else if (listens)
+		printf("listens on %s\n", listens);
+	else
+		puts("has no peer, and listens nowhere");
+	json_decref(reply);
+	return EXIT_OK;
+}

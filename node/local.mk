@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 noinst_LIBRARIES += node/libnode.a
 node_libnode_a_SOURCES = \
+	node/addresses.c node/addresses.h \
 	node/baseline.c node/baseline.h \
 	node/baseline_mounts.c node/baseline_mounts.h \
 	node/control.c node/control.h \

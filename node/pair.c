@@ -1,18 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include "node/pair.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
-#include <ifaddrs.h>
 #include <inttypes.h>
-#include <net/if.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
+#include "node/addresses.h"
 #include "node/store.h"
 #include "sync/link.h"
 #include "sync/token.h"
@@ -23,56 +20,6 @@
 #define FIRST_GENERATION 1
 
 /* ---- invite ------------------------------------------------------------------------------------ */
-
-/* An address by which others may find this machine: the first global IPv4 one, else its name. */
-static void own_host(char out[ADDRESS_HOST_MAX_BYTES + 1])
-{
-	struct ifaddrs *list = NULL;
-	bool found = false;
-
-	if (getifaddrs(&list) == 0) {
-		for (struct ifaddrs *i = list; i && !found; i = i->ifa_next) {
-			if (!i->ifa_addr || i->ifa_addr->sa_family != AF_INET || (i->ifa_flags & IFF_LOOPBACK) ||
-			    !(i->ifa_flags & IFF_UP))
-				continue;
-			found = inet_ntop(AF_INET, &((struct sockaddr_in *)(void *)i->ifa_addr)->sin_addr, out,
-			                  ADDRESS_HOST_MAX_BYTES + 1) != NULL;
-		}
-		freeifaddrs(list);
-	}
-	if (!found && gethostname(out, ADDRESS_HOST_MAX_BYTES) != 0)
-		snprintf(out, ADDRESS_HOST_MAX_BYTES + 1, "127.0.0.1");
-	out[ADDRESS_HOST_MAX_BYTES] = '\0';
-}
-
-static bool is_wildcard(const char *host)
-{
-	return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0 || strcmp(host, "*") == 0;
-}
-
-/* What to listen on and what to tell the peer. */
-static int addresses(const char *listen_on, char bind_to[ADDRESS_MAX_BYTES + 1], char told[ADDRESS_MAX_BYTES + 1],
-                     struct err *err)
-{
-	char text[ADDRESS_MAX_BYTES + 1];
-	struct address a;
-	int rc;
-
-	if (!listen_on)
-		listen_on = "0.0.0.0:" ADDRESS_PORT_DEFAULT;
-	if (snprintf(text, sizeof(text), "%s%s", *listen_on == ':' ? "0.0.0.0" : "", listen_on) >= (int)sizeof(text))
-		return err_set(err, -EINVAL, "the address %.60s... is too long; give HOST:PORT", listen_on);
-	rc = address_parse(text, &a, err);
-	if (rc)
-		return rc;
-	if (strcmp(a.host, "*") == 0)
-		snprintf(a.host, sizeof(a.host), "0.0.0.0");
-	address_format(&a, bind_to);
-	if (is_wildcard(a.host))
-		own_host(a.host);
-	address_format(&a, told);
-	return 0;
-}
 
 int pair_invite(struct volume *v, const struct identity *id, const char *listen_on, char **token, struct err *err)
 {
@@ -92,7 +39,7 @@ int pair_invite(struct volume *v, const struct identity *id, const char *listen_
 		free(peer);
 		return rc;
 	}
-	rc = addresses(listen_on, bind_to, told, err);
+	rc = address_to_listen(listen_on, bind_to, told, err);
 	if (!rc)
 		rc = token_make(told, identity_fingerprint_hex(id), &t, err);
 	if (rc)

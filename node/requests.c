@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "core/policy.h"
+#include "node/addresses.h"
 #include "node/baseline.h"
 #include "node/baseline_mounts.h"
 #include "node/discarded.h"
@@ -203,6 +204,41 @@ static int answer_invite(struct request_ctx *x, json_t *reply, struct err *err)
 	return rc;
 }
 
+/* An address that is no good leaves the one before: here it shows at once whether this side can listen there. */
+static int move_to(struct request_ctx *x, const char *text, struct err *err)
+{
+	struct addresses before, now;
+	int rc;
+
+	addresses_get(x->v, &before);
+	rc = addresses_moved(x->v, text, &now, err);
+	if (!rc)
+		rc = addresses_put(x->v, &now, err);
+	if (!rc && x->node) {
+		rc = node_relisten(x->node, err);
+		if (rc && addresses_put(x->v, &before, NULL) == 0)
+			node_relisten(x->node, NULL);
+	}
+	addresses_release(&before);
+	addresses_release(&now);
+	return rc;
+}
+
+static int answer_address(struct request_ctx *x, json_t *reply, struct err *err)
+{
+	const char *to = word(x, "to");
+	struct addresses a;
+	int rc = to ? move_to(x, to, err) : 0;
+
+	if (rc)
+		return rc;
+	addresses_get(x->v, &a);
+	json_object_set_new(reply, "listen", a.listen ? json_string(a.listen) : json_null());
+	json_object_set_new(reply, "peer", a.peer ? json_string(a.peer) : json_null());
+	addresses_release(&a);
+	return 0;
+}
+
 static int answer_wait(struct request_ctx *x, json_t *reply, struct err *err)
 {
 	(void)reply;
@@ -320,6 +356,7 @@ static const struct {
 	{ "policies", answer_policies, false, false },
 	{ "policy_set", answer_policy_set, false, false },
 	{ "invite", answer_invite, false, true }, /* may have to stop a link first */
+	{ "address", answer_address, false, true },
 	{ "wait", answer_wait, true, true },
 	{ "pause", answer_pause, true, true },
 	{ "resume", answer_resume, true, false },

@@ -112,7 +112,9 @@ static int explain(CURLcode rc, const char *at, const char *detail, char *text, 
 		snprintf(text, cap, "the name in %s is not known (%s); check the address", at, detail);
 		return -EHOSTUNREACH;
 	case CURLE_COULDNT_CONNECT:
-		snprintf(text, cap, "cannot reach %s (%s); is the peer mounted, and the port open?", at, detail);
+		snprintf(text, cap,
+			 "cannot reach %s (%s); is the peer mounted, the port open? if it has moved: twinfs address",
+			 at, detail);
 		return -ECONNREFUSED;
 	case CURLE_OPERATION_TIMEDOUT:
 		snprintf(text, cap, "%s does not answer (%s); is the peer up, and the port open?", at, detail);

@@ -10,6 +10,7 @@ EXTRA_DIST += \
 	build-aux/deps.sh \
 	tests/coverage.sh \
 	tests/lint.sh \
+	tests/e2e/address.sh \
 	tests/e2e/baseline.sh \
 	tests/e2e/why.sh \
 	tests/e2e/basic.sh \
