@@ -67,7 +67,7 @@ typedef int (*changes_link_fn)(void *ctx, uint64_t link, const struct change_row
 int changes_links(struct volume *v, uint64_t after, uint64_t upto, changes_link_fn fn, void *ctx);
 typedef int (*changes_range_fn)(void *ctx, uint64_t ino, uint64_t off, uint64_t len_bytes, uint64_t grp);
 int changes_ranges(struct volume *v, uint64_t ino, uint64_t after, uint64_t upto, changes_range_fn fn, void *ctx);
-/* Those of all files, in no order: sorting takes longer than reading, and needs no lock. */
+/* Those of all files, by inode and offset. */
 int changes_all_ranges(struct volume *v, uint64_t after, uint64_t upto, changes_range_fn fn, void *ctx);
 
 /* Forget all rows with grp <= upto: acknowledged. Of committed groups only. They are gone at once, for everybody and

@@ -31,13 +31,36 @@ static uint64_t col_or_max(sqlite3_stmt *s, int col)
 	return sqlite3_column_type(s, col) == SQLITE_NULL ? UINT64_MAX : db_col_u64(s, col);
 }
 
-/* ---- field groups of inodes ---- */
-
 /* Rows of groups up to this one are acknowledged, and wait for being dropped: they count as gone. */
 static uint64_t forgotten(struct db *db)
 {
 	return db_numbers(db)->forgotten;
 }
+
+/*
+ * To walk rows of groups (after, upto] in the order of their key, either the index of groups is read and what it finds
+ * is sorted, in memory, or the whole table is read in its order. The latter if many are in the groups, compared to the
+ * table: a sort takes some 60 bytes a row.
+ */
+#define SORT_MAX_ROWS UINT64_C(65536)
+#define WHOLE_SHARE 4u
+
+/* sql: counts rows of groups in (?1, ?2], ?3 at most. */
+static bool better_whole(struct db *db, const char *sql_literal, uint64_t after, uint64_t upto, uint64_t in_table)
+{
+	uint64_t n = 0, enough = MAX(in_table / WHOLE_SHARE, SORT_MAX_ROWS);
+
+	/* A failure is the walk's own. */
+	return DB_GET(db, sql_literal, &n, after, upto, enough) == 1 && n == enough;
+}
+
+#define COUNT_IN(table) \
+	"SELECT count(*) FROM (SELECT 1 FROM " table " WHERE grp > ?1 AND grp <= ?2 LIMIT ?3)"
+/* The plus keeps SQLite from the index. */
+#define WHOLE " WHERE +grp > ?1 AND +grp <= ?2"
+#define BY_GROUP " WHERE grp > ?1 AND grp <= ?2"
+
+/* ---- field groups of inodes ---- */
 
 /* ino has got its first row, or lost its last: n is 1 or -1, `what` the row that came or went. */
 static int count_inode(struct db *db, uint64_t ino, uint64_t what, int64_t n)
@@ -142,12 +165,15 @@ int change_inode_drop(struct db *db, uint64_t ino, enum entity what)
 
 int change_inodes(struct db *db, uint64_t after, uint64_t upto, change_inode_fn fn, void *ctx)
 {
-	sqlite3_stmt *s = db_stmt(
-		db, "SELECT ino, what, grp, seen, shrunk_to, shrunk_grp FROM change_inode WHERE grp > ?1 AND grp <= ?2"
-		    " ORDER BY ino, what");
+#define INODES "SELECT ino, what, grp, seen, shrunk_to, shrunk_grp FROM change_inode"
+	sqlite3_stmt *s;
 	int rc;
 
-	DB_BIND_INTS(s, 1, MAX(after, forgotten(db)), upto);
+	after = MAX(after, forgotten(db));
+	s = better_whole(db, COUNT_IN("change_inode"), after, upto, db_numbers(db)->inodes)
+		    ? db_stmt(db, INODES WHOLE " ORDER BY ino, what")
+		    : db_stmt(db, INODES BY_GROUP " ORDER BY ino, what");
+	DB_BIND_INTS(s, 1, after, upto);
 	while ((rc = db_step(db, s)) == 1) {
 		struct change_row row = inode_row(db, s, 2);
 
@@ -218,11 +244,15 @@ int change_xattr_drop(struct db *db, uint64_t ino, const char *key)
 
 int change_xattrs(struct db *db, uint64_t after, uint64_t upto, change_xattr_fn fn, void *ctx)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT ino, key, grp, seen FROM change_xattr WHERE grp > ?1 AND grp <= ?2"
-	                              " ORDER BY ino, key");
+#define XATTRS "SELECT ino, key, grp, seen FROM change_xattr"
+	sqlite3_stmt *s;
 	int rc;
 
-	DB_BIND_INTS(s, 1, MAX(after, forgotten(db)), upto);
+	after = MAX(after, forgotten(db));
+	s = better_whole(db, COUNT_IN("change_xattr"), after, upto, db_numbers(db)->xattrs)
+		    ? db_stmt(db, XATTRS WHOLE " ORDER BY ino, key")
+		    : db_stmt(db, XATTRS BY_GROUP " ORDER BY ino, key");
+	DB_BIND_INTS(s, 1, after, upto);
 	while ((rc = db_step(db, s)) == 1) {
 		struct change_row row = { .grp = db_col_u64(s, 2), .seen = db_col_u64(s, 3), .shrunk_to = UINT64_MAX };
 
@@ -318,12 +348,15 @@ int change_link_drop_fresh(struct db *db, uint64_t link, uint64_t cut)
 
 int change_links(struct db *db, uint64_t after, uint64_t upto, change_link_fn fn, void *ctx)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT link, grp, seen, child, fresh < 0 FROM change_dentry"
-	                              " WHERE grp > ?1 AND grp <= ?2"
-	                              " ORDER BY link");
+#define LINKS "SELECT link, grp, seen, child, fresh < 0 FROM change_dentry"
+	sqlite3_stmt *s;
 	int rc;
 
-	DB_BIND_INTS(s, 1, MAX(after, forgotten(db)), upto);
+	after = MAX(after, forgotten(db));
+	s = better_whole(db, COUNT_IN("change_dentry"), after, upto, db_numbers(db)->links)
+		    ? db_stmt(db, LINKS WHOLE " ORDER BY link")
+		    : db_stmt(db, LINKS BY_GROUP " ORDER BY link");
+	DB_BIND_INTS(s, 1, after, upto);
 	while ((rc = db_step(db, s)) == 1) {
 		struct change_row row = { .grp = db_col_u64(s, 1), .seen = db_col_u64(s, 2), .shrunk_to = UINT64_MAX,
 		                          .child = db_col_u64(s, 3),
@@ -504,9 +537,14 @@ int change_ranges(struct db *db, uint64_t ino, uint64_t after, uint64_t upto, ch
 
 int change_all_ranges(struct db *db, uint64_t after, uint64_t upto, change_range_fn fn, void *ctx)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT off, len, grp, ino FROM change_extent WHERE grp > ?1 AND grp <= ?2");
+#define RANGES "SELECT off, len, grp, ino FROM change_extent"
+	sqlite3_stmt *s;
 
-	DB_BIND_INTS(s, 1, MAX(after, forgotten(db)), upto);
+	after = MAX(after, forgotten(db));
+	s = better_whole(db, COUNT_IN("change_extent"), after, upto, db_numbers(db)->inodes)
+		    ? db_stmt(db, RANGES WHOLE " ORDER BY ino, off")
+		    : db_stmt(db, RANGES BY_GROUP " ORDER BY ino, off");
+	DB_BIND_INTS(s, 1, after, upto);
 	return walk_ranges(db, s, fn, ctx);
 }
 

@@ -54,6 +54,6 @@ int change_xattrs(struct db *db, uint64_t after, uint64_t upto, change_xattr_fn 
 int change_links(struct db *db, uint64_t after, uint64_t upto, change_link_fn fn, void *ctx);
 int change_links_any(struct db *db, uint64_t after, bool *any);
 int change_ranges(struct db *db, uint64_t ino, uint64_t after, uint64_t upto, change_range_fn fn, void *ctx);
-int change_all_ranges(struct db *db, uint64_t after, uint64_t upto, change_range_fn fn, void *ctx); /* in no order */
+int change_all_ranges(struct db *db, uint64_t after, uint64_t upto, change_range_fn fn, void *ctx); /* by ino, off */
 
 #endif

@@ -704,8 +704,7 @@ static int cut(struct engine *e, uint64_t now_ms, struct err *err)
 
 	if (rc < 0)
 		return rc;
-	told_free(e->told);
-	e->told = NULL;
+	e->told = NULL; /* the outbox has it */
 	volume_lock_now(e->v);
 	volume_ids(e->v, &ids);
 	volume_unlock(e->v);

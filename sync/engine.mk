@@ -3,6 +3,7 @@
 sync_libsync_a_SOURCES += \
 	sync/apply.c sync/apply.h \
 	sync/content.c sync/content.h \
+	sync/cut_rows.c sync/cut_rows.h \
 	sync/deletions.c sync/deletions.h \
 	sync/driver.c sync/driver.h \
 	sync/engine.c sync/engine.h \
@@ -73,6 +74,10 @@ tests_test_engine_open_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 tests_test_engine_rules_SOURCES = tests/test_engine_rules.c tests/pair_fixture.h
 tests_test_engine_rules_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 tests_test_engine_rules_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tree_links_of
+check_PROGRAMS += tests/test_cut_rows
+TESTS += tests/test_cut_rows
+tests_test_cut_rows_SOURCES = tests/test_cut_rows.c tests/volume_fixture.h
+tests_test_cut_rows_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 check_PROGRAMS += tests/test_resume
 TESTS += tests/test_resume
 tests_test_resume_SOURCES = tests/test_resume.c tests/pair_fixture.h

@@ -9,47 +9,56 @@
 
 #include "core/changes.h"
 #include "core/data.h"
+#include "sync/cut_rows.h"
 #include "util/util.h"
 
-struct out_range {
-	uint64_t ino, off, len_bytes;
+enum phase {
+	PULL_BEGIN,
+	PULL_INODES,
+	PULL_LINKS,
+	PULL_XATTRS,
+	PULL_CONFLICTS,
+	PULL_ASKS,
+	PULL_LINEAGES,
+	PULL_RANGES,
+	PULL_END,
+	PULL_DONE
 };
 
+/*
+ * The lock is held while the rows of the change set are copied, as they are changed with all that is done from then on.
+ * The state of each thing they name is looked up when it is sent, as of group `to`, some at a time: history keeps it.
+ */
 struct outbox {
 	struct volume *v;
 	struct rec_ship_begin begin;
-	struct rec_inode **inodes; /* each malloc'd, cut off behind its target */
-	size_t n_inodes, cap_inodes;
-	struct rec_link **links;
-	size_t n_links, cap_links;
-	struct rec_xattr *xattrs; /* value malloc'd */
-	size_t n_xattrs, cap_xattrs;
-	struct out_range *ranges; /* ascending by ino, off; inodes before their data, so ranges go last */
-	size_t n_ranges, cap_ranges;
+	struct view view;  /* at `to` */
+	struct told *told; /* or NULL */
+	struct cut_rows rows;
+	struct cut_at at;        /* in the list that is being pulled */
+	struct cut_at at_ranges; /* PULL_INODES: in the rows of ranges */
+	bool empty;
 	struct conflict *conflicts;
 	size_t n_conflicts, cap_conflicts;
-	uint64_t *asks; /* inodes that the receiver shall send whole */
+	uint64_t *asks; /* inodes that the receiver shall send whole; found with the inodes */
 	size_t n_asks, cap_asks;
 	struct rec_lineage *lineages;
 	size_t n_lineages, cap_lineages;
+	struct packed ranges; /* what is sent of the files; found with the inodes */
 
 	/* Position while pulling: phases in this order. */
-	enum {
-		PULL_BEGIN,
-		PULL_INODES,
-		PULL_LINKS,
-		PULL_XATTRS,
-		PULL_CONFLICTS,
-		PULL_ASKS,
-		PULL_LINEAGES,
-		PULL_RANGES,
-		PULL_END,
-		PULL_DONE
-	} phase;
-	size_t at;
-	uint64_t range_done; /* bytes of ranges[at] that are out */
-	uint64_t frames, sent_bytes;
+	enum phase phase;
+	size_t n_pulled; /* of a list that is an array */
+	struct cut_range range; /* PULL_INODES: the next of the rows; PULL_RANGES: the one that is being sent */
+	bool any_range;
+	uint64_t range_done; /* bytes of it that are out */
+	uint64_t frames, sent_bytes, sent_entries;
 	uint8_t *chunk; /* DATA_MAX_BYTES */
+
+	/* Of the file at hand. */
+	uint64_t clip_off;    /* its ranges end here */
+	uint64_t there_group; /* bytes changed up to this group may be there; 0: none are */
+	bool left_out;        /* some of them were left out */
 };
 
 #define PUSH(o, what)                                                                        \
@@ -66,86 +75,6 @@ static void *grow(void *array, size_t n, size_t *cap, size_t size_bytes)
 
 /* ---- the cut -------------------------------------------------------------------------------------------------------
  */
-
-/*
- * The lock is held while the rows of the change set are copied, as they are changed with all that is done from then on.
- * The state of each thing they name is looked up afterwards, as of group `to`, some at a time: history keeps it.
- */
-struct inode_rows { /* of one inode */
-	uint64_t ino;
-	struct {
-		bool any;
-		struct change_row row;
-	} what[ENT_ASK + 1];
-};
-struct link_row {
-	uint64_t link;
-	struct change_row row;
-};
-struct xattr_row {
-	uint64_t ino;
-	char *key;
-	struct change_row row;
-};
-struct range_row {
-	uint64_t ino, off, len_bytes, grp;
-};
-
-struct gather {
-	struct outbox *o;
-	struct view view; /* at `to` */
-	const struct told *told;
-	struct inode_rows *inodes;
-	size_t n_inodes, cap_inodes;
-	struct link_row *links;
-	size_t n_links, cap_links;
-	struct xattr_row *xattrs;
-	size_t n_xattrs, cap_xattrs;
-	struct range_row *ranges; /* sorted: ino, off */
-	size_t n_ranges, cap_ranges;
-	size_t next_range;
-	/* Of the file at hand. */
-	uint64_t clip_off;    /* its ranges end here */
-	uint64_t there_group; /* bytes changed up to this group may be there; 0: none are */
-	bool left_out;        /* some of them were left out */
-};
-
-/* ---- under the lock */
-
-static int copy_inode_row(void *ctx, uint64_t ino, enum entity what, const struct change_row *row)
-{
-	struct gather *g = ctx;
-
-	if (g->n_inodes == 0 || g->inodes[g->n_inodes - 1].ino != ino)
-		PUSH(g, inodes) = (struct inode_rows){ .ino = ino };
-	g->inodes[g->n_inodes - 1].what[what].any = true;
-	g->inodes[g->n_inodes - 1].what[what].row = *row;
-	return 0;
-}
-
-static int copy_link_row(void *ctx, uint64_t link, const struct change_row *row)
-{
-	struct gather *g = ctx;
-
-	PUSH(g, links) = (struct link_row){ link, *row };
-	return 0;
-}
-
-static int copy_xattr_row(void *ctx, uint64_t ino, const char *key, const struct change_row *row)
-{
-	struct gather *g = ctx;
-
-	PUSH(g, xattrs) = (struct xattr_row){ ino, xstrdup(key), *row };
-	return 0;
-}
-
-static int copy_range_row(void *ctx, uint64_t ino, uint64_t off, uint64_t len_bytes, uint64_t grp)
-{
-	struct gather *g = ctx;
-
-	PUSH(g, ranges) = (struct range_row){ ino, off, len_bytes, grp };
-	return 0;
-}
 
 static int copy_conflict(void *ctx, const struct conflict *c)
 {
@@ -172,24 +101,16 @@ static int copy_lineage(void *ctx, const struct lineage *l)
 	return 0;
 }
 
-static int copy_rows(struct gather *g)
+static int copy_rows(struct outbox *o)
 {
-	struct volume *v = g->o->v;
-	uint64_t from = g->o->begin.from, to = g->o->begin.to;
-	int rc = changes_inodes(v, from, to, copy_inode_row, g);
+	int rc = cut_rows_copy(o->v, o->begin.from, o->begin.to, &o->rows);
 
 	if (rc == 0)
-		rc = changes_links(v, from, to, copy_link_row, g);
-	if (rc == 0)
-		rc = changes_xattrs(v, from, to, copy_xattr_row, g);
-	if (rc == 0)
-		rc = changes_all_ranges(v, from, to, copy_range_row, g);
-	if (rc == 0)
-		rc = lineage_each(v, LINEAGE_INODE, copy_lineage, g->o);
-	return rc ? rc : conflict_changed(v, from, to, copy_conflict, g->o);
+		rc = lineage_each(o->v, LINEAGE_INODE, copy_lineage, o);
+	return rc ? rc : conflict_changed(o->v, o->begin.from, o->begin.to, copy_conflict, o);
 }
 
-/* ---- some at a time */
+/* ---- what the rows name */
 
 static int any_link(void *ctx, const struct dentry *d)
 {
@@ -200,106 +121,110 @@ static int any_link(void *ctx, const struct dentry *d)
 
 /* The inode as of the cut; -ENOENT also if it had no name then: nothing of it is sent. Its link count is of any time
  * since: what has lost its last name gets none again. */
-static int inode_then(struct gather *g, uint64_t ino, struct inode *in)
+static int inode_then(struct outbox *o, uint64_t ino, struct inode *in)
 {
-	int rc = tree_inode_view(g->o->v, ino, g->view, in);
+	int rc = tree_inode_view(o->v, ino, o->view, in);
 
 	if (rc < 0 || in->nlink > 0 || ino <= INO_HIDDEN)
 		return rc;
-	rc = tree_links_of_view(g->o->v, ino, g->view, any_link, NULL);
+	rc = tree_links_of_view(o->v, ino, o->view, any_link, NULL);
 	return rc == 1 ? 0 : rc == 0 ? -ENOENT : rc;
 }
 
 /* Which bytes of the file may be left out: those unchanged since the peer staged them. Of a file that was cut since
  * none: what is staged may reach past the cut. */
-static void look_there(struct gather *g, const struct inode_rows *rows)
+static void look_there(struct outbox *o, const struct cut_inode *rows)
 {
-	const struct change_row *row = &rows->what[ENT_CONTENT].row;
 	uint64_t group;
 
-	g->there_group = 0;
-	g->left_out = false;
-	if (told_file(g->told, rows->ino, &group) && rows->what[ENT_CONTENT].any && row->shrunk_grp <= group)
-		g->there_group = group;
+	o->there_group = 0;
+	o->left_out = false;
+	if (told_file(o->told, rows->ino, &group) && rows->which & 1u << ENT_CONTENT &&
+	    rows->row[ENT_CONTENT].shrunk_grp <= group)
+		o->there_group = group;
 }
 
 static int push_range(void *ctx, uint64_t ino, uint64_t off, uint64_t len_bytes)
 {
 	struct outbox *o = ctx;
 
-	PUSH(o, ranges) = (struct out_range){ .ino = ino, .off = off, .len_bytes = len_bytes };
+	cut_put_range(&o->ranges, &(struct cut_range){ .ino = ino, .off = off, .len_bytes = len_bytes });
 	return 0;
 }
 
-static void gather_range(struct gather *g, const struct range_row *r)
+/* Ranges may reach past the size (cut off later in the same group): none that is sent does. */
+static void gather_range(struct outbox *o, const struct cut_range *r)
 {
 	uint64_t len_bytes;
 
-	if (r->off >= g->clip_off)
+	if (r->off >= o->clip_off)
 		return;
-	len_bytes = MIN(r->len_bytes, g->clip_off - r->off);
-	if (r->grp > g->there_group)
-		push_range(g->o, r->ino, r->off, len_bytes);
+	len_bytes = MIN(r->len_bytes, o->clip_off - r->off);
+	if (r->grp > o->there_group)
+		push_range(o, r->ino, r->off, len_bytes);
 	else
-		g->left_out |= told_missing(g->told, r->ino, r->off, len_bytes, push_range, g->o);
+		o->left_out |= told_missing(o->told, r->ino, r->off, len_bytes, push_range, o);
+}
+
+static void next_row_range(struct outbox *o)
+{
+	o->any_range = cut_next_range(&o->rows.ranges, &o->at_ranges, &o->range);
 }
 
 /* The byte ranges of one file. Both lists ascend by inode. */
-static void gather_ranges(struct gather *g, const struct inode_rows *rows, const struct inode *in, struct rec_inode *r)
+static void gather_ranges(struct outbox *o, const struct cut_inode *rows, const struct inode *in, struct rec_inode *r)
 {
-	look_there(g, rows);
-	g->clip_off = MIN(r->shrunk_to, r->size_bytes);
-	while (g->next_range < g->n_ranges && g->ranges[g->next_range].ino < r->ino)
-		g->next_range++;
-	while (g->next_range < g->n_ranges && g->ranges[g->next_range].ino == r->ino)
-		gather_range(g, &g->ranges[g->next_range++]);
+	look_there(o, rows);
+	o->clip_off = MIN(r->shrunk_to, r->size_bytes);
+	while (o->any_range && o->range.ino < r->ino)
+		next_row_range(o);
+	for (; o->any_range && o->range.ino == r->ino; next_row_range(o))
+		gather_range(o, &o->range);
 	/* The receiver cuts the file first. All behind the cut goes with it: it may have had some of that from an
 	 * earlier shipment. */
-	if (g->clip_off < r->size_bytes) {
-		struct range_row behind = { r->ino, r->shrunk_to, r->size_bytes - r->shrunk_to,
-					    g->there_group ? in->cborn : g->o->begin.to };
+	if (o->clip_off < r->size_bytes) {
+		struct cut_range behind = { r->ino, r->shrunk_to, r->size_bytes - r->shrunk_to,
+					    o->there_group ? in->cborn : o->begin.to };
 
-		g->clip_off = UINT64_MAX;
-		gather_range(g, &behind);
+		o->clip_off = r->size_bytes;
+		gather_range(o, &behind);
 	}
-	if (g->left_out)
+	if (o->left_out)
 		r->fields |= REC_STAGED;
 }
 
 /* What changed of it. One number for all of what is new: the lowest, as some of it may have been changed before. */
-static void fill_fields(struct rec_inode *r, const struct inode_rows *rows, uint64_t from)
+static void fill_fields(struct rec_inode *r, const struct cut_inode *rows, uint64_t from)
 {
 	static const uint32_t fields[] = { [ENT_NEW] = REC_NEW,
 					   [ENT_CONTENT] = REC_CONTENT,
 					   [ENT_MODE] = REC_MODE,
 					   [ENT_OWNER] = REC_OWNER,
 					   [ENT_TIMES] = REC_TIMES };
-	const struct change_row *content = &rows->what[ENT_CONTENT].row;
+	const struct change_row *content = &rows->row[ENT_CONTENT];
 	uint64_t low = UINT64_MAX;
 
 	for (int what = ENT_NEW; what <= ENT_TIMES; what++)
-		if (rows->what[what].any) {
+		if (rows->which & 1u << what) {
 			r->fields |= fields[what];
-			low = MIN(low, rows->what[what].row.seen);
+			low = MIN(low, rows->row[what].seen);
 		}
 	r->seen_content = content->seen;
-	r->seen_mode = rows->what[ENT_MODE].row.seen;
-	r->seen_owner = rows->what[ENT_OWNER].row.seen;
-	r->seen_times = rows->what[ENT_TIMES].row.seen;
-	r->shrunk_to = rows->what[ENT_CONTENT].any && content->shrunk_grp > from ? content->shrunk_to : UINT64_MAX;
+	r->seen_mode = rows->row[ENT_MODE].seen;
+	r->seen_owner = rows->row[ENT_OWNER].seen;
+	r->seen_times = rows->row[ENT_TIMES].seen;
+	r->shrunk_to = content->shrunk_grp > from ? content->shrunk_to : UINT64_MAX;
 	if (r->fields & REC_NEW) {
 		r->fields |= REC_CONTENT | REC_MODE | REC_OWNER | REC_TIMES;
 		r->seen_content = low;
 	}
 }
 
-static void push_inode(struct gather *g, const struct inode_rows *rows, const struct inode *in)
+static void fill_inode(struct rec_inode *r, const struct cut_inode *rows, const struct inode *in, uint64_t from)
 {
-	struct rec_inode *r = xcalloc(1, sizeof(*r));
-	size_t size;
-
+	memset(r, 0, offsetof(struct rec_inode, target));
 	r->ino = rows->ino;
-	fill_fields(r, rows, g->o->begin.from);
+	fill_fields(r, rows, from);
 	r->mode = in->mode;
 	r->uid = in->uid;
 	r->gid = in->gid;
@@ -312,155 +237,68 @@ static void push_inode(struct gather *g, const struct inode_rows *rows, const st
 		r->target_len = in->target_len;
 		memcpy(r->target, in->target, in->target_len);
 	}
-	if (!r->fields) { /* it was only asked for, and is here */
-		free(r);
-		return;
-	}
-	if ((r->fields & REC_CONTENT) && S_ISREG(r->mode))
-		gather_ranges(g, rows, in, r);
-	size = offsetof(struct rec_inode, target) + r->target_len + 1u;
-	PUSH(g->o, inodes) = xrealloc(r, size);
+	r->target[r->target_len] = '\0';
 }
 
-static int gather_inode(struct gather *g, size_t i)
+/* ---- what there is in all */
+
+/* Does something come of the next row? 1 or 0; 2: there is no more. */
+static int any_of_inode(struct outbox *o, struct cut_at *at)
 {
-	const struct inode_rows *rows = &g->inodes[i];
+	struct cut_inode rows;
 	struct inode in;
-	int rc = inode_then(g, rows->ino, &in);
+	int rc;
 
-	if (rc == -ENOENT && rows->what[ENT_ASK].any) /* it is not here still */
-		PUSH(g->o, asks) = rows->ino;
-	if (rc == 0)
-		push_inode(g, rows, &in);
-	return rc == -ENOENT ? 0 : rc;
-}
-
-static int gather_link(struct gather *g, size_t i)
-{
-	const struct change_row *row = &g->links[i].row;
-	struct dentry d;
-	struct rec_link *r;
-	size_t size;
-	int rc = tree_link_view(g->o->v, g->links[i].link, g->view, &d);
-
-	if (rc < 0 && rc != -ENOENT)
-		return rc;
+	if (!cut_next_inode(&o->rows, at, &rows))
+		return 2;
+	rc = inode_then(o, rows.ino, &in);
 	if (rc == -ENOENT)
-		d.name_len = 0;
-	size = offsetof(struct rec_link, name) + d.name_len + 1u;
-	r = xcalloc(1, size);
-	r->link = g->links[i].link;
-	r->child = row->child;
-	r->seen = row->seen;
-	r->report = row->skipped;
-	if (rc == 0) {
-		r->child = d.child;
-		r->parent = d.parent;
-		r->name_len = d.name_len;
-		memcpy((char *)r + offsetof(struct rec_link, name), d.name, d.name_len);
-	}
-	PUSH(g->o, links) = r;
-	return 0;
+		return (rows.which & 1u << ENT_ASK) != 0;
+	return rc ? rc : (rows.which & ~(1u << ENT_ASK)) != 0;
 }
 
-static int gather_xattr(struct gather *g, size_t i)
+static int any_of_xattr(struct outbox *o, struct cut_at *at)
 {
-	const struct xattr_row *row = &g->xattrs[i];
-	uint8_t *value;
-	ssize_t n;
-	struct rec_xattr *r;
+	struct cut_xattr row;
 	struct inode in;
-	int rc = inode_then(g, row->ino, &in);
+	int rc;
 
-	if (rc)
-		return rc == -ENOENT ? 0 : rc;
-	value = xmalloc(XATTR_VALUE_MAX_BYTES);
-	n = tree_xattr_get_view(g->o->v, row->ino, row->key, g->view, value, XATTR_VALUE_MAX_BYTES);
-	if (n < 0 && n != -ENODATA) {
-		free(value);
-		return (int)n;
-	}
-	r = &PUSH(g->o, xattrs);
-	*r = (struct rec_xattr){ .ino = row->ino, .seen = row->row.seen, .removed = n < 0 };
-	snprintf(r->key, sizeof(r->key), "%s", row->key);
-	if (n < 0) {
-		free(value);
-		return 0;
-	}
-	r->value_len = (uint32_t)n;
-	r->value = xrealloc(value, (size_t)n + 1);
-	return 0;
+	if (!cut_next_xattr(&o->rows, at, &row))
+		return 2;
+	rc = inode_then(o, row.ino, &in);
+	return rc == -ENOENT ? 0 : rc ? rc : 1;
 }
 
-static int in_steps(struct gather *g, size_t n, int (*one)(struct gather *g, size_t i))
+/* Nearly always the first row will do. */
+static int look_for_any(struct outbox *o, int (*one)(struct outbox *o, struct cut_at *at))
 {
+	struct cut_at at = { 0 };
 	int rc = 0;
 
-	for (size_t i = 0; rc == 0 && i < n;) {
-		size_t end = MIN(n, i + volume_step_rows(g->o->v));
-
-		rc = i > 0 ? volume_pause(g->o->v) : 0;
-		volume_lock(g->o->v);
-		for (; rc == 0 && i < end; i++)
-			rc = one(g, i);
-		volume_unlock(g->o->v);
+	while (o->empty && rc == 0) {
+		volume_lock(o->v);
+		for (size_t i = 0; rc == 0 && i < volume_step_rows(o->v); i++)
+			rc = one(o, &at);
+		volume_unlock(o->v);
+		o->empty = rc != 1;
+		if (rc == 0)
+			rc = volume_pause(o->v);
 	}
-	return rc;
+	return MIN(rc, 0);
 }
 
-static int by_ino_and_off(const void *a, const void *b)
-{
-	const struct range_row *x = a, *y = b;
-
-	if (x->ino != y->ino)
-		return x->ino < y->ino ? -1 : 1;
-	return x->off < y->off ? -1 : x->off > y->off;
-}
-
-static int look_up(struct gather *g)
+static int look_whether_empty(struct outbox *o)
 {
 	int rc;
 
-	if (g->n_ranges > 0)
-		qsort(g->ranges, g->n_ranges, sizeof(*g->ranges), by_ino_and_off);
-	rc = in_steps(g, g->n_inodes, gather_inode);
-	if (rc == 0)
-		rc = in_steps(g, g->n_links, gather_link);
-	return rc ? rc : in_steps(g, g->n_xattrs, gather_xattr);
-}
-
-static void gather_release(struct gather *g)
-{
-	for (size_t i = 0; i < g->n_xattrs; i++)
-		free(g->xattrs[i].key);
-	free(g->inodes);
-	free(g->links);
-	free(g->xattrs);
-	free(g->ranges);
-}
-
-/* Ranges may reach past the size (cut off later in the same group): clip them, so that no record can. */
-static void clip_ranges(struct outbox *o)
-{
-	size_t keep = 0, i_ino = 0;
-
-	for (size_t i = 0; i < o->n_ranges; i++) {
-		struct out_range r = o->ranges[i];
-
-		while (o->inodes[i_ino]->ino != r.ino)
-			i_ino++;
-		if (r.off >= o->inodes[i_ino]->size_bytes)
-			continue;
-		r.len_bytes = MIN(r.len_bytes, o->inodes[i_ino]->size_bytes - r.off);
-		o->ranges[keep++] = r;
-	}
-	o->n_ranges = keep;
+	o->empty = o->rows.links.n == 0 && o->n_conflicts == 0;
+	rc = o->rows.inodes.n > 0 ? look_for_any(o, any_of_inode) : 0;
+	return rc || o->rows.xattrs.n == 0 ? rc : look_for_any(o, any_of_xattr);
 }
 
 /* How much of a range counts: a file of terabytes may have few bytes. *looks: so many looks since others had a turn. */
-static int count_range(struct outbox *o, const struct out_range *r, size_t *looks)
+static int count_range(struct outbox *o, const struct cut_range *r, size_t *looks)
 {
-	struct view view = { .kind = VIEW_AT, .group = o->begin.to };
 	uint64_t len;
 	int rc = 0;
 
@@ -476,20 +314,36 @@ static int count_range(struct outbox *o, const struct out_range *r, size_t *look
 		if (rc < 0)
 			break;
 		volume_lock(o->v);
-		rc = data_run(o->v, r->ino, view, r->off + done, r->len_bytes - done, &hole, &len);
+		rc = data_run(o->v, r->ino, o->view, r->off + done, r->len_bytes - done, &hole, &len);
 		volume_unlock(o->v);
-		o->begin.data_bytes += rec_counted(hole, len);
+		if (rc == 0)
+			o->begin.data_bytes += rec_counted(hole, len);
 	}
-	return rc;
+	return rc == -ENOENT ? 0 : rc; /* it had no name any more */
 }
 
-static int count_ranges(struct outbox *o)
+/* By the rows alone; what comes of them may be somewhat less. */
+static int count(struct outbox *o)
 {
+	struct packed missing = { .n = 0 };
+	struct cut_at at = { 0 }, at_missing = { 0 };
+	struct cut_range r;
+	uint64_t group;
 	size_t looks = 0;
 	int rc = 0;
 
-	for (size_t i = 0; rc == 0 && i < o->n_ranges; i++)
-		rc = count_range(o, &o->ranges[i], &looks);
+	o->begin.entries = o->rows.inodes.n + o->rows.links.n + o->rows.xattrs.n;
+	while (rc == 0 && cut_next_range(&o->rows.ranges, &at, &r)) {
+		if (told_file(o->told, r.ino, &group) && r.grp <= group)
+			told_missing(o->told, r.ino, r.off, r.len_bytes, push_range, o);
+		else
+			rc = count_range(o, &r, &looks);
+	}
+	missing = o->ranges;
+	o->ranges = (struct packed){ .n = 0 };
+	while (rc == 0 && cut_next_range(&missing, &at_missing, &r))
+		rc = count_range(o, &r, &looks);
+	free(missing.data);
 	return rc;
 }
 
@@ -499,9 +353,8 @@ static int fail_reading(struct volume *v, int rc, struct err *err)
 }
 
 /* Commit, take the numbers, and copy the change set's rows. */
-static int begin_cut(struct gather *g, uint64_t from, struct err *err)
+static int begin_cut(struct outbox *o, uint64_t from, struct err *err)
 {
-	struct outbox *o = g->o;
 	struct volume_ids ids;
 	int rc = volume_apply_begin(o->v); /* commits the open group, then holds the lock */
 
@@ -509,11 +362,11 @@ static int begin_cut(struct gather *g, uint64_t from, struct err *err)
 		return err_set(err, rc, "cannot commit %s: %s", volume_dir(o->v), strerror(-rc));
 	volume_ids(o->v, &ids);
 	o->begin = (struct rec_ship_begin){ .from = from, .to = ids.committed, .seen = ids.applied };
-	g->view = (struct view){ .kind = VIEW_AT, .group = o->begin.to };
+	o->view = (struct view){ .kind = VIEW_AT, .group = o->begin.to };
 	history_cut(o->v, o->begin.to);
 	rc = group_id(o->v, o->begin.to, &o->begin.to_id);
 	if (rc == 0 && o->begin.to > from)
-		rc = copy_rows(g);
+		rc = copy_rows(o);
 	if (rc < 0)
 		volume_apply_abort(o->v);
 	else
@@ -521,30 +374,27 @@ static int begin_cut(struct gather *g, uint64_t from, struct err *err)
 	return rc < 0 ? fail_reading(o->v, rc, err) : 0;
 }
 
-int outbox_cut(struct volume *v, uint64_t from, const struct told *told, struct outbox **out, struct err *err)
+int outbox_cut(struct volume *v, uint64_t from, struct told *told, struct outbox **out, struct err *err)
 {
 	struct outbox *o = xcalloc(1, sizeof(*o));
-	struct gather g = { .o = o, .told = told };
 	int rc;
 
 	*out = NULL;
 	o->v = v;
-	rc = begin_cut(&g, from, err);
+	o->told = told;
+	rc = begin_cut(o, from, err);
 	if (rc == 0) {
-		rc = look_up(&g);
-		if (rc == 0) {
-			clip_ranges(o);
-			rc = count_ranges(o);
-		}
+		rc = look_whether_empty(o);
+		if (rc == 0)
+			rc = count(o);
 		if (rc < 0)
 			fail_reading(v, rc, err);
 	}
-	gather_release(&g);
 	if (rc < 0) {
+		o->told = NULL;
 		outbox_free(o);
 		return rc;
 	}
-	o->begin.entries = o->n_inodes + o->n_links + o->n_xattrs + o->n_asks;
 	*out = o;
 	return 0;
 }
@@ -553,18 +403,11 @@ void outbox_free(struct outbox *o)
 {
 	if (!o)
 		return;
-	for (size_t i = 0; i < o->n_inodes; i++)
-		free(o->inodes[i]);
-	for (size_t i = 0; i < o->n_links; i++)
-		free(o->links[i]);
-	for (size_t i = 0; i < o->n_xattrs; i++)
-		free((void *)(uintptr_t)o->xattrs[i].value);
 	for (size_t i = 0; i < o->n_conflicts; i++)
 		conflict_release(&o->conflicts[i]);
-	free(o->inodes);
-	free(o->links);
-	free(o->xattrs);
-	free(o->ranges);
+	cut_rows_release(&o->rows);
+	told_free(o->told);
+	free(o->ranges.data);
 	free(o->conflicts);
 	free(o->asks);
 	free(o->lineages);
@@ -584,7 +427,7 @@ void outbox_set_flags(struct outbox *o, uint8_t flags)
 
 bool outbox_is_empty(const struct outbox *o)
 {
-	return o->n_inodes + o->n_links + o->n_xattrs + o->n_conflicts + o->n_asks == 0;
+	return o->empty;
 }
 
 uint64_t outbox_sent_bytes(const struct outbox *o)
@@ -594,15 +437,7 @@ uint64_t outbox_sent_bytes(const struct outbox *o)
 
 uint64_t outbox_sent_entries(const struct outbox *o)
 {
-	const size_t before[] = { [PULL_BEGIN] = 0,
-				  [PULL_INODES] = 0,
-				  [PULL_LINKS] = o->n_inodes,
-				  [PULL_XATTRS] = o->n_inodes + o->n_links,
-				  [PULL_CONFLICTS] = o->n_inodes + o->n_links + o->n_xattrs,
-				  [PULL_ASKS] = o->n_inodes + o->n_links + o->n_xattrs };
-	bool counted = o->phase >= PULL_INODES && o->phase <= PULL_ASKS && o->phase != PULL_CONFLICTS;
-
-	return o->phase > PULL_ASKS ? o->begin.entries : before[o->phase] + (counted ? o->at : 0);
+	return o->sent_entries;
 }
 
 /* ---- pulling -------------------------------------------------------------------------------------------------------
@@ -613,6 +448,108 @@ static int emit(struct outbox *o, struct buf *to, const struct frame *f)
 	o->frames++;
 	return frame_encode(to, f);
 }
+
+/* ---- rows: each takes the next one, under the lock. 1, or 0: that was the last */
+
+static int pull_inode(struct outbox *o, struct buf *to)
+{
+	struct cut_inode rows;
+	struct inode in;
+	struct frame f;
+	int rc;
+
+	if (!cut_next_inode(&o->rows, &o->at, &rows))
+		return 0;
+	rc = inode_then(o, rows.ino, &in);
+	if (rc == -ENOENT) {
+		if (rows.which & 1u << ENT_ASK) /* it is not here still */
+			PUSH(o, asks) = rows.ino;
+		return 1;
+	}
+	if (rc)
+		return rc;
+	f.type = FRAME_INODE;
+	fill_inode(&f.inode, &rows, &in, o->begin.from);
+	if (!f.inode.fields) /* it was only asked for, and is here */
+		return 1;
+	if ((f.inode.fields & REC_CONTENT) && S_ISREG(f.inode.mode))
+		gather_ranges(o, &rows, &in, &f.inode);
+	rc = emit(o, to, &f);
+	return rc ? rc : 1;
+}
+
+static int pull_link(struct outbox *o, struct buf *to)
+{
+	struct frame f = { .type = FRAME_LINK };
+	struct cut_link row;
+	struct dentry d;
+	int rc;
+
+	if (!cut_next_link(&o->rows, &o->at, &row))
+		return 0;
+	rc = tree_link_view(o->v, row.link, o->view, &d);
+	if (rc < 0 && rc != -ENOENT)
+		return rc;
+	f.link = (struct rec_link){
+		.link = row.link, .child = row.row.child, .seen = row.row.seen, .report = row.row.skipped
+	};
+	if (rc == 0) {
+		f.link.child = d.child;
+		f.link.parent = d.parent;
+		f.link.name_len = d.name_len;
+		memcpy(f.link.name, d.name, d.name_len);
+	}
+	rc = emit(o, to, &f);
+	return rc ? rc : 1;
+}
+
+static int pull_xattr(struct outbox *o, struct buf *to)
+{
+	struct frame f = { .type = FRAME_XATTR };
+	struct cut_xattr row;
+	struct inode in;
+	ssize_t n;
+	int rc;
+
+	if (!cut_next_xattr(&o->rows, &o->at, &row))
+		return 0;
+	rc = inode_then(o, row.ino, &in);
+	if (rc)
+		return rc == -ENOENT ? 1 : rc;
+	n = tree_xattr_get_view(o->v, row.ino, row.key, o->view, o->chunk, XATTR_VALUE_MAX_BYTES);
+	if (n < 0 && n != -ENODATA)
+		return (int)n;
+	f.xattr = (struct rec_xattr){ .ino = row.ino, .seen = row.row.seen, .removed = n < 0 };
+	snprintf(f.xattr.key, sizeof(f.xattr.key), "%s", row.key);
+	if (n >= 0) {
+		f.xattr.value_len = (uint32_t)n;
+		f.xattr.value = o->chunk;
+	}
+	rc = emit(o, to, &f);
+	return rc ? rc : 1;
+}
+
+/* Some of them, until `to` is so long. */
+static int pull_rows(struct outbox *o, struct buf *to, size_t long_enough_bytes, struct err *err)
+{
+	int (*one)(struct outbox *o, struct buf *to) = o->phase == PULL_INODES  ? pull_inode
+						       : o->phase == PULL_LINKS ? pull_link
+										: pull_xattr;
+	size_t i = 0, most = volume_step_rows(o->v);
+	int rc = 1;
+
+	volume_lock(o->v);
+	for (; rc == 1 && i < most && to->len_bytes < long_enough_bytes; i++) {
+		rc = one(o, to);
+		o->sent_entries += rc == 1;
+	}
+	volume_unlock(o->v);
+	if (rc >= 0)
+		rc = i == most ? volume_pause(o->v) : 0;
+	return rc < 0 ? fail_reading(o->v, rc, err) : 0;
+}
+
+/* ---- bytes */
 
 /* A block of [off, off + len) cannot be read. What comes before it goes out as it is, to be followed by what is lost:
  * fewer *len bytes of the chunk, or none and *len bytes of the lost block. Lock held. */
@@ -632,27 +569,32 @@ static int part_readable(struct outbox *o, uint64_t ino, struct view view, uint6
 	return rc == -EIO && (done || data_disk_answers(o->v)) ? 0 : rc;
 }
 
-/* The next piece of ranges[at]: a DATA, HOLE or LOST record, at most DATA_MAX_BYTES of data. What this disk has lost is
+static void next_range(struct outbox *o)
+{
+	o->any_range = cut_next_range(&o->ranges, &o->at, &o->range);
+	o->range_done = 0;
+}
+
+/* The next piece of `range`: a DATA, HOLE or LOST record, at most DATA_MAX_BYTES of data. What this disk has lost is
  * told as such: the peer must get neither wrong bytes nor nothing at all, and all else must go on. But not while the
  * disk gives nothing at all: then it is gone, for a while perhaps, and this is tried again later. */
 static int pull_range(struct outbox *o, struct buf *to, struct err *err)
 {
-	struct out_range *r = &o->ranges[o->at];
-	struct view view = { .kind = VIEW_AT, .group = o->begin.to };
+	const struct cut_range *r = &o->range;
 	uint64_t off = r->off + o->range_done, left = r->len_bytes - o->range_done, len = left;
 	struct frame f = { .type = FRAME_DATA };
 	bool hole = false, lost = false;
 	int rc;
 
 	volume_lock(o->v);
-	rc = data_run(o->v, r->ino, view, off, left, &hole, &len);
+	rc = data_run(o->v, r->ino, o->view, off, left, &hole, &len);
 	if (rc == 0 && hole) {
 		f.type = FRAME_HOLE;
 	} else if (rc == 0) {
 		len = MIN(len, DATA_MAX_BYTES);
-		rc = data_read(o->v, r->ino, view, o->chunk, len, off);
+		rc = data_read(o->v, r->ino, o->view, o->chunk, len, off);
 		if (rc == -EIO)
-			rc = part_readable(o, r->ino, view, off, &len, &lost);
+			rc = part_readable(o, r->ino, o->view, off, &len, &lost);
 		if (lost)
 			f.type = FRAME_LOST;
 	}
@@ -665,65 +607,69 @@ static int pull_range(struct outbox *o, struct buf *to, struct err *err)
 	};
 	o->range_done += len;
 	o->sent_bytes += rec_counted(hole, len);
-	if (o->range_done == r->len_bytes) {
-		o->at++;
-		o->range_done = 0;
-	}
+	if (o->range_done == r->len_bytes)
+		next_range(o);
 	return emit(o, to, &f);
 }
 
-static int pull_one(struct outbox *o, struct buf *to, struct err *err)
+static void next_phase(struct outbox *o)
 {
-	const size_t counts[] = { [PULL_INODES] = o->n_inodes,
-				  [PULL_LINKS] = o->n_links,
-				  [PULL_XATTRS] = o->n_xattrs,
-				  [PULL_CONFLICTS] = o->n_conflicts,
-				  [PULL_ASKS] = o->n_asks,
-				  [PULL_LINEAGES] = o->n_lineages,
-				  [PULL_RANGES] = o->n_ranges };
+	o->phase++;
+	o->at = (struct cut_at){ 0 };
+	o->n_pulled = 0;
+	if (o->phase == PULL_INODES)
+		next_row_range(o);
+	else if (o->phase == PULL_RANGES)
+		next_range(o);
+}
+
+/* Is there nothing (more) for this phase? */
+static bool phase_is_over(const struct outbox *o)
+{
+	switch (o->phase) {
+	case PULL_INODES: return o->at.at == o->rows.inodes.len_bytes;
+	case PULL_LINKS: return o->at.at == o->rows.links.len_bytes;
+	case PULL_XATTRS: return o->at.at == o->rows.xattrs.len_bytes;
+	case PULL_CONFLICTS: return o->n_pulled == o->n_conflicts;
+	case PULL_ASKS: return o->n_pulled == o->n_asks;
+	case PULL_LINEAGES: return o->n_pulled == o->n_lineages;
+	case PULL_RANGES: return !o->any_range;
+	default: return false;
+	}
+}
+
+static int pull_some(struct outbox *o, struct buf *to, size_t long_enough_bytes, struct err *err)
+{
 	struct frame f;
 
-	if (o->phase >= PULL_INODES && o->phase <= PULL_RANGES && o->at == counts[o->phase]) {
-		o->phase++;
-		o->at = 0;
+	if (phase_is_over(o)) {
+		next_phase(o);
 		return 0;
 	}
 	switch (o->phase) {
 	case PULL_BEGIN:
 		f = (struct frame){ .type = FRAME_SHIP_BEGIN, .begin = o->begin };
-		o->phase = PULL_INODES;
+		next_phase(o);
 		return frame_encode(to, &f);
 	case PULL_INODES:
-		f.type = FRAME_INODE;
-		memcpy(&f.inode, o->inodes[o->at],
-		       offsetof(struct rec_inode, target) + o->inodes[o->at]->target_len + 1);
-		o->at++;
-		return emit(o, to, &f);
 	case PULL_LINKS:
-		f.type = FRAME_LINK;
-		memcpy(&f.link, o->links[o->at], offsetof(struct rec_link, name) + o->links[o->at]->name_len + 1);
-		o->at++;
-		return emit(o, to, &f);
-	case PULL_XATTRS:
-		f.type = FRAME_XATTR;
-		f.xattr = o->xattrs[o->at++];
-		return emit(o, to, &f);
+	case PULL_XATTRS: return pull_rows(o, to, long_enough_bytes, err);
 	case PULL_CONFLICTS:
 		f.type = FRAME_CONFLICT;
-		f.conflict.c = o->conflicts[o->at++];
+		f.conflict.c = o->conflicts[o->n_pulled++];
 		return emit(o, to, &f);
 	case PULL_ASKS:
 		f.type = FRAME_SKIP;
-		f.skip = (struct rec_skip){ .id = o->asks[o->at++], .unknown = 1 };
+		f.skip = (struct rec_skip){ .id = o->asks[o->n_pulled++], .unknown = 1 };
 		return emit(o, to, &f);
 	case PULL_LINEAGES:
 		f.type = FRAME_LINEAGE;
-		f.lineage = o->lineages[o->at++];
+		f.lineage = o->lineages[o->n_pulled++];
 		return emit(o, to, &f);
 	case PULL_RANGES: return pull_range(o, to, err);
 	case PULL_END:
 		f = (struct frame){ .type = FRAME_SHIP_END, .end = { .to = o->begin.to, .frames = o->frames } };
-		o->phase = PULL_DONE;
+		next_phase(o);
 		return frame_encode(to, &f);
 	case PULL_DONE: break;
 	}
@@ -732,12 +678,12 @@ static int pull_one(struct outbox *o, struct buf *to, struct err *err)
 
 int outbox_pull(struct outbox *o, struct buf *to, size_t want_bytes, struct err *err)
 {
-	size_t start = to->len_bytes;
+	size_t long_enough_bytes = to->len_bytes + MIN(want_bytes, SIZE_MAX - to->len_bytes);
 
 	if (!o->chunk)
 		o->chunk = xmalloc(DATA_MAX_BYTES);
-	while (o->phase != PULL_DONE && to->len_bytes - start < want_bytes) {
-		int rc = pull_one(o, to, err);
+	while (o->phase != PULL_DONE && to->len_bytes < long_enough_bytes) {
+		int rc = pull_some(o, to, long_enough_bytes, err);
 
 		if (rc < 0)
 			return rc;
