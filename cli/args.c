@@ -172,3 +172,9 @@ char *printable(const char *text)
 			*p = '?';
 	return out;
 }
+
+void print_json(const json_t *value)
+{
+	json_dumpf(value, stdout, JSON_INDENT(2));
+	putchar('\n');
+}

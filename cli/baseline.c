@@ -128,7 +128,7 @@ static void rows_flush(struct listing *l)
 }
 
 /* One entry of the array. */
-static void print_json(struct listing *l, const json_t *e)
+static void print_one(struct listing *l, const json_t *e)
 {
 	json_t *copy = json_copy((json_t *)(uintptr_t)e);
 	char *path = l->dir ? xasprintf("%s/%s", strcmp(l->dir, "/") == 0 ? "" : l->dir, text_of(e, "name"))
@@ -153,7 +153,7 @@ static int take_line(void *ctx, const json_t *line)
 		free(l->dir);
 		l->dir = xstrdup(dir);
 	} else if (l->json) {
-		print_json(l, line);
+		print_one(l, line);
 	} else {
 		if (l->n == l->cap) {
 			l->cap = l->cap ? l->cap * 2 : 64;
@@ -217,8 +217,7 @@ static int restore(const char *where, const char *path, bool json)
 		return fail(&err);
 	if (json) {
 		json_object_del(reply, "ok");
-		json_dumpf(reply, stdout, JSON_INDENT(2));
-		putchar('\n');
+		print_json(reply);
 	} else if (number_of(reply, "restored") == 0) {
 		printf("%s: nothing to do, it is as it was\n", path);
 	} else {

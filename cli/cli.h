@@ -73,6 +73,9 @@ uint64_t parse_rfc3339(const char *text);        /* seconds since the epoch; 0 i
 /* Text from a peer or a name: control characters become '?', so that they cannot play with the terminal. malloc'd. */
 char *printable(const char *text);
 
+/* For programs: indented, on stdout. */
+void print_json(const json_t *value);
+
 /* The versions of a conflict (its path or id) compared, on stdout; the exit code. diff.c */
 int conflict_diff(const char *where, const char *path);
 

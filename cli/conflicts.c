@@ -131,8 +131,7 @@ static int list(const char *where, bool json)
 		return fail(&err);
 	all = json_object_get(reply, "conflicts");
 	if (json) {
-		json_dumpf(all, stdout, JSON_INDENT(2));
-		putchar('\n');
+		print_json(all);
 		json_decref(reply);
 		return EXIT_OK;
 	}

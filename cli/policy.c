@@ -35,8 +35,7 @@ static int list(const char *where, bool json)
 		return fail(&err);
 	all = json_object_get(reply, "policies");
 	if (json) {
-		json_dumpf(all, stdout, JSON_INDENT(2));
-		putchar('\n');
+		print_json(all);
 	} else {
 		print_policies(all);
 	}

@@ -43,8 +43,7 @@ static int ask(const char *where, const char *path, bool json)
 		return fail(&err);
 	if (json) {
 		json_object_del(reply, "ok");
-		json_dumpf(reply, stdout, JSON_INDENT(2));
-		putchar('\n');
+		print_json(reply);
 	} else {
 		clean = printable(json_string_value(json_object_get(reply, "text")) ?: "?");
 		printf("%s.\n", clean);

@@ -12,6 +12,7 @@ core_libcore_a_SOURCES = \
 	core/history.c \
 	core/holders.c \
 	core/internal.h \
+	core/listing.c core/listing.h \
 	core/names.c \
 	core/pairing.c \
 	core/past.c core/past.h \

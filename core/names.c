@@ -2,6 +2,7 @@
 /* The filesystem's calls on names. Each checks everything first, then changes: a refused call has changed nothing. */
 #include "core/internal.h"
 #include "core/landing.h"
+#include "core/listing.h"
 
 #include "db/dentry_rows.h"
 #include "util/util.h"
@@ -575,48 +576,22 @@ ssize_t volume_readlink(struct volume *v, uint64_t ino, char *buf, size_t cap_by
 	return n;
 }
 
-/* So many entries are copied under one hold of the lock: the hold stays short (about 0.5 ms), its cost is shared. */
-#define READDIR_BATCH 64u
-
-struct batch {
-	struct dentry entries[READDIR_BATCH];
-	struct attr attrs[READDIR_BATCH];
-	size_t n;
-};
-
-static int batch_add(void *ctx, const struct dentry *d)
+static int read_batch(void *from, uint64_t dir, uint64_t after, struct listing *l)
 {
-	struct batch *b = ctx;
+	struct volume *v = from;
+	uint64_t children[LISTING_BATCH];
+	int rc = landing_lock_dir(v, dir);
 
-	b->entries[b->n++] = *d;
-	return b->n == READDIR_BATCH;
-}
-
-static int read_batch(struct volume *v, uint64_t dir, uint64_t after, struct batch *b)
-{
-	uint64_t children[READDIR_BATCH];
-	size_t kept = 0;
-	int rc;
-
-	b->n = 0;
-	rc = landing_lock_dir(v, dir);
 	if (!rc)
-		rc = dentry_rows_of_parent(v->db, dir, after, batch_add, b);
-	for (size_t i = 0; i < b->n; i++)
-		children[i] = b->entries[i].child;
+		rc = dentry_rows_of_parent(v->db, dir, after, listing_add, l);
+	for (size_t i = 0; i < l->n; i++)
+		children[i] = l->entries[i].child;
 	if (rc >= 0)
-		rc = landing_need_inodes(v, children, b->n);
-	for (size_t i = 0; rc >= 0 && i < b->n; i++) {
-		int e = child_attr(v, b->entries[i].child, &b->attrs[kept]);
-
-		if (e == 0)
-			b->entries[kept++] = b->entries[i];
-		else
-			rc = e;
-	}
-	b->n = kept;
+		rc = landing_need_inodes(v, children, l->n);
+	for (size_t i = 0; rc >= 0 && i < l->n; i++)
+		rc = child_attr(v, l->entries[i].child, &l->attrs[i]);
 	volume_unlock(v);
-	return rc < 0 ? rc : 0;
+	return MIN(rc, 0);
 }
 
 static int read_dots(struct volume *v, uint64_t dir, uint64_t after, volume_dirent_fn fn, void *ctx, bool *more)
@@ -647,24 +622,10 @@ static int read_dots(struct volume *v, uint64_t dir, uint64_t after, volume_dire
 
 int volume_readdir(struct volume *v, uint64_t dir, uint64_t after, volume_dirent_fn fn, void *ctx)
 {
-	struct batch *b;
 	bool more;
 	int rc = read_dots(v, dir, after, fn, ctx, &more);
 
-	if (rc || !more)
-		return rc;
-	b = xmalloc(sizeof(*b));
-	do {
-		rc = read_batch(v, dir, after, b);
-		for (size_t i = 0; !rc && more && i < b->n; i++) {
-			const struct dentry *d = &b->entries[i];
-
-			after = d->link;
-			more = fn(ctx, d->name, d->name_len, d->link, &b->attrs[i]);
-		}
-	} while (!rc && more && b->n > 0);
-	free(b);
-	return rc;
+	return rc || !more ? rc : listing_each(read_batch, v, dir, after, fn, ctx);
 }
 
 /* ---- paths ---- */

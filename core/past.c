@@ -2,6 +2,7 @@
 #include "core/past.h"
 
 #include "core/blocks.h"
+#include "core/listing.h"
 #include "db/dentry_rows.h"
 #include "db/meta_rows.h"
 #include "db/xattr_rows.h"
@@ -264,37 +265,17 @@ ssize_t past_readlink(struct past *p, uint64_t ino, char *buf, size_t cap_bytes)
 
 /* ---- listings ---- */
 
-/* As in names.c: so many entries under one hold of the lock. */
-#define READDIR_BATCH 64u
-
-struct batch {
-	struct dentry entries[READDIR_BATCH];
-	struct attr attrs[READDIR_BATCH];
-	size_t n;
-};
-
-static int batch_add(void *ctx, const struct dentry *d)
+static int read_batch(void *from, uint64_t dir, uint64_t after, struct listing *l)
 {
-	struct batch *b = ctx;
-
-	b->entries[b->n++] = *d;
-	return b->n == READDIR_BATCH;
-}
-
-static int read_batch(struct past *p, uint64_t dir, uint64_t after, struct batch *b)
-{
+	struct past *p = from;
 	int rc;
 
-	b->n = 0;
 	volume_lock(p->v);
 	rc = is_dir_at(p, dir);
 	if (!rc)
-		rc = dentry_rows_of_parent_at(p->v->db, dir, p->group, after, batch_add, b);
-	for (size_t i = 0; rc >= 0 && i < b->n; i++) {
-		int e = attr_at(p, b->entries[i].child, &b->attrs[i]);
-
-		rc = e ? e : rc;
-	}
+		rc = dentry_rows_of_parent_at(p->v->db, dir, p->group, after, listing_add, l);
+	for (size_t i = 0; rc >= 0 && i < l->n; i++)
+		rc = attr_at(p, l->entries[i].child, &l->attrs[i]);
 	volume_unlock(p->v);
 	return MIN(rc, 0);
 }
@@ -315,24 +296,10 @@ static int read_dots(struct past *p, uint64_t dir, uint64_t after, volume_dirent
 
 int past_readdir(struct past *p, uint64_t dir, uint64_t after, volume_dirent_fn fn, void *ctx)
 {
-	struct batch *b;
 	bool more;
 	int rc = read_dots(p, dir, after, fn, ctx, &more);
 
-	if (rc || !more)
-		return rc;
-	b = xmalloc(sizeof(*b));
-	do {
-		rc = read_batch(p, dir, after, b);
-		for (size_t i = 0; !rc && more && i < b->n; i++) {
-			const struct dentry *d = &b->entries[i];
-
-			after = d->link;
-			more = fn(ctx, d->name, d->name_len, d->link, &b->attrs[i]);
-		}
-	} while (!rc && more && b->n > 0);
-	free(b);
-	return rc;
+	return rc || !more ? rc : listing_each(read_batch, p, dir, after, fn, ctx);
 }
 
 /* ---- bytes ---- */
