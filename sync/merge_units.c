@@ -453,8 +453,45 @@ static bool is_known(struct merger *m, uint64_t link)
 	       map_get(&m->nl_by_link, link, NULL);
 }
 
-/* All that is in it here, or was there as of what the secondary knew. */
-static int add_whole(struct merger *m, uint64_t unit, uint64_t seen)
+/* The records that put something into a directory: in each the first, and the next one of each. */
+struct put_in {
+	struct map first; /* directory -> index + 1 */
+	size_t *next;
+};
+
+static void put_in_open(struct put_in *p, const struct merger *m)
+{
+	*p = (struct put_in){ .first = MAP_INIT, .next = xcalloc(m->n_nl + 1, sizeof(*p->next)) };
+	for (size_t i = 0; i < m->n_nl; i++) {
+		uint64_t before = 0;
+
+		if (m->nl[i].parent == 0)
+			continue;
+		map_get(&p->first, m->nl[i].parent, &before);
+		p->next[i] = before;
+		map_put(&p->first, m->nl[i].parent, i + 1);
+	}
+}
+
+static void put_in_close(struct put_in *p)
+{
+	map_release(&p->first);
+	free(p->next);
+}
+
+static void list_put_in(const struct put_in *p, const struct merger *m, uint64_t dir, struct id_list *found)
+{
+	uint64_t i = 0;
+
+	for (map_get(&p->first, dir, &i); i; i = p->next[i - 1]) {
+		list_id(found, m->nl[i - 1].link);
+		list_id(found, m->nl[i - 1].child);
+	}
+}
+
+/* All that is in it here, or was there as of what the secondary knew, or was put there by it: of a directory also what
+ * we did in it where it was. */
+static int add_whole(struct merger *m, const struct put_in *put_in, uint64_t unit, uint64_t seen)
 {
 	struct view then = { .kind = VIEW_PEER, .group = seen };
 	struct id_list dirs = { 0 }, found = { 0 };
@@ -468,6 +505,7 @@ static int add_whole(struct merger *m, uint64_t unit, uint64_t seen)
 		rc = tree_children(m->v, dirs.id[i], list_child, &found);
 		if (rc == 0)
 			rc = tree_children_view(m->v, dirs.id[i], then, list_child, &found);
+		list_put_in(put_in, m, dirs.id[i], &found);
 		for (size_t k = 0; rc == 0 && k < found.n; k += 2) {
 			uint64_t child = found.id[k + 1], at;
 
@@ -526,6 +564,7 @@ static bool is_in_member(struct merger *m, const struct rs_link *l, uint64_t *se
 int units_gather(struct merger *m)
 {
 	struct map dir_link = MAP_INIT, touched = MAP_INIT, both = MAP_INIT;
+	struct put_in put_in;
 	uint64_t unit, seen;
 	size_t it = 0;
 	int rc = m->names->no_units || m->prefer ? 0 : policy_units_load(m->v, &m->units);
@@ -536,8 +575,9 @@ int units_gather(struct merger *m)
 		theirs_touched(m, &dir_link, &touched);
 	if (rc == 0 && map_count(&touched) > 0)
 		rc = find_both(m, &touched, &both);
+	put_in_open(&put_in, m);
 	while (rc == 0 && map_next(&both, &it, &unit, &seen)) {
-		rc = add_whole(m, unit, seen - 1);
+		rc = add_whole(m, &put_in, unit, seen - 1);
 		if (rc != -E2BIG)
 			continue;
 		log_warn("a unit (inode %#llx) has more than %u names: it is merged file by file",
@@ -545,6 +585,7 @@ int units_gather(struct merger *m)
 		map_put(&m->too_large, unit, 1);
 		rc = 0;
 	}
+	put_in_close(&put_in);
 	if (rc == 0)
 		rc = families_gather(m);
 	for (size_t i = 0; rc == 0 && i < m->n_links; i++)

@@ -465,6 +465,57 @@ START_TEST(what_it_took_of_ours_after_it_changed_the_unit_is_not_in_the_copy)
 }
 END_TEST
 
+/* Nor are they in what the secondary put into it, though that was no part of the unit where the primary wrote to it. */
+START_TEST(what_the_primary_did_to_what_the_secondary_put_in_is_not_in_the_copy)
+{
+	px_put(0, "f", "f");
+	px_mkdir(0, "d");
+	px_mkdir(0, "d/e");
+	px_put(0, "d/e/g", "g");
+	together();
+	px_down();
+	px_append(0, "f", "+");
+	px_append(0, "d/e/g", "+");
+	px_put(0, "d/e/new", "alder");
+	px_put(0, ".git/o/a", "new");
+	px_put(1, ".git/refs", "birch");
+	px_rename(1, "f", ".git/f");
+	px_rename(1, "d", ".git/d");
+	if (_i) { /* it has what the primary did before that has heard of it */
+		up();
+		px_send(0);
+		px_send(1);
+	}
+	px_meet();
+	has(".git", "HEAD=main o/1=one o/2=two o/a=new ");
+	has(copy_of(""), "HEAD=main d/e/g=g f=f o/1=one o/2=two refs=birch ");
+	px_expect("f", "f+");
+	has("d", "e/g=g+ e/new=alder ");
+}
+END_TEST
+
+START_TEST(what_the_secondary_did_to_what_the_primary_put_in_is_where_it_was)
+{
+	px_put(0, "f", "f");
+	px_mkdir(0, "d");
+	px_mkdir(0, "d/e");
+	px_put(0, "d/e/g", "g");
+	together();
+	px_down();
+	px_append(1, "f", "+");
+	px_append(1, "d/e/g", "+");
+	px_put(1, "d/e/new", "birch");
+	px_put(1, ".git/refs", "birch");
+	px_put(0, ".git/o/a", "new");
+	px_rename(0, "f", ".git/f");
+	px_rename(0, "d", ".git/d");
+	px_meet();
+	has(".git", "HEAD=main d/e/g=g f=f o/1=one o/2=two o/a=new ");
+	has(copy_of(""), "HEAD=main o/1=one o/2=two refs=birch ");
+	has("d", "e/g=g+ e/new=birch ");
+}
+END_TEST
+
 /* ---- what the secondary does before it hears of the outcome --------------------------------------------------------
  */
 
@@ -916,6 +967,8 @@ int main(void)
 	tcase_add_loop_test(tc, what_the_secondary_took_before_is_in_its_copy, 0, 2);
 	tcase_add_loop_test(tc, one_of_two_is_taken_or_both_stay, 0, 9);
 	tcase_add_loop_test(tc, what_it_took_of_ours_after_it_changed_the_unit_is_not_in_the_copy, 0, 2);
+	tcase_add_loop_test(tc, what_the_primary_did_to_what_the_secondary_put_in_is_not_in_the_copy, 0, 2);
+	tcase_add_test(tc, what_the_secondary_did_to_what_the_primary_put_in_is_where_it_was);
 	suite_add_tcase(s, tc);
 	tcase_add_checked_fixture(on, px_setup, px_teardown);
 	tcase_add_loop_test(on, what_the_secondary_goes_on_with_is_in_the_copy_that_was_made_for_it, 0, 4);
