@@ -105,6 +105,7 @@ struct volume {
 	struct landing_pos landing_pos;
 	unsigned carry_depth;       /* one inode is carried out because of another */
 	struct map carry_reap;      /* inodes that lost a link meanwhile */
+	struct map carry_drops;     /* links that go when what is in their directories has gone */
 	struct { /* what is changed here while a plan is written */
 		bool on;
 		bool looking; /* whoever wrote it has the lock */

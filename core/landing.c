@@ -54,6 +54,8 @@ static int give_up_name(struct volume *v, const struct landing_link *l, struct w
 
 	if (rc)
 		return rc == -ENOENT ? 0 : rc;
+	if (map_get(&v->carry_drops, d.link, NULL))
+		return tree_link_detach(v, d.link);
 	rc = landing_link_get(v->db, d.link, &other);
 	if (rc)
 		return rc != -ENOENT ? rc
@@ -130,19 +132,20 @@ static int place(struct volume *v, const struct landing_link *l)
 	return rc;
 }
 
-/* It loses a link. A directory: when nothing of the plan is left in it. */
+/* It loses a link. A directory: when nothing of the plan is left in it; what goes elsewhere may want its name there. */
 static int drop(struct volume *v, const struct landing_link *l)
 {
 	uint64_t child;
-	int rc;
+	int rc, more;
 
-	while ((rc = landing_link_from(v->db, l->child, &child)) == 0) {
-		rc = carry(v, child);
-		if (rc)
-			return rc;
-	}
-	if (rc != -ENOENT)
-		return rc;
+	map_put(&v->carry_drops, l->link, 1);
+	do {
+		more = landing_link_from(v->db, l->child, &child);
+		rc = more ? 0 : carry(v, child);
+	} while (!rc && !more);
+	map_del(&v->carry_drops, l->link);
+	if (rc || more != -ENOENT)
+		return rc ? rc : more;
 	rc = tree_link_drop(v, l->link);
 	return rc == -ENOENT ? 0 : rc; /* it is gone already */
 }
@@ -449,6 +452,7 @@ static int end(struct volume *v, int rc)
 	v->peer_apply = false;
 	map_clear(&v->noticed);
 	map_clear(&v->carry_reap);
+	map_clear(&v->carry_drops);
 	/* What is in the plan was judged to fit. If the database refuses it, the group goes, and what is right is known
 	 * anew when the volume is well again. */
 	if (rc)

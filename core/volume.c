@@ -409,6 +409,7 @@ static void volume_free(struct volume *v)
 	map_release(&v->noticed);
 	landing_unwatch(v);
 	map_release(&v->carry_reap);
+	map_release(&v->carry_drops);
 	committer_release(&v->committer);
 	pthread_cond_destroy(&v->commit_done);
 	pthread_mutex_destroy(&v->lock);

@@ -104,6 +104,8 @@ static void together(int from)
 	px_put(from, "gone/deep/file", "gone");
 	px_mkdir(from, "up");
 	px_mkdir(from, "up/down");
+	px_mkdir(from, "emptied");
+	px_put(from, "emptied/file", "stays");
 	for (size_t k = 0; k < ARRAY_LEN(files); k++)
 		px_put(from, files[k], files[k]);
 	px_setxattr(from, "attrs", "user.k", "value");
@@ -111,7 +113,7 @@ static void together(int from)
 }
 
 /* One of each: written, cut, made longer, made, linked, moved, exchanged, shifted, saved over another, removed with its
- * directory, turned inside out, with other attributes. */
+ * directory, turned inside out, emptied into a new one of its name, with other attributes. */
 static void change(int from)
 {
 	static const struct attr mode = { .mode = 0600 }, size = { .size_bytes = 2 };
@@ -143,6 +145,10 @@ static void change(int from)
 	px_rmdir(from, "gone");
 	px_rename(from, "up/down", "down");
 	px_rename(from, "up", "down/up");
+	px_mkdir(from, "emptied.new");
+	px_rename(from, "emptied/file", "emptied.new/file");
+	px_rmdir(from, "emptied");
+	px_rename(from, "emptied.new", "emptied");
 }
 
 static char *tree_of(int i)
@@ -207,7 +213,7 @@ static const struct first {
 	{ "new/in/moved", "moved" }, { "new/in/hard", "hard and more" }, { "a", "b" }, { "b", "c" }, { "c", "a" },
 	{ "over", "saved" }, { "written", "written anew" }, { "cut", "cu" }, { "new/in/file", "new" },
 	{ "removed", NULL }, { "moved", NULL }, { "gone", NULL }, { "gone/deep/file", NULL }, { "up", NULL },
-	{ "over.tmp", NULL }, { "hard", NULL }, { "t", NULL },
+	{ "over.tmp", NULL }, { "hard", NULL }, { "t", NULL }, { "emptied/file", "stays" },
 };
 
 START_TEST(a_name_that_is_looked_up_first_is_what_the_landing_makes_of_it)
@@ -229,7 +235,7 @@ END_TEST
 /* Who holds an inode asks by its number. */
 START_TEST(an_inode_that_is_held_is_what_the_landing_makes_of_it)
 {
-	static const char *const paths[] = { "written", "attrs", "moved", "removed", "up", "hard" };
+	static const char *const paths[] = { "written", "attrs", "moved", "removed", "up", "hard", "emptied" };
 	int to = !(_i % 2);
 	const char *path = paths[_i / 2];
 	struct attr a;
@@ -443,7 +449,7 @@ int main(void)
 	tcase_add_loop_test(landing, a_listing_has_the_attributes_that_the_landing_brings, 0, 2);
 	tcase_add_loop_test(landing, a_name_that_is_looked_up_first_is_what_the_landing_makes_of_it, 0,
 			    2 * (int)ARRAY_LEN(firsts));
-	tcase_add_loop_test(landing, an_inode_that_is_held_is_what_the_landing_makes_of_it, 0, 12);
+	tcase_add_loop_test(landing, an_inode_that_is_held_is_what_the_landing_makes_of_it, 0, 14);
 	tcase_add_loop_test(landing, what_is_done_right_after_a_landing_is_done_to_its_outcome, 0, 24);
 	tcase_add_loop_test(landing, a_crash_goes_on_with_what_of_a_landing_was_not_carried_out, 0, 10);
 	tcase_add_loop_test(landing, nobody_sees_a_part_while_it_is_judged_and_written_down, 0, 2);
