@@ -148,7 +148,11 @@ int cmd_mount(const struct command *c, int argc, char **argv)
 		return fail(&err);
 	}
 	if (!store_is(store)) {
-		err_set(&err, -EINVAL, "%s is not a twinfs store; make one with twinfs init or twinfs join", store);
+		if (store_is_closed(store))
+			err_set(&err, -EACCES, "this user may not look into %s; mount a store as its owner", store);
+		else
+			err_set(&err, -EINVAL, "%s is not a twinfs store; make one with twinfs init or twinfs join",
+			        store);
 		free(store);
 		return fail(&err);
 	}

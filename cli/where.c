@@ -39,7 +39,11 @@ int where_find(const char *arg, struct where *out, struct err *err)
 		return err_set(err, -errno, "cannot use %s: %s; give a twinfs store or its mountpoint", arg,
 		               strerror(errno));
 	if (!store_is(real)) {
+		bool closed = store_is_closed(real);
+
 		free(real);
+		if (closed)
+			return err_set(err, -EACCES, "this user may not look into %s; a store is for its owner", arg);
 		return err_set(err, -EINVAL, "%s is neither a twinfs store nor the mountpoint of one that is mounted",
 		               arg);
 	}

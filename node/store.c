@@ -26,6 +26,11 @@ bool store_is(const char *dir)
 	return is;
 }
 
+bool store_is_closed(const char *dir)
+{
+	return access(dir, X_OK) != 0 && errno == EACCES;
+}
+
 static bool dots(const char *name)
 {
 	return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;

@@ -24,6 +24,8 @@ struct store_spec {
 
 /* Does the directory hold a store (whatever its state)? */
 bool store_is(const char *dir);
+/* May this user not look into the directory? Then store_is says no of a store as well. */
+bool store_is_closed(const char *dir);
 /* The directory, its files and the node's identity. -EEXIST: a store already; -ENOTEMPTY: something else is in there.
  */
 int store_make(const struct store_spec *spec, bool *made_dir, struct err *err);

@@ -143,6 +143,18 @@ mkdir m
 ok "mount needs a store" unchanged full fails 1 'is not a twinfs store' mount full m
 ok "mount says which store is missing" fails 1 'cannot use the store nothing' mount nothing m
 ok "mount as mount.fuse3 calls it needs a store as well" fails 1 'is not a twinfs store' ./full m -o rw
+if [ "$(id -u)" = 0 ] && command -v setpriv >/dev/null; then
+	chmod 755 .
+	install -m 755 "$twinfs" own
+	as_nobody() { # as_nobody CODE PATTERN ARGS...
+		local rc=0
+		setpriv --reuid 65534 --regid 65534 --clear-groups ./own "${@:3}" >o 2>e || rc=$?
+		[ "$rc" -eq "$1" ] && [ "$(wc -l <e)" -eq 1 ] && grep -q "$2" e
+	}
+	ok "mount says that a store is somebody else's" as_nobody 1 'may not look into .*/s;' mount s m
+	ok "and so does status" as_nobody 4 'may not look into s;' status s
+	rm own
+fi
 ok "mount -o baseline wants a baseline" fails 1 'has no baseline: it has no peer' mount s m -o ro,baseline
 ok "a damaged store is refused" sh -c "cp -r s broken && rm -f broken/twinfs.db-* &&
 	dd if=/dev/urandom of=broken/twinfs.db bs=4k count=2 conv=notrunc status=none"
