@@ -191,3 +191,45 @@ t_an_ordinary_user_mounts_by_fusermount3() {
 		! as_user touch m/f 2>/dev/null
 		unmounted "$@"' _ "$home" "$TWINFS" "$TMP"
 }
+
+# mount(8) finds the program where it is installed: here a folder of our own is mounted over that, for this test alone.
+t_mount_8_and_fstab_mount_it() {
+	command -v mount.fuse3 >/dev/null || skip "mount.fuse3 is missing"
+	mkdir -p /usr/local/bin "$TMP/bin"
+	install -m 755 "$TWINFS" "$TMP/bin/twinfs"
+	tw_a init "$SA" --name left >"$TMP/init.out"
+	echo "$SA $A fuse.twinfs noauto,user,_netdev,nofail,x-systemd.automount,noexec 0 0" >"$TMP/fstab"
+	unshare --mount bash -euc '
+		# The copies of the mounts of tests beside this one: they would outlive their originals.
+		sed -n "s/^\([^ ]* \)\{4\}\([^ ]*\) .* - fuse.twinfs .*/\2/p" /proc/self/mountinfo | xargs -r -n 1 umount -l
+		mount --bind "$3/bin" /usr/local/bin
+		export PATH=/usr/local/bin:$PATH
+		has() { findmnt -n -o OPTIONS "$2" | tr , "\n" | grep -qx "$1" || { findmnt "$2"; exit 1; }; }
+		unmounted() {
+			umount "$2"
+			for ((i = 0; i < 200; i++)); do flock -n "$1/lock" true && return; sleep 0.1; done
+			exit 1
+		}
+		mount -t fuse.twinfs "$1" "$2" -o noatime,allow_other
+		has noatime "$2"
+		echo one >"$2/f"
+		mount -o remount,ro "$2"
+		! touch "$2/f" 2>/dev/null
+		mount -o remount,rw "$2"
+		touch "$2/f"
+		unmounted "$@"
+		mount -T "$3/fstab" "$2"
+		has noexec "$2"
+		has nosuid "$2"
+		unmounted "$@"
+		sed -i s/noauto,// "$3/fstab"
+		mount -a -T "$3/fstab"
+		mount -a -T "$3/fstab" # it is there: nothing to do
+		[ "$(cat "$2/f")" = one ]
+		unmounted "$@"
+		mount -t fuse "twinfs#$1" "$2" -o ro # as old tables have it
+		has ro "$2"
+		unmounted "$@"
+		! mount -t fuse.twinfs "$3" "$2" 2>"$3/err"
+		grep -q "is not a twinfs store" "$3/err"' _ "$SA" "$A" "$TMP"
+}

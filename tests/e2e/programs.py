@@ -9,6 +9,7 @@ usage: programs.py sqlite DB MODE WRITERS ROWS       processes that add ROWS row
        programs.py appends-check FILE WRITERS LINES
        programs.py maps FILE                         writers through mappings and through write(2), both seen by both
        programs.py tree DIR DIRS FILES
+       programs.py links DIR DIRS LINKS              a tree of folders full of symlinks, as package managers make it
 """
 import mmap
 import os
@@ -169,5 +170,18 @@ def tree(root, dirs, files):
                 out.write(f"{d} {f}\n".encode() * (f * 7 % 300))
 
 
+def links(root, dirs, n):
+    for d in range(int(dirs)):
+        folder = os.path.join(root, f"p{d}", "node_modules", ".bin")
+        os.makedirs(folder)
+        for i in range(int(n)):
+            os.symlink(f"../../../p{(d + i) % int(dirs)}/cli.js", os.path.join(folder, f"b{i}"))
+        with open(os.path.join(root, f"p{d}", "cli.js"), "w") as out:
+            out.write(f"{d}\n")
+    for d in range(int(dirs)):
+        with open(os.path.join(root, f"p{d}", "node_modules", ".bin", "b1")) as f:
+            assert int(f.read()) == (d + 1) % int(dirs)
+
+
 {"sqlite": sqlite_work, "sqlite-check": sqlite_check, "saves": saves, "appends": appends,
- "appends-check": appends_check, "maps": maps, "tree": tree}[sys.argv[1]](*sys.argv[2:])
+ "appends-check": appends_check, "maps": maps, "tree": tree, "links": links}[sys.argv[1]](*sys.argv[2:])

@@ -195,6 +195,88 @@ t_trees_are_searched_moved_and_removed() {
 	equal_after_remount
 }
 
+LIMIT_S[t_environments_images_and_copies_work]=150
+t_environments_images_and_copies_work() {
+	local w=$A/w
+	pair_up
+	mkdir "$w"
+	# as package managers leave them: a link for every program, and an interpreter that finds itself by its path
+	work links "$w/modules" 40 25
+	cp -a "$w/modules" "$w/modules.copy"
+	same_tree "$w/modules" "$w/modules.copy"
+	rm -r "$w/modules"
+	if python3 -c 'import venv' 2>/dev/null; then
+		python3 -m venv --without-pip "$w/venv"
+		echo 'import sys; sys.exit(not sys.prefix.endswith("/w/venv"))' | "$w/venv/bin/python" - || fail "not its own prefix"
+	fi
+	# around the cache and through it
+	dd if=/dev/urandom of="$w/direct" bs=64k count=40 oflag=direct status=none
+	dd if="$w/direct" of="$w/direct2" bs=1M iflag=direct oflag=direct status=none
+	dd if="$w/direct" of="$w/direct3" bs=4k oflag=dsync,append conv=notrunc status=none
+	cmp "$w/direct" "$w/direct2"
+	cmp "$w/direct" "$w/direct3"
+	cp --reflink=auto "$w/direct" "$w/reflinked"
+	! cp --reflink=always "$w/direct" "$w/none" 2>/dev/null || fail "cp says that it shared blocks"
+	# holes stay holes
+	truncate -s 200M "$w/sparse"
+	echo middle | dd of="$w/sparse" bs=1 seek=99999999 conv=notrunc status=none
+	cp "$w/sparse" "$w/sparse2"
+	cp --sparse=always "$w/sparse" "$w/sparse3"
+	cmp "$w/sparse" "$w/sparse2"
+	[ "$(du -ck "$w"/sparse? | tail -n 1 | cut -f 1)" -lt 100 ] || fail "the holes were filled: $(du -k "$w"/sparse?)"
+	truncate -s -1M "$w/sparse3"
+	truncate -s '<100M' "$w/sparse2"
+	fallocate -d "$w/direct3"
+	is_equal "$(stat -c %s "$w/sparse3" "$w/sparse2" | tr '\n' ' ')" "208666624 104857600 "
+	removed_while_it_grows "$w/grows"
+	equal_after_remount
+	cmp "$B/w/direct" "$B/w/direct2"
+	[ ! -d "$B/w/venv" ] || "$B/w/venv/bin/python" -c 'import sys; sys.exit(not sys.prefix.endswith("/w/venv"))'
+}
+
+removed_while_it_grows() {
+	local maker i
+	mkdir "$1"
+	for ((i = 0; i < 600; i++)); do : 2>/dev/null >"$1/f$i" || true; done &
+	maker=$!
+	while kill -0 "$maker" 2>/dev/null; do find "$1" -mindepth 1 -delete; done
+	wait "$maker"
+	find "$1" -mindepth 1 -delete
+	rmdir "$1"
+}
+
+# Another filesystem on top: as the lower layer of an overlay, and as the disk of a loop device.
+t_it_can_lie_below_an_overlay_and_a_loop_device() {
+	single_up
+	mkdir "$A/lower" "$A/lower/d" "$TMP/upper" "$TMP/work" "$TMP/m"
+	echo low >"$A/lower/f"
+	ln "$A/lower/f" "$A/lower/g"
+	seq 1000 >"$A/lower/d/h"
+	if mount -t overlay o -o "lowerdir=$A/lower,upperdir=$TMP/upper,workdir=$TMP/work" "$TMP/m" 2>/dev/null; then
+		echo more >>"$TMP/m/f"
+		rm "$TMP/m/d/h"
+		mv "$TMP/m/g" "$TMP/m/moved"
+		is_equal "$(cat "$TMP/m/f" "$TMP/m/moved" | tr '\n' ' ')" "low more low "
+		is_equal "$(ls "$TMP/m" "$TMP/m/d" | wc -l)" 6 "lines of ls"
+		umount "$TMP/m"
+	fi
+	is_equal "$(cat "$A/lower/f" "$A/lower/g" "$A/lower/d/h" | wc -l)" 1002 "lines below the overlay"
+	command -v mkfs.ext4 >/dev/null || return 0
+	truncate -s 32M "$A/image"
+	mkfs.ext4 -q "$A/image"
+	mount -o loop "$A/image" "$TMP/m" 2>/dev/null || return 0
+	cp -r /usr/include/linux/*.h "$TMP/m/"
+	umount "$TMP/m"
+	e2fsck -fn "$A/image" >"$TMP/e2fsck" 2>&1 || fail "$(cat "$TMP/e2fsck")"
+	sync "$A/image"
+	kill_side a
+	mount_side a
+	e2fsck -fn "$A/image" >"$TMP/e2fsck" 2>&1 || fail "$(cat "$TMP/e2fsck")"
+	mount -o loop,ro "$A/image" "$TMP/m"
+	cmp /usr/include/linux/fs.h "$TMP/m/fs.h"
+	umount "$TMP/m"
+}
+
 LIMIT_S[t_an_ordinary_user_works_all_day]=120
 t_an_ordinary_user_works_all_day() {
 	local home=$E2E_DIR/home
