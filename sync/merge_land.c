@@ -1476,7 +1476,7 @@ static int put_note(struct merger *m, const struct rs_note *n, const struct norm
 		     !(strcmp(n->kind, "xattr") == 0 && tree_xattrs(m->v, n->ino, is_other_key, NULL) == 1);
 	fill_version(m, &c.version[0], m->names->self, ours, in ? in->p_written_ms : m->now_ms);
 	fill_version(m, &c.version[1], m->names->peer, theirs,
-		     other ? other->s_written_ms
+		     other ? (rs_bytes_are_p(other) ? other->p_written_ms : other->s_written_ms)
 		     : rec ? (uint64_t)(rec->rec->mtime_ns / 1000000) /* of a save, the input's is ours */
 		     : in  ? in->s_written_ms
 			   : m->now_ms);

@@ -28,6 +28,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 
 #include "util/conflict_name.h"
 
@@ -56,6 +57,11 @@ struct rs_inode {
 	bool late;                   /* with `prefer`: its content is not discarded */
 	uint64_t p_written_ms, s_written_ms; /* mtime on each side: labels conflict names */
 };
+/* Whose bytes does what stays of it have? Of what neither wrote it is the secondary that put it where it is. */
+static inline bool rs_bytes_are_p(const struct rs_inode *n)
+{
+	return n->in_p && n->p_content && (n->type & S_IFMT) != S_IFDIR;
+}
 enum rs_field { RS_MODE, RS_OWNER, RS_TIMES, RS_XATTR };
 struct rs_attr { /* one field group or xattr key changed on both sides without knowing of each other */
 	uint64_t ino;

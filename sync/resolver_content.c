@@ -52,7 +52,7 @@ static void copy_beside(struct rw_work *w, uint32_t node)
 	c->ino = n->in->ino;
 	c->parent = w->nodes[dir].in->ino;
 	name = rw_live_name(l, &len);
-	c->name = rw_free_name(w, dir, name, len, n->in->s_written_ms, &c->name_len);
+	c->name = rw_free_name(w, dir, name, len, n->in, false, &c->name_len);
 }
 
 /* The mover has the file no more at this link, and the writer has it there still. */

@@ -63,18 +63,19 @@ void rw_names_release(struct rw_names *x)
 	free(x->all);
 }
 
-char *rw_free_name(struct rw_work *w, uint32_t dir, const char *name, size_t len, uint64_t written_ms,
-		   uint16_t *len_out)
+char *rw_free_name(struct rw_work *w, uint32_t dir, const char *name, size_t len, const struct rs_inode *of,
+		   bool of_p, uint16_t *len_out)
 {
 	const struct rs_ops *ops = &w->in->ops;
-	uint64_t ino = w->nodes[dir].in->ino;
+	const char *node = of_p ? w->in->node_p : w->in->node_s;
+	uint64_t written_ms = of_p ? of->p_written_ms : of->s_written_ms, ino = w->nodes[dir].in->ino;
 	struct rs_result *out = w->out;
 	char text[256];
 	size_t n_bytes;
 	unsigned n = 1;
 
 	do
-		n_bytes = conflict_name(name, len, w->in->node_s, written_ms, n++, text);
+		n_bytes = conflict_name(name, len, node, written_ms, n++, text);
 	while (names_find(&w->names[RW_B], dir, text, n_bytes) ||
 	       (ops->name_taken && ops->name_taken(ops->ctx, ino, text, n_bytes)));
 	if (out->n_own == w->cap_own) {
@@ -193,6 +194,7 @@ static bool is_same_link(const struct rw_link *keep, const struct rw_link *lose)
 static void settle_clash(struct rw_work *w, uint32_t dir, const struct entry *keep, const struct entry *lose)
 {
 	struct rw_link *kl = &w->links[keep->link], *ll = &w->links[lose->link];
+	const struct rs_inode *loser = w->nodes[ll->child].in;
 	const char *rule = NULL;
 	uint32_t original;
 
@@ -208,7 +210,7 @@ static void settle_clash(struct rw_work *w, uint32_t dir, const struct entry *ke
 	}
 	if (!RULE(RULE_ONE_NAME))
 		return;
-	ll->new_name = rw_free_name(w, dir, lose->name, lose->len, w->nodes[ll->child].in->s_written_ms, &ll->new_len);
+	ll->new_name = rw_free_name(w, dir, lose->name, lose->len, loser, rs_bytes_are_p(loser), &ll->new_len);
 	original = rw_unit_original(w, lose->link, &rule);
 	if (original != RW_NONE) {
 		rw_note(w, "content", "kept-both", rule, original, ll->child, kl->child == original ? keep->link :

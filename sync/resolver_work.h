@@ -134,9 +134,10 @@ void rw_names_put(struct rw_names *x, uint32_t dir, const char *name, size_t len
 /* The link that holds the name there, RW_NONE if none does. */
 uint32_t rw_names_get(const struct rw_names *x, uint32_t dir, const char *name, size_t len);
 void rw_names_release(struct rw_names *x);
-/* A name that is free in the result's directory `dir`, taken from now on; the result owns the memory. */
-char *rw_free_name(struct rw_work *w, uint32_t dir, const char *name, size_t len, uint64_t written_ms,
-		   uint16_t *len_out);
+/* A name that is free in the result's directory `dir`, taken from now on; the result owns the memory. It says that the
+ * primary wrote the bytes (of_p), or that the secondary did. */
+char *rw_free_name(struct rw_work *w, uint32_t dir, const char *name, size_t len, const struct rs_inode *of,
+		   bool of_p, uint16_t *len_out);
 void rw_resolve_names(struct rw_work *w); /* step 6 */
 /* Two links with one name: may the inode of the secondary become that of the primary? */
 bool rw_can_become(struct rw_work *w, uint32_t p, uint32_t s);
