@@ -27,6 +27,7 @@ struct version {
 	char *file, *label; /* file: where its bytes are */
 	uint64_t size, got;
 	char type[16];
+	char *target; /* of a symlink */
 	int fd, rc;
 };
 
@@ -123,6 +124,7 @@ static int fetch(struct comparison *x, enum which which, struct err *err)
 		v->there = true;
 		v->size = (uint64_t)json_integer_value(json_object_get(reply, "size"));
 		snprintf(v->type, sizeof(v->type), "%s", text_of(reply, "type"));
+		v->target = xstrdup(text_of(reply, "target"));
 	}
 	json_decref(reply);
 	return rc;
@@ -181,25 +183,40 @@ static int run_tool(const struct comparison *x, const char *tool, struct err *er
 	return rc == 0 || rc == 1 ? 0 : err_set(err, -EIO, "TWINFS_DIFF (%.100s) failed with %d", tool, rc);
 }
 
-static void say_sizes(const struct comparison *x, const char *why)
+static bool is_type(const struct version *v, const char *type)
+{
+	return strcmp(v->type, type) == 0;
+}
+
+static void say_version(const struct version *v, const char *path)
+{
+	char *at = printable(path), *target = printable(v->target), size[32];
+
+	print_bytes(size, v->size);
+	printf("    %-20s %s", v->label, at);
+	if (is_type(v, "symlink"))
+		printf(" -> %s\n", target);
+	else
+		printf(", %s\n", is_type(v, "file")        ? size
+		                 : is_type(v, "directory") ? "a directory"
+		                                           : "a special file");
+	free(at);
+	free(target);
+}
+
+static void say_versions(const struct comparison *x, const char *why)
 {
 	char *path = printable(x->path);
 
 	printf("%s: %s; the versions are\n", path, why);
-	for (int i = BASE; i <= PEER; i++) {
-		const json_t *v = i == BASE ? json_object_get(x->conflict, "base")
-		                            : version_of(x->conflict, which_words[i]);
-		char *at = printable(text_of(v, "path")), size[32];
-
-		print_bytes(size, x->v[i].size);
+	for (int i = BASE; i <= PEER; i++)
 		if (x->v[i].there)
-			printf("    %-20s %s, %s\n", x->v[i].label, at, size);
-		free(at);
-	}
+			say_version(&x->v[i], text_of(i == BASE ? json_object_get(x->conflict, "base")
+			                                        : version_of(x->conflict, which_words[i]), "path"));
 	free(path);
 }
 
-/* Directories are compared where they can be seen. */
+/* Directories, and what is too large to be fetched, are compared where they can be seen. */
 static void say_where(const struct comparison *x)
 {
 	char *local = printable(text_of(version_of(x->conflict, "local"), "path"));
@@ -223,19 +240,20 @@ static int show(const struct comparison *x, struct err *err)
 	int rc;
 
 	for (int i = BASE; i <= PEER; i++) {
-		files &= !x->v[i].there || strcmp(x->v[i].type, "file") == 0;
+		files &= !x->v[i].there || is_type(&x->v[i], "file");
 		binary |= x->v[i].binary;
 		large |= x->v[i].size > VERSION_MAX_BYTES;
 	}
 	if (!files || large) {
-		say_sizes(x, files ? "too large to be compared" : "not all of them are files");
-		say_where(x);
+		say_versions(x, files ? "too large to be compared" : "not all of them are files");
+		if (strcmp(x->v[LOCAL].type, x->v[PEER].type) == 0 && !is_type(&x->v[LOCAL], "symlink"))
+			say_where(x);
 		return 0;
 	}
 	if (tool && *tool)
 		return run_tool(x, tool, err);
 	if (binary) {
-		say_sizes(x, "binary");
+		say_versions(x, "binary");
 		return 0;
 	}
 	if (!x->v[BASE].there)
@@ -285,6 +303,7 @@ static int compare(struct comparison *x, struct err *err)
 			unlink(x->v[i].file);
 		free(x->v[i].file);
 		free(x->v[i].label);
+		free(x->v[i].target);
 	}
 	rmdir(x->dir);
 	return rc;

@@ -542,18 +542,42 @@ static int keep_xattrs(struct volume *v, const struct conflict *c, int which)
 	return rc;
 }
 
+/* The row tells what a person has done since, in place of what was done earlier. */
+static void tell_since(struct conflict *c, const char *what)
+{
+	const char *earlier = strstr(c->rule, "; then ");
+	int keep = (int)(earlier ? (size_t)(earlier - c->rule) : strlen(c->rule));
+	char *rule = xasprintf("%.*s; then %s", keep, c->rule, what);
+
+	free(c->rule);
+	c->rule = rule;
+}
+
+/* Of what has one place, where the two sides' differ: `which` is in it now. */
+static void tell_choice(struct conflict *c, int which)
+{
+	char *what = xasprintf("%s's was taken by hand", c->version[which].node);
+
+	tell_since(c, what);
+	free(what);
+	if (!is_kind(c, "delete"))
+		snprintf(c->outcome, sizeof(c->outcome), which ? "secondary" : "primary");
+}
+
 static int settle(struct volume *v, struct conflict *c, int keep, struct err *err)
 {
 	int local = conflict_side(&v->info, c), which = keep == 0 ? local : !local;
 	bool merged = strcmp(c->outcome, "kept-both") != 0;
 	int rc = group_open(v);
 
-	if (!rc && keep != 2 && is_kind(c, "xattr"))
+	if (!rc && keep != 2 && is_kind(c, "xattr")) {
 		rc = keep_xattrs(v, c, which);
-	else if (!rc && keep != 2 && (is_kind(c, "content") || is_kind(c, "name")))
+		tell_choice(c, which);
+	} else if (!rc && keep != 2 && (is_kind(c, "content") || is_kind(c, "name"))) {
 		rc = keep_version(v, c, which, err);
-	else if (!rc && keep == 2 && !merged)
+	} else if (!rc && keep == 2 && !merged) {
 		rc = claim(v, c->version[0].ino) ?: claim(v, c->version[1].ino);
+	}
 	if (!rc)
 		rc = finish(v, c);
 	return rc && !err->code ? err_set(err, rc, "cannot settle %s: %s", c->path, strerror(-rc)) : rc;
@@ -693,17 +717,11 @@ static int note_delete(struct volume *v, const struct conflict *c, const char *v
 	return rc;
 }
 
-/* The row tells what a person has chosen since, in place of an earlier choice. */
 static int note_choice(struct volume *v, struct conflict *c, int which)
 {
-	const char *earlier = strstr(c->rule, "; then ");
-	int keep = (int)(earlier ? (size_t)(earlier - c->rule) : strlen(c->rule)), rc;
-	char *rule = xasprintf("%.*s; then %s's was taken by hand", keep, c->rule, c->version[which].node);
+	int rc;
 
-	free(c->rule);
-	c->rule = rule;
-	if (!is_kind(c, "delete"))
-		snprintf(c->outcome, sizeof(c->outcome), which ? "secondary" : "primary");
+	tell_choice(c, which);
 	volume_lock(v);
 	rc = group_open(v);
 	if (!rc)
@@ -862,6 +880,7 @@ static int split(struct volume *v, struct conflict *c)
 		return rc;
 	c->ino = ours;
 	snprintf(c->outcome, sizeof(c->outcome), "kept-both");
+	tell_since(c, "taken apart by hand");
 	update_paths(v, c);
 	return put_row(v, c);
 }

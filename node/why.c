@@ -119,6 +119,7 @@ struct told {
 	const struct conflict *c;
 	enum part part;
 	bool inside;
+	bool elsewhere; /* the path is where one side had it, and it is not there */
 };
 
 static struct told of_discard(const struct about *a, const struct conflict *c)
@@ -168,7 +169,9 @@ static struct told tell_of(const struct about *a, const struct conflict *c)
 	if (same_path(c->path, a->path) || (a->here && c->ino && c->ino == a->now.ino))
 		return t;
 	t.inside = below(a->path, c->now) && is_unit(a, c);
-	return t.inside ? t : (struct told){ .part = PART_NONE };
+	t.elsewhere = !a->here && c->now && (same_path(c->version[0].value, a->path) ||
+					     same_path(c->version[1].value, a->path));
+	return t.inside || t.elsewhere ? t : (struct told){ .part = PART_NONE };
 }
 
 /* Of what one reconciliation did, that comes first which somebody has to do something about. */
@@ -242,6 +245,15 @@ static void tell_discard(struct about *a, const struct told *t, const char *when
 		buf_printf(&a->text, " (twinfs conflicts puts it back, or drops it)");
 }
 
+/* Two names that are the same to people; both stay. */
+static void tell_alike(struct about *a, const struct conflict *c, const char *when)
+{
+	const struct conflict_version *p = &c->version[0], *s = &c->version[1];
+
+	buf_printf(&a->text, "%s is %s's and %s is %s's (%s, at %s)", p->path ?: "what is gone by now", p->node,
+	           s->path ?: "what is gone by now", s->node, c->rule, when);
+}
+
 static void tell_original(struct about *a, const char *path, const struct conflict *c, const char *when)
 {
 	const struct conflict_version *other = put_elsewhere(c);
@@ -306,7 +318,7 @@ static const char *dir_around(const struct about *a, const struct told *t)
 
 static void tell(struct about *a, const struct told *t)
 {
-	const char *path = t->inside ? dir_around(a, t) : a->path;
+	const char *path = t->inside ? dir_around(a, t) : t->elsewhere ? t->c->now : a->path;
 	char when[21];
 
 	time_rfc3339(t->c->when_ms, when);
@@ -314,6 +326,8 @@ static void tell(struct about *a, const struct told *t)
 		buf_printf(&a->text, "%s is in %s, which is kept as a whole; ", a->path, path);
 	if (discarded_holds(t->c))
 		tell_discard(a, t, when);
+	else if (is(t->c, "name", "merged"))
+		tell_alike(a, t->c, when);
 	else if (t->part == PART_COPY)
 		tell_copy(a, path, t->c, when);
 	else
@@ -365,7 +379,7 @@ static int tell_last(struct about *a, json_t *reply)
 		tell(a, &first);
 		tell_more(a, all, n, &first);
 	}
-	a->around = first.inside || (first.c && discarded_holds(first.c));
+	a->around = first.inside || first.elsewhere || (first.c && discarded_holds(first.c));
 	for (size_t i = 0; i < n; i++)
 		conflict_release(&rows[i]);
 	free(rows);

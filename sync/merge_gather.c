@@ -481,8 +481,10 @@ int merge_add_link(struct merger *m, uint64_t link)
 		l->b = (struct rs_pos){ 0 };
 		l->returns = changed && was_known(m, rec);
 	}
-	if (rec && rec->parent == 0 && !rec->report && l->p.present && removals_add_up(m, rec))
+	if (rec && rec->parent == 0 && !rec->report && l->p.present && removals_add_up(m, rec)) {
 		l->b = l->s = (struct rs_pos){ 0 }; /* ours stays, as if it were new to the secondary */
+		l->returns = true;
+	}
 	if (m->prefer && (in_hidden(m, &l->p) || in_hidden(m, &l->s) || in_hidden(m, &l->b))) {
 		l->late = true;
 		map_put(&m->hidden, l->child, 1);

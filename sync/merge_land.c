@@ -1392,6 +1392,14 @@ static void fill_attribute(struct merger *m, const struct rs_note *n, struct con
 		len = tree_xattr_get(m->v, n->ino, x->key, value, XATTR_VALUE_MAX_BYTES);
 		p->value = xattr_text(x->key, value, len);
 		s->value = xattr_text(x->key, x->value, x->value ? (ssize_t)x->value_len : -1);
+		if (!acl_is_key(x->key) && (len < 0 || !x->value)) {
+			free(c->rule);
+			c->rule = xstrdup(x->value ? "an xattr was removed on one side and set on the other: the "
+						     "primary's removal stays, the value is in "
+						     "user.twinfs.conflict.KEY"
+						   : "an xattr was set on one side and removed on the other: the "
+						     "primary's value stays");
+		}
 	} else if (here && ac->field == REC_MODE) {
 		const struct norm_inode *theirs = &m->ni[ac->norm];
 
@@ -1407,6 +1415,12 @@ static void fill_attribute(struct merger *m, const struct rs_note *n, struct con
 	}
 	free(value);
 	free(in);
+}
+
+static bool same_place(const struct rs_pos *a, const struct rs_pos *b)
+{
+	return a->present == b->present && a->parent == b->parent && a->name_len == b->name_len &&
+	       memcmp(a->name, b->name, a->name_len) == 0;
 }
 
 /* What each side had where that is not a file of its own: for whoever wants the other one after all. */
@@ -1427,7 +1441,9 @@ static void fill_values(struct merger *m, const struct rs_note *n, struct confli
 
 			if (deletion && whole)
 				continue; /* each removed another name of it: neither had deleted the file */
-			c->version[i].value = deletion && p->present ? xstrdup("changed") : place_text(m, p);
+			/* Who has it where it was has changed it. */
+			c->version[i].value = deletion && p->present && same_place(&l->b, p) ? xstrdup("changed")
+											    : place_text(m, p);
 		}
 	}
 }

@@ -246,6 +246,8 @@ int rw_load(struct rw_work *w, struct rs_input *in, struct rs_result *out)
 	return 0;
 }
 
+static const char each_removed[] = "each side removed another one of its last links: the primary's come back";
+
 /* ---- step 1: links */
 
 /* Once for a file, whatever names it has. */
@@ -260,7 +262,9 @@ static void note_return(struct rw_work *w, uint32_t i)
 	if (l->in->returns && RULE(RULE_RETURN_NOTED))
 		rw_note(w, "delete", "restored",
 			n->is_dir ? "the directory was deleted on one side, but something in it lives: it comes back"
-				  : "deleted on one side, changed or moved on the other: the changed file comes back",
+			: l->in->p.present
+				? each_removed
+				: "deleted on one side, changed or moved on the other: the changed file comes back",
 			l->child, RW_NONE, i);
 }
 
@@ -318,9 +322,7 @@ static void revive_file(struct rw_work *w, uint32_t i)
 		/* Not into a unit, which would not be as either side has it. */
 		links_come_back(w, i, rw_in_unit(w, i, RW_P) && !rw_in_unit(w, i, RW_S) && RULE(RULE_NOT_INTO_UNIT) ?
 				RW_S : RW_P);
-		rw_note(w, "delete", "restored",
-			"each side removed another one of its last links: the primary's come back", i,
-			RW_NONE, rw_link_of(w, n, 0));
+		rw_note(w, "delete", "restored", each_removed, i, RW_NONE, rw_link_of(w, n, 0));
 	} else if ((n->has[RW_P] && n->in->p_content) || (n->has[RW_S] && n->in->s_content)) {
 		if (!RULE(RULE_CHANGED_COMES_BACK))
 			return;

@@ -45,7 +45,8 @@ struct rs_link {
 	bool late; /* with `prefer`: not discarded */
 	/* The same on both sides, by the primary; the secondary had not heard of it when it named things here. */
 	bool p_unseen;
-	/* New on one side (b is absent), but not to people: the other had deleted it, and hears that it is kept. */
+	/* New on one side (b is absent), but not to people: the other had deleted it, and hears that it is kept. The
+	 * primary's, if each had removed another one of the file. */
 	bool returns;
 };
 struct rs_inode {

@@ -129,6 +129,69 @@ static void merge(void)
 
 /* ---- what there is to see ---- */
 
+static void expect_row(const char *kind, const char *ours, const char *theirs, const char *words)
+{
+	for (int i = 0; i < 2; i++) {
+		struct conflict c = row_of(i, kind);
+
+		ck_assert_str_eq(c.version[0].value, ours);
+		ck_assert_str_eq(c.version[1].value, theirs);
+		ck_assert_msg(strstr(c.rule, words), "'%s', nothing about '%s'", c.rule, words);
+		conflict_release(&c);
+	}
+}
+
+START_TEST(of_a_deletion_against_a_move_the_row_says_where_it_was_moved_to)
+{
+	common("f", "base\n");
+	px_rename(_i, "f", "g");
+	px_unlink(!_i, "f");
+	px_meet();
+	expect_row("delete", _i ? "deleted" : "/g", _i ? "/g" : "deleted", "the move stays");
+}
+END_TEST
+
+START_TEST(that_each_side_removed_another_of_its_names_is_noted)
+{
+	common("f", "base\n");
+	px_link(0, "f", "g");
+	px_meet();
+	px_down();
+	px_unlink(0, "f");
+	px_unlink(1, "g");
+	px_meet();
+	px_expect("g", "base\n");
+	for (int i = 0; i < 2; i++) {
+		struct conflict c = row_of(i, "delete");
+
+		ck_assert_str_eq(c.now, "/g");
+		conflict_release(&c);
+	}
+}
+END_TEST
+
+START_TEST(of_an_xattr_that_one_side_removed_the_row_says_so)
+{
+	common("f", "base\n");
+	px_setxattr(0, "f", "user.k", "base");
+	px_meet();
+	px_down();
+	px_setxattr(_i, "f", "user.k", "new");
+	ck_assert_int_eq(volume_removexattr(px[!_i].v, px_at(!_i, "f"), "user.k"), 0);
+	px_meet();
+	expect_row("xattr", _i ? "user.k removed" : "user.k=new", _i ? "user.k=new" : "user.k removed",
+		   _i ? "the primary's removal stays, the value is in user.twinfs.conflict.KEY"
+		      : "the primary's value stays");
+	if (_i) {
+		resolve(0, "f", PEER);
+		px_meet();
+		expect_rows(0, 0);
+		ck_assert_str_eq(px_xattr(0, "f", "user.k"), "new");
+		expect_row("xattr", "user.k removed", "user.k=new", "; then birch's was taken by hand");
+	}
+}
+END_TEST
+
 START_TEST(a_conflict_has_its_base_and_both_versions_as_files)
 {
 	quarrel();
@@ -1129,6 +1192,9 @@ int main(void)
 	tcase_add_loop_test(tc, an_xattr_with_two_values_is_settled_for_one_of_them, 0, 8);
 	tcase_add_loop_test(tc, a_merge_that_is_dismissed_keeps_nothing, 0, 2);
 	tcase_add_loop_test(tc, what_waits_for_a_person_is_not_dismissed, 0, 2);
+	tcase_add_loop_test(tc, of_a_deletion_against_a_move_the_row_says_where_it_was_moved_to, 0, 2);
+	tcase_add_test(tc, that_each_side_removed_another_of_its_names_is_noted);
+	tcase_add_loop_test(tc, of_an_xattr_that_one_side_removed_the_row_says_so, 0, 2);
 	tcase_add_loop_test(tc, a_merge_is_taken_apart_into_both_whole_versions, 0, 2);
 	tcase_add_loop_test(tc, what_was_written_after_the_merge_is_beside_what_is_taken_apart, 0, 2);
 	tcase_add_loop_test(tc, saved_anew_on_both_sides_and_taken_apart_there_are_two_versions_alone, 0, 2);

@@ -64,6 +64,8 @@ static const struct note notes[] = {
 	{ "name", "kept-both", "R4", "other",
 	  "both sides gave the name /f to different things: here is alpha's; the other "
 	  "was renamed to /other at " AT ", because the name was taken" },
+	{ "name", "merged", "R8", "F",
+	  "/f is alpha's and /F is beta's (R8, at " AT "). It is the same on both sides" },
 	{ "delete", "restored", "R5", NULL,
 	  "/f came back at " AT " (R5)" },
 	{ "move", "primary", "R6", NULL,
@@ -101,7 +103,9 @@ START_TEST(each_note_has_its_sentence)
 	ck_assert_str_eq(json_string_value(json_object_get(json_object_get(reply, "last"), "role")), "original");
 	if (n->copy && strcmp(n->kind, "name") != 0)
 		SAYS(n->copy, "is the version that beta had of /f, which both sides changed (");
-	if (n->copy && strcmp(n->kind, "name") == 0)
+	if (n->copy && strcmp(n->outcome, "merged") == 0 && strcmp(n->kind, "name") == 0)
+		SAYS(n->copy, n->words);
+	else if (n->copy && strcmp(n->kind, "name") == 0)
 		SAYS(n->copy, "is beta's; it was renamed at 2026-01-02T03:04:05Z, because the name /f was taken");
 }
 END_TEST
@@ -136,8 +140,8 @@ START_TEST(the_newest_note_counts_and_follows_a_rename)
 {
 	uint64_t f = fx_file(INO_ROOT, "f");
 
+	put_note(&notes[7], f, 0);
 	put_note(&notes[6], f, 0);
-	put_note(&notes[5], f, 0);
 	in_step();
 	SAYS("f", "came back");
 	ck_assert_int_eq(volume_rename(fx, INO_ROOT, "f", INO_ROOT, "g", 0), 0);
@@ -145,6 +149,32 @@ START_TEST(the_newest_note_counts_and_follows_a_rename)
 	SAYS("g", "It was changed here (names), which the peer has not confirmed yet");
 	SAYS("f", "It was moved to /g, which the peer has not confirmed yet");
 	expect_state("f", "moved");
+}
+END_TEST
+
+static void put_row(struct conflict *c)
+{
+	c->when_ms = UINT64_C(1767323045000);
+	volume_lock(fx);
+	ck_assert_int_eq(group_open(fx), 0);
+	ck_assert_int_eq(conflict_put(fx, c), 0);
+	volume_unlock(fx);
+}
+
+START_TEST(a_place_that_one_side_had_leads_to_where_it_is)
+{
+	char rule[] = "R", path[] = "/f", ours[] = "/f", theirs[] = "/d/g";
+	uint64_t f = fx_file(INO_ROOT, "f");
+	struct conflict c = { .kind = "move", .outcome = "primary", .rule = rule, .path = path, .ino = f };
+
+	c.version[0] = (struct conflict_version){ .node = "alpha", .path = path, .ino = f, .value = ours };
+	c.version[1] = (struct conflict_version){ .node = "beta", .value = theirs };
+	put_row(&c);
+	in_step();
+	SAYS("d/g", "/f was changed on both sides, which was settled at " AT " (R); alpha had /f, beta had /d/g. "
+		    "d/g is not here any more");
+	ck_assert_int_eq(volume_unlink(fx, INO_ROOT, "f"), 0);
+	SAYS("d/g", "nothing is known of it");
 }
 END_TEST
 
@@ -157,15 +187,6 @@ static void hide(const char *name)
 	ck_assert_int_eq(group_open(fx), 0);
 	ck_assert_int_eq(tree_lookup(fx, INO_ROOT, name, strlen(name), &d), 0);
 	ck_assert_int_eq(tree_link_put(fx, d.link, INO_HIDDEN, name, strlen(name), d.child, ORIGIN_LOCAL), 0);
-	volume_unlock(fx);
-}
-
-static void put_row(struct conflict *c)
-{
-	c->when_ms = UINT64_C(1767323045000);
-	volume_lock(fx);
-	ck_assert_int_eq(group_open(fx), 0);
-	ck_assert_int_eq(conflict_put(fx, c), 0);
 	volume_unlock(fx);
 }
 
@@ -286,6 +307,7 @@ int main(void)
 	tcase_add_loop_test(tc, each_note_has_its_sentence, 0, (int)ARRAY_LEN(notes));
 	tcase_add_test(tc, a_base_and_what_is_settled_have_their_sentences);
 	tcase_add_test(tc, the_newest_note_counts_and_follows_a_rename);
+	tcase_add_test(tc, a_place_that_one_side_had_leads_to_where_it_is);
 	tcase_add_test(tc, what_was_discarded_is_told_of_where_it_was_and_where_it_is);
 	tcase_add_test(tc, a_file_in_a_unit_tells_of_the_unit);
 	tcase_add_test(tc, all_that_one_reconciliation_did_is_told_and_what_waits_first);

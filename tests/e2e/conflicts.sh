@@ -125,6 +125,26 @@ t_a_merge_is_taken_apart_or_dismissed_also_where_it_is_not_mounted() {
 	refused_a 'no merge whose two versions are still kept' conflicts "$A" --split three.txt
 }
 
+t_what_are_no_files_is_compared_by_what_it_is() {
+	pair_up
+	link_cut_down
+	wait_apart
+	ln -s alpha "$A/link"
+	ln -s beta "$B/link"
+	mkdir "$A/thing"
+	echo words >"$B/thing"
+	link_restore
+	wait_together
+	tw_a conflicts "$A" --diff link >"$TMP/diff"
+	grep -q 'left (here)  */link -> alpha$' "$TMP/diff" && grep -q 'right  */link.conflict-right-.* -> beta$' "$TMP/diff" ||
+		fail "diff: $(cat "$TMP/diff")"
+	tw_a conflicts "$A" --diff thing >"$TMP/diff"
+	grep -q '/thing, a directory$' "$TMP/diff" && grep -q '/thing.conflict-right-.*, 6 bytes$' "$TMP/diff" ||
+		fail "diff: $(cat "$TMP/diff")"
+	# what has no use is not proposed
+	! grep -q 'diff -r' "$TMP/diff"
+}
+
 LIMIT_S[t_settled_by_hand_or_differently_while_apart_nothing_is_lost]=120
 t_settled_by_hand_or_differently_while_apart_nothing_is_lost() {
 	pair_up
