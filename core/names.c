@@ -214,6 +214,15 @@ static int insert_new(struct volume *v, const struct inode *dir, struct inode *i
 	return rc ? rc : xattr_acl_give(v, dir, in, acl, len_bytes);
 }
 
+/* The inode and its name, which is free. */
+static int put_new(struct volume *v, uint64_t parent, const struct inode *dir, const char *name, struct inode *in,
+                   uint32_t umask)
+{
+	int rc = insert_new(v, dir, in, umask);
+
+	return rc ? rc : names_add(v, parent, name, in->ino, in->mtime_ns);
+}
+
 int volume_create(struct volume *v, uint64_t parent, const char *name, uint32_t mode, uint32_t rdev, const char *target,
                   const struct cred *cred, struct attr *out)
 {
@@ -228,10 +237,8 @@ int volume_create(struct volume *v, uint64_t parent, const char *name, uint32_t 
 		rc = group_open(v);
 	if (!rc) {
 		fill_new(v, &in, &dir, mode, rdev, target, cred);
-		rc = insert_new(v, &dir, &in, cred->umask);
+		rc = put_new(v, parent, &dir, name, &in, cred->umask);
 	}
-	if (!rc)
-		rc = names_add(v, parent, name, in.ino, in.mtime_ns);
 	if (!rc) {
 		in.nlink = S_ISDIR(mode) ? 2 : 1;
 		attr_fill(v, &in, out);
@@ -382,6 +389,7 @@ struct rename {
 	uint64_t parent, newparent;
 	const char *name, *newname;
 	unsigned flags;
+	const struct cred *white; /* whose whiteout stays at the old name, or NULL */
 	struct dentry from, over;
 	struct inode from_in, over_in;
 	bool has_over;
@@ -434,7 +442,7 @@ static int check_places(struct volume *v, const struct rename *r)
 		return r->flags & RENAME_NOREPLACE && !is_dots(r->name) && !is_hidden_name(r->parent, r->name) ? -EEXIST
 													       : -EBUSY;
 	/* Out of .twinfs is how a version set aside is taken back; nothing goes in. */
-	if (r->newparent == INO_HIDDEN || (r->parent == INO_HIDDEN && (r->flags & RENAME_EXCHANGE)))
+	if (r->newparent == INO_HIDDEN || (r->parent == INO_HIDDEN && ((r->flags & RENAME_EXCHANGE) || r->white)))
 		return -EPERM;
 	return 0;
 }
@@ -519,6 +527,17 @@ static int do_exchange(struct volume *v, const struct rename *r, int64_t now)
 	return rc ? rc : touch_dirs(v, r->parent, r->newparent, now);
 }
 
+static int leave_whiteout(struct volume *v, const struct rename *r)
+{
+	struct inode dir, in;
+	int rc = get_dir(v, r->parent, &dir);
+
+	if (rc)
+		return rc;
+	fill_new(v, &in, &dir, S_IFCHR, 0, NULL, r->white);
+	return put_new(v, r->parent, &dir, r->name, &in, r->white->umask);
+}
+
 static int do_rename(struct volume *v, const struct rename *r)
 {
 	int rc = group_open(v);
@@ -528,9 +547,30 @@ static int do_rename(struct volume *v, const struct rename *r)
 	if (r->flags & RENAME_EXCHANGE)
 		return do_exchange(v, r, clock_real_ns());
 	if (!r->has_over)
-		return names_move(v, &r->from, r->newparent, r->newname, strlen(r->newname));
-	rc = names_replace(v, &r->from, &r->over);
-	return rc ? rc : conflict_lost(v, r->over.child, &r->over);
+		rc = names_move(v, &r->from, r->newparent, r->newname, strlen(r->newname));
+	else
+		rc = names_replace(v, &r->from, &r->over);
+	if (!rc && r->has_over)
+		rc = conflict_lost(v, r->over.child, &r->over);
+	return !rc && r->white ? leave_whiteout(v, r) : rc;
+}
+
+static int rename_as(struct volume *v, struct rename *r)
+{
+	int rc;
+
+	lock_entry_dir(v, r->newparent, r->newname);
+	rc = check_places(v, r);
+	if (!rc)
+		rc = load_rename(v, r);
+	/* Two names of one file: POSIX wants nothing done. */
+	if (!rc && !(r->has_over && r->over.child == r->from.child)) {
+		rc = check_kinds(v, r);
+		if (!rc)
+			rc = do_rename(v, r);
+	}
+	volume_leave(v);
+	return rc;
 }
 
 int volume_rename(struct volume *v, uint64_t parent, const char *name, uint64_t newparent, const char *newname,
@@ -539,20 +579,19 @@ int volume_rename(struct volume *v, uint64_t parent, const char *name, uint64_t 
 	struct rename r = {
 		.parent = parent, .newparent = newparent, .name = name, .newname = newname, .flags = flags
 	};
-	int rc;
 
-	lock_entry_dir(v, newparent, newname);
-	rc = check_places(v, &r);
-	if (!rc)
-		rc = load_rename(v, &r);
-	/* Two names of one file: POSIX wants nothing done. */
-	if (!rc && !(r.has_over && r.over.child == r.from.child)) {
-		rc = check_kinds(v, &r);
-		if (!rc)
-			rc = do_rename(v, &r);
-	}
-	volume_leave(v);
-	return rc;
+	return rename_as(v, &r);
+}
+
+int volume_rename_white(struct volume *v, uint64_t parent, const char *name, uint64_t newparent, const char *newname,
+                        unsigned flags, const struct cred *cred)
+{
+	struct rename r = {
+		.parent = parent, .newparent = newparent, .name = name, .newname = newname, .flags = flags,
+		.white = cred
+	};
+
+	return flags & ~(unsigned)RENAME_NOREPLACE ? -EINVAL : rename_as(v, &r);
 }
 
 /* ---- reading ---- */

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h> /* RENAME_WHITEOUT */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -158,10 +159,16 @@ static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 	fuse_reply_none(req);
 }
 
-static void make(fuse_req_t req, fuse_ino_t dir, const char *name, uint32_t mode, dev_t rdev, const char *target)
+static struct cred cred_of(fuse_req_t req)
 {
 	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-	const struct cred cred = { .uid = ctx->uid, .gid = ctx->gid, .umask = ctx->umask };
+
+	return (struct cred){ .uid = ctx->uid, .gid = ctx->gid, .umask = ctx->umask };
+}
+
+static void make(fuse_req_t req, fuse_ino_t dir, const char *name, uint32_t mode, dev_t rdev, const char *target)
+{
+	const struct cred cred = cred_of(req);
 	struct attr a;
 	int rc;
 
@@ -232,8 +239,16 @@ static void op_rename(fuse_req_t req, fuse_ino_t dir, const char *name, fuse_ino
                       unsigned flags)
 {
 	uint64_t parent = inode_of(req, dir), newparent = inode_of(req, newdir), was = named(req, newparent, newname);
-	int rc = volume_rename(front_of(req)->v, parent, name, newparent, newname, flags);
+	struct volume *v = front_of(req)->v;
+	int rc;
 
+	if (flags & RENAME_WHITEOUT) {
+		const struct cred cred = cred_of(req);
+
+		rc = volume_rename_white(v, parent, name, newparent, newname, flags & ~(unsigned)RENAME_WHITEOUT, &cred);
+	} else {
+		rc = volume_rename(v, parent, name, newparent, newname, flags);
+	}
 	tell_others(front_of(req), was);
 	fuse_reply_err(req, -rc);
 }
