@@ -245,7 +245,8 @@ static void op_rename(fuse_req_t req, fuse_ino_t dir, const char *name, fuse_ino
 	if (flags & RENAME_WHITEOUT) {
 		const struct cred cred = cred_of(req);
 
-		rc = volume_rename_white(v, parent, name, newparent, newname, flags & ~(unsigned)RENAME_WHITEOUT, &cred);
+		flags &= ~(unsigned)RENAME_WHITEOUT;
+		rc = volume_rename_white(v, parent, name, newparent, newname, flags, &cred);
 	} else {
 		rc = volume_rename(v, parent, name, newparent, newname, flags);
 	}
