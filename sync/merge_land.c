@@ -1672,6 +1672,10 @@ static int land_record(struct merger *m, struct norm_inode *n)
 		return land_beside(m, n);
 	if (units_kept(m, n->ino) && !n->redirected_bytes)
 		return units_send_back(m, n);
+	if (units_kept(m, n->ino)) /* its bytes are in a copy of the file */
+		rc = units_send_back_attrs(m, n);
+	if (rc < 0)
+		return rc;
 	if (tree_inode_get(m->v, n->bytes_ino, &in) == 0)
 		return land_bytes(m, n);
 	return n->in_copy && (n->rec->fields & REC_CONTENT) ? -EUCLEAN : 0;

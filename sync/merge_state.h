@@ -277,7 +277,8 @@ void units_name(struct merger *m, struct rs_result *r);
 int units_make_clones(struct merger *m, const struct rs_result *r, struct placement *list, size_t *n);
 /* Nothing that the secondary did to this inode is taken here. */
 bool units_kept(const struct merger *m, uint64_t ino);
-/* It gets ours instead of what it sent. */
+/* It gets ours instead of what it sent; _attrs: of all but the bytes. */
+int units_send_back_attrs(struct merger *m, const struct norm_inode *n);
 int units_send_back(struct merger *m, const struct norm_inode *n);
 int units_as_theirs(struct merger *m, uint64_t ino);
 void units_release(struct merger *m);

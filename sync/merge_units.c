@@ -810,12 +810,22 @@ bool units_kept(const struct merger *m, uint64_t ino)
 	return map_get(&m->kept, ino, NULL);
 }
 
-int units_send_back(struct merger *m, const struct norm_inode *n)
+int units_send_back_attrs(struct merger *m, const struct norm_inode *n)
 {
 	static const struct {
 		uint32_t field;
 		enum entity what;
 	} map[] = { { REC_MODE, ENT_MODE }, { REC_OWNER, ENT_OWNER }, { REC_TIMES, ENT_TIMES } };
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(map); i++)
+		if (n->rec->fields & (map[i].field | REC_CONTENT))
+			rc = changes_touch(m->v, n->ino, map[i].what);
+	return rc;
+}
+
+int units_send_back(struct merger *m, const struct norm_inode *n)
+{
 	struct content_case c;
 	int rc = 0;
 
@@ -827,10 +837,7 @@ int units_send_back(struct merger *m, const struct norm_inode *n)
 			rc = content_send_back(&c);
 		content_close(&c);
 	}
-	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(map); i++)
-		if (n->rec->fields & (map[i].field | REC_CONTENT))
-			rc = changes_touch(m->v, n->ino, map[i].what);
-	return rc;
+	return rc ? rc : units_send_back_attrs(m, n);
 }
 
 /*

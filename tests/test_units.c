@@ -792,6 +792,31 @@ START_TEST(what_it_removes_in_place_before_it_has_ours_is_back)
 }
 END_TEST
 
+/* A file in conflict, of which it has not heard, that it makes a part of a unit: of that it has ours too, but for the
+ * bytes. */
+START_TEST(what_it_sets_on_a_file_in_conflict_that_it_puts_into_a_unit_is_each_sides_own)
+{
+	px_mkdir(0, "w");
+	px_put(0, "w/f", "base");
+	px_put(0, "w/g", "g");
+	px_meet();
+	px_down();
+	px_put(0, "w/f", "alder");
+	px_put(1, "w/f", "birch");
+	up();
+	px_send(1);
+	px_append(1, "w/f", "+");
+	px_set(1, "w/f", SET_MODE, (struct attr){ .mode = 0600 });
+	px_rename(1, "w", ".git");
+	px_append(1, ".git/g", "+");
+	px_append(0, "w/g", "-");
+	px_send(1);
+	px_meet();
+	is_somewhere("birch+");
+	is_somewhere("alder");
+}
+END_TEST
+
 /* ---- databases ----------------------------------------------------------------------------------------------------
  */
 
@@ -982,6 +1007,7 @@ int main(void)
 	tcase_add_test(on, what_the_primary_wrote_is_not_written_over_in_the_copy);
 	tcase_add_test(on, what_it_writes_to_what_it_had_removed_from_its_own_is_there);
 	tcase_add_test(on, what_it_removes_in_place_before_it_has_ours_is_back);
+	tcase_add_test(on, what_it_sets_on_a_file_in_conflict_that_it_puts_into_a_unit_is_each_sides_own);
 	suite_add_tcase(s, on);
 	tcase_add_checked_fixture(db, px_setup, px_teardown);
 	tcase_add_loop_test(db, a_database_and_its_log_are_two_whole_ones, 0, 3);
