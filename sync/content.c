@@ -679,6 +679,7 @@ static int decide_all(struct content_case *c)
 		return 0;
 	rc = c->had_base && !c->apart && !c->ours_whole && !c->theirs_whole ? only_claimed(c) : 0;
 	c->ours_is_base = rc == 1;
+	c->one_sided = rc == 2;
 	if (rc != 0)
 		return MIN(rc, 0);
 	c->verdict = RS_CONTENT_KEEP_BOTH;
