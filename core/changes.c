@@ -117,10 +117,11 @@ int changes_touch_link(struct volume *v, uint64_t link, uint64_t child, bool cre
 int changes_touch_skipped(struct volume *v, uint64_t link, uint64_t child, bool gone)
 {
 	struct change_row row;
-	bool own = changes_get_link(v, link, &row) == 0 && !row.skipped;
+	bool any = changes_get_link(v, link, &row) == 0;
+	bool own = any && !row.skipped, told = any && (row.told || row.grp <= v->info.cut);
 	int rc = changes_touch_link(v, link, child, false, gone);
 
-	return rc || own ? rc : change_link_mark_skipped(v->db, link);
+	return rc || own ? rc : change_link_mark_skipped(v->db, link, told);
 }
 
 int changes_skipped_taken(struct volume *v, uint64_t link, uint64_t upto)
@@ -130,7 +131,7 @@ int changes_skipped_taken(struct volume *v, uint64_t link, uint64_t upto)
 
 	if (rc)
 		return rc == -ENOENT ? 0 : rc;
-	if (row.grp > v->info.cut)
+	if (row.grp > v->info.cut && !row.told)
 		return changes_drop_link(v, link);
 	group_mark(v);
 	return change_link_taken(v->db, link, v->info.group_open, upto);

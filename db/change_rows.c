@@ -290,14 +290,15 @@ int change_link_put(struct db *db, uint64_t link, uint64_t child, uint64_t grp, 
 	              link, child, grp, seen, fresh, forgotten(db));
 }
 
-int change_link_mark_skipped(struct db *db, uint64_t link)
+int change_link_mark_skipped(struct db *db, uint64_t link, bool told)
 {
-	return DB_RUN(db, "UPDATE change_dentry SET fresh = -1 WHERE link = ?1", link);
+	return DB_RUN(db, "UPDATE change_dentry SET fresh = iif(?2, -2, -1) WHERE link = ?1", link, told);
 }
 
 int change_link_taken(struct db *db, uint64_t link, uint64_t grp, uint64_t seen)
 {
-	return DB_RUN(db, "UPDATE change_dentry SET grp = ?2, seen = ?3 WHERE link = ?1", link, grp, seen);
+	return DB_RUN(db, "UPDATE change_dentry SET grp = ?2, seen = ?3, fresh = iif(fresh < 0, -2, fresh)"
+	                  " WHERE link = ?1", link, grp, seen);
 }
 
 int change_link_blind(struct db *db, uint64_t link, uint64_t child)
@@ -313,7 +314,8 @@ int change_link_blind(struct db *db, uint64_t link, uint64_t child)
 int change_link_get(struct db *db, uint64_t link, struct change_row *out)
 {
 	sqlite3_stmt *s =
-		db_stmt(db, "SELECT grp, seen, child, fresh < 0 FROM change_dentry WHERE link = ?1 AND grp > ?2");
+		db_stmt(db, "SELECT grp, seen, child, fresh < 0, fresh = -2 FROM change_dentry"
+		            " WHERE link = ?1 AND grp > ?2");
 	int rc;
 
 	DB_BIND_INTS(s, 1, link, forgotten(db));
@@ -321,7 +323,8 @@ int change_link_get(struct db *db, uint64_t link, struct change_row *out)
 	if (rc != 1)
 		return rc < 0 ? rc : -ENOENT;
 	*out = (struct change_row){ .grp = db_col_u64(s, 0), .seen = db_col_u64(s, 1), .shrunk_to = UINT64_MAX,
-	                            .child = db_col_u64(s, 2), .skipped = db_col_u64(s, 3) != 0 };
+	                            .child = db_col_u64(s, 2), .skipped = db_col_u64(s, 3) != 0,
+	                            .told = db_col_u64(s, 4) != 0 };
 	rc = check(db, s, 0, out->child);
 	db_done(s);
 	return rc;

@@ -31,8 +31,10 @@ int change_xattr_drop(struct db *db, uint64_t ino, const char *key);
 int change_link_put(struct db *db, uint64_t link, uint64_t child, uint64_t grp, uint64_t seen, uint64_t fresh);
 /* A link to a file with changed content goes: its seen is lowered to theirs. */
 int change_link_blind(struct db *db, uint64_t link, uint64_t child);
-int change_link_mark_skipped(struct db *db, uint64_t link); /* until it is put again */
-int change_link_taken(struct db *db, uint64_t link, uint64_t grp, uint64_t seen); /* of a row marked so: new numbers */
+/* Until it is put again; told: the peer has been told, or is being told, of an earlier one. */
+int change_link_mark_skipped(struct db *db, uint64_t link, bool told);
+/* Of a row marked so, which the peer was told of: new numbers. */
+int change_link_taken(struct db *db, uint64_t link, uint64_t grp, uint64_t seen);
 int change_link_get(struct db *db, uint64_t link, struct change_row *out);
 int change_link_drop(struct db *db, uint64_t link);
 /* Drop the row if its fresh > cut: 1 dropped, 0 not. */

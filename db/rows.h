@@ -71,6 +71,7 @@ struct change_row {
 	uint64_t shrunk_grp; /* the group in which it shrank last; 0: never */
 	uint64_t child;     /* links only */
 	bool skipped; /* links only: no change of ours, only told as it is because the peer's could not be placed */
+	bool told;    /* of change_link_get: that, and the same was told before, in a group that was cut */
 };
 
 /* Primary: where the secondary has a link. */

@@ -103,7 +103,7 @@ static const char SCHEMA[] =
 	"CREATE TABLE change_xattr(ino INTEGER, key TEXT, grp INTEGER, seen INTEGER, PRIMARY KEY(ino, key)) WITHOUT "
 	"ROWID;"
 	"CREATE INDEX change_xattr_grp ON change_xattr(grp);"
-	/* fresh: group in which the link was made here, 0 if it was there before */
+	/* fresh: group in which the link was made here, 0 if it was there before; -1: row.skipped; -2: and row.told */
 	"CREATE TABLE change_dentry(link INTEGER PRIMARY KEY, child INTEGER, grp INTEGER, seen INTEGER, fresh INTEGER);"
 	"CREATE INDEX change_dentry_grp ON change_dentry(grp);"
 	"CREATE TABLE change_extent(ino INTEGER, off INTEGER, len INTEGER, grp INTEGER, PRIMARY KEY(ino, off))"

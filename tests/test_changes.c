@@ -132,6 +132,52 @@ START_TEST(a_link_that_was_cut_is_dropped_with_a_row)
 }
 END_TEST
 
+/* The peer's version of the link is taken after all. */
+static void take(uint64_t link)
+{
+	ck_assert_int_eq(volume_apply_begin(fx), 0);
+	ck_assert_int_eq(changes_skipped_taken(fx, link, 1), 0);
+	ck_assert_int_eq(volume_apply_commit(fx, 1), 0);
+}
+
+/* _i: what is skipped a second time before the first taking was cut is no other case. */
+START_TEST(what_was_told_as_skipped_is_told_until_it_was_taken_for_good)
+{
+	struct change_row row;
+	uint64_t f = fx_file(INO_ROOT, "f"), link = fx_link_id(INO_ROOT, "f");
+
+	forget_upto(fx_cut());
+	for (int again = 0; again <= _i; again++) {
+		ck_assert_int_eq(volume_apply_begin(fx), 0);
+		ck_assert_int_eq(changes_touch_skipped(fx, link, f, false), 0);
+		ck_assert_int_eq(volume_apply_commit(fx, 1), 0);
+		if (!again)
+			fx_cut();
+	}
+	take(link);
+	ck_assert_int_eq(row_of_link(link, &row), 0);
+	ck_assert(row.skipped);
+	take(link);
+	ck_assert_int_eq(row_of_link(link, &row), 0);
+	forget_upto(fx_cut());
+	ck_assert_int_eq(row_of_link(link, &row), -ENOENT);
+}
+END_TEST
+
+START_TEST(what_was_skipped_and_taken_before_it_was_told_is_not_told)
+{
+	struct change_row row;
+	uint64_t f = fx_file(INO_ROOT, "f"), link = fx_link_id(INO_ROOT, "f");
+
+	forget_upto(fx_cut());
+	ck_assert_int_eq(volume_apply_begin(fx), 0);
+	ck_assert_int_eq(changes_touch_skipped(fx, link, f, false), 0);
+	ck_assert_int_eq(volume_apply_commit(fx, 1), 0);
+	take(link);
+	ck_assert_int_eq(row_of_link(link, &row), -ENOENT);
+}
+END_TEST
+
 START_TEST(writes_to_an_unlinked_file_are_nobody_elses_business)
 {
 	struct change_row row;
@@ -553,6 +599,8 @@ int main(void)
 	tcase_add_test(tc, a_row_keeps_the_lowest_seen_until_it_is_clean);
 	tcase_add_test(tc, a_fresh_link_dropped_leaves_no_row);
 	tcase_add_test(tc, a_link_that_was_cut_is_dropped_with_a_row);
+	tcase_add_loop_test(tc, what_was_told_as_skipped_is_told_until_it_was_taken_for_good, 0, 2);
+	tcase_add_test(tc, what_was_skipped_and_taken_before_it_was_told_is_not_told);
 	tcase_add_test(tc, writes_to_an_unlinked_file_are_nobody_elses_business);
 	tcase_add_test(tc, ranges_of_one_group_merge);
 	tcase_add_test(tc, ranges_of_a_later_group_replace_what_they_cover);
