@@ -84,6 +84,20 @@ int changes_touch(struct volume *v, uint64_t ino, enum entity what)
 	return rc;
 }
 
+int changes_touch_new(struct volume *v, uint64_t ino)
+{
+	int rc;
+
+	landing_note_inode(v, ino);
+	if (!changes_recorded(v))
+		return 0;
+	group_mark(v);
+	rc = change_inode_put_new(v->db, ino, v->info.group_open, v->info.applied);
+	if (!rc)
+		remember_touched(v, ino, ENT_NEW);
+	return rc;
+}
+
 int changes_touch_xattr(struct volume *v, uint64_t ino, const char *key)
 {
 	landing_note_inode(v, ino);

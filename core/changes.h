@@ -24,6 +24,7 @@
 /* enum entity, struct change_row, struct lineage: db/rows.h */
 
 int changes_touch(struct volume *v, uint64_t ino, enum entity what);
+int changes_touch_new(struct volume *v, uint64_t ino); /* ENT_NEW of an inode that was just made */
 int changes_touch_xattr(struct volume *v, uint64_t ino, const char *key);
 /* child: the link's child; created: the link did not exist before this change; dropped: it is going away now. */
 int changes_touch_link(struct volume *v, uint64_t link, uint64_t child, bool created, bool dropped);

@@ -386,7 +386,7 @@ static int bring_names(struct volume *v, uint64_t old, uint64_t version)
 			rc = names_add(v, d.parent, d.name, version, now);
 		tell_name(v, &d);
 	}
-	return rc ? rc : tree_set_ctime(v, version, now);
+	return rc;
 }
 
 /* The version takes the place of the file that is there. */

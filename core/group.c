@@ -286,6 +286,7 @@ static void group_undo(struct volume *v)
 	v->info.acked = v->saved_acked;
 	v->info.applied = v->saved_applied;
 	map_clear(&v->orphans);
+	map_clear(&v->orphans_new);
 	orphan_rows(v->db, add_orphan, &v->orphans);
 	leftover_load(v);
 	landing_load(v);
@@ -519,7 +520,10 @@ int volume_lost(struct volume *v, uint64_t ino)
 
 static int store_group(struct volume *v, uint64_t n)
 {
-	int rc = logged_settle(v, n);
+	int rc = orphans_store(v);
+
+	if (!rc)
+		rc = logged_settle(v, n);
 	struct store_state state = { n, v->next_id, v->info.acked, v->info.applied, v->data->logged.flushing };
 
 	if (!rc)

@@ -99,6 +99,7 @@ struct volume {
 	bool reaper_made, reaper_idle, reaper_stop;
 	struct committer committer;
 	struct map orphans;         /* inodes without a link that are still referenced; table orphan */
+	struct map orphans_new;     /* those of them that have no row yet: orphans_store */
 	struct map touched;         /* ino << 3 | entity: has a change row of the open group already; a bounded cache */
 	struct map noticed; /* peer_apply: inodes that need no (other) notice: made in this group, or listed already */
 	bool landing;               /* a plan holds: core/landing.h */
@@ -171,13 +172,24 @@ void landing_note_inode(struct volume *v, uint64_t ino);
 void landing_note_link(struct volume *v, uint64_t link, uint64_t child);
 
 /* tree.c and names.c, for local calls. */
-int tree_inode_insert(struct volume *v, const struct inode *in); /* as tree_inode_put, of an inode known to be new */
+/* As tree_inode_put, of an inode known to be new. */
+int tree_inode_insert(struct volume *v, const struct inode *in);
+/* A new inode and its name: an id that was never used, in a directory that has no such name. What comes between the two
+ * calls must not fail but with the database: the inode counts its link from the beginning. */
+int tree_inode_insert_linked(struct volume *v, const struct inode *in);
+int tree_link_first(struct volume *v, uint64_t link, uint64_t parent, const char *name, uint64_t child, bool dir);
+/* As tree_link_put, of an id that was never used and a name known to be free, for a file that has others. */
+int tree_link_more(struct volume *v, uint64_t link, uint64_t parent, const char *name, uint64_t child, int64_t now_ns);
+/* As tree_link_drop, of a row just read that is not detached; ctime follows if anybody can still see it. */
+int tree_link_drop_row(struct volume *v, const struct dentry *d, int64_t now_ns);
+/* Orphans of the open group get their rows when it is committed: most are gone by then. */
+int orphans_store(struct volume *v);
 int tree_touch_dir(struct volume *v, uint64_t dir,
 		   int64_t now_ns); /* mtime and ctime of a directory, recorded as a local change */
 int tree_set_ctime(struct volume *v, uint64_t ino, int64_t now_ns); /* in place, not recorded */
 void attr_fill(struct volume *v, const struct inode *in, struct attr *out);
 int attr_get(struct volume *v, uint64_t ino, struct attr *out); /* lock held */
-/* A new link of ino, recorded, to a name that is free; lock held, group open. */
+/* One more link of ino, recorded, to a name that is free; ctime follows. Lock held, group open. */
 int names_add(struct volume *v, uint64_t parent, const char *name, uint64_t ino, int64_t now_ns);
 /* volume_lock_now; but while something waits for a person, volume_lock: that may be about any file. */
 void names_lock(struct volume *v);

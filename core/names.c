@@ -194,7 +194,7 @@ static void fill_new(struct volume *v, struct inode *in, const struct inode *dir
 int names_add(struct volume *v, uint64_t parent, const char *name, uint64_t ino, int64_t now_ns)
 {
 	uint64_t link = id_new(v);
-	int rc = tree_link_put(v, link, parent, name, strlen(name), ino, ORIGIN_LOCAL);
+	int rc = tree_link_more(v, link, parent, name, ino, now_ns);
 
 	if (!rc)
 		rc = changes_touch_link(v, link, ino, true, false);
@@ -208,9 +208,9 @@ static int insert_new(struct volume *v, const struct inode *dir, struct inode *i
 	int rc = xattr_acl_inherit(v, dir, in, umask, acl, &len_bytes);
 
 	if (!rc)
-		rc = tree_inode_insert(v, in);
+		rc = tree_inode_insert_linked(v, in);
 	if (!rc)
-		rc = changes_touch(v, in->ino, ENT_NEW);
+		rc = changes_touch_new(v, in->ino);
 	return rc ? rc : xattr_acl_give(v, dir, in, acl, len_bytes);
 }
 
@@ -218,9 +218,16 @@ static int insert_new(struct volume *v, const struct inode *dir, struct inode *i
 static int put_new(struct volume *v, uint64_t parent, const struct inode *dir, const char *name, struct inode *in,
                    uint32_t umask)
 {
+	uint64_t link;
 	int rc = insert_new(v, dir, in, umask);
 
-	return rc ? rc : names_add(v, parent, name, in->ino, in->mtime_ns);
+	if (rc)
+		return rc;
+	link = id_new(v);
+	rc = tree_link_first(v, link, parent, name, in->ino, S_ISDIR(in->mode));
+	if (!rc)
+		rc = changes_touch_link(v, link, in->ino, true, false);
+	return rc ? rc : tree_touch_dir(v, parent, in->mtime_ns);
 }
 
 int volume_create(struct volume *v, uint64_t parent, const char *name, uint32_t mode, uint32_t rdev, const char *target,
@@ -268,8 +275,6 @@ int volume_link(struct volume *v, uint64_t ino, uint64_t parent, const char *nam
 	if (!rc)
 		rc = names_add(v, parent, name, ino, now);
 	if (!rc)
-		rc = tree_set_ctime(v, ino, now);
-	if (!rc)
 		rc = attr_get(v, ino, out);
 	volume_leave(v);
 	return rc;
@@ -280,16 +285,13 @@ int volume_link(struct volume *v, uint64_t ino, uint64_t parent, const char *nam
 int names_unlink(struct volume *v, const struct dentry *d)
 {
 	int64_t now = clock_real_ns();
-	int rc = tree_link_drop(v, d->link);
+	int rc = tree_link_drop_row(v, d, now);
 
 	if (!rc)
 		rc = changes_touch_link(v, d->link, d->child, false, true);
 	if (!rc)
 		rc = tree_touch_dir(v, d->parent, now);
-	if (!rc)
-		rc = tree_reap(v, d->child);
-	/* No row is left to be changed if that was the last of it. */
-	return rc ? rc : tree_set_ctime(v, d->child, now);
+	return rc ? rc : tree_reap(v, d->child);
 }
 
 static int check_unlink(struct volume *v, uint64_t parent, const char *name, struct dentry *d)

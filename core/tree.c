@@ -40,17 +40,27 @@ int tree_inode_get(struct volume *v, uint64_t ino, struct inode *out)
 	return inode_row_get(v->db, ino, out);
 }
 
-int tree_inode_insert(struct volume *v, const struct inode *in)
+static int insert(struct volume *v, const struct inode *in, uint32_t nlink)
 {
 	struct inode row = *in;
 
 	row.born = v->info.group_open;
-	row.nlink = 0;
+	row.nlink = nlink;
 	group_mark(v);
 	group_touch(v, in->ino);
 	if (v->peer_apply)
 		map_put(&v->noticed, in->ino, 1);
 	return inode_row_insert(v->db, &row);
+}
+
+int tree_inode_insert(struct volume *v, const struct inode *in)
+{
+	return insert(v, in, 0);
+}
+
+int tree_inode_insert_linked(struct volume *v, const struct inode *in)
+{
+	return insert(v, in, S_ISDIR(in->mode) ? 2 : 1);
 }
 
 int tree_inode_put(struct volume *v, const struct inode *in)
@@ -169,6 +179,18 @@ static void fill_place(struct volume *v, struct dentry *d, uint64_t parent, cons
 	d->name[name_len] = '\0';
 }
 
+static int orphan_forget(struct volume *v, uint64_t ino)
+{
+	if (!volume_is_orphan(v, ino))
+		return 0;
+	map_del(&v->orphans, ino);
+	if (map_get(&v->orphans_new, ino, NULL)) {
+		map_del(&v->orphans_new, ino);
+		return 0;
+	}
+	return orphan_row_drop(v->db, ino);
+}
+
 static int link_insert(struct volume *v, struct dentry *d, bool dir)
 {
 	int rc = dentry_row_insert(v->db, d);
@@ -177,10 +199,8 @@ static int link_insert(struct volume *v, struct dentry *d, bool dir)
 		rc = inode_row_add_nlink(v->db, d->child, dir ? 2 : 1);
 	if (!rc && dir)
 		rc = inode_row_add_nlink(v->db, d->parent, 1);
-	if (!rc && volume_is_orphan(v, d->child)) {
-		map_del(&v->orphans, d->child);
-		rc = orphan_row_drop(v->db, d->child);
-	}
+	if (!rc)
+		rc = orphan_forget(v, d->child);
 	notice_inode(v, d->child); /* st_nlink */
 	return rc;
 }
@@ -234,6 +254,37 @@ int tree_link_put(struct volume *v, uint64_t link, uint64_t parent, const char *
 	return rc;
 }
 
+static int insert_local(struct volume *v, struct dentry *d, uint64_t parent, const char *name)
+{
+	int rc;
+
+	fill_place(v, d, parent, name, strlen(name), ORIGIN_LOCAL);
+	group_mark(v);
+	rc = dentry_row_insert(v->db, d);
+	group_name(v, parent, d->name, d->name_len);
+	notice_entry(v, parent, d->name, d->name_len);
+	return rc;
+}
+
+int tree_link_first(struct volume *v, uint64_t link, uint64_t parent, const char *name, uint64_t child, bool dir)
+{
+	struct dentry d = { .link = link, .child = child };
+	int rc = insert_local(v, &d, parent, name);
+
+	return !rc && dir ? inode_row_add_nlink(v->db, parent, 1) : rc;
+}
+
+int tree_link_more(struct volume *v, uint64_t link, uint64_t parent, const char *name, uint64_t child, int64_t now_ns)
+{
+	struct dentry d = { .link = link, .child = child };
+	int rc = insert_local(v, &d, parent, name);
+
+	if (!rc)
+		rc = inode_row_relink(v->db, child, 1, now_ns);
+	notice_inode(v, child); /* st_nlink */
+	return rc ? rc : orphan_forget(v, child);
+}
+
 /* The name of d is gone. That its file is gone too the kernel believes at once (it has no links left then, and who
  * watches it by inotify is told so): only if it is true. */
 static void notice_drop(struct volume *v, const struct dentry *d, bool dir)
@@ -268,6 +319,37 @@ int tree_link_drop(struct volume *v, uint64_t link)
 	if (d.parent != 0)
 		notice_drop(v, &d, dir);
 	notice_inode(v, d.child);
+	return rc;
+}
+
+/* The last name of what nobody holds: it goes with it, and history has it as it was. */
+static bool is_end(struct volume *v, uint64_t ino, int names)
+{
+	struct inode in;
+
+	return !map_get(&v->refs, ino, NULL) && inode_row_get(v->db, ino, &in) == 0 && in.nlink <= (unsigned)names;
+}
+
+int tree_link_drop_row(struct volume *v, const struct dentry *d, int64_t now_ns)
+{
+	int rc, names;
+	bool dir = is_dir(v, d->child, &rc);
+
+	assert(d->parent != 0);
+	if (rc)
+		return rc;
+	names = dir ? 2 : 1;
+	group_mark(v);
+	rc = archive_link(v, d);
+	if (!rc)
+		rc = dentry_row_delete(v->db, d->link);
+	if (!rc)
+		rc = is_end(v, d->child, names) ? inode_row_add_nlink(v->db, d->child, -names)
+						: inode_row_relink(v->db, d->child, -names, now_ns);
+	if (!rc && dir)
+		rc = inode_row_add_nlink(v->db, d->parent, -1);
+	notice_drop(v, d, dir);
+	notice_inode(v, d->child);
 	return rc;
 }
 
@@ -335,18 +417,30 @@ static int forget_changes(struct volume *v, uint64_t ino)
 /* Unlinked but still open: it lives on for those who hold it, and is nothing to the peer. */
 static int make_orphan(struct volume *v, uint64_t ino)
 {
-	int rc;
-
 	if (volume_is_orphan(v, ino))
 		return 0;
 	map_put(&v->orphans, ino, 1);
-	rc = orphan_row_put(v->db, ino);
-	return rc ? rc : forget_changes(v, ino);
+	map_put(&v->orphans_new, ino, 1);
+	return forget_changes(v, ino);
+}
+
+int orphans_store(struct volume *v)
+{
+	uint64_t ino, value;
+	size_t it = 0;
+	int rc = 0;
+
+	while (!rc && map_next(&v->orphans_new, &it, &ino, &value))
+		rc = orphan_row_put(v->db, ino);
+	if (!rc)
+		map_clear(&v->orphans_new);
+	return rc;
 }
 
 static int purge(struct volume *v, const struct inode *in)
 {
 	uint64_t ino = in->ino;
+	bool orphan = volume_is_orphan(v, ino);
 	int rc = 0;
 
 	if (S_ISDIR(in->mode) && !tree_is_empty_dir(v, ino))
@@ -360,11 +454,12 @@ static int purge(struct volume *v, const struct inode *in)
 		rc = reap_xattrs(v, ino);
 	if (!rc && S_ISREG(in->mode))
 		rc = data_reap(v, ino);
-	if (!rc && volume_is_orphan(v, ino)) {
-		map_del(&v->orphans, ino);
-		rc = orphan_row_drop(v->db, ino);
-	}
-	return rc ? rc : forget_changes(v, ino);
+	if (!rc)
+		rc = orphan_forget(v, ino);
+	if (rc || !orphan)
+		return rc ? rc : forget_changes(v, ino);
+	/* They were when it became one; since then only the peer may have been asked for it. */
+	return changes_recorded(v) ? change_inode_drop(v->db, ino, ENT_ASK) : 0;
 }
 
 int tree_reap(struct volume *v, uint64_t ino)

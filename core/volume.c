@@ -402,6 +402,7 @@ static void volume_free(struct volume *v)
 	free(v->moves);
 	map_release(&v->late_moves);
 	map_release(&v->orphans);
+	map_release(&v->orphans_new);
 	map_release(&v->touched);
 	map_release(&v->group_inodes);
 	buf_release(&v->group_names);

@@ -97,6 +97,16 @@ int change_inode_put(struct db *db, uint64_t ino, enum entity what, uint64_t grp
 	return db_run(db, s);
 }
 
+int change_inode_put_new(struct db *db, uint64_t ino, uint64_t grp, uint64_t seen)
+{
+	int rc = DB_RUN(db, "INSERT OR IGNORE INTO change_inode(ino, what, grp, seen) VALUES(?1, ?2, ?3, ?4)", ino,
+			ENT_NEW, grp, seen);
+
+	if (!rc && db_changes(db) > 0)
+		db_count(&db_numbers(db)->inodes, 1);
+	return rc;
+}
+
 int change_inode_raise(struct db *db, uint64_t ino, enum entity what, uint64_t after, uint64_t grp)
 {
 	int rc = DB_RUN(db, "UPDATE change_inode SET grp = ?3 WHERE ino = ?1 AND what = ?2 AND grp > ?4", ino, what,
@@ -490,8 +500,10 @@ static int ranges_delete_from(struct db *db, uint64_t ino, uint64_t off)
 	int rc = DB_GET(db, "SELECT ifnull(sum(len), 0) FROM change_extent WHERE ino = ?1 AND off >= ?2", &sum, ino,
 	                off);
 
+	if (rc < 0 || sum == 0) /* none is empty */
+		return MIN(rc, 0);
 	db_count(&db_numbers(db)->range_bytes, -(int64_t)sum);
-	return rc < 0 ? rc : DB_RUN(db, "DELETE FROM change_extent WHERE ino = ?1 AND off >= ?2", ino, off);
+	return DB_RUN(db, "DELETE FROM change_extent WHERE ino = ?1 AND off >= ?2", ino, off);
 }
 
 int change_range_cut(struct db *db, uint64_t ino, uint64_t size_bytes)

@@ -16,6 +16,8 @@
 
 /* shrunk_to UINT64_MAX: not shrunk; the lower one stays. */
 int change_inode_put(struct db *db, uint64_t ino, enum entity what, uint64_t grp, uint64_t seen, uint64_t shrunk_to);
+/* ENT_NEW of an inode that has no row. */
+int change_inode_put_new(struct db *db, uint64_t ino, uint64_t grp, uint64_t seen);
 /* Raise grp of a row that exists with grp > after: 1, or 0 if there is none. */
 int change_inode_raise(struct db *db, uint64_t ino, enum entity what, uint64_t after, uint64_t grp);
 int change_inode_get(struct db *db, uint64_t ino, enum entity what, struct change_row *out);

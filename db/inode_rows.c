@@ -241,6 +241,20 @@ int inode_row_add_nlink(struct db *db, uint64_t ino, int delta)
 	return rc;
 }
 
+int inode_row_relink(struct db *db, uint64_t ino, int delta, int64_t ctime_ns)
+{
+	struct inode row;
+	int rc = DB_RUN(db, "UPDATE inode SET nlink = max(nlink + ?2, 0), ctime = ?3 WHERE ino = ?1", ino,
+			(uint64_t)(int64_t)delta, (uint64_t)ctime_ns);
+
+	if (!rc && kept(db, ino, &row)) {
+		row.nlink = (uint32_t)MAX((int64_t)row.nlink + delta, 0);
+		row.ctime_ns = ctime_ns;
+		keep(db, &row);
+	}
+	return rc;
+}
+
 int inode_row_delete(struct db *db, uint64_t ino)
 {
 	forget(db, ino);

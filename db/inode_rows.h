@@ -15,6 +15,7 @@ int inode_row_update(struct db *db, const struct inode *in, uint64_t only_born);
 int inode_row_touch(struct db *db, uint64_t ino, uint64_t born, int64_t time_ns);
 int inode_row_set_ctime(struct db *db, uint64_t ino, int64_t ctime_ns); /* in place, no version */
 int inode_row_add_nlink(struct db *db, uint64_t ino, int delta);       /* in place, no version */
+int inode_row_relink(struct db *db, uint64_t ino, int delta, int64_t ctime_ns); /* both */
 int inode_row_delete(struct db *db, uint64_t ino);
 int inode_rows_bytes_in(struct db *db, uint64_t dir, uint64_t *bytes); /* sizes of the files in a directory */
 /* The version's birth: what decides whether it must be archived. */
