@@ -302,12 +302,27 @@ int changes_links(struct volume *v, uint64_t after, uint64_t upto, changes_link_
 
 int changes_ranges(struct volume *v, uint64_t ino, uint64_t after, uint64_t upto, changes_range_fn fn, void *ctx)
 {
-	return change_ranges(v->db, ino, after, upto, fn, ctx);
+	return leftover_ranges_gone(v, ino) ? 0 : change_ranges(v->db, ino, after, upto, fn, ctx);
+}
+
+struct range_walk {
+	const struct volume *v;
+	changes_range_fn fn;
+	void *ctx;
+};
+
+static int range_of_now(void *ctx, uint64_t ino, uint64_t off, uint64_t len_bytes, uint64_t grp)
+{
+	const struct range_walk *w = ctx;
+
+	return leftover_ranges_gone(w->v, ino) ? 0 : w->fn(w->ctx, ino, off, len_bytes, grp);
 }
 
 int changes_all_ranges(struct volume *v, uint64_t after, uint64_t upto, changes_range_fn fn, void *ctx)
 {
-	return change_all_ranges(v->db, after, upto, fn, ctx);
+	struct range_walk w = { v, fn, ctx };
+
+	return change_all_ranges(v->db, after, upto, range_of_now, &w);
 }
 
 int changes_purge(struct volume *v, uint64_t upto)

@@ -90,6 +90,7 @@ struct volume {
 	uint64_t saved_acked, saved_applied; /* as when the group was opened, for a rollback */
 	enum { ENTER_NOT, ENTER_BEGUN, ENTER_DONE } entering; /* core/pairing.c */
 	struct map leftovers;       /* ino -> struct leftover *; table leftover. Nearly always empty */
+	struct map ranges_gone;     /* inodes that are no more but have rows in change_extent; `ranges_gone` in meta */
 	struct map doomed;          /* orphans of the last run that wait for being purged */
 	size_t doomed_it;
 	bool rows_left;             /* there may be forgotten rows of the change set */

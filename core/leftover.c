@@ -4,8 +4,10 @@
 #include "core/blocks.h"
 #include "core/internal.h"
 #include "core/landing.h"
+#include "db/change_rows.h"
 #include "db/change_set.h"
 #include "db/leftover_rows.h"
+#include "db/meta_rows.h"
 #include "util/log.h"
 #include "util/util.h"
 
@@ -21,6 +23,10 @@
 #define COMMIT_ROWS 8192u
 /* Between two steps, so that others get the lock, which is not fair. */
 #define PAUSE_US 500
+
+/* Files whose ranges are left over are listed in one row of meta. Beyond so many the next one is done at once. */
+#define RANGES_GONE_KEY "ranges_gone"
+#define RANGES_GONE_MAX 256u
 
 static struct leftover *find(struct volume *v, uint64_t ino)
 {
@@ -54,10 +60,53 @@ static void load_one(void *ctx, const struct leftover *l)
 	add(ctx, l);
 }
 
+/* " INO INO ... ", in decimals: fsck looks a number up in it. */
+static int load_ranges_gone(struct volume *v)
+{
+	char *text = meta_row_get(v->db, RANGES_GONE_KEY), *at = text, *end;
+
+	map_clear(&v->ranges_gone);
+	for (; at; at = end) {
+		uint64_t ino = strtoull(at, &end, 10);
+
+		if (end == at)
+			break;
+		if (ino <= INO_HIDDEN || ino >= ID_LIMIT || map_count(&v->ranges_gone) == RANGES_GONE_MAX) {
+			free(text);
+			return db_damaged(v->db, "an impossible list of files whose ranges are gone");
+		}
+		map_put(&v->ranges_gone, ino, 1);
+	}
+	free(text);
+	return 0;
+}
+
+static int store_ranges_gone(struct volume *v)
+{
+	uint64_t ino, value;
+	size_t it = 0;
+	struct buf text;
+	int rc;
+
+	if (map_count(&v->ranges_gone) == 0)
+		return meta_row_put(v->db, RANGES_GONE_KEY, NULL);
+	buf_init(&text, 32 * RANGES_GONE_MAX);
+	buf_printf(&text, " ");
+	while (map_next(&v->ranges_gone, &it, &ino, &value))
+		buf_printf(&text, "%llu ", (unsigned long long)ino);
+	rc = buf_append(&text, "", 1);
+	if (!rc)
+		rc = meta_row_put(v->db, RANGES_GONE_KEY, (char *)text.data);
+	buf_release(&text);
+	return rc;
+}
+
 int leftover_load(struct volume *v)
 {
+	int rc = load_ranges_gone(v);
+
 	forget_all(v);
-	return leftover_rows(v->db, load_one, v);
+	return rc ? rc : leftover_rows(v->db, load_one, v);
 }
 
 int leftover_look(struct volume *v)
@@ -103,6 +152,35 @@ static int step(struct volume *v, struct leftover *l, size_t max_rows)
 	return rc;
 }
 
+static int drop_ranges(struct volume *v, uint64_t ino, size_t max_rows)
+{
+	int rc = change_ranges_drop(v->db, ino, max_rows);
+
+	if (rc == 1)
+		return 0;
+	map_del(&v->ranges_gone, ino);
+	return rc ? rc : store_ranges_gone(v);
+}
+
+int leftover_ranges_put(struct volume *v, uint64_t ino)
+{
+	if (map_count(&v->ranges_gone) == RANGES_GONE_MAX)
+		return MIN(change_ranges_drop(v->db, ino, SIZE_MAX), 0);
+	map_put(&v->ranges_gone, ino, 1);
+	leftover_start(v);
+	return store_ranges_gone(v);
+}
+
+bool leftover_ranges_gone(const struct volume *v, uint64_t ino)
+{
+	return map_count(&v->ranges_gone) > 0 && map_get(&v->ranges_gone, ino, NULL);
+}
+
+int leftover_ranges_settle(struct volume *v, uint64_t ino)
+{
+	return leftover_ranges_gone(v, ino) ? drop_ranges(v, ino, SIZE_MAX) : 0;
+}
+
 int leftover_settle(struct volume *v, uint64_t ino)
 {
 	struct leftover *l = find(v, ino);
@@ -142,8 +220,8 @@ void leftover_doom(struct volume *v, struct map *inodes)
 
 bool leftover_any(struct volume *v)
 {
-	return !v->fault && (v->landing || map_count(&v->leftovers) > 0 || map_count(&v->doomed) > 0 || v->rows_left ||
-	                     v->history_left);
+	return !v->fault && (v->landing || map_count(&v->leftovers) > 0 || map_count(&v->ranges_gone) > 0 ||
+	                     map_count(&v->doomed) > 0 || v->rows_left || v->history_left);
 }
 
 /* Inodes that nobody can have got hold of since the store was opened. */
@@ -165,7 +243,7 @@ static int reap_some(struct volume *v)
 static void some_work(struct volume *v)
 {
 	uint64_t ino, value;
-	size_t it = 0;
+	size_t it = 0, it_ranges = 0;
 
 	/* A failure is the database's, and seen at the unlock. */
 	if (group_open(v))
@@ -173,6 +251,8 @@ static void some_work(struct volume *v)
 	group_keep(v);
 	if (map_next(&v->leftovers, &it, &ino, &value))
 		step(v, (struct leftover *)(uintptr_t)value, STEP_ROWS);
+	else if (map_next(&v->ranges_gone, &it_ranges, &ino, &value))
+		drop_ranges(v, ino, STEP_ROWS);
 	else if (map_count(&v->doomed) > 0)
 		reap_some(v);
 	else if (v->rows_left)
@@ -277,5 +357,6 @@ void leftover_release(struct volume *v)
 {
 	forget_all(v);
 	map_release(&v->leftovers);
+	map_release(&v->ranges_gone);
 	map_release(&v->doomed);
 }

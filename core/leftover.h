@@ -20,6 +20,12 @@
  * drops both. Until it has, the sums of what is pending are too high, but never when nothing is; the space of old
  * blocks comes back as they are dropped.
  *
+ * Changed ranges of a file that was removed before the peer had them
+ *
+ * There may be a row for each of its blocks. Those that the operation does not drop itself belong to nobody, and the
+ * thread drops them; `ranges_gone` in table meta lists such files. Before one is made again, from history or by the
+ * peer, all are dropped at once. The bytes count as pending until they are dropped.
+ *
  * Inodes that were unlinked but open when the store was last closed or died
  *
  * They are reaped by the same thread when there are many.
@@ -64,6 +70,11 @@ int leftover_settle(struct volume *v, uint64_t ino);
 uint64_t leftover_floor(struct volume *v, uint64_t ino);
 /* Current rows of ino that are left over: give them the group in which they ended. */
 void leftover_mark(struct volume *v, uint64_t ino, struct extent_list *rows);
+/* Open group. The changed ranges of ino, which is no more, are left over. */
+int leftover_ranges_put(struct volume *v, uint64_t ino);
+/* Open group. Drop what is left over of them, if anything. */
+int leftover_ranges_settle(struct volume *v, uint64_t ino);
+bool leftover_ranges_gone(const struct volume *v, uint64_t ino);
 /* Reap these inodes without a link (keys) by and by. Takes the map. */
 void leftover_doom(struct volume *v, struct map *inodes);
 /* Start the thread if there is work for it. */

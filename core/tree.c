@@ -2,6 +2,7 @@
 /* Inodes and links as rows with history. */
 #include "core/internal.h"
 
+#include "core/leftover.h"
 #include "db/change_rows.h"
 #include "db/dentry_rows.h"
 #include "db/inode_rows.h"
@@ -43,7 +44,10 @@ int tree_inode_get(struct volume *v, uint64_t ino, struct inode *out)
 static int insert(struct volume *v, const struct inode *in, uint32_t nlink)
 {
 	struct inode row = *in;
+	int rc = leftover_ranges_settle(v, in->ino);
 
+	if (rc)
+		return rc;
 	row.born = v->info.group_open;
 	row.nlink = nlink;
 	group_mark(v);
@@ -201,6 +205,8 @@ static int link_insert(struct volume *v, struct dentry *d, bool dir)
 		rc = inode_row_add_nlink(v->db, d->parent, 1);
 	if (!rc)
 		rc = orphan_forget(v, d->child);
+	if (!rc)
+		rc = leftover_ranges_settle(v, d->child);
 	notice_inode(v, d->child); /* st_nlink */
 	return rc;
 }
@@ -410,8 +416,11 @@ static int reap_xattrs(struct volume *v, uint64_t ino)
 
 static int forget_changes(struct volume *v, uint64_t ino)
 {
+	int rc;
+
 	changes_forget_inode_cache(v, ino);
-	return changes_recorded(v) ? change_rows_forget_inode(v->db, ino) : 0;
+	rc = changes_recorded(v) ? change_rows_forget_inode(v->db, ino, leftover_at_once(v)) : 0;
+	return rc == 1 ? leftover_ranges_put(v, ino) : rc;
 }
 
 /* Unlinked but still open: it lives on for those who hold it, and is nothing to the peer. */

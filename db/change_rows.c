@@ -573,7 +573,26 @@ int change_links_any(struct db *db, uint64_t after, bool *any)
 	return rc < 0 ? rc : 0;
 }
 
-int change_rows_forget_inode(struct db *db, uint64_t ino)
+int change_ranges_drop(struct db *db, uint64_t ino, size_t max_rows)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT off, len FROM change_extent WHERE ino = ?1 ORDER BY off LIMIT ?2");
+	uint64_t last = 0, sum = 0;
+	size_t n = 0;
+	int rc;
+
+	DB_BIND_INTS(s, 1, ino, MIN(max_rows, (size_t)INT32_MAX));
+	for (; (rc = db_step(db, s)) == 1; n++) {
+		last = db_col_u64(s, 0);
+		sum += db_col_u64(s, 1);
+	}
+	if (rc < 0 || n == 0)
+		return rc;
+	db_count(&db_numbers(db)->range_bytes, -(int64_t)sum);
+	rc = DB_RUN(db, "DELETE FROM change_extent WHERE ino = ?1 AND off <= ?2", ino, last);
+	return rc ? rc : n >= max_rows;
+}
+
+int change_rows_forget_inode(struct db *db, uint64_t ino, size_t max_ranges)
 {
 	int rc = DB_RUN(db, "DELETE FROM change_inode WHERE ino = ?1", ino);
 
@@ -583,5 +602,5 @@ int change_rows_forget_inode(struct db *db, uint64_t ino)
 		rc = DB_RUN(db, "DELETE FROM change_xattr WHERE ino = ?1", ino);
 	if (!rc)
 		db_count(&db_numbers(db)->xattrs, -(int64_t)db_changes(db));
-	return rc ? rc : change_range_drop(db, ino);
+	return rc ? rc : change_ranges_drop(db, ino, max_ranges);
 }

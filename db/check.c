@@ -197,7 +197,9 @@ static const struct rule {
 	{ "change_extent", "a changed range is of a file that is there, within what a file can be",
 	  "SELECT ino, 'byte ' || off FROM change_extent WHERE (" INT("off") " AND " INT("len") " AND off >= "
 	  "0 AND len > 0 AND off + len <= " BYTE_LIMIT " AND grp BETWEEN 1 AND " COMMITTED " AND (grp <= " FORGOTTEN
-	  " OR EXISTS (SELECT 1 FROM inode WHERE inode.ino = change_extent.ino))) IS NOT TRUE" },
+	  " OR EXISTS (SELECT 1 FROM inode WHERE inode.ino = change_extent.ino)"
+	  " OR instr(ifnull((SELECT value FROM meta WHERE key = 'ranges_gone'), ''), ' ' || ino || ' ') > 0))"
+	  " IS NOT TRUE" },
 	{ "change_extent", "a changed range ends before the next one of its file begins",
 	  "SELECT ino, 'byte ' || off FROM (SELECT ino, off, lag(off + len) OVER (PARTITION BY ino ORDER BY "
 	  "off) AS before FROM change_extent) WHERE before > off" },

@@ -454,6 +454,108 @@ START_TEST(history_is_dropped_bit_by_bit)
 }
 END_TEST
 
+static uint64_t range_rows(uint64_t ino)
+{
+	uint64_t n = 0;
+
+	volume_lock(st.v);
+	ck_assert_int_ge(DB_GET(st.v->db, "SELECT count(*) FROM change_extent WHERE ino = ?1", &n, ino), 0);
+	volume_unlock(st.v);
+	return n;
+}
+
+/* Each in a row of its own. */
+static void change_ranges_of_scattered(unsigned n)
+{
+	leave_all_over();
+	st.at_once_rows = 10;
+	st.v->opt.at_once_rows = 10;
+	for (unsigned i = 0; i < n; i++)
+		put_block(SMALL + 2 * i + 1);
+}
+
+static void remove_scattered(bool held)
+{
+	if (held)
+		volume_ref(st.v, scattered);
+	ck_assert_int_eq(volume_unlink(st.v, INO_ROOT, "scattered"), 0);
+	ck_assert_uint_gt(range_rows(scattered), SMALL - 100);
+	if (held)
+		volume_unref(st.v, scattered, 1);
+}
+
+START_TEST(changed_ranges_of_a_removed_file_are_dropped_bit_by_bit)
+{
+	unsigned seen = 0;
+
+	fill(10);
+	acknowledge_all();
+	change_ranges_of_scattered(SMALL);
+	remove_scattered(_i);
+	ck_assert_int_eq(volume_commit(st.v), 0);
+	volume_lock(st.v);
+	ck_assert_int_eq(changes_all_ranges(st.v, 0, GROUP_MAX, count_range, &seen), 0);
+	ck_assert_int_eq(changes_ranges(st.v, scattered, 0, GROUP_MAX, count_range, &seen), 0);
+	volume_unlock(st.v);
+	ck_assert_uint_eq(seen, 0); /* nobody sees them */
+
+	leftover_step(st.v);
+	crash_and_check();
+	ck_assert_uint_gt(range_rows(scattered), 0);
+	while (leftover_step(st.v))
+		;
+	ck_assert_uint_eq(range_rows(scattered), 0);
+	crash_and_check();
+	ck_assert(!leftover_ranges_gone(st.v, scattered));
+	ck_assert(!leftover_any(st.v));
+}
+END_TEST
+
+START_TEST(changed_ranges_that_are_gone_are_not_those_of_the_file_made_again)
+{
+	struct volume_info info;
+	struct view then;
+
+	fill(10);
+	change_ranges_of_scattered(SMALL);
+	store_cut(&st);
+	remove_scattered(false);
+	volume_lock(st.v);
+	ck_assert_int_eq(tree_inode_last(st.v, scattered, &then), 0);
+	ck_assert_int_eq(group_open(st.v), 0);
+	ck_assert_int_eq(tree_inode_revive(st.v, scattered, then), 0);
+	ck_assert_int_eq(tree_link_put(st.v, id_new(st.v), INO_ROOT, "again", 5, scattered, ORIGIN_LOCAL), 0);
+	volume_unlock(st.v);
+	ck_assert_uint_eq(range_rows(scattered), 0);
+	put_block(0);
+	ck_assert_uint_eq(range_rows(scattered), 1);
+	ck_assert_int_eq(volume_commit(st.v), 0);
+	while (leftover_step(st.v))
+		;
+	ck_assert_uint_eq(range_rows(scattered), 1);
+	volume_info(st.v, &info);
+	ck_assert_uint_eq(info.pending_bytes, BLOCK_BYTES);
+	crash_and_check();
+}
+END_TEST
+
+/* A group that is lost takes its deletions with it, and what they left over. */
+START_TEST(a_removal_that_is_undone_leaves_the_ranges)
+{
+	fill(10);
+	change_ranges_of_scattered(SMALL);
+	ck_assert_int_eq(volume_commit(st.v), 0);
+	remove_scattered(false);
+	volume_lock(st.v);
+	ck_assert(leftover_ranges_gone(st.v, scattered));
+	group_fault(st.v, -EIO, "tested");
+	ck_assert(!leftover_ranges_gone(st.v, scattered));
+	volume_unlock(st.v);
+	ck_assert_uint_ge(range_rows(scattered), SMALL);
+	crash_and_check();
+}
+END_TEST
+
 START_TEST(dropping_is_nobody_s_business)
 {
 	struct volume_info before, after;
@@ -684,6 +786,9 @@ int main(void)
 	tcase_add_test(tc, what_is_acknowledged_is_gone_at_once_and_dropped_later);
 	tcase_add_test(tc, a_change_over_an_acknowledged_one_is_a_new_one);
 	tcase_add_test(tc, history_is_dropped_bit_by_bit);
+	tcase_add_loop_test(tc, changed_ranges_of_a_removed_file_are_dropped_bit_by_bit, 0, 2);
+	tcase_add_test(tc, changed_ranges_that_are_gone_are_not_those_of_the_file_made_again);
+	tcase_add_test(tc, a_removal_that_is_undone_leaves_the_ranges);
 	tcase_add_test(tc, dropping_is_nobody_s_business);
 	tcase_add_loop_test(tc, what_is_changed_while_a_pair_is_made_is_entered_as_it_is_then, 0, 20);
 	tcase_add_loop_test(tc, a_pair_that_was_half_made_at_a_crash_is_none_and_can_be_made_anew, 0, 8);
