@@ -393,6 +393,12 @@ static int carry_all(struct volume *v, struct landing_inode *p, uint64_t ino)
 		rc = carry_links(v, ino, &dropped);
 	if (dropped)
 		map_put(&v->carry_reap, ino, 1);
+	/* Its own name may have been in the way: then all of it was carried out by now. */
+	if (!rc && has) {
+		rc = landing_inode_get(v->db, ino, p);
+		has = rc == 0;
+		rc = rc == -ENOENT ? 0 : rc;
+	}
 	if (!rc && has)
 		rc = carry_rest(v, p);
 	return rc ? rc : carry_xattrs(v, ino);

@@ -96,7 +96,7 @@ END_TEST
 static void together(int from)
 {
 	static const char *const files[] = { "written", "cut", "removed", "moved", "a", "b", "c", "attrs", "over",
-		                             "hard" };
+		                             "hard", "one" };
 
 	px_mkdir(from, "dir");
 	px_mkdir(from, "gone");
@@ -109,11 +109,13 @@ static void together(int from)
 	for (size_t k = 0; k < ARRAY_LEN(files); k++)
 		px_put(from, files[k], files[k]);
 	px_setxattr(from, "attrs", "user.k", "value");
+	px_link(from, "one", "two");
 	meet();
 }
 
 /* One of each: written, cut, made longer, made, linked, moved, exchanged, shifted, saved over another, removed with its
- * directory, turned inside out, emptied into a new one of its name, with other attributes. */
+ * directory, turned inside out, emptied into a new one of its name, with other attributes; and a file of which one
+ * name takes the place of the other. */
 static void change(int from)
 {
 	static const struct attr mode = { .mode = 0600 }, size = { .size_bytes = 2 };
@@ -149,6 +151,9 @@ static void change(int from)
 	px_rename(from, "emptied/file", "emptied.new/file");
 	px_rmdir(from, "emptied");
 	px_rename(from, "emptied.new", "emptied");
+	px_unlink(from, "two");
+	px_rename(from, "one", "two");
+	px_put(from, "two", "one anew");
 }
 
 static char *tree_of(int i)
@@ -214,6 +219,7 @@ static const struct first {
 	{ "over", "saved" }, { "written", "written anew" }, { "cut", "cu" }, { "new/in/file", "new" },
 	{ "removed", NULL }, { "moved", NULL }, { "gone", NULL }, { "gone/deep/file", NULL }, { "up", NULL },
 	{ "over.tmp", NULL }, { "hard", NULL }, { "t", NULL }, { "emptied/file", "stays" },
+	{ "two", "one anew" }, { "one", NULL },
 };
 
 START_TEST(a_name_that_is_looked_up_first_is_what_the_landing_makes_of_it)
