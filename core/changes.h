@@ -122,6 +122,8 @@ uint64_t conflict_kept_version(struct volume *v, uint64_t ino, uint64_t after);
 /* Is there one that waits for a person, or of which something is kept? */
 bool conflicts_any(struct volume *v);
 typedef int (*conflict_fn)(void *ctx, const struct conflict *c);
+/* Those of them that are about ino, or have it as a version. fn: 0 goes on; it must change nothing. */
+int conflict_open_of(struct volume *v, uint64_t ino, conflict_fn fn, void *ctx);
 int conflict_changed(struct volume *v, uint64_t after, uint64_t upto, conflict_fn fn, void *ctx);
 
 #endif

@@ -105,6 +105,11 @@ bool conflicts_any(struct volume *v)
 	return n->kept_both + n->merged > 0;
 }
 
+int conflict_open_of(struct volume *v, uint64_t ino, conflict_fn fn, void *ctx)
+{
+	return conflict_rows_open_of(v->db, ino, fn, ctx);
+}
+
 int volume_conflicts(struct volume *v, struct conflict **out, size_t *n)
 {
 	struct list l = { 0 };

@@ -59,10 +59,12 @@ int stage_put_lost(struct stage *s, uint64_t ino, uint64_t off, uint64_t len_byt
  * left to flush. After a flush that failed, this one or another, nothing that is staged can be had any more: -EIO. */
 int stage_sync(struct stage *s);
 /* Lock held, group open: make everything staged for src_ino part of dst_ino (usually the same). Whole blocks are
- * adopted without copying, edges are merged. Grows the size if needed. May be called once for an ino. 0 if nothing
- * is staged for it. What would be merged with a damaged block of dst_ino is lost with it: that block stays
+ * adopted without copying, edges are merged. Grows the size if needed. May be called once for an ino in a group. 0 if
+ * nothing is staged for it. What would be merged with a damaged block of dst_ino is lost with it: that block stays
  * unreadable. */
 int stage_adopt(struct stage *s, uint64_t src_ino, uint64_t dst_ino, enum origin origin);
+/* The group in which it was adopted is durable; or not, and nothing of it happened: then all of it is staged still. */
+void stage_settle(struct stage *s, bool landed);
 /* Read staged bytes over a base already in buf: overlays the pieces of ino that fall into [off, off+len). Lock held. */
 int stage_overlay(struct stage *s, uint64_t ino, void *buf, size_t len_bytes, uint64_t off);
 /* The first offset >= off where something other than a hole is staged for ino; UINT64_MAX: there is none. Lock held. */
@@ -78,9 +80,10 @@ int stage_take(struct stage *to, struct stage *from, uint64_t ino);
 /* Each file with its mark, in no particular order. fn: 0 goes on; it must change nothing here. */
 typedef int (*stage_file_fn)(void *ctx, uint64_t ino, uint64_t group, uint64_t id);
 int stage_files(struct stage *s, stage_file_fn fn, void *ctx);
-/* Lock held. The blocks of these files (keys of the map) that landing_put_content wrote into a plan are the plan's now:
- * the files have nothing staged any more. */
-void stage_taken(struct stage *s, const struct map *inodes);
+/* The blocks of these files (keys of the map) that landing_put_content wrote into a plan are the plan's now: the
+ * files have nothing staged any more. but: blocks of stage_keep_block that it has not any more; stage_drop_kept is for
+ * them. */
+void stage_taken(struct stage *s, const struct map *inodes, const struct map *but);
 /* Without the lock: the plan was given up, so the blocks that were written for it alone are free. */
 void stage_drop_kept(struct stage *s);
 /* Frees what was not adopted. Call without the lock. */

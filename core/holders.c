@@ -130,6 +130,17 @@ bool tree_holders_waiting(struct volume *v)
 	return map_count(&v->late_moves) > 0;
 }
 
+int tree_holders_each_waiting(struct volume *v, int (*fn)(void *ctx, uint64_t from, uint64_t to), void *ctx)
+{
+	uint64_t from, to;
+	size_t it = 0;
+	int rc = 0;
+
+	while (rc == 0 && map_next(&v->late_moves, &it, &from, &to))
+		rc = fn(ctx, from, to);
+	return rc;
+}
+
 static bool has_name(struct volume *v, uint64_t ino)
 {
 	struct inode *in = xmalloc(sizeof(*in));

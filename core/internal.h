@@ -192,8 +192,9 @@ void attr_fill(struct volume *v, const struct inode *in, struct attr *out);
 int attr_get(struct volume *v, uint64_t ino, struct attr *out); /* lock held */
 /* One more link of ino, recorded, to a name that is free; ctime follows. Lock held, group open. */
 int names_add(struct volume *v, uint64_t parent, const char *name, uint64_t ino, int64_t now_ns);
-/* volume_lock_now; but while something waits for a person, volume_lock: that may be about any file. */
-void names_lock(struct volume *v);
+/* Something waits for a person about this inode, which a change of it may settle, and with it other files: so they are
+ * to be as they shall be. True: the lock was given up until then, look again. */
+bool names_wait(struct volume *v, uint64_t ino);
 int names_unlink(struct volume *v,
 		 const struct dentry *d); /* lock held, group open: a checked, recorded removal of a link */
 int names_replace(struct volume *v, const struct dentry *from,

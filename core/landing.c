@@ -653,6 +653,11 @@ void landing_look_away(struct volume *v)
 	v->watch.looking = false;
 }
 
+void landing_rest(struct volume *v, bool rests)
+{
+	v->watch.on = !rests;
+}
+
 void landing_unwatch(struct volume *v)
 {
 	v->watch.on = v->watch.looking = false;
@@ -853,16 +858,51 @@ bool landing_gives_name(struct volume *v, uint64_t parent, const char *name, siz
 	return landing_link_named(v->db, parent, name, name_len, &child) == 0;
 }
 
-bool landing_ends(struct volume *v, uint64_t dir)
+int landing_leave_link(struct volume *v, uint64_t link)
 {
-	struct landing_link l;
-
-	return landing_link_of(v->db, dir, &l) == 0 && !l.parent;
+	return landing_link_drop(v->db, link);
 }
 
-int landing_spare(struct volume *v, uint64_t ino, uint32_t fields)
+static int leave_links(struct volume *v, uint64_t ino, bool but_end)
 {
-	return landing_inode_clear_fields(v->db, ino, fields);
+	struct landing_link l;
+	uint32_t mode;
+	int rc;
+
+	while ((rc = landing_link_of(v->db, ino, &l)) == 0) {
+		if (but_end && !l.parent && inode_row_mode(v->db, ino, &mode) == 0 && S_ISDIR(mode))
+			return 0; /* a directory has no other link */
+		rc = landing_link_drop(v->db, l.link);
+		if (rc)
+			return rc;
+	}
+	return rc == -ENOENT ? 0 : rc;
+}
+
+static int leave_runs(struct volume *v, uint64_t ino, struct map *blocks)
+{
+	struct landing_run r;
+	int rc;
+
+	while ((rc = landing_run_get(v->db, ino, &r)) == 0) {
+		for (uint64_t i = 0; r.phys && i < r.len; i++)
+			map_put(blocks, r.phys + i, 1);
+		rc = landing_run_drop(v->db, ino, r.off);
+		if (rc)
+			return rc;
+	}
+	return rc == -ENOENT ? 0 : rc;
+}
+
+int landing_leave_out(struct volume *v, uint64_t ino, bool but_end, struct map *blocks)
+{
+	int rc = leave_links(v, ino, but_end);
+
+	if (!rc)
+		rc = leave_runs(v, ino, blocks);
+	if (!rc)
+		rc = landing_inode_drop(v->db, ino);
+	return rc ? rc : landing_xattrs_drop(v->db, ino);
 }
 
 int landing_hold(struct volume *v)

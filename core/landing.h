@@ -68,6 +68,8 @@ size_t landing_least(const struct volume *v);
 int landing_watch(struct volume *v);
 void landing_look_away(struct volume *v);
 void landing_unwatch(struct volume *v);
+/* Nothing is noted while it rests: what the caller's own group changes. */
+void landing_rest(struct volume *v, bool rests);
 /* What was changed since: entities of inodes and xattrs by inode; links, and what they lead to. False: too much to be
  * noted. */
 bool landing_watched(struct volume *v, const struct map **inodes, const struct map **links);
@@ -101,11 +103,12 @@ int landing_put_xattr(struct volume *v, uint64_t ino, const char *key, const voi
 int landing_put_content(struct volume *v, struct stage *s, const struct landing_inode *in, uint64_t size_here_bytes);
 /* Was it made here since the watch began? */
 bool landing_is_new(struct volume *v, uint64_t ino);
-/* Does the plan give somebody this name? Is the inode a directory that goes? */
+/* Does the plan give somebody this name? */
 bool landing_gives_name(struct volume *v, uint64_t parent, const char *name, size_t name_len);
-bool landing_ends(struct volume *v, uint64_t dir);
-/* Of its fields these are not set after all. */
-int landing_spare(struct volume *v, uint64_t ino, uint32_t fields);
+/* What is written of the inode, of its links and its bytes, or of the link alone, goes again: something else becomes of
+ * it. Group open. but_end: a directory that goes goes still. blocks: those that its bytes have are added as keys. */
+int landing_leave_out(struct volume *v, uint64_t ino, bool but_end, struct map *blocks);
+int landing_leave_link(struct volume *v, uint64_t link);
 /* What was written is dropped, now or by the next landing_begin. */
 void landing_give_up(struct volume *v);
 /* Between volume_apply_begin and _commit, at the end: the plan holds when that is durable. */

@@ -55,13 +55,20 @@ static int get_dir_to_fill(struct volume *v, uint64_t ino, struct inode *out)
 	return rc ? rc : volume_room(v);
 }
 
-void names_lock(struct volume *v)
+static int stop_at_row(void *ctx, const struct conflict *c)
 {
-	volume_lock_now(v);
-	if (!v->landing || !conflicts_any(v))
-		return;
+	(void)ctx;
+	(void)c;
+	return 1;
+}
+
+bool names_wait(struct volume *v, uint64_t ino)
+{
+	if (!v->landing || !conflicts_any(v) || conflict_open_of(v, ino, stop_at_row, NULL) == 0)
+		return false;
 	volume_unlock(v);
 	volume_lock(v);
+	return !v->landing; /* a volume that failed waits for nobody, and refuses what comes next */
 }
 
 /* Before anything is looked at, as what is carried out for it is committed. */
@@ -318,8 +325,10 @@ int volume_unlink(struct volume *v, uint64_t parent, const char *name)
 	struct dentry d;
 	int rc;
 
-	names_lock(v);
-	rc = check_unlink(v, parent, name, &d);
+	volume_lock_now(v);
+	do
+		rc = check_unlink(v, parent, name, &d);
+	while (!rc && names_wait(v, d.child));
 	if (!rc)
 		rc = group_open(v);
 	if (!rc)
@@ -358,7 +367,7 @@ static void lock_entry_dir(struct volume *v, uint64_t parent, const char *name)
 	bool is_dir;
 
 	for (;;) {
-		names_lock(v);
+		volume_lock_now(v);
 		is_dir = v->landing && check_name(name) == 0 && need_name(v, parent, name) == 0 &&
 			 find_entry(v, parent, name, &d) == 0;
 		if (!is_dir || landing_dir_is_ready(v, d.child))
@@ -562,9 +571,11 @@ static int rename_as(struct volume *v, struct rename *r)
 	int rc;
 
 	lock_entry_dir(v, r->newparent, r->newname);
-	rc = check_places(v, r);
-	if (!rc)
-		rc = load_rename(v, r);
+	do {
+		rc = check_places(v, r);
+		if (!rc)
+			rc = load_rename(v, r);
+	} while (!rc && r->has_over && names_wait(v, r->over.child));
 	/* Two names of one file: POSIX wants nothing done. */
 	if (!rc && !(r->has_over && r->over.child == r->from.child)) {
 		rc = check_kinds(v, r);

@@ -489,21 +489,21 @@ uint64_t stage_bytes(const struct stage *s)
 
 /* ---- adopting ---- */
 
+/* The blocks stay held until stage_settle, so that they are not lost if the group is. They hold something else than
+ * what core/logged.h may know of them. */
 static int adopt_runs(struct stage *s, struct stage_file *f, uint64_t dst, enum origin origin)
 {
 	int rc = 0;
 
 	for (size_t i = 0; !rc && i < f->n_runs; i++) {
-		struct stage_run *r = &f->runs[i];
+		const struct stage_run *r = &f->runs[i];
 		struct block_run run = { r->phys, r->len };
 
-		if (r->phys) {
-			r->phys = 0; /* the group's from here on, whatever happens */
-			rc = blocks_replace(s->v, dst, r->off, r->len, &run, 1, r->sums, origin, NULL);
-		} else {
-			rc = blocks_drop(s->v, dst, r->off, r->off + r->len, origin);
-		}
+		rc = r->phys ? blocks_adopt(s->v, dst, r->off, r->len, &run, r->sums, origin)
+			     : blocks_drop(s->v, dst, r->off, r->off + r->len, origin);
 	}
+	if (f->n_runs > 0)
+		logged_want_flush(&s->v->data->logged);
 	return rc;
 }
 
@@ -558,8 +558,25 @@ int stage_adopt(struct stage *s, uint64_t src_ino, uint64_t dst_ino, enum origin
 	if (rc)
 		return rc;
 	data_touch_inode(s->v, &in, f->end_bytes, origin);
-	file_free(s, f);
+	map_del(&s->files, src_ino);
+	map_put(&s->adopted, src_ino, (uintptr_t)f);
 	return tree_inode_put(s->v, &in);
+}
+
+void stage_settle(struct stage *s, bool landed)
+{
+	uint64_t ino, value;
+	size_t it = 0;
+
+	while (map_next(&s->adopted, &it, &ino, &value)) {
+		struct stage_file *f = (struct stage_file *)(uintptr_t)value;
+
+		if (landed)
+			file_free(s, f);
+		else
+			map_put(&s->files, ino, value);
+	}
+	map_clear(&s->adopted);
 }
 
 /* ---- landing bit by bit (core/landing.h) ---- */
@@ -583,10 +600,10 @@ void stage_drop_kept(struct stage *s)
 		release_run(s, s->kept[--s->n_kept], 1);
 }
 
-void stage_taken(struct stage *s, const struct map *inodes)
+void stage_taken(struct stage *s, const struct map *inodes, const struct map *but)
 {
 	uint64_t ino, value;
-	size_t it = 0;
+	size_t it = 0, left = 0;
 
 	while (map_next(inodes, &it, &ino, &value)) {
 		struct stage_file *f = stage_file_of(s, ino, false);
@@ -594,7 +611,10 @@ void stage_taken(struct stage *s, const struct map *inodes)
 		if (f)
 			file_free(s, f);
 	}
-	s->n_kept = 0;
+	for (size_t i = 0; i < s->n_kept; i++)
+		if (map_get(but, s->kept[i], NULL))
+			s->kept[left++] = s->kept[i];
+	s->n_kept = left;
 }
 
 /* ---- looking ---- */
@@ -762,6 +782,7 @@ void stage_free(struct stage *s)
 
 	if (!s)
 		return;
+	assert(map_count(&s->adopted) == 0); /* whose are its blocks? */
 	while (map_next(&s->files, &it, &ino, &value)) {
 		struct stage_file *f = (struct stage_file *)(uintptr_t)value;
 
@@ -779,6 +800,7 @@ void stage_free(struct stage *s)
 	if (s->save_fd >= 0)
 		close(s->save_fd);
 	map_release(&s->files);
+	map_release(&s->adopted);
 	free(s->log);
 	free(s->kept);
 	free(s->tail);

@@ -32,6 +32,7 @@ struct stage {
 	struct map files;          /* ino -> struct stage_file * */
 	uint64_t bytes;
 	uint64_t mark_group, mark_id;
+	struct map adopted;        /* ino -> struct stage_file *, until stage_settle */
 	uint64_t *kept;            /* blocks of stage_keep_block */
 	size_t n_kept, cap_kept;
 	int save_fd;               /* stage_saved.c; -1: not begun */

@@ -75,6 +75,7 @@ void volume_hold_still(struct volume *v);
  * memory only, as holders are; it ends with the move's commit, or when nobody holds `from` any more. */
 void tree_holders_wait(struct volume *v, uint64_t from, uint64_t to);
 bool tree_holders_waiting(struct volume *v); /* is there one? lock held */
+int tree_holders_each_waiting(struct volume *v, int (*fn)(void *ctx, uint64_t from, uint64_t to), void *ctx);
 int tree_holders_arrive(struct volume *v);
 bool tree_is_held(struct volume *v, uint64_t ino); /* lock held */
 /* As volume_setting_set, for a caller that holds the lock (between apply_begin and apply_commit): same transaction. */

@@ -302,8 +302,10 @@ int volume_removexattr(struct volume *v, uint64_t ino, const char *key)
 	enum origin origin;
 	int rc;
 
-	names_lock(v);
-	rc = check_call(v, ino, key);
+	volume_lock_now(v);
+	do
+		rc = check_call(v, ino, key);
+	while (!rc && strncmp(key, CONFLICT_XATTR, strlen(CONFLICT_XATTR)) == 0 && names_wait(v, ino));
 	if (!rc) {
 		rc = xattr_row_life(v->db, ino, key, &born, &origin);
 		rc = rc == -ENOENT ? -ENODATA : rc;

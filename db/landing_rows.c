@@ -75,11 +75,6 @@ int landing_inode_get(struct db *db, uint64_t ino, struct landing_inode *out)
 	return rc;
 }
 
-int landing_inode_clear_fields(struct db *db, uint64_t ino, uint32_t fields)
-{
-	return DB_RUN(db, "UPDATE landing_inode SET fields = fields & ~?2 WHERE ino = ?1", ino, fields);
-}
-
 int landing_inode_drop(struct db *db, uint64_t ino)
 {
 	return DB_RUN(db, "DELETE FROM landing_inode WHERE ino = ?1", ino);

@@ -13,7 +13,6 @@
 
 int landing_inode_put(struct db *db, const struct landing_inode *in);
 int landing_inode_get(struct db *db, uint64_t ino, struct landing_inode *out);
-int landing_inode_clear_fields(struct db *db, uint64_t ino, uint32_t fields);
 int landing_inode_drop(struct db *db, uint64_t ino);
 
 int landing_link_put(struct db *db, const struct landing_link *l);

@@ -635,39 +635,77 @@ static int let_holders_follow(struct applier *a)
 	return rc;
 }
 
-int apply_check(struct volume *v, struct shipment *s)
+int apply_fits(struct volume *v, struct shipment *s, uint8_t **fits)
 {
 	struct applier a = { .v = v, .s = s, .strict = true };
-	int rc = 0;
 
 	a.state = xcalloc(s->n_links + 1, 1);
 	settle(&a);
-	rc = a.rc;
-	for (size_t i = 0; rc == 0 && i < s->n_links; i++)
-		if (a.state[i] != LINK_ACCEPTED)
-			rc = -EBADMSG;
-	free(a.state);
+	for (size_t i = 0; i < s->n_links; i++)
+		a.state[i] = a.state[i] == LINK_ACCEPTED;
+	*fits = a.state;
 	map_release(&a.dir_link);
+	return a.rc;
+}
+
+int apply_check(struct volume *v, struct shipment *s)
+{
+	uint8_t *fits;
+	int rc = apply_fits(v, s, &fits);
+
+	for (size_t i = 0; rc == 0 && i < s->n_links; i++)
+		if (!fits[i])
+			rc = -EBADMSG;
+	free(fits);
 	return rc;
 }
 
-static int apply_locked(struct volume *v, struct shipment *s)
+static void applier_open(struct applier *a, struct volume *v, struct shipment *s)
 {
-	struct applier a = { .v = v, .s = s };
+	*a = (struct applier){ .v = v, .s = s };
+	a->state = xcalloc(s->n_links + 1, 1);
+	for (size_t i = 0; i < s->n_lineages; i++)
+		if (s->lineages[i].kind == 'a' && tree_is_held(v, s->lineages[i].src))
+			map_put(&a->became, s->lineages[i].src, s->lineages[i].dst);
+	find_placed(a);
+}
+
+static void applier_release(struct applier *a)
+{
+	free(a->state);
+	map_release(&a->dir_link);
+	map_release(&a->became);
+	map_release(&a->placed);
+	free(a->placed_too);
+}
+
+/* Of a part: is of each link decided what was decided when all of them were looked at? NULL: it is all of them. */
+static bool as_expected(const struct applier *a, const struct map *expected)
+{
+	for (size_t i = 0; expected && i < a->s->n_links; i++) {
+		uint64_t state = LINK_ACCEPTED;
+
+		map_get(expected, a->s->links[i].link, &state);
+		if (state != a->state[i])
+			return false;
+	}
+	return true;
+}
+
+/* -EAGAIN: not as expected, a map of those that are not accepted. */
+static int apply_locked(struct volume *v, struct shipment *s, const struct map *expected)
+{
+	struct applier a;
 	struct placement *list = NULL;
 	size_t n = 0;
 	int rc = changes_purge(v, s->begin.seen);
 
 	if (rc == 0)
 		rc = history_purge(v, s->begin.seen);
-	a.state = xcalloc(s->n_links + 1, 1);
-	for (size_t i = 0; i < s->n_lineages; i++)
-		if (s->lineages[i].kind == 'a' && tree_is_held(v, s->lineages[i].src))
-			map_put(&a.became, s->lineages[i].src, s->lineages[i].dst);
-	find_placed(&a);
+	applier_open(&a, v, s);
 	if (rc == 0) {
 		settle(&a);
-		rc = land_accepted(&a, &list, &n);
+		rc = as_expected(&a, expected) ? land_accepted(&a, &list, &n) : -EAGAIN;
 	}
 	if (rc == 0)
 		rc = land_inodes(&a);
@@ -686,11 +724,7 @@ static int apply_locked(struct volume *v, struct shipment *s)
 	if (rc == 0)
 		rc = s->begin.to > s->begin.from ? land_applied(v, &s->begin) : 0;
 	free(list);
-	free(a.state);
-	map_release(&a.dir_link);
-	map_release(&a.became);
-	map_release(&a.placed);
-	free(a.placed_too);
+	applier_release(&a);
 	return rc;
 }
 
@@ -713,76 +747,122 @@ static bool is_taken(struct volume *v, const struct shipment *s, const struct sh
 	return !is_ours(s, changes_get_xattr(v, x->ino, x->key, &row), &row) && !mode_is_unsettled(v, s, x);
 }
 
-/* Is all of it taken? 0; -ENOTSUP: no; -errno. */
-static int judge_all(struct plan *p)
+struct applying {
+	struct map expected; /* links that are not accepted: as what */
+	bool still;
+};
+
+/* Its file lives on here by links of which some are ours alone, perhaps: keep_held. */
+static bool may_be_held(struct volume *v, const struct ship_link *l)
 {
-	struct applier a = { .v = p->v, .s = p->s };
+	struct inode in;
+
+	return !l->parent && tree_inode_get(v, l->child, &in) == 0 && !S_ISDIR(in.mode) && in.nlink > 1;
+}
+
+static int add_holders(void *ctx, uint64_t from, uint64_t to)
+{
+	struct plan *p = ctx;
+
+	split_add(&p->split, from, false);
+	split_add(&p->split, to, false);
+	return 0;
+}
+
+/* Who holds something that is something else now follows in the group in which that happens. */
+static void add_moves(struct plan *p)
+{
+	for (size_t i = 0; i < p->s->n_lineages; i++)
+		if (tree_is_held(p->v, p->s->lineages[i].src))
+			add_holders(p, p->s->lineages[i].src, p->s->lineages[i].dst);
+	tree_holders_each_waiting(p->v, add_holders, p);
+}
+
+/* All that is not simply taken. */
+static int judge(struct plan *p)
+{
+	struct applying *ap = p->ctx;
+	struct shipment *s = p->s;
+	struct applier a;
 	int rc;
 
-	if (p->s->n_asks > 0 || moves_holders(p->v, p->s))
-		return -ENOTSUP;
-	a.state = xcalloc(p->s->n_links + 1, 1);
+	map_clear(&ap->expected);
+	applier_open(&a, p->v, s);
 	settle(&a);
 	rc = a.rc;
-	for (size_t i = 0; rc == 0 && i < p->s->n_links; i++)
+	for (size_t i = 0; rc == 0 && i < s->n_links; i++) {
 		if (a.state[i] != LINK_ACCEPTED)
-			rc = -ENOTSUP;
-	free(a.state);
-	map_release(&a.dir_link);
+			map_put(&ap->expected, s->links[i].link, a.state[i]);
+		if (a.state[i] != LINK_ACCEPTED || may_be_held(p->v, &s->links[i]))
+			split_add_link(&p->split, &s->links[i]);
+		rc = landing_breathe(p->v);
+	}
+	for (size_t i = 0; i < s->n_asks; i++)
+		split_add(&p->split, s->asks[i], false);
+	add_moves(p);
+	applier_release(&a);
 	return rc;
 }
 
-/* All that its group does but putting it in place. */
-static int hold(struct plan *p)
+/* Somebody opened a file meanwhile that he has to follow. */
+static void meet(struct plan *p, const struct map *inodes, const struct map *links)
 {
-	struct shipment *s = p->s;
-	/* Somebody opened a file meanwhile that he has to follow. */
-	int rc = moves_holders(p->v, s) ? -ENOTSUP : changes_purge(p->v, s->begin.seen);
-
-	if (rc == 0)
-		rc = history_purge(p->v, s->begin.seen);
-	for (size_t i = 0; rc == 0 && i < s->n_conflicts; i++)
-		rc = conflict_take(p->v, &s->conflicts[i], s->begin.seen);
-	if (rc == 0)
-		rc = land_applied(p->v, &s->begin);
-	return rc;
+	(void)inodes;
+	(void)links;
+	add_moves(p);
 }
 
 /* If it moves holders. What takes long of that while nobody waits: the last landing, and the open group. */
-static int let_nobody_in(struct volume *v, const struct shipment *s)
+static int let_nobody_in(struct volume *v, const struct shipment *s, bool *still)
 {
-	bool moves;
 	int rc;
 
-	volume_lock(v);
-	moves = moves_holders(v, s);
+	volume_lock_now(v);
+	*still = moves_holders(v, s);
 	volume_unlock(v);
-	rc = moves ? volume_commit(v) : 0;
-	if (rc == 0 && moves)
+	rc = *still ? volume_commit(v) : 0;
+	if (rc == 0 && *still)
 		volume_hold_still(v);
 	return rc;
 }
 
+static int prepare(struct plan *p)
+{
+	struct applying *ap = p->ctx;
+
+	return let_nobody_in(p->v, p->s, &ap->still);
+}
+
+static int hold(struct plan *p, struct shipment *part)
+{
+	struct applying *ap = p->ctx;
+	int rc;
+
+	if (!ap->still && moves_holders(p->v, p->s))
+		return -EINPROGRESS; /* since just now */
+	rc = apply_locked(p->v, part, &ap->expected);
+	return rc == -EBADMSG || rc == -EEXIST || rc == -ENOTDIR ? -ENOTSUP : rc;
+}
+
 int apply_shipment(struct volume *v, struct shipment *s, struct err *err)
 {
+	struct applying ap = { .still = false };
 	int rc = s->stage ? stage_sync(s->stage) : 0;
+	bool still;
 
 	if (rc == 0)
-		rc = plan_land(&(struct plan){ .v = v, .s = s, .judge = judge_all, .hold = hold,
-					       .fields = clean_fields, .takes = is_taken, .exact = true });
+		rc = plan_land(&(struct plan){ .v = v, .s = s, .ctx = &ap, .judge = judge, .meet = meet,
+					       .prepare = prepare, .hold = hold, .fields = clean_fields,
+					       .takes = is_taken, .exact = true });
+	map_release(&ap.expected);
 	if (rc > 0)
 		return 0;
 	if (rc == 0)
-		rc = let_nobody_in(v, s);
+		rc = let_nobody_in(v, s, &still);
 	if (rc == 0)
 		rc = volume_apply_begin(v);
-	if (rc == 0) {
-		rc = apply_locked(v, s);
-		if (rc == 0)
-			rc = volume_apply_commit(v, s->begin.to);
-		else
-			volume_apply_abort(v);
-	}
+	if (rc == 0)
+		rc = land_end(v, s, apply_locked(v, s, NULL));
 	if (rc == -EBADMSG || rc == -EEXIST || rc == -ENOTDIR)
 		return err_set(err, -EBADMSG,
 			       "the peer's shipment up to its group %llu makes no valid tree here: refused; nothing "

@@ -19,5 +19,7 @@ int apply_shipment(struct volume *v, struct shipment *s, struct err *err);
 /* Would the whole shipment make a valid tree of what is here, nothing of ours being in its way? 0 or -EBADMSG. Lock
  * held. */
 int apply_check(struct volume *v, struct shipment *s);
+/* Which of its links would? fits: one for each, to be freed. Lets others in while a landing is watched. */
+int apply_fits(struct volume *v, struct shipment *s, uint8_t **fits);
 
 #endif

@@ -18,6 +18,7 @@ sync_libsync_a_SOURCES += \
 	sync/prefer.c sync/prefer.h \
 	sync/progress.c sync/progress.h \
 	sync/shipment.c sync/shipment.h \
+	sync/split.c sync/split.h \
 	sync/told.c sync/told.h
 
 # Two engines on two stores in one process, no sockets.
@@ -49,6 +50,10 @@ check_PROGRAMS += tests/test_landing
 TESTS += tests/test_landing
 tests_test_landing_SOURCES = tests/test_landing.c tests/pair_fixture.h
 tests_test_landing_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
+check_PROGRAMS += tests/test_split
+TESTS += tests/test_split
+tests_test_split_SOURCES = tests/test_split.c tests/pair_fixture.h
+tests_test_split_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 check_PROGRAMS += tests/test_progress
 TESTS += tests/test_progress
 tests_test_progress_SOURCES = tests/test_progress.c

@@ -169,6 +169,17 @@ int land_xattr(struct volume *v, const struct ship_xattr *x, uint64_t ino)
 	return rc == -ENODATA ? 0 : rc;
 }
 
+int land_end(struct volume *v, struct shipment *s, int rc)
+{
+	if (rc == 0)
+		rc = volume_apply_commit(v, s->begin.to);
+	else
+		volume_apply_abort(v);
+	if (s->stage)
+		stage_settle(s->stage, rc == 0);
+	return rc;
+}
+
 int land_applied(struct volume *v, const struct rec_ship_begin *begin)
 {
 	char text[40];

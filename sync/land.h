@@ -36,6 +36,9 @@ int land_attrs(struct volume *v, const struct rec_inode *r, uint64_t ino, uint32
 int land_content(struct volume *v, const struct shipment *s, const struct rec_inode *r, uint64_t ino,
 		 enum origin origin);
 int land_xattr(struct volume *v, const struct ship_xattr *x, uint64_t ino);
+/* The group ends: durable if rc is 0, else as if it had not been, and what was staged is staged still. rc, or why it
+ * could not be made durable. */
+int land_end(struct volume *v, struct shipment *s, int rc);
 /* Remember the peer's group (number and id) as applied; call right before volume_apply_commit(v, begin->to). */
 int land_applied(struct volume *v, const struct rec_ship_begin *begin);
 /* The random id of the peer's group that is applied here; 0 if none. Takes the lock itself. */

@@ -160,21 +160,26 @@ static int stop_at_note(void *ctx, const struct lineage *l)
 	return 1;
 }
 
+static bool has_name(struct volume *v, uint64_t ino)
+{
+	struct inode in;
+
+	return tree_inode_get(v, ino, &in) == 0 && in.nlink > 0;
+}
+
 /* Is each inode that is mentioned somewhere, here or by the shipment? What only we removed is not. */
 static bool all_have_names(struct volume *v, const struct shipment *s)
 {
 	struct map placed = MAP_INIT;
-	struct inode in;
 	bool all = true;
 
 	for (size_t i = 0; i < s->n_links; i++)
 		if (s->links[i].parent)
 			map_put(&placed, s->links[i].child, 1);
-	for (size_t i = 0; all && i < s->n_inodes && landing_breathe(v) == 0; i++) {
+	for (size_t i = 0; all && i < s->n_inodes; i++) {
 		uint64_t ino = s->inodes[i]->ino;
 
-		all = ino <= INO_HIDDEN || map_get(&placed, ino, NULL) ||
-		      (tree_inode_get(v, ino, &in) == 0 && in.nlink > 0);
+		all = ino <= INO_HIDDEN || map_get(&placed, ino, NULL) || has_name(v, ino);
 	}
 	map_release(&placed);
 	return all;
@@ -196,15 +201,13 @@ static bool keeps_clear(struct volume *v, const struct shipment *s, uint64_t low
 	for (size_t i = 0; i < s->n_links; i++) {
 		const struct ship_link *l = &s->links[i];
 
-		if (landing_breathe(v))
-			return false;
 		if (peer_link_get(v, l->link, &note) != -ENOENT || links_changed(v, l->child, low) ||
 		    (l->parent && names_changed(v, l->parent, low)) ||
 		    (tree_link_get(v, l->link, &d) == 0 &&
 		     (names_changed(v, d.parent, low) || links_changed(v, d.child, low))))
 			return false;
 	}
-	for (size_t i = 0; i < s->n_inodes && landing_breathe(v) == 0; i++)
+	for (size_t i = 0; i < s->n_inodes; i++)
 		if (links_changed(v, s->inodes[i]->ino, low))
 			return false;
 	for (size_t i = 0; i < s->n_xattrs; i++)
@@ -219,38 +222,50 @@ static bool any_notes(struct volume *v)
 	       lineage_each(v, LINEAGE_INODE, stop_at_note, NULL) != 0;
 }
 
-static bool is_fast_forward(struct volume *v, const struct shipment *s)
+/* Is it taken whatever else comes? As far as the names of others go: keeps_clear. */
+static bool link_is_clear(struct volume *v, const struct shipment *s, const struct ship_link *l, bool notes)
 {
 	struct change_row row;
 	struct dentry d;
+
+	if (l->report || (changes_get_link(v, l->link, &row) == 0 && row.grp > l->seen))
+		return false;
+	if (notes && (has_lineage(v, LINEAGE_LINK, l->link) || has_lineage(v, LINEAGE_INODE, l->child) ||
+		      has_lineage(v, LINEAGE_INODE, l->parent)))
+		return false;
+	/* Removed or moved there, written here: something may come back, or is to be noted. */
+	if ((!l->parent || tree_link_get(v, l->link, &d) == 0) && p_changed_content(v, l->child, l->seen))
+		return false;
+	/* Deleted here, kept there: there is something to bring back. */
+	return !l->parent || (inode_known(v, s, l->child) && inode_known(v, s, l->parent));
+}
+
+static bool inode_is_clear(struct volume *v, const struct rec_inode *r, bool notes)
+{
+	return !(notes && has_lineage(v, LINEAGE_INODE, r->ino)) && !inode_conflicts(v, r);
+}
+
+static bool xattr_is_clear(struct volume *v, const struct ship_xattr *x, bool notes)
+{
+	struct change_row row;
+
+	return !(notes && has_lineage(v, LINEAGE_INODE, x->ino)) &&
+	       !(changes_get_xattr(v, x->ino, x->key, &row) == 0 && row.grp > x->seen);
+}
+
+static bool is_fast_forward(struct volume *v, const struct shipment *s)
+{
 	bool notes = any_notes(v);
 
-	for (size_t i = 0; i < s->n_links; i++) {
-		const struct ship_link *l = &s->links[i];
-
-		if (landing_breathe(v))
+	for (size_t i = 0; i < s->n_links; i++)
+		if (!link_is_clear(v, s, &s->links[i], notes))
 			return false;
-		if (l->report || (changes_get_link(v, l->link, &row) == 0 && row.grp > l->seen))
+	for (size_t i = 0; i < s->n_inodes; i++)
+		if (!inode_is_clear(v, s->inodes[i], notes))
 			return false;
-		if (notes && (has_lineage(v, LINEAGE_LINK, l->link) || has_lineage(v, LINEAGE_INODE, l->child) ||
-			      has_lineage(v, LINEAGE_INODE, l->parent)))
+	for (size_t i = 0; i < s->n_xattrs; i++)
+		if (!xattr_is_clear(v, &s->xattrs[i], notes))
 			return false;
-		/* Removed or moved there, written here: something may come back, or is to be noted. */
-		if ((!l->parent || tree_link_get(v, l->link, &d) == 0) && p_changed_content(v, l->child, l->seen))
-			return false;
-		if (l->parent && (!inode_known(v, s, l->child) || !inode_known(v, s, l->parent)))
-			return false; /* deleted here, kept there: there is something to bring back */
-	}
-	for (size_t i = 0; i < s->n_inodes && landing_breathe(v) == 0; i++)
-		if ((notes && has_lineage(v, LINEAGE_INODE, s->inodes[i]->ino)) || inode_conflicts(v, s->inodes[i]))
-			return false;
-	for (size_t i = 0; i < s->n_xattrs; i++) {
-		const struct ship_xattr *x = &s->xattrs[i];
-
-		if ((notes && has_lineage(v, LINEAGE_INODE, x->ino)) ||
-		    (changes_get_xattr(v, x->ino, x->key, &row) == 0 && row.grp > x->seen))
-			return false;
-	}
 	return true;
 }
 
@@ -343,6 +358,11 @@ static int may_fast_forward(struct volume *v, struct shipment *s, const struct p
 	return apply_check(v, s) == 0 ? 1 : own ? 0 : -EBADMSG;
 }
 
+static bool has_records(const struct shipment *s)
+{
+	return s->n_inodes + s->n_links + s->n_xattrs > 0;
+}
+
 static int merge_locked(struct volume *v, struct shipment *s, const struct merge_names *names,
 			struct driver_jobs *jobs, uint64_t now_ms)
 {
@@ -353,7 +373,7 @@ static int merge_locked(struct volume *v, struct shipment *s, const struct merge
 	/* First: what the secondary has settled by removing a file is not to be settled by us as well. */
 	for (size_t i = 0; rc == 0 && i < s->n_conflicts; i++)
 		rc = conflict_take(v, &s->conflicts[i], s->begin.seen);
-	if (rc || (shipment_is_empty(s) && !(under && word.pending)))
+	if (rc || ((s->is_part ? !has_records(s) : shipment_is_empty(s)) && !(under && word.pending)))
 		;
 	else if ((fast = may_fast_forward(v, s, under ? &word : NULL)) != 0)
 		rc = fast < 0 ? fast : fast_forward(v, s);
@@ -382,43 +402,219 @@ static uint32_t all_fields(struct volume *v, const struct shipment *s, const str
 	return r->fields;
 }
 
+/* What the judge knows, and what hold needs. */
+struct merging {
+	const struct merge_names *names;
+	struct driver_jobs *jobs;
+	uint64_t now_ms;
+	struct map whole; /* what is in units, or beside databases */
+};
+
+static int stop_at_copy(void *ctx, const struct lineage *l)
+{
+	(void)ctx;
+	return l->kind == 'u' || l->kind == 'f';
+}
+
+/* What it says may be about the copy of a unit, or about the unit: that is decided for all of it together. */
+static bool has_copies_of_units(struct volume *v)
+{
+	return lineage_each(v, LINEAGE_INODE, stop_at_copy, NULL) != 0 ||
+	       lineage_each(v, LINEAGE_NAME, stop_at_copy, NULL) != 0;
+}
+
+static int stop_at_row(void *ctx, const struct conflict *c)
+{
+	(void)ctx;
+	(void)c;
+	return 1;
+}
+
+/* A note about it, or about what it became; a conflict that waits, which it may settle, and with it other files. */
+static bool is_noted(struct volume *v, uint64_t ino, bool notes, bool conflicts)
+{
+	uint64_t src;
+
+	return (notes && (has_lineage(v, LINEAGE_INODE, ino) || lineage_source(v, LINEAGE_INODE, ino, &src) == 0)) ||
+	       (conflicts && conflict_open_of(v, ino, stop_at_row, NULL) != 0);
+}
+
+struct judging {
+	struct plan *p;
+	uint64_t low;
+	bool notes, conflicts, own;
+};
+
+static bool link_meets(struct judging *j, const struct ship_link *l)
+{
+	struct volume *v = j->p->v;
+	struct peer_link note;
+	struct dentry d;
+	uint64_t src;
+
+	if (!link_is_clear(v, j->p->s, l, j->notes) || is_noted(v, l->child, j->notes, j->conflicts) ||
+	    (j->notes && lineage_source(v, LINEAGE_LINK, l->link, &src) == 0))
+		return true;
+	if (peer_link_get(v, l->link, &note) != -ENOENT || (j->own && links_changed(v, l->child, j->low)))
+		return true;
+	return j->own && tree_link_get(v, l->link, &d) == 0 && d.child != l->child && links_changed(v, d.child, j->low);
+}
+
+static int judge_records(struct judging *j)
+{
+	struct plan *p = j->p;
+	const struct shipment *s = p->s;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < s->n_links; i++) {
+		if (link_meets(j, &s->links[i]))
+			split_add_link(&p->split, &s->links[i]);
+		rc = landing_breathe(p->v);
+	}
+	for (size_t i = 0; rc == 0 && i < s->n_inodes; i++) {
+		const struct rec_inode *r = s->inodes[i];
+		uint64_t placed = 0;
+
+		map_get(&p->placed, r->ino, &placed);
+		if (!inode_is_clear(p->v, r, j->notes) || is_noted(p->v, r->ino, j->notes, j->conflicts) ||
+		    (j->own && links_changed(p->v, r->ino, j->low)) ||
+		    (r->ino > INO_HIDDEN && !placed && !has_name(p->v, r->ino)))
+			split_add(&p->split, r->ino, false);
+		rc = landing_breathe(p->v);
+	}
+	for (size_t i = 0; rc == 0 && i < s->n_xattrs; i++) {
+		const struct ship_xattr *x = &s->xattrs[i];
+
+		if (!xattr_is_clear(p->v, x, j->notes) || is_noted(p->v, x->ino, j->notes, j->conflicts) ||
+		    (j->own && links_changed(p->v, x->ino, j->low)))
+			split_add(&p->split, x->ino, false);
+		rc = landing_breathe(p->v);
+	}
+	return rc;
+}
+
+struct our_links {
+	uint64_t *link;
+	size_t n, cap;
+};
+
+static int list_link(void *ctx, uint64_t link, const struct change_row *row)
+{
+	struct our_links *l = ctx;
+
+	(void)row;
+	if (l->n == l->cap) {
+		l->cap = l->cap ? 2 * l->cap : 64;
+		l->link = xrealloc(l->link, l->cap * sizeof(*l->link));
+	}
+	l->link[l->n++] = link;
+	return 0;
+}
+
+/* The names that we gave, gave up or removed, and the secondary does not know of. */
+static int judge_our_names(struct judging *j)
+{
+	struct volume *v = j->p->v;
+	struct split *sp = &j->p->split;
+	struct our_links ours = { .n = 0 };
+	struct dentry d;
+	int rc = changes_links(v, j->low, GROUP_MAX, list_link, &ours);
+
+	for (size_t i = 0; rc == 0 && i < ours.n; i++) {
+		if (tree_link_get(v, ours.link[i], &d) == 0) {
+			split_add_name(sp, d.parent, d.name, d.name_len);
+			split_add_above(sp, d.parent);
+		}
+		if (tree_link_view(v, ours.link[i], (struct view){ .kind = VIEW_PEER, .group = j->low }, &d) == 0)
+			split_add_name(sp, d.parent, d.name, d.name_len);
+		rc = landing_breathe(v);
+	}
+	free(ours.link);
+	return rc;
+}
+
+static void add_whole(struct plan *p)
+{
+	struct merging *m = p->ctx;
+	uint64_t ino, value;
+	size_t it = 0;
+
+	while (map_next(&m->whole, &it, &ino, &value))
+		split_add(&p->split, ino, false);
+}
+
 /*
- * Can it be a fast-forward whatever is changed here meanwhile, as long as that keeps clear of it? 0, -ENOTSUP, -errno.
- * More is asked than by may_fast_forward: what is not known to be needed yet may be so in a moment.
+ * What of it is taken whatever is changed here meanwhile, as long as that keeps clear of it? More is asked than by
+ * may_fast_forward: what is not known to be needed yet may be so in a moment.
  */
 static int judge_all(struct plan *p)
 {
-	struct volume *v = p->v;
+	struct judging j = { .p = p, .low = lowest_seen(p->s), .notes = any_notes(p->v),
+			     .conflicts = conflicts_any(p->v) };
+	struct merging *m = p->ctx;
 	struct prefer word;
-	bool in_units;
+	uint8_t *fits = NULL;
 	int rc;
 
-	if (p->s->n_conflicts + p->s->n_asks > 0 || prefer_in_force(v, &word))
+	if (p->s->n_asks > 0 || prefer_in_force(p->v, &word) || has_copies_of_units(p->v))
 		return -ENOTSUP;
-	if (conflicts_any(v))
-		return -ENOTSUP; /* a file that goes may settle one, and with it other files */
-	if (!is_fast_forward(v, p->s) || !keeps_clear(v, p->s, lowest_seen(p->s)))
-		return -ENOTSUP;
-	in_units = units_touched(v, p->s) || families_touched(v, p->s);
-	if (in_units && changes_any_after(v, lowest_seen(p->s)))
-		return -ENOTSUP;
-	p->with_any = in_units;
-	rc = apply_check(v, p->s);
-	return rc == -EBADMSG ? -ENOTSUP : rc;
+	j.own = changes_any_link_after(p->v, j.low);
+	map_clear(&m->whole);
+	rc = units_list(p->v, p->s, &m->whole);
+	if (rc == 0)
+		rc = families_list(p->v, p->s, &m->whole);
+	if (rc == 0 && changes_any_after(p->v, j.low))
+		add_whole(p);
+	if (rc == 0)
+		rc = judge_records(&j);
+	if (rc == 0 && j.own)
+		rc = judge_our_names(&j);
+	if (rc == 0)
+		rc = apply_fits(p->v, p->s, &fits);
+	for (size_t i = 0; rc == 0 && i < p->s->n_links; i++)
+		if (!fits[i])
+			split_add_link(&p->split, &p->s->links[i]);
+	free(fits);
+	return rc;
 }
 
-static int hold(struct plan *p)
+/* Something was changed in a unit, or beside a database, of which the shipment changes something as well, perhaps. */
+static void meet(struct plan *p, const struct map *inodes, const struct map *links)
 {
-	const struct rec_ship_begin *begin = &p->s->begin;
-	int rc = changes_purge(p->v, begin->seen);
+	const struct merging *m = p->ctx;
 
-	if (rc == 0)
-		rc = lineage_purge(p->v, begin->seen);
-	if (rc == 0)
-		rc = history_purge(p->v, begin->seen);
-	if (rc == 0)
-		rc = land_applied(p->v, begin);
-	return rc;
+	if (map_count(&m->whole) > 0 && map_count(inodes) + map_count(links) > 0)
+		add_whole(p);
+}
+
+static bool is_no_tree(int rc)
+{
+	return rc == -EBADMSG || rc == -EEXIST || rc == -ENOTDIR || rc == -EUCLEAN;
+}
+
+static int hold(struct plan *p, struct shipment *part)
+{
+	struct merging *m = p->ctx;
+	struct volume_ids ids;
+	int rc = merge_locked(p->v, part, m->names, m->jobs, m->now_ms);
+
+	/* As in merge_group. */
+	volume_ids(p->v, &ids);
+	if (rc == 0 && has_records(part))
+		history_cut(p->v, ids.committed + 1);
+	if (rc == -EAGAIN)
+		return -EINPROGRESS;
+	return is_no_tree(rc) ? -ENOTSUP : rc;
+}
+
+/* The commands that policies want. */
+static int run_jobs(struct plan *p)
+{
+	struct merging *m = p->ctx;
+
+	if (driver_jobs_waiting(m->jobs))
+		driver_jobs_run(m->jobs);
+	return 0;
 }
 
 static int merge_group(struct volume *v, struct shipment *s, const struct merge_names *names, struct driver_jobs *jobs,
@@ -434,17 +630,9 @@ static int merge_group(struct volume *v, struct shipment *s, const struct merge_
 			volume_ids(v, &ids);
 			history_cut(v, ids.committed + 1);
 		}
-		if (rc == 0)
-			rc = volume_apply_commit(v, s->begin.to);
-		else
-			volume_apply_abort(v);
+		rc = land_end(v, s, rc);
 	}
 	return rc;
-}
-
-static bool is_no_tree(int rc)
-{
-	return rc == -EBADMSG || rc == -EEXIST || rc == -ENOTDIR || rc == -EUCLEAN;
 }
 
 /* One try; pending: what we changed is taken back later. */
@@ -515,13 +703,17 @@ int merge_shipment(struct volume *v, struct shipment *s, const struct merge_name
 {
 	struct driver_jobs jobs = { .driver = &names->driver };
 	struct merge_names plain = *names;
+	struct merging m = { .names = names, .jobs = &jobs, .now_ms = now_ms };
 	int rc = s->stage ? stage_sync(s->stage) : 0;
 
 	if (rc == 0)
-		rc = plan_land(&(struct plan){ .v = v, .s = s, .judge = judge_all, .hold = hold, .fields = all_fields,
-					       .alone = true });
-	if (rc > 0)
+		rc = plan_land(&(struct plan){ .v = v, .s = s, .ctx = &m, .judge = judge_all, .meet = meet,
+					       .prepare = run_jobs, .hold = hold, .fields = all_fields, .ends = true });
+	map_release(&m.whole);
+	if (rc > 0) {
+		driver_jobs_release(&jobs);
 		return 0;
+	}
 	if (rc == 0)
 		rc = merge_group_with_jobs(v, s, names, &jobs, now_ms);
 	/* What the secondary did in a unit before it heard of the copy may fit there no more: one more copy, then. */

@@ -45,6 +45,14 @@ bool families_tail(const char *name, size_t len)
 	return tail_of(name, len, &stem) != 0;
 }
 
+size_t families_stem(const char *name, size_t len)
+{
+	size_t stem;
+
+	tail_of(name, len, &stem);
+	return stem;
+}
+
 static bool has_sides(struct volume *v, uint64_t dir, const char *stem, size_t len)
 {
 	char name[NAME_MAX_BYTES + 16];
@@ -98,19 +106,37 @@ static int link_is_of_family(void *ctx, const struct dentry *d)
 	       (may_be_database(x->size_bytes) && has_sides(x->v, d->parent, d->name, d->name_len));
 }
 
+static bool inode_is_of_family(struct volume *v, const struct rec_inode *r)
+{
+	struct size_link x = { .v = v, .size_bytes = r->size_bytes };
+
+	return S_ISREG(r->mode) && tree_links_of(v, r->ino, link_is_of_family, &x) == 1;
+}
+
 bool families_touched(struct volume *v, const struct shipment *s)
 {
 	for (size_t i = 0; i < s->n_links; i++)
 		if (s->links[i].parent && families_tail(s->links[i].name, s->links[i].name_len))
 			return true;
-	for (size_t i = 0; i < s->n_inodes && landing_breathe(v) == 0; i++) {
-		struct size_link x = { .v = v, .size_bytes = s->inodes[i]->size_bytes };
-
-		if (S_ISREG(s->inodes[i]->mode) &&
-		    tree_links_of(v, s->inodes[i]->ino, link_is_of_family, &x) == 1)
+	for (size_t i = 0; i < s->n_inodes; i++)
+		if (inode_is_of_family(v, s->inodes[i]))
 			return true;
-	}
 	return false;
+}
+
+int families_list(struct volume *v, const struct shipment *s, struct map *inodes)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < s->n_links; i++)
+		if (s->links[i].parent && families_tail(s->links[i].name, s->links[i].name_len))
+			map_put(inodes, s->links[i].child, 1);
+	for (size_t i = 0; rc == 0 && i < s->n_inodes; i++) {
+		if (inode_is_of_family(v, s->inodes[i]))
+			map_put(inodes, s->inodes[i]->ino, 1);
+		rc = landing_breathe(v);
+	}
+	return rc;
 }
 
 /* ---- which families both changed -----------------------------------------------------------------------------------

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/landing.h"
 #include "sync/merge_state.h"
 #include "sync/name_fold.h"
 #include "util/acl.h"
@@ -50,6 +51,8 @@ static bool op_name_taken(void *ctx, uint64_t parent, const char *name, size_t n
 	struct dentry d;
 
 	if (parent == INO_ROOT && name_len == strlen(HIDDEN_NAME) && memcmp(name, HIDDEN_NAME, name_len) == 0)
+		return true;
+	if (m->s->is_part && landing_gives_name(m->v, parent, name, name_len))
 		return true;
 	return tree_lookup(m->v, parent, name, name_len, &d) == 0 && !map_get(&m->link_at, d.link, NULL);
 }
@@ -383,13 +386,36 @@ static bool says_so(const struct norm_link *rec, const struct rs_pos *at)
 		.name = rec->name, .name_len = rec->name_len });
 }
 
+/* A part's directory that the plan removes, when it has been emptied: it does if that is the outcome. */
+static int leave_end(struct merger *m, const struct rs_link_out *out, bool theirs, bool *left)
+{
+	*left = false;
+	if (!map_get(&m->s->planned_ends, out->id, NULL))
+		return 0;
+	map_put(&m->s->planned_ends, out->id, 2);
+	*left = theirs && !out->pos.present;
+	return *left ? 0 : landing_leave_link(m->v, out->id);
+}
+
+/* What the plan does to a directory was decided here, too. */
+static bool ends_are_left(struct merger *m)
+{
+	uint64_t link, how;
+	size_t it = 0;
+
+	while (map_next(&m->s->planned_ends, &it, &link, &how))
+		if (how != 2)
+			return false;
+	return true;
+}
+
 static int plan_link(struct merger *m, struct plan *p, const struct rs_link_out *out)
 {
 	uint64_t at;
 	const struct rs_link *in;
 	struct norm_link *rec = NULL;
-	bool ours, theirs;
-	int rc = 0;
+	bool ours, theirs, left;
+	int rc;
 
 	if (!map_get(&m->link_at, out->id, &at))
 		return -EUCLEAN;
@@ -403,7 +429,10 @@ static int plan_link(struct merger *m, struct plan *p, const struct rs_link_out 
 	if (theirs && rec->report && merge_same_pos(&out->pos, &in->p))
 		return has_ours(m, rec);
 	theirs = theirs && !rec->report && !ours;
-	if (out->pos.present)
+	rc = leave_end(m, out, theirs, &left);
+	if (rc == 0 && left)
+		return peer_link_drop(m->v, out->id);
+	if (rc == 0 && out->pos.present)
 		rc = merge_ensure_inode(m, out->child);
 	if (rc == -ENOENT)
 		return merge_ask_for(m, out->id, out->child, rec);
@@ -1012,7 +1041,8 @@ static int extra_copy(struct merger *m, struct norm_inode *n)
 	do {
 		c.name_len = (uint16_t)conflict_name(d.name, d.name_len, m->names->peer,
 						     (uint64_t)(n->rec->mtime_ns / 1000000), tries++, name);
-	} while (tree_lookup(m->v, d.parent, name, c.name_len, &(struct dentry){ 0 }) == 0);
+	} while (tree_lookup(m->v, d.parent, name, c.name_len, &(struct dentry){ 0 }) == 0 ||
+		 (m->s->is_part && landing_gives_name(m->v, d.parent, name, c.name_len)));
 	c.parent = d.parent;
 	c.name = name;
 	rc = make_copy(m, n, &c, &made, &place);
@@ -1548,6 +1578,8 @@ static int land_names(struct merger *m, struct rs_result *r, struct plan *p, str
 	for (size_t i = 0; rc == 0 && i < r->n_links; i++)
 		if (!map_get(&m->aside_link, r->links[i].id, NULL))
 			rc = plan_link(m, p, &r->links[i]);
+	if (rc == 0 && !ends_are_left(m))
+		rc = -EUCLEAN;
 	if (rc == 0)
 		rc = land_links(m->v, p->list, p->n);
 	if (rc == 0)
@@ -1840,7 +1872,7 @@ int merge_three_way(struct volume *v, struct shipment *s, const struct merge_nam
 						.fold = name_fold } };
 
 		rc = resolve_shown(&m, &in, &r);
-		for (int moves_too = 0; rc == -EUCLEAN && moves_too < 2; moves_too++) {
+		for (int moves_too = 0; rc == -EUCLEAN && moves_too < 2 && !s->is_part; moves_too++) {
 			log_debug("merge", "no valid tree: the secondary's records alone count%s",
 				  moves_too ? ", and none of its moves" : "");
 			rc = believe_records_only(&m, moves_too);

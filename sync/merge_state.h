@@ -264,6 +264,8 @@ char *merge_path(struct volume *v, uint64_t ino);
 
 /* Does the shipment change something in a unit? */
 bool units_touched(struct volume *v, const struct shipment *s);
+/* Of what? Lets others in (landing_breathe). The same below, of families. */
+int units_list(struct volume *v, const struct shipment *s, struct map *inodes);
 int units_gather(struct merger *m);
 /*
  * What the secondary had seen, of a row that says `seen`. The row may be older than what it told us later; but what is
@@ -288,7 +290,9 @@ void units_release(struct merger *m);
 /* Does the shipment change a file that may belong to a database here? */
 /* Is it the name of a file beside a database (NAME-wal …)? */
 bool families_tail(const char *name, size_t len);
+size_t families_stem(const char *name, size_t len); /* the length of the rest */
 bool families_touched(struct volume *v, const struct shipment *s);
+int families_list(struct volume *v, const struct shipment *s, struct map *inodes);
 int families_gather(struct merger *m);
 /* The resolver's input: ours, or (true) arrays of its own with the families that both changed as directories. */
 bool families_show(struct merger *m, struct rs_input *in);

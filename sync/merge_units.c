@@ -49,7 +49,7 @@ struct glance {
 	const struct shipment *s;
 	const struct policy_units *units;
 	struct map dir_link; /* directory -> index + 1 of the shipment's link to it */
-	struct map clear;    /* directories looked at that are in no unit */
+	struct map looked;   /* directories: 1: in no unit; 2: a unit, or in one */
 };
 
 static bool is_named_so(struct glance *g, uint64_t parent, const char *name, size_t len)
@@ -65,38 +65,77 @@ static bool is_named_so(struct glance *g, uint64_t parent, const char *name, siz
 	return unit;
 }
 
-/* In our tree; but it may also be the secondary that made a unit of it, by its name. */
+/* The directory that dir is in, in our tree if it is there; *unit: it is called like a unit, in our tree or by the
+ * secondary. 0: it is in none. */
+static uint64_t next_above(struct glance *g, uint64_t dir, bool *unit)
+{
+	const struct ship_link *l = NULL;
+	struct dentry d = { .parent = 0 };
+	uint64_t at;
+
+	*unit = false;
+	if (map_get(&g->dir_link, dir, &at)) {
+		l = &g->s->links[at - 1];
+		*unit = is_named_so(g, l->parent, l->name, l->name_len);
+	}
+	if (tree_links_of(g->v, dir, first_link, &d) == 1)
+		*unit = *unit || is_named_so(g, d.parent, d.name, d.name_len);
+	else
+		d.parent = l ? l->parent : 0;
+	return d.parent;
+}
+
 static bool above_is_unit(struct glance *g, uint64_t dir)
 {
-	for (unsigned depth = 0; dir > INO_HIDDEN && depth < PATH_DEPTH_MAX; depth++) {
-		const struct ship_link *l = NULL;
-		bool unit = false;
-		struct dentry d;
-		uint64_t at;
+	uint64_t from = dir, at = dir, known = 1;
+	bool unit = false;
 
-		if (map_get(&g->clear, dir, NULL))
+	for (unsigned depth = 0; at > INO_HIDDEN && depth < PATH_DEPTH_MAX && !unit; depth++) {
+		if (map_get(&g->looked, at, &known))
 			break;
-		if (map_get(&g->dir_link, dir, &at)) {
-			l = &g->s->links[at - 1];
-			unit = is_named_so(g, l->parent, l->name, l->name_len);
-		}
-		if (tree_links_of(g->v, dir, first_link, &d) == 1)
-			unit = unit || is_named_so(g, d.parent, d.name, d.name_len);
-		else if (l)
-			d.parent = l->parent;
-		else
-			break;
-		if (unit)
-			return true;
-		map_put(&g->clear, dir, 1);
-		dir = d.parent;
+		at = next_above(g, at, &unit);
 	}
-	return false;
+	known = unit ? 2 : known;
+	for (unsigned depth = 0; from > INO_HIDDEN && depth < PATH_DEPTH_MAX; depth++) {
+		if (map_get(&g->looked, from, NULL))
+			break;
+		map_put(&g->looked, from, known);
+		from = next_above(g, from, &unit);
+		if (unit)
+			break;
+	}
+	return known == 2;
 }
 
 static int parent_is_unit(void *ctx, const struct dentry *d)
 {
 	return above_is_unit(ctx, d->parent);
+}
+
+static bool link_is_in_unit(struct glance *g, const struct ship_link *l)
+{
+	struct dentry d;
+
+	return above_is_unit(g, l->parent) ||
+	       (tree_link_get(g->v, l->link, &d) == 0 && above_is_unit(g, d.parent));
+}
+
+static int glance_begin(struct glance *g, struct policy_units **units)
+{
+	int rc = policy_units_load(g->v, units);
+
+	g->units = rc < 0 ? NULL : *units;
+	for (size_t i = 0; rc == 0 && i < g->s->n_links; i++)
+		if (g->s->links[i].parent)
+			map_put(&g->dir_link, g->s->links[i].child, i + 1);
+	return rc;
+}
+
+static void glance_end(struct glance *g, struct policy_units *units)
+{
+	map_release(&g->dir_link);
+	map_release(&g->looked);
+	policy_units_free(units);
 }
 
 bool units_touched(struct volume *v, const struct shipment *s)
@@ -105,26 +144,36 @@ bool units_touched(struct volume *v, const struct shipment *s)
 	struct policy_units *units;
 	bool found = false;
 
-	if (policy_units_load(v, &units) < 0)
+	if (glance_begin(&g, &units) < 0)
 		return true; /* the three-way merge will tell what failed */
-	g.units = units;
-	for (size_t i = 0; i < s->n_links; i++)
-		if (s->links[i].parent)
-			map_put(&g.dir_link, s->links[i].child, i + 1);
-	for (size_t i = 0; i < s->n_links && !found; i++) {
-		struct dentry d;
-
-		if (landing_breathe(v))
-			break; /* whoever lets others in looks for that itself */
-		found = above_is_unit(&g, s->links[i].parent) ||
-			(tree_link_get(v, s->links[i].link, &d) == 0 && above_is_unit(&g, d.parent));
-	}
-	for (size_t i = 0; i < s->n_inodes && !found && landing_breathe(v) == 0; i++)
+	for (size_t i = 0; i < s->n_links && !found; i++)
+		found = link_is_in_unit(&g, &s->links[i]);
+	for (size_t i = 0; i < s->n_inodes && !found; i++)
 		found = tree_links_of(v, s->inodes[i]->ino, parent_is_unit, &g) == 1;
-	map_release(&g.dir_link);
-	map_release(&g.clear);
-	policy_units_free(units);
+	glance_end(&g, units);
 	return found;
+}
+
+int units_list(struct volume *v, const struct shipment *s, struct map *inodes)
+{
+	struct glance g = { .v = v, .s = s };
+	struct policy_units *units;
+	int rc = glance_begin(&g, &units);
+
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; rc == 0 && i < s->n_links; i++) {
+		if (link_is_in_unit(&g, &s->links[i]))
+			map_put(inodes, s->links[i].child, 1);
+		rc = landing_breathe(v);
+	}
+	for (size_t i = 0; rc == 0 && i < s->n_inodes; i++) {
+		if (tree_links_of(v, s->inodes[i]->ino, parent_is_unit, &g) == 1)
+			map_put(inodes, s->inodes[i]->ino, 1);
+		rc = landing_breathe(v);
+	}
+	glance_end(&g, units);
+	return rc;
 }
 
 /* ---- which directories of the input are units ----------------------------------------------------------------------

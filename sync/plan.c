@@ -15,25 +15,24 @@
 /* How often it is tried before the shipment is landed at once after all. */
 #define PLAN_TRIES 3u
 
+/* So many entries of the part are landed at once though they came to it late; the last try takes what there is. */
+#define LATE_MAX 2000u
+
 static int plan_begin(struct plan *p)
 {
 	int rc;
 
 	volume_lock(p->v);
 	rc = landing_watch(p->v);
-	if (rc)
-		return rc;
-	for (size_t i = 0; i < p->s->n_links; i++) {
+	for (size_t i = 0; rc == 0 && i < p->s->n_links; i++) {
 		const struct ship_link *l = &p->s->links[i];
 
-		if (l->parent) {
-			map_put(&p->children, l->child, 1);
-			map_put(&p->parents, l->parent, 1);
-		} else if (!map_get(&p->children, l->child, NULL)) {
-			map_put(&p->children, l->child, 0);
-		}
+		if (l->parent)
+			map_put(&p->placed, l->child, 1);
+		else if (!map_get(&p->placed, l->child, NULL))
+			map_put(&p->placed, l->child, 0);
 	}
-	return 0;
+	return rc ? rc : split_open(&p->split, p->v, p->s, p->ends);
 }
 
 /* ---- writing ---- */
@@ -67,8 +66,6 @@ static int write_link(struct plan *p, const struct ship_link *l)
 
 	if (rc && rc != -ENOENT)
 		return rc;
-	if (rc == 0 && d.child != l->child)
-		return -ENOTSUP; /* it goes, and comes anew */
 	rc = mode_of(p, l->child, &mode);
 	if (rc)
 		return rc;
@@ -89,7 +86,7 @@ static int look_at(struct plan *p, uint64_t ino, struct inode *in, bool *here)
 	*here = rc == 0;
 	if (rc != -ENOENT)
 		return rc;
-	map_get(&p->children, ino, &placed);
+	map_get(&p->placed, ino, &placed);
 	return r && (r->fields & REC_NEW) && placed ? 0 : -ENOENT;
 }
 
@@ -117,7 +114,12 @@ static int write_inode(struct plan *p, const struct rec_inode *r, struct inode *
 	if (rc || !(out->fields & LAND_CONTENT))
 		return rc;
 	map_put(&p->contents, r->ino, 1);
-	return landing_put_content(p->v, p->s->stage, out, here ? in->size_bytes : 0);
+	rc = landing_put_content(p->v, p->s->stage, out, here ? in->size_bytes : 0);
+	if (rc != -ENOTSUP)
+		return rc;
+	p->split.late = true;
+	split_add(&p->split, r->ino, false);
+	return 0;
 }
 
 static int write_xattr(struct plan *p, const struct ship_xattr *x, struct inode *in)
@@ -141,15 +143,18 @@ static int plan_write(struct plan *p)
 
 	p->written = true;
 	for (size_t i = 0; !rc && i < s->n_links; i++) {
-		rc = write_link(p, &s->links[i]);
+		if (!split_has_link(&p->split, i) || split_ends_link(&p->split, i))
+			rc = write_link(p, &s->links[i]);
 		rc = rc ? rc : breathe(p, i);
 	}
 	for (size_t i = 0; !rc && i < s->n_inodes; i++) {
-		rc = write_inode(p, s->inodes[i], in, out);
+		if (!split_has(&p->split, s->inodes[i]->ino))
+			rc = write_inode(p, s->inodes[i], in, out);
 		rc = rc ? rc : breathe(p, i);
 	}
 	for (size_t i = 0; !rc && i < s->n_xattrs; i++) {
-		rc = write_xattr(p, &s->xattrs[i], in);
+		if (!split_has(&p->split, s->xattrs[i].ino))
+			rc = write_xattr(p, &s->xattrs[i], in);
 		rc = rc ? rc : breathe(p, i);
 	}
 	free(in);
@@ -157,61 +162,77 @@ static int plan_write(struct plan *p)
 	return rc;
 }
 
-/* ---- does it fit? ---- */
+/* ---- what was changed meanwhile ---- */
 
-/* A name was made, moved or removed here. */
-static bool link_fits(struct plan *p, uint64_t link, uint64_t child)
+/* A name was made, moved or removed here. -EAGAIN: it may not fit together any more. */
+static int meet_link(struct plan *p, uint64_t link, uint64_t child)
 {
+	struct split *sp = &p->split;
+	const struct ship_link *l = shipment_link(p->s, link);
 	struct inode in;
 	struct dentry d;
 
-	if (shipment_link(p->s, link) || map_get(&p->children, child, NULL) || map_get(&p->parents, child, NULL) ||
-	    shipment_inode(p->s, child) || map_get(&p->s->xattr_by_ino, child, NULL))
-		return false;
-	if (tree_link_get(p->v, link, &d) < 0) /* removed; of a directory, it is neither in a path nor a place of it */
-		return true;
-	/* A directory that was moved may close a loop; one that is new cannot. */
-	if (tree_inode_get(p->v, child, &in) < 0 || (S_ISDIR(in.mode) && !landing_is_new(p->v, child)))
-		return false;
-	if (p->alone && (map_get(&p->parents, d.parent, NULL) || families_tail(d.name, d.name_len)))
-		return false;
-	return !landing_gives_name(p->v, d.parent, d.name, d.name_len) && !landing_ends(p->v, d.parent);
+	if (l)
+		split_add_link(sp, l);
+	split_add(sp, child, false);
+	if (tree_link_get(p->v, link, &d) < 0) {
+		if (split_fills(sp, child))
+			split_add(sp, child, true);
+		return 0;
+	}
+	/* A directory that was moved may close a loop with another one; one that is new cannot. */
+	if (sp->moves_dirs &&
+	    (tree_inode_get(p->v, child, &in) < 0 || (S_ISDIR(in.mode) && !landing_is_new(p->v, child))))
+		return -EAGAIN;
+	split_add_name(sp, d.parent, d.name, d.name_len);
+	split_add_above(sp, d.parent);
+	return 0;
 }
 
-/* Something else of it was changed here: of a directory that is not taken from the shipment then. */
-static bool inode_fits(struct plan *p, uint64_t ino)
+/* A directory of which something else than what was expected may become is no place to hang others on. */
+static int late_fits(struct plan *p)
 {
-	const struct rec_inode *r = shipment_inode(p->s, ino);
-	uint64_t placed;
+	const struct split *sp = &p->split;
 	struct inode in;
+	uint64_t placed;
 
-	if (map_get(&p->children, ino, &placed) || map_get(&p->s->xattr_by_ino, ino, NULL))
-		return false;
-	if (p->alone && map_get(&p->parents, ino, NULL))
-		return false;
-	if (!r)
-		return true;
-	if (p->alone || tree_inode_get(p->v, ino, &in) < 0 || !S_ISDIR(in.mode))
-		return false;
-	return landing_spare(p->v, ino, r->fields & ~p->fields(p->v, p->s, r)) == 0;
+	if (!p->last && split_count(sp) > LATE_MAX)
+		return -EAGAIN;
+	for (size_t i = 0; sp->moves_dirs && i < sp->n_late; i++)
+		if (map_get(&p->placed, sp->late_inodes[i], &placed) && placed &&
+		    tree_inode_get(p->v, sp->late_inodes[i], &in) == 0 && S_ISDIR(in.mode))
+			return -EAGAIN;
+	return 0;
 }
 
-static bool plan_fits(struct plan *p)
+/* What meets what was changed here since it was judged leaves the plan. */
+static int meet(struct plan *p)
 {
+	struct split *sp = &p->split;
 	const struct map *inodes, *links;
 	uint64_t key, value;
 	size_t it = 0;
-	bool fits = landing_watched(p->v, &inodes, &links);
+	int rc = landing_watched(p->v, &inodes, &links) ? 0 : -EAGAIN;
 
-	if (p->with_any && map_count(inodes) + map_count(links) > 0)
-		fits = false;
-	while (fits && map_next(links, &it, &key, &value))
-		fits = link_fits(p, key, value);
-	for (it = 0; fits && map_next(inodes, &it, &key, &value);)
-		fits = inode_fits(p, key);
-	if (!fits)
-		log_debug("plan", "changed meanwhile: %zu inodes, %zu links", map_count(inodes), map_count(links));
-	return fits;
+	sp->late = true;
+	map_clear(&sp->above);
+	while (rc == 0 && map_next(links, &it, &key, &value))
+		rc = meet_link(p, key, value);
+	for (it = 0; rc == 0 && map_next(inodes, &it, &key, &value);)
+		split_add(sp, key, false);
+	if (rc == 0 && p->meet)
+		p->meet(p, inodes, links);
+	if (rc == 0)
+		rc = split_close(sp);
+	if (rc == 0)
+		rc = late_fits(p);
+	for (size_t i = 0; rc == 0 && i < sp->n_late; i++) {
+		map_del(&p->contents, sp->late_inodes[i]);
+		rc = landing_leave_out(p->v, sp->late_inodes[i], p->ends, &p->left);
+	}
+	log_debug("plan", "changed meanwhile: %zu inodes, %zu links; %zu of the shipment's leave it: %d",
+		  map_count(inodes), map_count(links), sp->n_late, rc);
+	return rc;
 }
 
 /* ---- the end ---- */
@@ -220,45 +241,76 @@ static void plan_end(struct plan *p, bool held)
 {
 	volume_lock_now(p->v);
 	landing_unwatch(p->v);
-	if (held && p->s->stage)
-		stage_taken(p->s->stage, &p->contents);
-	else if (!held && p->written)
+	if (!held && p->written)
 		landing_give_up(p->v);
 	volume_unlock(p->v);
-	if (!held && p->s->stage)
+	if (held && p->s->stage)
+		stage_taken(p->s->stage, &p->contents, &p->left);
+	if (p->s->stage)
 		stage_drop_kept(p->s->stage);
-	map_release(&p->children);
-	map_release(&p->parents);
+	split_release(&p->split);
+	map_release(&p->placed);
 	map_release(&p->contents);
+	map_release(&p->left);
 }
 
-static int land_once(struct plan *p)
+static int plan_write_down(struct plan *p)
 {
-	struct shipment *s = p->s;
 	int rc = plan_begin(p);
 
 	if (rc == 0)
 		rc = p->judge(p);
+	/* What leads to something else from now on goes, and comes anew. */
+	for (size_t i = 0; rc == 0 && i < p->s->n_links; i++)
+		if (p->split.child[i] && p->split.child[i] != p->s->links[i].child)
+			split_add_link(&p->split, &p->s->links[i]);
+	if (rc == 0)
+		rc = split_close(&p->split);
 	if (rc == 0 || rc == -ENOTSUP)
 		rc = landing_given_up(p->v) ? landing_given_up(p->v) : rc;
 	if (rc == 0)
 		rc = plan_write(p);
 	landing_look_away(p->v);
 	volume_unlock(p->v);
-	if (rc == 0 && s->stage)
-		rc = stage_sync(s->stage);
+	log_debug("plan", "%zu of %zu entries are landed at once", split_count(&p->split),
+		  p->s->n_inodes + p->s->n_links + p->s->n_xattrs);
+	return rc;
+}
+
+/* The group in which it begins to hold. */
+static int plan_hold(struct plan *p)
+{
+	struct shipment *part = NULL;
+	int rc = p->prepare ? p->prepare(p) : 0;
+
 	if (rc == 0)
 		rc = volume_apply_begin(p->v);
+	if (rc)
+		return rc;
+	rc = meet(p);
+	landing_rest(p->v, true);
 	if (rc == 0) {
-		rc = plan_fits(p) ? p->hold(p) : -EAGAIN;
-		landing_unwatch(p->v);
-		if (rc == 0)
-			rc = landing_hold(p->v);
-		if (rc == 0)
-			rc = volume_apply_commit(p->v, s->begin.to);
-		else
-			volume_apply_abort(p->v);
+		part = split_part(&p->split);
+		rc = p->hold(p, part);
 	}
+	landing_rest(p->v, false);
+	if (rc == 0) {
+		landing_unwatch(p->v);
+		rc = landing_hold(p->v);
+	}
+	split_part_free(part);
+	return land_end(p->v, p->s, rc);
+}
+
+static int land_once(struct plan *p)
+{
+	struct shipment *s = p->s;
+	int rc = plan_write_down(p);
+
+	if (rc == 0 && s->stage)
+		rc = stage_sync(s->stage);
+	while (rc == 0 && (rc = plan_hold(p)) == -EINPROGRESS)
+		rc = 0, p->split.rc = 0;
 	plan_end(p, rc == 0);
 	return rc;
 }
@@ -273,6 +325,7 @@ int plan_land(const struct plan *how)
 	for (unsigned i = 0; rc == -EAGAIN && i < PLAN_TRIES; i++) {
 		struct plan p = *how;
 
+		p.last = i + 1 == PLAN_TRIES;
 		rc = land_once(&p);
 		log_debug("plan", "try %u of %zu inodes, %zu links: %d", i, s->n_inodes, s->n_links, rc);
 	}

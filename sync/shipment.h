@@ -53,6 +53,8 @@ struct shipment {
 	uint64_t save_every_bytes, saved_bytes; /* what is staged is noted so often; 0: never */
 	struct kept *kept; /* of an earlier shipment, for REC_STAGED; borrowed, may be NULL */
 	struct volume *v;
+	bool is_part;              /* of a larger one, the rest of which a plan carries out (split.h) */
+	struct map planned_ends;   /* of a part: links of directories, which the plan removes if they go; 2: decided */
 	unsigned own_slot; /* our id space: [own_slot << 48, own_next) is handed out */
 	uint64_t own_next;
 };

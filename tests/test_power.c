@@ -236,6 +236,7 @@ static void peer_op(void)
 		ck_assert_int_eq(volume_apply_begin(vol), 0);
 		ck_assert_int_eq(stage_adopt(s, ino, ino, ORIGIN_PEER), 0);
 		ck_assert_int_eq(volume_apply_commit(vol, ++peer_group), 0);
+		stage_settle(s, true);
 		note();
 	}
 	stage_free(s);

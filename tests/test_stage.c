@@ -21,6 +21,7 @@ static void adopt(struct stage *s, uint64_t src, uint64_t dst)
 	ck_assert_int_eq(volume_apply_begin(st.v), 0);
 	ck_assert_int_eq(stage_adopt(s, src, dst, ORIGIN_PEER), 0);
 	ck_assert_int_eq(volume_apply_commit(st.v, 1), 0);
+	stage_settle(s, true);
 }
 
 static uint64_t used_blocks(void)
@@ -190,8 +191,36 @@ START_TEST(an_aborted_apply_neither_leaks_nor_frees_twice)
 	ck_assert_int_eq(volume_apply_begin(st.v), 0);
 	ck_assert_int_eq(stage_adopt(s, ino, ino, ORIGIN_PEER), 0);
 	volume_apply_abort(st.v);
+	stage_settle(s, false);
 	stage_free(s);
 	ck_assert_uint_eq(used_blocks(), before);
+	expect_content(&st, ino, &m);
+	store_check_owners(&st);
+	model_free(&m);
+	free(buf);
+}
+END_TEST
+
+START_TEST(what_an_aborted_apply_adopted_is_staged_still)
+{
+	uint64_t ino = store_file(&st, "f"), seed = 7;
+	struct stage *s = stage_new(st.v);
+	uint8_t *buf = xmalloc(FILE_MAX);
+	struct model m = { 0 };
+
+	chance_bytes(&seed, buf, FILE_MAX);
+	ck_assert_int_eq(stage_put(s, ino, 1, buf, FILE_MAX - 10), 0);
+	model_write(&m, 1, buf, FILE_MAX - 10);
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(volume_apply_begin(st.v), 0);
+		ck_assert_int_eq(stage_adopt(s, ino, ino, ORIGIN_PEER), 0);
+		ck_assert_uint_eq(stage_next(s, ino, 0), UINT64_MAX);
+		volume_apply_abort(st.v);
+		stage_settle(s, false);
+		ck_assert_uint_eq(stage_next(s, ino, 0), 1);
+	}
+	adopt(s, ino, ino);
+	stage_free(s);
 	expect_content(&st, ino, &m);
 	store_check_owners(&st);
 	model_free(&m);
@@ -274,6 +303,7 @@ int main(void)
 	tcase_add_loop_test(tc, adopted_pieces_in_any_order_equal_plain_writes, 0, 8);
 	tcase_add_test(tc, what_is_not_adopted_is_free_again);
 	tcase_add_test(tc, an_aborted_apply_neither_leaks_nor_frees_twice);
+	tcase_add_test(tc, what_an_aborted_apply_adopted_is_staged_still);
 	tcase_add_test(tc, pieces_of_a_block_that_complete_it_are_one_run);
 	tcase_add_test(tc, a_staged_hole_makes_room);
 	tcase_add_test(tc, ranges_beyond_the_largest_file_are_refused);
