@@ -1195,7 +1195,8 @@ int main(void)
 	tcase_add_loop_test(tc, settling_from_either_side_is_done_on_both, 0, 6);
 	tcase_add_loop_test(tc, mode_owner_and_xattrs_stay_with_the_name, 0, 2);
 	tcase_add_loop_test(tc, settled_differently_while_apart_what_each_side_wanted_is_there, 0, 9);
-	tcase_add_test(tc, what_is_written_to_a_chosen_version_before_the_others_change_is_heard_is_the_same_on_both_sides);
+	tcase_add_test(tc,
+	               what_is_written_to_a_chosen_version_before_the_others_change_is_heard_is_the_same_on_both_sides);
 	tcase_add_loop_test(tc, chosen_by_both_for_itself_the_primarys_is_in_place_whoever_is_heard_first, 0, 4);
 	tcase_add_loop_test(tc, a_version_chosen_here_and_edited_there_has_the_edit_and_no_new_conflict, 0, 2);
 	tcase_add_loop_test(tc, a_crash_before_the_commit_leaves_the_conflict_and_after_it_leaves_it_settled, 0, 4);
