@@ -193,7 +193,13 @@ static void gather_ranges(struct outbox *o, const struct cut_inode *rows, const 
 		r->fields |= REC_STAGED;
 }
 
-/* What changed of it. One number for all of what is new: the lowest, as some of it may have been changed before. */
+static uint64_t seen_of(const struct cut_inode *rows, enum entity what, uint64_t otherwise)
+{
+	return rows->which & 1u << what ? rows->row[what].seen : otherwise;
+}
+
+/* What changed of it. Of what is new bytes and attributes may have been changed before, and those tell nothing about
+ * each other: bytes that are told to be older than they are would be taken to be those of a copy. */
 static void fill_fields(struct rec_inode *r, const struct cut_inode *rows, uint64_t from)
 {
 	static const uint32_t fields[] = { [ENT_NEW] = REC_NEW,
@@ -202,21 +208,19 @@ static void fill_fields(struct rec_inode *r, const struct cut_inode *rows, uint6
 					   [ENT_OWNER] = REC_OWNER,
 					   [ENT_TIMES] = REC_TIMES };
 	const struct change_row *content = &rows->row[ENT_CONTENT];
-	uint64_t low = UINT64_MAX;
+	uint64_t whole = seen_of(rows, ENT_NEW, 0);
 
 	for (int what = ENT_NEW; what <= ENT_TIMES; what++)
-		if (rows->which & 1u << what) {
+		if (rows->which & 1u << what)
 			r->fields |= fields[what];
-			low = MIN(low, rows->row[what].seen);
-		}
-	r->seen_content = content->seen;
-	r->seen_mode = rows->row[ENT_MODE].seen;
-	r->seen_owner = rows->row[ENT_OWNER].seen;
-	r->seen_times = rows->row[ENT_TIMES].seen;
+	r->seen_content = seen_of(rows, ENT_CONTENT, whole);
+	r->seen_mode = seen_of(rows, ENT_MODE, whole);
+	r->seen_owner = seen_of(rows, ENT_OWNER, whole);
+	r->seen_times = seen_of(rows, ENT_TIMES, whole);
 	r->shrunk_to = content->shrunk_grp > from ? content->shrunk_to : UINT64_MAX;
 	if (r->fields & REC_NEW) {
 		r->fields |= REC_CONTENT | REC_MODE | REC_OWNER | REC_TIMES;
-		r->seen_content = low;
+		r->seen_content = MIN(r->seen_content, whole);
 	}
 }
 

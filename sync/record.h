@@ -89,7 +89,7 @@ enum { /* rec_inode.fields */
 struct rec_inode {
 	uint64_t ino;
 	uint32_t fields;
-	uint64_t seen_content, seen_mode, seen_owner, seen_times; /* with NEW: seen_content for all */
+	uint64_t seen_content, seen_mode, seen_owner, seen_times; /* with NEW: all are set */
 	uint32_t mode, uid, gid, rdev;                            /* mode always carries the type bits */
 	uint64_t size_bytes, shrunk_to;                           /* shrunk_to UINT64_MAX: never shrunk */
 	int64_t atime_ns, mtime_ns, ctime_ns;

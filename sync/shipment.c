@@ -288,8 +288,6 @@ struct ship_xattr *shipment_xattr(const struct shipment *s, uint64_t ino, const 
 
 uint64_t rec_seen(const struct rec_inode *r, uint32_t field)
 {
-	if (r->fields & REC_NEW)
-		return r->seen_content;
 	switch (field) {
 	case REC_MODE: return r->seen_mode;
 	case REC_OWNER: return r->seen_owner;

@@ -406,6 +406,33 @@ START_TEST(what_is_written_to_a_backup_of_what_the_primary_removed_has_all_else_
 }
 END_TEST
 
+/*
+ * The secondary set a mode before it took ours of a file of which its version is in a copy now, and sends that file whole:
+ * it does not do so for the copy, which has what it wrote.
+ */
+START_TEST(ours_sent_back_whole_after_an_older_change_of_mode_is_not_put_into_the_copy)
+{
+	px_put(0, "f", "base\n");
+	px_meet();
+	px_down();
+	up();
+	px_link(0, "f", "h");
+	px_put(0, "h", "alder\n");
+	save(0, "f", "saved\n");
+	px_put(1, "f", "birch\n");
+	px_send(1);
+	px_set(1, "f", SET_MODE, (struct attr){ .mode = 0600 });
+	px_setxattr(1, "f", "user.k", "birch");
+	px_send(0);
+	px_meet();
+	for (int i = 0; i < 2; i++) {
+		ck_assert(is_there(i, "alder\n"));
+		ck_assert(is_there(i, "birch\n"));
+		ck_assert(is_there(i, "saved\n"));
+	}
+}
+END_TEST
+
 /* Read and write for the owner, user 7, the group, the mask; nothing for others. */
 static const uint8_t some_acl[44] = { 2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 6, 0, 7, 0, 0, 0,
 	4, 0, 6, 0, 255, 255, 255, 255, 16, 0, 6, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255 };
@@ -572,6 +599,7 @@ int main(void)
 	tcase_add_loop_test(one, an_acl_that_the_secondary_left_alone_is_not_in_its_version, 0, 2);
 	tcase_add_loop_test(one, what_is_written_to_each_of_two_files_that_are_one_here_is_not_lost, 0, 2);
 	tcase_add_test(one, what_came_back_is_as_the_secondary_has_it_when_that_counts);
+	tcase_add_test(one, ours_sent_back_whole_after_an_older_change_of_mode_is_not_put_into_the_copy);
 	tcase_add_test(one, mode_and_acl_agree_when_ours_is_taken_back);
 	suite_add_tcase(s, one);
 	tcase_add_loop_test(many, orders_in_which_something_was_lost_once, 0, 8);
