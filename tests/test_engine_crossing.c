@@ -407,8 +407,8 @@ START_TEST(what_is_written_to_a_backup_of_what_the_primary_removed_has_all_else_
 END_TEST
 
 /*
- * The secondary set a mode before it took ours of a file of which its version is in a copy now, and sends that file whole:
- * it does not do so for the copy, which has what it wrote.
+ * The secondary set a mode before it took ours of a file of which its version is in a copy now, and sends that file
+ * whole: it does not do so for the copy, which has what it wrote.
  */
 START_TEST(ours_sent_back_whole_after_an_older_change_of_mode_is_not_put_into_the_copy)
 {
