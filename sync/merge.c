@@ -107,7 +107,7 @@ static bool inode_known(struct volume *v, const struct shipment *s, uint64_t ino
 }
 
 /* The lowest `seen` of all its records. */
-static uint64_t lowest_seen(const struct shipment *s)
+uint64_t merge_lowest_seen(const struct shipment *s)
 {
 	uint64_t low = s->begin.seen;
 
@@ -123,7 +123,7 @@ static uint64_t lowest_seen(const struct shipment *s)
 /* Do both change something in units? Two changes of different files in one are a conflict (docs/merging.md). */
 static bool meets_in_units(struct volume *v, const struct shipment *s)
 {
-	return changes_any_after(v, lowest_seen(s)) && (units_touched(v, s) || families_touched(v, s));
+	return changes_any_after(v, merge_lowest_seen(s)) && (units_touched(v, s) || families_touched(v, s));
 }
 
 struct link_walk {
@@ -140,7 +140,7 @@ static int changed_link(void *ctx, const struct dentry *d)
 }
 
 /* Did we give the file a name, or move or remove one, that the secondary does not know of? */
-static bool links_changed(struct volume *v, uint64_t ino, uint64_t low)
+bool links_changed(struct volume *v, uint64_t ino, uint64_t low)
 {
 	struct link_walk w = { v, low };
 
@@ -346,7 +346,7 @@ static int fast_forward(struct volume *v, struct shipment *s)
 /* 1: the shipment is taken as it is; 0: it is not; -EBADMSG: it should, and makes no valid tree. */
 static int may_fast_forward(struct volume *v, struct shipment *s, const struct prefer *word)
 {
-	uint64_t low = lowest_seen(s);
+	uint64_t low = merge_lowest_seen(s);
 	bool own = changes_any_link_after(v, low);
 
 	if (word && (word->word.keep == ROLE_PRIMARY || word->pending || own))
@@ -549,7 +549,7 @@ static void add_whole(struct plan *p)
  */
 static int judge_all(struct plan *p)
 {
-	struct judging j = { .p = p, .low = lowest_seen(p->s), .notes = any_notes(p->v),
+	struct judging j = { .p = p, .low = merge_lowest_seen(p->s), .notes = any_notes(p->v),
 			     .conflicts = conflicts_any(p->v) };
 	struct merging *m = p->ctx;
 	struct prefer word;

@@ -847,8 +847,41 @@ static int add_in_the_way(struct merger *m, const struct norm_link *n, uint64_t 
 	return 0;
 }
 
+static int stop_at_note(void *ctx, const struct lineage *l)
+{
+	(void)ctx;
+	(void)l;
+	return 1;
+}
+
+/* It is here by the names that both know. */
+static bool keeps_its_names(struct merger *m, uint64_t ino)
+{
+	struct inode in;
+
+	return ino <= INO_HIDDEN || (tree_inode_get(m->v, ino, &in) == 0 && in.nlink > 0 &&
+				     !links_changed(m->v, ino, MIN(m->s->begin.seen, merge_lowest_seen(m->s))));
+}
+
+/*
+ * Do the names that only we changed matter? Not if the secondary tells of bytes and attributes alone, of what has its
+ * names on both sides: then they are what the resolver would make of them, and there may be a hundred thousand.
+ */
+static bool names_matter(struct merger *m)
+{
+	bool matter = m->prefer || m->s->n_links > 0 || lineage_each(m->v, LINEAGE_LINK, stop_at_note, NULL) != 0 ||
+		      lineage_each(m->v, LINEAGE_NAME, stop_at_note, NULL) != 0;
+
+	for (size_t i = 0; i < m->n_ni && !matter; i++)
+		matter = m->ni[i].aliased || m->ni[i].redirected_bytes || !keeps_its_names(m, m->ni[i].ino);
+	for (size_t i = 0; i < m->s->n_xattrs && !matter; i++)
+		matter = !keeps_its_names(m, m->s->xattrs[i].ino);
+	return matter || units_touched(m->v, m->s) || families_touched(m->v, m->s);
+}
+
 int merge_gather(struct merger *m)
 {
+	bool names;
 	/* Without records (merge_prefer) what it could not place is not told yet: its aliases are not judged. */
 	int rc = shipment_is_empty(m->s) ? 0 : take_all_apart(m);
 
@@ -859,7 +892,8 @@ int merge_gather(struct merger *m)
 	normalize_inodes(m);
 	if (rc == 0)
 		rc = merge_copies_meant(m);
-	if (rc == 0)
+	names = rc == 0 && names_matter(m);
+	if (rc == 0 && names)
 		rc = changes_links(m->v, 0, GROUP_MAX, our_link, m);
 	for (size_t i = 0; rc == 0 && i < m->n_nl; i++)
 		if (!m->nl[i].report)
@@ -876,9 +910,9 @@ int merge_gather(struct merger *m)
 		    tree_lookup(m->v, n->parent, n->name, n->name_len, &d) == 0)
 			rc = add_in_the_way(m, n, d.link);
 	}
-	if (rc == 0)
+	if (rc == 0 && names)
 		rc = changes_links(m->v, m->s->begin.seen, GROUP_MAX, add_our_link, m);
-	if (rc == 0)
+	if (rc == 0 && names)
 		rc = add_unseen_names(m);
 	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
 		rc = merge_add_inode(m, m->ni[i].ino);
