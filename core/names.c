@@ -400,7 +400,6 @@ struct rename {
 	uint64_t parent, newparent;
 	const char *name, *newname;
 	unsigned flags;
-	const struct cred *white; /* whose whiteout stays at the old name, or NULL */
 	struct dentry from, over;
 	struct inode from_in, over_in;
 	bool has_over;
@@ -453,7 +452,7 @@ static int check_places(struct volume *v, const struct rename *r)
 		return r->flags & RENAME_NOREPLACE && !is_dots(r->name) && !is_hidden_name(r->parent, r->name) ? -EEXIST
 													       : -EBUSY;
 	/* Out of .twinfs is how a version set aside is taken back; nothing goes in. */
-	if (r->newparent == INO_HIDDEN || (r->parent == INO_HIDDEN && ((r->flags & RENAME_EXCHANGE) || r->white)))
+	if (r->newparent == INO_HIDDEN || (r->parent == INO_HIDDEN && (r->flags & RENAME_EXCHANGE)))
 		return -EPERM;
 	return 0;
 }
@@ -538,17 +537,6 @@ static int do_exchange(struct volume *v, const struct rename *r, int64_t now)
 	return rc ? rc : touch_dirs(v, r->parent, r->newparent, now);
 }
 
-static int leave_whiteout(struct volume *v, const struct rename *r)
-{
-	struct inode dir, in;
-	int rc = get_dir(v, r->parent, &dir);
-
-	if (rc)
-		return rc;
-	fill_new(v, &in, &dir, S_IFCHR, 0, NULL, r->white);
-	return put_new(v, r->parent, &dir, r->name, &in, r->white->umask);
-}
-
 static int do_rename(struct volume *v, const struct rename *r)
 {
 	int rc = group_open(v);
@@ -558,32 +546,9 @@ static int do_rename(struct volume *v, const struct rename *r)
 	if (r->flags & RENAME_EXCHANGE)
 		return do_exchange(v, r, clock_real_ns());
 	if (!r->has_over)
-		rc = names_move(v, &r->from, r->newparent, r->newname, strlen(r->newname));
-	else
-		rc = names_replace(v, &r->from, &r->over);
-	if (!rc && r->has_over)
-		rc = conflict_lost(v, r->over.child, &r->over);
-	return !rc && r->white ? leave_whiteout(v, r) : rc;
-}
-
-static int rename_as(struct volume *v, struct rename *r)
-{
-	int rc;
-
-	lock_entry_dir(v, r->newparent, r->newname);
-	do {
-		rc = check_places(v, r);
-		if (!rc)
-			rc = load_rename(v, r);
-	} while (!rc && r->has_over && names_wait(v, r->over.child));
-	/* Two names of one file: POSIX wants nothing done. */
-	if (!rc && !(r->has_over && r->over.child == r->from.child)) {
-		rc = check_kinds(v, r);
-		if (!rc)
-			rc = do_rename(v, r);
-	}
-	volume_leave(v);
-	return rc;
+		return names_move(v, &r->from, r->newparent, r->newname, strlen(r->newname));
+	rc = names_replace(v, &r->from, &r->over);
+	return rc ? rc : conflict_lost(v, r->over.child, &r->over);
 }
 
 int volume_rename(struct volume *v, uint64_t parent, const char *name, uint64_t newparent, const char *newname,
@@ -592,19 +557,22 @@ int volume_rename(struct volume *v, uint64_t parent, const char *name, uint64_t 
 	struct rename r = {
 		.parent = parent, .newparent = newparent, .name = name, .newname = newname, .flags = flags
 	};
+	int rc;
 
-	return rename_as(v, &r);
-}
-
-int volume_rename_white(struct volume *v, uint64_t parent, const char *name, uint64_t newparent, const char *newname,
-                        unsigned flags, const struct cred *cred)
-{
-	struct rename r = {
-		.parent = parent, .newparent = newparent, .name = name, .newname = newname, .flags = flags,
-		.white = cred
-	};
-
-	return flags & ~(unsigned)RENAME_NOREPLACE ? -EINVAL : rename_as(v, &r);
+	lock_entry_dir(v, newparent, newname);
+	do {
+		rc = check_places(v, &r);
+		if (!rc)
+			rc = load_rename(v, &r);
+	} while (!rc && r.has_over && names_wait(v, r.over.child));
+	/* Two names of one file: POSIX wants nothing done. */
+	if (!rc && !(r.has_over && r.over.child == r.from.child)) {
+		rc = check_kinds(v, &r);
+		if (!rc)
+			rc = do_rename(v, &r);
+	}
+	volume_leave(v);
+	return rc;
 }
 
 /* ---- reading ---- */

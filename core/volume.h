@@ -225,13 +225,10 @@ int volume_create(struct volume *v, uint64_t parent, const char *name, uint32_t 
 int volume_link(struct volume *v, uint64_t ino, uint64_t parent, const char *name, struct attr *out);
 int volume_unlink(struct volume *v, uint64_t parent, const char *name);
 int volume_rmdir(struct volume *v, uint64_t parent, const char *name);
-/* flags: 0, RENAME_NOREPLACE, RENAME_EXCHANGE (others -EINVAL). POSIX rules; -EINVAL for a loop. Keeps link ids. */
+/* flags: 0, RENAME_NOREPLACE, RENAME_EXCHANGE (others -EINVAL; a whiteout would let an overlay have its upper layer here,
+ * which loses its files when the kernel drops its caches, if the lower one is here as well). POSIX rules; -EINVAL for a loop. Keeps link ids. */
 int volume_rename(struct volume *v, uint64_t parent, const char *name, uint64_t newparent, const char *newname,
                   unsigned flags);
-/* Likewise, and the old name is a whiteout of cred's then (a character device 0:0, as an overlay wants it), in the same
- * group. flags: 0, RENAME_NOREPLACE. */
-int volume_rename_white(struct volume *v, uint64_t parent, const char *name, uint64_t newparent, const char *newname,
-                        unsigned flags, const struct cred *cred);
 /* Bytes of the target into buf (not NUL-terminated), or -EINVAL. buf: SYMLINK_MAX_BYTES. */
 ssize_t volume_readlink(struct volume *v, uint64_t ino, char *buf, size_t cap_bytes);
 

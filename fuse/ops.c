@@ -11,7 +11,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h> /* RENAME_WHITEOUT */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -239,17 +238,8 @@ static void op_rename(fuse_req_t req, fuse_ino_t dir, const char *name, fuse_ino
                       unsigned flags)
 {
 	uint64_t parent = inode_of(req, dir), newparent = inode_of(req, newdir), was = named(req, newparent, newname);
-	struct volume *v = front_of(req)->v;
-	int rc;
+	int rc = volume_rename(front_of(req)->v, parent, name, newparent, newname, flags);
 
-	if (flags & RENAME_WHITEOUT) {
-		const struct cred cred = cred_of(req);
-
-		flags &= ~(unsigned)RENAME_WHITEOUT;
-		rc = volume_rename_white(v, parent, name, newparent, newname, flags, &cred);
-	} else {
-		rc = volume_rename(v, parent, name, newparent, newname, flags);
-	}
 	tell_others(front_of(req), was);
 	fuse_reply_err(req, -rc);
 }

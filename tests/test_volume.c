@@ -212,31 +212,6 @@ START_TEST(noreplace_keeps_what_is_there)
 }
 END_TEST
 
-START_TEST(a_whiteout_stays_where_a_file_was)
-{
-	const struct cred cred = { .uid = 7, .gid = 8, .umask = 022 };
-	uint64_t d = fx_mkdir(INO_ROOT, "d"), f = fx_file(INO_ROOT, "f"), g = fx_file(d, "g");
-	struct attr a;
-
-	ck_assert_int_eq(volume_rename_white(fx, INO_ROOT, "f", d, "g", RENAME_NOREPLACE, &cred), -EEXIST);
-	ck_assert_int_eq(volume_rename_white(fx, INO_ROOT, "f", d, "g", RENAME_EXCHANGE, &cred), -EINVAL);
-	ck_assert_int_eq(volume_rename_white(fx, INO_ROOT, "none", d, "g", 0, &cred), -ENOENT);
-	ck_assert_int_eq(volume_rename_white(fx, INO_ROOT, "f", d, "g", 0, &cred), 0);
-	ck_assert_uint_eq(fx_ino(d, "g"), f);
-	ck_assert_int_eq(volume_getattr(fx, g, &a), -ENOENT);
-	ck_assert_int_eq(volume_lookup(fx, INO_ROOT, "f", &a), 0);
-	ck_assert(S_ISCHR(a.mode) && a.rdev == 0 && (a.mode & 07777) == 0 && a.nlink == 1 && a.uid == 7 && a.gid == 8);
-	/* a directory leaves one, too; no second name */
-	ck_assert_int_eq(volume_rename_white(fx, INO_ROOT, "d", INO_ROOT, "e", 0, &cred), 0);
-	ck_assert_uint_eq(fx_ino(INO_ROOT, "e"), d);
-	ck_assert_int_eq(volume_lookup(fx, INO_ROOT, "d", &a), 0);
-	ck_assert(S_ISCHR(a.mode));
-	ck_assert_uint_eq(fx_nlink(INO_ROOT), 3);
-	ck_assert_int_eq(volume_unlink(fx, INO_ROOT, "f"), 0);
-	ck_assert_int_eq(volume_unlink(fx, INO_ROOT, "d"), 0);
-}
-END_TEST
-
 START_TEST(rename_of_two_names_of_one_file_does_nothing)
 {
 	uint64_t f = fx_file(INO_ROOT, "f");
@@ -717,7 +692,6 @@ int main(void)
 	tcase_add_test(tc, rename_into_oneself_is_refused);
 	tcase_add_test(tc, exchange_swaps_places_and_counts);
 	tcase_add_test(tc, noreplace_keeps_what_is_there);
-	tcase_add_test(tc, a_whiteout_stays_where_a_file_was);
 	tcase_add_test(tc, rename_of_two_names_of_one_file_does_nothing);
 	tcase_add_test(tc, the_hidden_directory_is_found_not_listed_not_filled);
 	tcase_add_test(tc, a_version_set_aside_can_be_moved_out_and_deleted);

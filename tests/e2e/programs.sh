@@ -245,34 +245,28 @@ removed_while_it_grows() {
 	rmdir "$1"
 }
 
-# overlay_works UPPER WORK: over $A/lower, which must not change
-overlay_works() {
-	mount -t overlay o -o "lowerdir=$A/lower,upperdir=$1,workdir=$2" "$TMP/m" || return
-	echo more >>"$TMP/m/f"
-	rm "$TMP/m/d/h"
-	mv "$TMP/m/g" "$TMP/m/moved"
-	rm -r "$TMP/m/e"
-	mkdir "$TMP/m/e"
-	is_equal "$(cat "$TMP/m/f" "$TMP/m/moved" | tr '\n' ' ')" "low more low "
-	is_equal "$(find "$TMP/m" -mindepth 1 -printf '%P\n' | sort | tr '\n' ' ')" "d e f moved "
-	umount "$TMP/m"
-	is_equal "$(cat "$A/lower/f" "$A/lower/g" "$A/lower/d/h" | wc -l)" 1002 "lines below the overlay"
-}
-
-# Another filesystem on top: as either layer of an overlay, and as the disk of a loop device.
+# Another filesystem on top: as the lower layer of an overlay, and as the disk of a loop device.
 t_it_can_lie_below_an_overlay_and_a_loop_device() {
+	local over=(mount -t overlay o "$TMP/m" -o)
 	single_up
 	mkdir "$A/lower" "$A/lower/d" "$A/lower/e" "$A/upper" "$A/work" "$TMP/upper" "$TMP/work" "$TMP/m"
 	echo low >"$A/lower/f"
 	ln "$A/lower/f" "$A/lower/g"
 	seq 1000 >"$A/lower/d/h"
 	touch "$A/lower/e/i"
-	if mount -t overlay o -o "lowerdir=$A/lower:$A/upper" "$TMP/m" 2>/dev/null; then
+	if "${over[@]}" "lowerdir=$A/lower,upperdir=$TMP/upper,workdir=$TMP/work" 2>/dev/null; then
+		echo more >>"$TMP/m/f"
+		rm "$TMP/m/d/h"
+		mv "$TMP/m/g" "$TMP/m/moved"
+		rm -r "$TMP/m/e"
+		mkdir "$TMP/m/e"
+		is_equal "$(cat "$TMP/m/f" "$TMP/m/moved" | tr '\n' ' ')" "low more low "
+		is_equal "$(find "$TMP/m" -mindepth 1 -printf '%P\n' | sort | tr '\n' ' ')" "d e f moved "
 		umount "$TMP/m"
-		if [ "$(stat -f -c %T "$TMP")" != overlayfs ]; then overlay_works "$TMP/upper" "$TMP/work"; fi
-		overlay_works "$A/upper" "$A/work"
-		is_equal "$(stat -c %F:%t:%T "$A/upper/g" "$A/upper/d/h" | sort -u)" "character special file:0:0" whiteouts
+		# As the upper one it would lose files when the kernel drops its caches.
+		! "${over[@]}" "lowerdir=$A/lower,upperdir=$A/upper,workdir=$A/work" 2>/dev/null || fail "an upper layer here"
 	fi
+	is_equal "$(cat "$A/lower/f" "$A/lower/g" "$A/lower/d/h" | wc -l)" 1002 "lines below the overlay"
 	command -v mkfs.ext4 >/dev/null || return 0
 	truncate -s 32M "$A/image"
 	mkfs.ext4 -q "$A/image"
