@@ -225,8 +225,9 @@ int volume_create(struct volume *v, uint64_t parent, const char *name, uint32_t 
 int volume_link(struct volume *v, uint64_t ino, uint64_t parent, const char *name, struct attr *out);
 int volume_unlink(struct volume *v, uint64_t parent, const char *name);
 int volume_rmdir(struct volume *v, uint64_t parent, const char *name);
-/* flags: 0, RENAME_NOREPLACE, RENAME_EXCHANGE (others -EINVAL; a whiteout would let an overlay have its upper layer here,
- * which loses its files when the kernel drops its caches, if the lower one is here as well). POSIX rules; -EINVAL for a loop. Keeps link ids. */
+/* flags: 0, RENAME_NOREPLACE, RENAME_EXCHANGE. Others are -EINVAL: with whiteouts an overlay could have its upper layer
+ * here, and if the lower one is here as well, it loses its files when the kernel drops its caches. POSIX rules; -EINVAL
+ * for a loop. Keeps link ids. */
 int volume_rename(struct volume *v, uint64_t parent, const char *name, uint64_t newparent, const char *newname,
                   unsigned flags);
 /* Bytes of the target into buf (not NUL-terminated), or -EINVAL. buf: SYMLINK_MAX_BYTES. */
