@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=bash disable=SC2154
-# What people do on two machines while apart, each story in a directory of its own (users.py): nothing of it is lost, both
-# end equal.
+# What people do on two machines while apart, each story in a directory of its own (users.py): nothing of it is lost, and
+# both end equal.
 
 users() { python3 "$E2E_HERE/users.py" "$@"; }
 
