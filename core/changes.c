@@ -422,7 +422,6 @@ static int put_row(struct volume *v, const struct conflict *row, uint64_t grp)
 
 	if (grp)
 		group_mark(v);
-	v->conflicts_stale = true;
 	v->info.conflicts_noted++;
 	if (v->conflicts_put++ >= CONFLICTS_TIDY_EVERY)
 		rc = conflicts_tidy(v);
@@ -456,7 +455,6 @@ int conflict_take(struct volume *v, const struct conflict *c, uint64_t seen)
 	if (!ours)
 		return put_row(v, &row, grp);
 	group_mark(v);
-	v->conflicts_stale = true;
 	v->info.conflicts_noted++;
 	return conflict_row_mark(v->db, row.id, row.resolved, grp);
 }

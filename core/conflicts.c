@@ -1107,19 +1107,13 @@ static bool follow(struct volume *v, struct conflict *c, uint64_t gone, const st
 	return true;
 }
 
-static bool any_open(struct volume *v)
-{
-	conflicts_count(v);
-	return v->info.conflicts_open + v->info.conflicts_merged > 0;
-}
-
 int conflict_lost(struct volume *v, uint64_t ino, const struct dentry *was)
 {
 	struct list l = { 0 };
 	struct inode in;
 	int rc;
 
-	if (!any_open(v) || (tree_inode_get(v, ino, &in) == 0 && in.nlink > 0))
+	if (!conflicts_any(v) || (tree_inode_get(v, ino, &in) == 0 && in.nlink > 0))
 		return 0;
 	rc = conflict_rows_open_of(v->db, ino, add_row, &l);
 	for (size_t i = 0; !rc && i < l.n; i++)
@@ -1134,7 +1128,7 @@ int conflict_key_gone(struct volume *v, uint64_t ino, const char *key)
 	struct list l = { 0 };
 	int rc;
 
-	if (strncmp(key, CONFLICT_XATTR, strlen(CONFLICT_XATTR)) != 0 || !any_open(v))
+	if (strncmp(key, CONFLICT_XATTR, strlen(CONFLICT_XATTR)) != 0 || !conflicts_any(v))
 		return 0;
 	rc = tree_xattrs(v, ino, list_key, &k);
 	if (!rc && k.n == 0)

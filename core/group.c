@@ -290,7 +290,6 @@ static void group_undo(struct volume *v)
 	orphan_rows(v->db, add_orphan, &v->orphans);
 	leftover_load(v);
 	landing_load(v);
-	v->conflicts_stale = true;
 	history_again(v); /* what was freed is back */
 	v->rows_left = true; /* perhaps */
 	group_ended(v);

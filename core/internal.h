@@ -116,7 +116,7 @@ struct volume {
 		uint64_t next_id; /* id_peek when it began */
 		struct map inodes, links; /* links: -> child */
 	} watch;
-	bool conflicts_stale;       /* info.kept_bytes must be counted again */
+	uint64_t kept_bytes, kept_counted; /* volume_kept_bytes, and the group as of which it is right; 0: of none */
 	unsigned conflicts_put;     /* rows since conflicts_tidy */
 	uint64_t room_checked_ms;   /* when the host's free space was looked at; 0 never */
 	bool room_short;
@@ -219,7 +219,6 @@ int xattr_acl_give(struct volume *v, const struct inode *dir, const struct inode
 		   size_t len_bytes);
 /* By hand: the last name of ino, `was`, is no more; a key of it is no more. conflict_lost: core/changes.h. */
 int conflict_key_gone(struct volume *v, uint64_t ino, const char *key);
-void conflicts_count(struct volume *v); /* info.conflicts_* */
 /* After so many rows the history of settled ones is cut to what is kept of it. Lock held, group open. */
 #define CONFLICTS_TIDY_EVERY 1000u
 int conflicts_tidy(struct volume *v);

@@ -476,7 +476,6 @@ int volume_open(const char *dir, const struct volume_options *opt, struct volume
 	v->dir = xstrdup(dir);
 	v->lock_fd = -1;
 	buf_init(&v->group_names, SIZE_MAX >> 1); /* bounded where it is filled */
-	v->conflicts_stale = true;
 	v->conflicts_put = CONFLICTS_TIDY_EVERY; /* the next one, as nobody has counted */
 	if (opt)
 		v->opt = *opt;
@@ -529,14 +528,18 @@ static void look_at_pending(struct volume *v)
 		i->pending_oldest_ms = v->info.group_open ? v->group_opened_ms : clock_real_ms();
 }
 
-void conflicts_count(struct volume *v)
+uint64_t volume_kept_bytes(struct volume *v)
 {
-	struct volume_info *i = &v->info;
+	uint64_t bytes;
 
-	i->conflicts_open = db_numbers(v->db)->kept_both;
-	i->conflicts_merged = db_numbers(v->db)->merged;
-	if (v->conflicts_stale && inode_rows_bytes_in(v->db, INO_HIDDEN, &i->kept_bytes) == 0)
-		v->conflicts_stale = false;
+	volume_lock_now(v);
+	/* Whoever watches a volume at rest asks for nothing new. */
+	if ((v->info.group_open || v->kept_counted != v->info.committed) &&
+	    inode_rows_bytes_below(v->db, INO_HIDDEN, &v->kept_bytes) == 0)
+		v->kept_counted = v->info.group_open ? 0 : v->info.committed;
+	bytes = v->kept_bytes;
+	volume_unlock(v);
+	return bytes;
 }
 
 void volume_info(struct volume *v, struct volume_info *out)
@@ -545,7 +548,8 @@ void volume_info(struct volume *v, struct volume_info *out)
 
 	volume_lock_now(v);
 	look_at_pending(v);
-	conflicts_count(v);
+	v->info.conflicts_open = db_numbers(v->db)->kept_both;
+	v->info.conflicts_merged = db_numbers(v->db)->merged;
 	data_usage(v, &usage);
 	v->info.used_bytes = usage.used_bytes;
 	v->info.history_bytes = usage.history_bytes;

@@ -123,13 +123,14 @@ struct volume_info {
 	uint64_t history_bytes;            /* image bytes held only for the baseline */
 	uint64_t used_bytes, size_bytes;
 	uint64_t conflicts_open, conflicts_merged;
-	uint64_t kept_bytes;               /* of used_bytes: what conflicts keep under .twinfs, about */
 	uint64_t conflicts_noted;          /* grows with each that is noted or settled; from 0 at the opening */
 	bool read_only;                    /* the host failed; volume_fault() tells why */
 	uint64_t losses, loss_last_ms;     /* groups of this side that could not be made durable, since the volume was
 	                                      opened; wall-clock ms of the last, 0 = none */
 };
 void volume_info(struct volume *v, struct volume_info *out);
+/* Of used_bytes: what merges and discarded sides keep under .twinfs, about; counted up to some 100,000 names. */
+uint64_t volume_kept_bytes(struct volume *v);
 const char *volume_dir(struct volume *v);
 
 /* Small settings kept in the store (peer's address and pin, listen address, pause state …). Value text < 64 KiB.

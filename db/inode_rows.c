@@ -261,10 +261,12 @@ int inode_row_delete(struct db *db, uint64_t ino)
 	return DB_RUN(db, "DELETE FROM inode WHERE ino = ?1", ino);
 }
 
-int inode_rows_bytes_in(struct db *db, uint64_t dir, uint64_t *bytes)
+int inode_rows_bytes_below(struct db *db, uint64_t dir, uint64_t *bytes)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT ifnull(sum(size), 0) FROM inode WHERE ino IN (SELECT child FROM dentry"
-	                              " WHERE parent = ?1)");
+	sqlite3_stmt *s = db_stmt(db, "WITH RECURSIVE below(ino) AS (SELECT child FROM dentry WHERE parent = ?1"
+	                              " UNION SELECT child FROM below JOIN dentry ON parent = below.ino LIMIT 100000)"
+	                              " SELECT ifnull(sum(size), 0) FROM below JOIN inode USING (ino)"
+	                              " WHERE (mode & 61440) = 32768"); /* S_IFREG */
 	int rc;
 
 	DB_BIND_INTS(s, 1, dir);

@@ -300,13 +300,13 @@ static json_t *never_run(void)
 	return json_pack("{s:n, s:n}", "last", "differences");
 }
 
-static json_t *space_object(struct volume *v, const struct volume_info *info)
+static json_t *space_object(struct volume *v)
 {
 	struct volume_space s;
 
 	volume_space(v, &s);
 	return json_pack("{s:o, s:o, s:o, s:o, s:o, s:b, s:b}", "used", number(s.used_bytes), "size",
-			 number(s.total_bytes), "kept", number(info->kept_bytes),
+			 number(s.total_bytes), "kept", number(volume_kept_bytes(v)),
 			 "available", number(s.avail_bytes), "limit", s.size_bytes ? number(s.size_bytes) : json_null(),
 			 "low", is_low(&s), "full", s.full);
 }
@@ -340,7 +340,7 @@ json_t *status_object(struct volume *v, const char *mountpoint, const struct lin
 	json_object_set_new(o, "merged", number(info.conflicts_merged));
 	json_object_set_new(o, "verify", never_run());
 	json_object_set_new(o, "scrub", scrub_object(v, NULL));
-	json_object_set_new(o, "space", space_object(v, &info));
+	json_object_set_new(o, "space", space_object(v));
 	json_object_set_new(o, "losses", json_pack("{s:o, s:o}", "groups", number(info.losses), "last",
 	                                           words_time(info.loss_last_ms)));
 	return o;
