@@ -944,6 +944,9 @@ int merge_gather(struct merger *m)
 void merge_release(struct merger *m)
 {
 	merge_saves_release(m);
+	for (size_t i = 0; i < m->n_follows; i++)
+		content_close(&m->follows[i].cc);
+	free(m->follows);
 	for (size_t i = 0; i < m->n_ni; i++)
 		if (m->ni[i].open_case)
 			content_close(&m->ni[i].cc);

@@ -820,7 +820,7 @@ static int fill_aside(struct merger *m, struct norm_inode *n, enum aside what, u
 	struct view now = { .kind = VIEW_NOW };
 
 	switch (what) {
-	case ASIDE_OURS: return content_copy(m->v, n->bytes_ino, now, n->cc.ours_size, ino, ORIGIN_LOCAL);
+	case ASIDE_OURS: return content_copy(m->v, n->cc.ino, now, n->cc.ours_size, ino, ORIGIN_LOCAL);
 	case ASIDE_THEIRS: return content_land_copy(&n->cc, ino);
 	case ASIDE_BASE: return content_land_base(&n->cc, ino);
 	}
@@ -843,7 +843,7 @@ static int set_aside(struct merger *m, struct norm_inode *n, enum aside what, ui
 	struct inode *in = xmalloc(sizeof(*in));
 	struct placement place = { .link = id_new(m->v), .parent = INO_HIDDEN, .origin = ORIGIN_LOCAL };
 	char *name;
-	int rc = tree_inode_get(m->v, n->bytes_ino, in);
+	int rc = tree_inode_get(m->v, n->cc.ino, in);
 
 	n->note_id = n->note_id ? n->note_id : id_new(m->v);
 	*ino = place.child = in->ino = id_new(m->v);
@@ -902,6 +902,7 @@ static int land_merged(struct merger *m, struct norm_inode *n)
 		lin.kind = 'b';
 		lin.dst = n->kept_theirs;
 	}
+	n->cc.ino = n->bytes_ino; /* it is another one if it follows */
 	if (rc == 0)
 		rc = content_land_merged(&n->cc);
 	return rc ? rc : lineage_put(m->v, &lin);
@@ -1089,7 +1090,8 @@ static int land_bytes(struct merger *m, struct norm_inode *n)
 	}
 	if (merge_prefers(m) == RS_PREFER_S && n->cc.verdict == RS_CONTENT_SECONDARY && n->preferred)
 		return merge_take_theirs(m, n);
-	return land_case(m, n);
+	rc = land_case(m, n);
+	return rc || !n->follows ? rc : note_case(m, n, NULL);
 }
 
 static enum entity entity_of(uint32_t field)
@@ -1504,6 +1506,7 @@ static int put_note(struct merger *m, const struct rs_note *n, const struct norm
 			      .ino = n->ino, .when_ms = m->now_ms, .base = rec ? rec->kept_base : 0 };
 	uint64_t theirs = n->other_ino, ours = n->ino;
 	bool aside = rec && rec->kept_theirs;
+	struct inode kept;
 	int rc;
 
 	for (size_t i = 0; i < n_copies && content; i++)
@@ -1520,7 +1523,11 @@ static int put_note(struct merger *m, const struct rs_note *n, const struct norm
 	/* What leaves nothing to choose from is settled. */
 	c.resolved = strcmp(n->outcome, "kept-both") != 0 && !aside &&
 		     !(strcmp(n->kind, "xattr") == 0 && tree_xattrs(m->v, n->ino, is_other_key, NULL) == 1);
-	fill_version(m, &c.version[0], m->names->self, ours, in ? in->p_written_ms : m->now_ms);
+	fill_version(m, &c.version[0], m->names->self, ours,
+		     rec && rec->follows && tree_inode_get(m->v, ours, &kept) == 0 /* the input's is the new file */
+			     ? (uint64_t)(kept.mtime_ns / 1000000)
+		     : in ? in->p_written_ms
+			  : m->now_ms);
 	fill_version(m, &c.version[1], m->names->peer, theirs,
 		     other ? (rs_bytes_are_p(other) ? other->p_written_ms : other->s_written_ms)
 		     : rec ? (uint64_t)(rec->rec->mtime_ns / 1000000) /* of a save, the input's is ours */
@@ -1721,8 +1728,12 @@ int merge_land(struct merger *m, struct rs_result *r)
 	int rc = all_has_a_place(m, r);
 
 	if (rc == 0)
+		rc = merge_saves_follow(m, r);
+	if (rc == 0)
 		rc = land_names(m, r, &p, copies);
 	drop_aliased_records(m, r);
+	for (size_t i = 0; rc == 0 && i < m->n_follows; i++) /* before that lands in the backups */
+		rc = land_bytes(m, &m->follows[i]);
 	/* What it calls by an id of its own comes last: what it has by ours may be the same file here. */
 	for (size_t i = 0; rc == 0 && i < 2 * m->n_ni; i++) {
 		struct norm_inode *n = &m->ni[i % m->n_ni];
@@ -1813,7 +1824,8 @@ static int resolve_shown(struct merger *m, struct rs_input *in, struct rs_result
 
 	free(units);
 	/* While there are units to be kept whole nothing is merged because it was saved: it may be in one. */
-	if (own || n_units > 0) {
+	m->in_units = own || n_units > 0;
+	if (m->in_units) {
 		m->n_saves = in->n_saves = 0;
 		in->saves = NULL;
 		in->attrs = m->attrs;

@@ -273,6 +273,66 @@ static int decide_save(struct merger *m, struct rs_save *s)
 	return rc ? rc : decide_xattrs(m, s, n, &had);
 }
 
+/* ---- a backup that the other side wrote to */
+
+/*
+ * One side kept the old file as a backup, and the other wrote to it: the write is in the backup. If it goes together
+ * with what was saved, it is in that too, as whoever wrote it means the name. Of `n` are the bytes that the secondary
+ * has of it, there or in the new file; `ours` is what we have.
+ */
+static int decide_follow(struct merger *m, struct norm_inode *n, const struct rs_save *s, uint64_t ours)
+{
+	struct content_had had = what_it_had(m, s, n);
+	int rc;
+
+	if (is_apart(m, n, &had))
+		return 0;
+	n->open_case = true;
+	rc = content_open_save(&n->cc, m->v, m->s, n->rec, ours, &had);
+	if (rc == 0)
+		rc = merge_decide(m, n);
+	/* As a whole: ranges are for two histories of one file. */
+	n->follows = rc == 0 && n->cc.verdict == RS_CONTENT_MERGED && (n->cc.merged_whole || n->cc.merged_file);
+	if (!n->follows)
+		drop_case(n);
+	return rc;
+}
+
+static bool is_plain(const struct norm_inode *n)
+{
+	return has_bytes(n) && !n->has_case && !n->aliased && !n->redirected_bytes && !n->saved && !n->beside;
+}
+
+static int follow(struct merger *m, const struct rs_note *note)
+{
+	struct norm_inode *old = merge_bytes_record(m, note->ino), *new = merge_bytes_record(m, note->other_ino), *n;
+	struct rs_save s = { .link_b = note->link, .ino_b = note->ino, .ino_p = note->ino, .ino_s = note->other_ino };
+	int rc;
+
+	if (!new && old && is_plain(old)) {
+		m->follows = merge_grow(m->follows, m->n_follows, &m->cap_follows, sizeof(*m->follows));
+		n = &m->follows[m->n_follows];
+		*n = *old;
+		n->ino = n->bytes_ino = s.ino_p = note->other_ino;
+		s.ino_s = note->ino;
+		rc = decide_follow(m, n, &s, s.ino_p);
+		m->n_follows += n->follows;
+		return rc;
+	}
+	return new && is_plain(new) && (new->rec->fields & REC_NEW) && !has_bytes(old) ?
+	       decide_follow(m, new, &s, s.ino_p) : 0;
+}
+
+int merge_saves_follow(struct merger *m, const struct rs_result *r)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < r->n_notes && !m->in_units && !m->prefer; i++)
+		if (r->notes[i].other_ino && strcmp(r->notes[i].kind, "move") == 0)
+			rc = follow(m, &r->notes[i]);
+	return rc;
+}
+
 void merge_saves_release(struct merger *m)
 {
 	free(m->saves);

@@ -39,6 +39,7 @@ struct norm_inode {
 	bool beside;            /* in_copy, but that has bytes of its own: its are a file beside it */
 	bool fused;             /* that, since just now, as it was equal to ours */
 	bool saved;             /* it is what the secondary has of a file that was saved anew (merge_saves.c) */
+	bool follows;           /* its case is about the old file, a backup now, that the other side wrote to */
 	bool asked;             /* the resolver asked for the verdict, and carries it out as far as names go */
 	struct content_case cc; /* when both changed the bytes */
 	uint64_t kept_ours, kept_theirs; /* whole versions set aside by a merge, 0: none */
@@ -140,6 +141,9 @@ struct merger {
 	size_t n_saves;
 	struct save_set *save_sets;
 	size_t n_save_sets, cap_save_sets;
+	struct norm_inode *follows; /* of files of ours: what the secondary wrote to the backups of them */
+	size_t n_follows, cap_follows;
+	bool in_units; /* what is saved may be in a unit that both changed: then nothing is merged as that */
 
 	void **arena; /* what lives until the end: names */
 	size_t n_arena, cap_arena;
@@ -246,6 +250,8 @@ int merge_touch_link(struct merger *m, uint64_t link);    /* enter it into our c
 /* ---- merge_saves.c */
 /* Finds files saved anew, decides about their bytes and attributes; for the resolver's input. Changes nothing. */
 int merge_saves_find(struct merger *m, struct rs_input *in);
+/* When names are settled and nothing has landed: what one side wrote to a backup goes into what the other saved. */
+int merge_saves_follow(struct merger *m, const struct rs_result *r);
 /* Attributes, and that the secondary gets what became of them; after bytes and links have landed. */
 int merge_saves_land(struct merger *m);
 void merge_saves_release(struct merger *m);

@@ -189,9 +189,49 @@ START_TEST(what_was_kept_as_a_backup_gets_what_was_written_to_it)
 	save(saver, "f.txt", with(text, "two", "saved"), _i / 2 ? LINKED_BACKUP : BACKUP);
 	px_append(!saver, "f.txt", "ten\n");
 	px_meet();
-	px_expect("f.txt", with(text, "two", "saved"));
+	px_expect("f.txt", with(with(text, "two", "saved"), "nine\n", "nine\nten\n"));
 	px_expect("f.txt~", with(text, "nine\n", "nine\nten\n"));
 	ck_assert_uint_eq(n_notes("move", "merged"), 1);
+	ck_assert_uint_eq(n_notes("content", "merged"), 1);
+	/* It goes on as one file, from either side; and can be taken apart. */
+	px_down();
+	px_write(_i % 2, "f.txt", "ONE", 3, 0);
+	px_append(!(_i % 2), "f.txt", "eleven\n");
+	px_meet();
+	px_expect("f.txt", with(with(with(text, "one", "ONE"), "two", "saved"), "nine\n", "nine\nten\neleven\n"));
+}
+END_TEST
+
+START_TEST(a_backup_that_was_written_to_is_taken_apart_from_what_was_saved)
+{
+	int saver = _i % 2;
+	struct err err = ERR_INIT;
+
+	together("f.txt", text);
+	save(saver, "f.txt", with(text, "two", "saved"), BACKUP);
+	px_append(!saver, "f.txt", "ten\n");
+	px_meet();
+	ck_assert_msg(volume_conflict_split(px[_i / 2].v, "f.txt", &err) == 0, "%s", err.text);
+	px_meet();
+	ck_assert_uint_eq(files_with(with(text, "two", "saved")), 1);
+	ck_assert_uint_eq(files_with(with(text, "nine\n", "nine\nten\n")), 2);
+	ck_assert_uint_eq(px_count(0, ""), 3);
+}
+END_TEST
+
+/* Lines that both changed are in one file each. */
+START_TEST(a_backup_that_was_written_to_where_it_was_saved_stays_apart)
+{
+	int saver = _i % 2;
+
+	together("f.txt", text);
+	save(saver, "f.txt", with(text, "two", "saved"), _i / 2 ? LINKED_BACKUP : BACKUP);
+	px_write(!saver, "f.txt", "TWO", 3, 4);
+	px_meet();
+	px_expect("f.txt", with(text, "two", "saved"));
+	px_expect("f.txt~", with(text, "two", "TWO"));
+	ck_assert_uint_eq(px_count(0, ""), 2);
+	ck_assert_uint_eq(n_notes("content", "merged"), 0);
 }
 END_TEST
 
@@ -484,6 +524,33 @@ START_TEST(what_the_secondary_does_before_it_hears_of_the_merge_is_merged_too)
 }
 END_TEST
 
+/* The writer, and then the saver, goes on before it hears of the merge. */
+START_TEST(what_is_written_to_a_backup_on_and_on_is_in_what_was_saved)
+{
+	int saver = _i % 2;
+	const char *saved = with(text, "two", "saved");
+
+	together("f.txt", text);
+	save(saver, "f.txt", saved, BACKUP);
+	px_append(!saver, "f.txt", "ten\n");
+	up();
+	px_send(1);
+	if (_i / 2)
+		px_write(1, "f.txt", "SIX", 3, saver ? 26 : 24);
+	else
+		px_append(1, "f.txt", "eleven\n");
+	px_send(1);
+	px_meet();
+	if (_i / 2)
+		ck_assert_uint_eq(files_with(with(with(with(text, "six", "SIX"), "two", "saved"), "nine\n",
+						  "nine\nten\n")), 1);
+	else if (saver == 0)
+		px_expect("f.txt", with(saved, "nine\n", "nine\nten\neleven\n"));
+	else /* both appended to what the other had not seen: an overlap */
+		ck_assert_uint_eq(files_with(with(saved, "nine\n", "nine\neleven\n")), 1);
+}
+END_TEST
+
 /* Whoever speaks first. */
 START_TEST(who_hears_of_the_other_s_save_first_does_not_matter)
 {
@@ -652,6 +719,8 @@ int main(void)
 	tcase_add_loop_test(one, a_file_renamed_on_the_other_side_has_what_was_saved, 0, 4);
 	tcase_add_loop_test(one, a_file_deleted_on_the_other_side_stays_as_saved, 0, 2);
 	tcase_add_loop_test(one, what_was_kept_as_a_backup_gets_what_was_written_to_it, 0, 4);
+	tcase_add_loop_test(one, a_backup_that_was_written_to_is_taken_apart_from_what_was_saved, 0, 4);
+	tcase_add_loop_test(one, a_backup_that_was_written_to_where_it_was_saved_stays_apart, 0, 4);
 	tcase_add_test(one, a_file_with_another_name_lives_on_there);
 	suite_add_tcase(s, one);
 	tcase_add_checked_fixture(kinds, px_setup, px_teardown);
@@ -670,6 +739,7 @@ int main(void)
 	suite_add_tcase(s, attrs);
 	tcase_add_checked_fixture(cross, px_setup, px_teardown);
 	tcase_add_loop_test(cross, what_the_secondary_does_before_it_hears_of_the_merge_is_merged_too, 0, 8);
+	tcase_add_loop_test(cross, what_is_written_to_a_backup_on_and_on_is_in_what_was_saved, 0, 4);
 	tcase_add_loop_test(cross, who_hears_of_the_other_s_save_first_does_not_matter, 0, 8);
 	tcase_add_loop_test(cross, the_primary_saves_again_before_the_secondary_hears_of_the_merge, 0, 2);
 	tcase_add_test(cross, the_primary_saves_what_was_merged_by_ranges_while_the_secondary_writes_on);

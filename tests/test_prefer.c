@@ -152,8 +152,10 @@ START_TEST(both_have_the_tree_of_the_side_preferred_and_all_that_the_other_had)
 	ck_assert_uint_ne(px_at(0, kept_at(d, "link")), 0);
 	px_gone(kept_at(d, "e"));
 	px_gone(kept_at(d, "own/hard"));
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2; i++) {
 		ck_assert_uint_eq(prefer_given(px[i].v).id, 0);
+		ck_assert_uint_eq(volume_kept_bytes(px[i].v), 118); /* of the eight files */
+	}
 }
 END_TEST
 
