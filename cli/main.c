@@ -145,7 +145,11 @@ static const struct command commands[] = {
 	  cmd_scrub },
 	{ "verify", "WHERE [--repair]", NULL, NULL, cmd_later },
 	{ "promote", "WHERE", NULL, NULL, cmd_later },
-	{ "forget-peer", "WHERE", NULL, NULL, cmd_later },
+	{ "forget-peer", "WHERE", "end the pair: this store has no peer any more, and a new one can be invited",
+	  "Both sides keep all their files. What the other one has not sent is not here, and\n"
+	  "what this one has not sent is not there. Do the same on the other side, or remove\n"
+	  "that store. The new peer joins with a new directory.\n",
+	  cmd_forget_peer },
 	{ "events", "WHERE [--json]", "what happens to a mount, as it happens; until interrupted",
 	  "  --json   one object a line; see twinfs(1) for the keys\n", cmd_events },
 };

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* init, invite, join: how a store and a pair come into being. */
+/* init, invite, join, forget-peer: how a store and a pair come into being, and how a pair ends. */
 #include "cli/cli.h"
 
 #include <errno.h>
@@ -114,6 +114,24 @@ int cmd_address(const struct command *c, int argc, char **argv)
 		printf("listens on %s\n", listens);
 	else
 		puts("has no peer, and listens nowhere");
+	json_decref(reply);
+	return EXIT_OK;
+}
+
+int cmd_forget_peer(const struct command *c, int argc, char **argv)
+{
+	const char *where;
+	struct err err = ERR_INIT;
+	json_t *reply = NULL;
+	int rc = args_parse(c, argc, argv, NULL, 0, &where, 1, 1);
+
+	if (rc >= 0)
+		return rc;
+	rc = where_ask(where, json_pack("{s:s}", "cmd", "forget-peer"), &reply, &err);
+	if (rc)
+		return fail(&err);
+	printf("%s has no peer any more; %s keeps its files, and what it has not sent stays there alone\n", where,
+	       json_string_value(json_object_get(reply, "peer")));
 	json_decref(reply);
 	return EXIT_OK;
 }

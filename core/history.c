@@ -182,9 +182,14 @@ static void free_old(void *ctx, uint64_t phys, uint64_t len)
 	data_old_gone(ctx, phys, len);
 }
 
+uint64_t history_needless(const struct volume *v)
+{
+	return v->info.role == ROLE_NONE ? v->info.committed : v->info.acked;
+}
+
 int history_trim(struct volume *v, size_t max_rows)
 {
-	const struct old_drop what = { v->info.acked, is_pinned, free_old, v };
+	const struct old_drop what = { history_needless(v), is_pinned, free_old, v };
 	int rc = old_rows_drop(v->db, &what, max_rows, v->history_at);
 
 	if (rc == 0 && v->info.acked > GROUP_IDS_KEPT)

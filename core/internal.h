@@ -244,8 +244,9 @@ int data_store_limit(struct volume *v, uint64_t size_bytes, uint64_t *least_byte
 int data_reap(struct volume *v, uint64_t ino);  /* all extents of ino to history or free */
 int data_revive(struct volume *v, uint64_t ino, struct view view);
 void data_old_gone(struct volume *v, uint64_t phys, uint64_t len); /* blocks of a row of old_extent that was deleted */
-/* Look at max_rows more of what died up to acked, and free what no pin holds. Lock held, group open. Clears
- * history_left at the end. */
+/* What died in groups up to this is of no use: the peer has acknowledged it, or there is none. */
+uint64_t history_needless(const struct volume *v);
+/* Look at max_rows more of that, and free what no pin holds. Lock held, group open. Clears history_left at the end. */
 int history_trim(struct volume *v, size_t max_rows);
 /* From the beginning: something that was passed by may be free now. */
 void history_again(struct volume *v);

@@ -111,7 +111,7 @@ int leftover_load(struct volume *v)
 
 int leftover_look(struct volume *v)
 {
-	int rows = change_set_any_forgotten(v->db), history = old_rows_any(v->db, v->info.acked);
+	int rows = change_set_any_forgotten(v->db), history = old_rows_any(v->db, history_needless(v));
 
 	v->rows_left = rows > 0;
 	v->history_left = history > 0;

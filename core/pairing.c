@@ -7,16 +7,21 @@
  *
  * In BEGUN and DONE changes are recorded as those of a pair, so that what was entered stays right; the role is none
  * still, in the store and to everybody. What ends there is forgotten: by fail, or by pair_open after a crash.
+ *
+ * And how it ceases to be one: in one short group; the rows of all that goes with the peer are dropped bit by bit.
  */
 #include "core/internal.h"
 
+#include "core/data.h"
 #include "core/leftover.h"
 #include "db/change_set.h"
+#include "db/note_rows.h"
 #include "util/util.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -28,6 +33,7 @@
 #define ENTER_COMMIT_ROWS 8192u
 /* Between two steps, so that others get the lock, which is not fair. */
 #define PAUSE_US 500
+#define SETTING_SLOT_BEFORE "slot_before"
 
 static int forget_all(struct volume *v)
 {
@@ -79,25 +85,61 @@ static void pause_unlocked(struct volume *v, bool commit)
 	volume_lock(v);
 }
 
-/* What an attempt before this one has entered would be taken for what this one did. Lock held, but given away. */
+/* What an attempt before this one has entered would be taken for what this one did; and history that was kept for an
+ * earlier peer for what this one has. Lock held, but given away. */
 static int drop_earlier(struct volume *v)
 {
 	int rc = 0;
 
-	while (!rc && v->rows_left) {
+	while (!rc && (v->rows_left || v->history_left)) {
 		rc = group_open(v);
 		if (rc)
 			break;
 		group_keep(v);
-		rc = changes_drop_forgotten(v, step_rows(v));
+		rc = v->rows_left ? changes_drop_forgotten(v, step_rows(v)) : history_trim(v, step_rows(v));
 		pause_unlocked(v, is_commit_due(v));
 	}
 	return rc;
 }
 
+/* The highest slot of all nodes that this one was ever in a pair with; 0: there was none. */
+static unsigned slot_before(struct volume *v)
+{
+	char *text = setting_get(v, SETTING_SLOT_BEFORE);
+	unsigned long slot = text ? strtoul(text, NULL, 10) : 0;
+
+	free(text);
+	return (unsigned)MIN(slot, SLOT_MAX);
+}
+
+static bool had_peer(struct volume *v)
+{
+	return slot_before(v) > 0;
+}
+
+unsigned volume_slot_free(struct volume *v)
+{
+	unsigned slot;
+
+	volume_lock_now(v);
+	slot = MAX(v->info.slot, slot_before(v)) + 1;
+	volume_unlock(v);
+	return slot;
+}
+
+bool volume_had_peer(struct volume *v)
+{
+	bool had;
+
+	volume_lock_now(v);
+	had = had_peer(v);
+	volume_unlock(v);
+	return had;
+}
+
 static int enter_all(struct volume *v)
 {
-	struct enter_pos pos = { 0 };
+	struct enter_pos pos = { .peer_before = had_peer(v) };
 	uint64_t losses = v->info.losses;
 	int rc = 1;
 
@@ -200,6 +242,72 @@ int volume_pair(struct volume *v, enum role role, uint64_t generation, unsigned 
 			fail(v, rc, err);
 		}
 		v->entering = ENTER_NOT;
+	}
+	volume_unlock(v);
+	return rc;
+}
+
+/* ---- back to unpaired ---- */
+
+/* Ids of the peer's slot are in our tree: nobody else may make more of them. */
+static int keep_slot(struct volume *v)
+{
+	char *text = setting_get(v, "peer_slot"), slot[12];
+	unsigned long peer = text ? strtoul(text, NULL, 10) : 0;
+
+	free(text);
+	snprintf(slot, sizeof(slot), "%lu", MAX(MAX(peer, (unsigned long)v->info.slot), slot_before(v)));
+	return setting_put(v, SETTING_SLOT_BEFORE, slot);
+}
+
+static int leave_pair(struct volume *v, const char *const *settings, size_t n)
+{
+	static const char *const own[] = { "peer_slot", "peer_node_id", "peer_name" };
+	int rc = group_open(v);
+
+	if (rc)
+		return rc;
+	group_mark(v);
+	rc = keep_slot(v);
+	for (size_t i = 0; !rc && i < ARRAY_LEN(own); i++)
+		rc = setting_put(v, own[i], NULL);
+	for (size_t i = 0; !rc && i < n; i++)
+		rc = setting_put(v, settings[i], NULL);
+	if (!rc)
+		rc = lineage_row_purge(v->db, GROUP_LIMIT);
+	if (!rc)
+		rc = peer_link_row_purge(v->db, GROUP_LIMIT);
+	if (rc)
+		return rc;
+	change_set_forget(v->db, v->info.committed);
+	v->rows_left = true;
+	v->info.acked = v->info.applied = 0;
+	return put_role(v, ROLE_NONE, 0);
+}
+
+int volume_unpair(struct volume *v, const char *const *settings, size_t n, struct err *err)
+{
+	struct volume_info before;
+	int rc;
+
+	volume_lock(v);
+	before = v->info;
+	if (v->info.role == ROLE_NONE)
+		rc = err_set(err, -ENOENT, "%s has no peer", v->dir);
+	else if (v->n_pins > 0)
+		rc = err_set(err, -EBUSY,
+		             "the baseline of %s is mounted or being read, and goes with the peer: unmount it first",
+		             v->dir);
+	else if ((rc = group_commit_locked(v)) == 0 && (rc = leave_pair(v, settings, n)) == 0)
+		rc = group_commit_locked(v);
+	if (rc && !err->code) { /* the database's failure: the group is undone by the commit, or at the unlock */
+		v->info.role = before.role;
+		v->info.generation = before.generation;
+		err_set(err, rc, "cannot write %s: %s", v->dir, v->fault ? v->fault : strerror(-rc));
+	} else if (!rc) {
+		history_again(v); /* all of it goes */
+		stage_forget(v);
+		leftover_start(v);
 	}
 	volume_unlock(v);
 	return rc;

@@ -154,6 +154,17 @@ int volume_pair_prepare(struct volume *v, struct err *err);
 int volume_pair(struct volume *v, enum role role, uint64_t generation, unsigned peer_slot, const char *peer_node_id,
                 const char *peer_name, struct err *err);
 
+/*
+ * Back to a volume without a peer, in one group; these settings of the caller's go in it, too. The tree and its
+ * conflicts stay as they are. What is pending for the peer, what is known of it, and history go: bit by bit, afterwards
+ * (core/leftover.h). Another pair can begin at once. -ENOENT: there is no peer; -EBUSY: somebody reads the baseline.
+ */
+int volume_unpair(struct volume *v, const char *const *settings, size_t n, struct err *err);
+/* Was it half of a pair before? Then ids of others are in its tree, and the next peer needs a slot that none of them
+ * had. */
+bool volume_had_peer(struct volume *v);
+unsigned volume_slot_free(struct volume *v);
+
 /* ---- callbacks; called from the thread that caused them, without the volume's lock but where said ---------------- */
 
 /* What the kernel may have cached wrongly after the peer's changes landed. Entry: parent + name; inode: attributes and

@@ -2,6 +2,7 @@
 #include "db/change_set.h"
 
 #include "db/change_rows.h"
+#include "db/inode_rows.h"
 #include "util/util.h"
 
 static uint64_t forgotten(struct db *db)
@@ -226,6 +227,16 @@ static int enter_links(struct db *db, uint64_t grp, uint64_t from, uint64_t end)
 	return rc;
 }
 
+static int own_inodes(struct db *db, uint64_t from, uint64_t end)
+{
+	int rc = inode_rows_own(db, from, end);
+
+	if (!rc)
+		rc = DB_RUN(db, "UPDATE xattr SET origin = 0 WHERE ino >= ?1 AND ino < ?2 AND origin <> 0", from, end);
+	return rc ? rc
+	          : DB_RUN(db, "UPDATE extent SET origin = 0 WHERE ino >= ?1 AND ino < ?2 AND origin <> 0", from, end);
+}
+
 int change_set_enter(struct db *db, uint64_t grp, uint64_t first_own, size_t max_rows, struct enter_pos *pos)
 {
 	uint64_t end;
@@ -238,6 +249,8 @@ int change_set_enter(struct db *db, uint64_t grp, uint64_t first_own, size_t max
 			rc = enter_inodes(db, grp, MAX(pos->ino, first_own), end);
 		if (!rc)
 			rc = enter_xattrs(db, grp, pos->ino, end);
+		if (!rc && pos->peer_before)
+			rc = own_inodes(db, pos->ino, end);
 		pos->ino = end;
 		return rc ? rc : 1;
 	}
@@ -245,6 +258,9 @@ int change_set_enter(struct db *db, uint64_t grp, uint64_t first_own, size_t max
 	             pos->link, max_rows, &end);
 	if (!rc)
 		rc = enter_links(db, grp, pos->link, end);
+	if (!rc && pos->peer_before)
+		rc = DB_RUN(db, "UPDATE dentry SET origin = 0 WHERE link >= ?1 AND link < ?2 AND origin <> 0",
+		            pos->link, end);
 	pos->link = end;
 	return rc ? rc : end < ID_LIMIT;
 }

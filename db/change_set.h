@@ -33,6 +33,7 @@ int change_set_drop(struct db *db, size_t max_rows);
  */
 struct enter_pos {
 	uint64_t ino, link;
+	bool peer_before; /* there was another peer: what it wrote counts as written here, as this one lacks it */
 };
 int change_set_enter(struct db *db, uint64_t grp, uint64_t first_own, size_t max_rows, struct enter_pos *pos);
 int change_set_enter_attrs(struct db *db, uint64_t grp, uint64_t end); /* of the inodes below end */

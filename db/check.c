@@ -16,9 +16,10 @@
 #define COMMITTED "(SELECT committed FROM state)"
 /* Tidying up what nobody holds any more is stored without making a group: it counts as of the next one. */
 #define NEXT "(SELECT committed + 1 FROM state)"
-#define APPLIED "(SELECT applied FROM state)"
 /* Rows of the change set up to here count as gone. */
 #define FORGOTTEN "(SELECT forgotten FROM state)"
+/* What is forgotten may be of a peer before this one. */
+#define SEEN "seen >= 0 AND (seen <= (SELECT applied FROM state) OR grp <= " FORGOTTEN ")"
 /* SLOT << 48 | counter; 1 and 2 are the root and .twinfs; of our own slot only what was handed out. */
 #define ID_LEGAL(column)                                                                                          \
 	"(" INT(column) " AND (" column " IN (1, 2) OR (" column " >> 48 BETWEEN 1 AND 4095 AND (" column " >> 48 <> " \
@@ -182,18 +183,18 @@ static const struct rule {
 	/* what 5: the peer is asked for an inode that is not here */
 	{ "change_inode", "a change is of an inode that is there, in a group that was committed",
 	  "SELECT ino, 'what ' || what FROM change_inode WHERE (what BETWEEN 0 AND 5 AND grp BETWEEN 1 AND "
-	  COMMITTED " AND seen BETWEEN 0 AND " APPLIED " AND (what = 5 OR grp <= " FORGOTTEN
+	  COMMITTED " AND " SEEN " AND (what = 5 OR grp <= " FORGOTTEN
 	  " OR EXISTS (SELECT 1 FROM inode WHERE inode.ino = change_inode.ino))) IS NOT TRUE" },
 	{ "change_inode", "the size that a file was cut to is possible",
 	  "SELECT ino, 'what ' || what FROM change_inode WHERE (shrunk_to IS NULL OR (" INT("shrunk_to") " "
 	  "AND shrunk_to BETWEEN 0 AND " BYTE_LIMIT ")) IS NOT TRUE" },
 	{ "change_xattr", "a change is of an inode that is there, in a group that was committed",
 	  "SELECT ino, 'key ' || ifnull(key, '?') FROM change_xattr WHERE (typeof(key) = 'text' AND grp "
-	  "BETWEEN 1 AND " COMMITTED " AND seen BETWEEN 0 AND " APPLIED " AND (grp <= " FORGOTTEN
+	  "BETWEEN 1 AND " COMMITTED " AND " SEEN " AND (grp <= " FORGOTTEN
 	  " OR EXISTS (SELECT 1 FROM inode WHERE inode.ino = change_xattr.ino))) IS NOT TRUE" },
 	{ "change_dentry", "a change is of a link that has a legal number, in a group that was committed",
 	  "SELECT ifnull(child, 0), " LINK_ROW " FROM change_dentry WHERE (" ID_LEGAL("link") " AND grp "
-	  "BETWEEN 1 AND " COMMITTED " AND seen BETWEEN 0 AND " APPLIED ") IS NOT TRUE" },
+	  "BETWEEN 1 AND " COMMITTED " AND " SEEN ") IS NOT TRUE" },
 	{ "change_extent", "a changed range is of a file that is there, within what a file can be",
 	  "SELECT ino, 'byte ' || off FROM change_extent WHERE (" INT("off") " AND " INT("len") " AND off >= "
 	  "0 AND len > 0 AND off + len <= " BYTE_LIMIT " AND grp BETWEEN 1 AND " COMMITTED " AND (grp <= " FORGOTTEN

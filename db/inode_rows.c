@@ -279,6 +279,18 @@ int inode_rows_bytes_below(struct db *db, uint64_t dir, uint64_t *bytes)
 }
 
 /* A version whose content came from the peer is one of the peer's: its size is the base of a merge. */
+int inode_rows_own(struct db *db, uint64_t from, uint64_t end)
+{
+	struct slot *slots = db_scratch(db, SLOTS * sizeof(*slots));
+
+	for (unsigned i = 0; i < SLOTS; i++)
+		slots[i].ino = 0;
+	return DB_RUN(db,
+	              "UPDATE inode SET origin = 0, corigin = 0 WHERE ino >= ?1 AND ino < ?2"
+	              " AND (origin <> 0 OR corigin <> 0)",
+	              from, end);
+}
+
 int inode_row_life(struct db *db, uint64_t ino, uint64_t *born, enum origin *origin)
 {
 	struct inode row;

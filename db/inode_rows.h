@@ -21,6 +21,8 @@ int inode_row_delete(struct db *db, uint64_t ino);
 int inode_rows_bytes_below(struct db *db, uint64_t dir, uint64_t *bytes);
 /* The version's birth: what decides whether it must be archived. */
 int inode_row_life(struct db *db, uint64_t ino, uint64_t *born, enum origin *origin);
+/* The versions of these inodes are all written here. */
+int inode_rows_own(struct db *db, uint64_t from, uint64_t end);
 int inode_row_mode(struct db *db, uint64_t ino, uint32_t *mode);
 int inode_row_archive(struct db *db, uint64_t ino, uint64_t died);
 

@@ -35,6 +35,9 @@
 /* A peer that said "paused" may have been resumed a moment ago, and nobody told us yet: its word counts after this. */
 #define PEER_PAUSED_MS 10000u
 
+/* What the peer shows when this store has forgotten it. */
+#define FORGOTTEN "it has forgotten this peer: twinfs forget-peer here as well, then join again with a new token"
+
 /* ---- pauses that survive a mount ----------------------------------------------------------------- */
 
 /* The reason of a pause that still holds (malloc'd), or NULL. Clears one that has run out. */
@@ -125,6 +128,18 @@ static int link_begin(struct node *n, struct err *err)
 	return rc;
 }
 
+/* The same after the end of another link; the lock is held for writing. */
+static int link_begin_anew(struct node *n, struct err *err)
+{
+	/* Without a listener rather than without a link: the mount must go on. */
+	struct link_options opt = { .identity = n->identity, .changed = on_link_changed, .changed_ctx = n };
+	int rc = link_begin(n, err);
+
+	if (rc && link_start(n->volume, &opt, &n->link, NULL))
+		n->link = NULL;
+	return rc;
+}
+
 int node_relisten(struct node *n, struct err *err)
 {
 	int rc;
@@ -134,15 +149,27 @@ int node_relisten(struct node *n, struct err *err)
 		rc = err_set(err, -ESHUTDOWN, "%s is being unmounted", n->mountpoint);
 	} else {
 		link_stop(n->link, "", 0);
-		rc = link_begin(n, err);
-		if (rc) {
-			/* Without a listener rather than without a link: the mount must go on. */
-			struct link_options opt = { .identity = n->identity, .changed = on_link_changed,
-				                    .changed_ctx = n };
+		rc = link_begin_anew(n, err);
+	}
+	pthread_rwlock_unlock(&n->link_lock);
+	return rc;
+}
 
-			if (link_start(n->volume, &opt, &n->link, NULL))
-				n->link = NULL;
-		}
+int node_forget_peer(struct node *n, char **peer, struct err *err)
+{
+	struct err again = ERR_INIT;
+	int rc;
+
+	pthread_rwlock_wrlock(&n->link_lock);
+	if (!n->link) {
+		rc = err_set(err, -ESHUTDOWN, "%s is being unmounted", n->mountpoint);
+	} else {
+		/* What was pending goes nowhere: nothing to drain. */
+		link_stop(n->link, FORGOTTEN, 0);
+		rc = pair_forget(n->volume, peer, err);
+		atomic_store(&n->pin_changed, false);
+		if (link_begin_anew(n, &again))
+			log_warn("%s", err_text(&again));
 	}
 	pthread_rwlock_unlock(&n->link_lock);
 	return rc;

@@ -12,12 +12,14 @@
 #include "node/addresses.h"
 #include "node/store.h"
 #include "sync/link.h"
+#include "sync/roles.h"
 #include "sync/token.h"
 #include "util/log.h"
 #include "util/util.h"
 
-#define SECONDARY_SLOT 2
 #define FIRST_GENERATION 1
+/* What a shipment may name (sync/shipment.c): so often a store can get another peer. */
+#define SLOT_LAST 255u
 
 /* ---- invite ------------------------------------------------------------------------------------ */
 
@@ -39,6 +41,10 @@ int pair_invite(struct volume *v, const struct identity *id, const char *listen_
 		free(peer);
 		return rc;
 	}
+	if (volume_slot_free(v) > SLOT_LAST)
+		return err_set(err, -ENOSPC,
+		               "%s has had %u peers, and can have no more: copy its files into a new store",
+		               volume_dir(v), SLOT_LAST - 1);
 	rc = address_to_listen(listen_on, bind_to, told, err);
 	if (!rc)
 		rc = token_make(told, identity_fingerprint_hex(id), &t, err);
@@ -85,11 +91,11 @@ static int request_read(const json_t *body, struct pair_request *out, struct err
 	return store_name_check(out->node_name, err);
 }
 
-static char *reply_make(const struct volume_info *info)
+static char *reply_make(struct volume *v, const struct volume_info *info)
 {
-	json_t *reply =
-		json_pack("{s:s, s:i, s:i, s:s, s:s}", "volume_id", info->volume_id, "generation", FIRST_GENERATION,
-	                  "slot", SECONDARY_SLOT, "node_id", info->node_id, "node_name", info->node_name);
+	json_t *reply = json_pack("{s:s, s:i, s:i, s:i, s:s, s:s}", "volume_id", info->volume_id, "generation",
+	                          FIRST_GENERATION, "slot", (int)volume_slot_free(v), "primary_slot", (int)info->slot,
+	                          "node_id", info->node_id, "node_name", info->node_name);
 	char *text = reply ? json_dumps(reply, JSON_COMPACT) : NULL;
 
 	json_decref(reply);
@@ -152,7 +158,7 @@ static int become_primary(struct volume *v, const struct pair_request *r, const 
 		rc = volume_setting_set(v, "invite", NULL);
 	if (rc)
 		return err_set(err, rc, "the primary cannot write its settings: %s", strerror(-rc));
-	return volume_pair(v, ROLE_PRIMARY, FIRST_GENERATION, SECONDARY_SLOT, r->node_id, r->node_name, err);
+	return volume_pair(v, ROLE_PRIMARY, FIRST_GENERATION, volume_slot_free(v), r->node_id, r->node_name, err);
 }
 
 static int accept_parsed(struct volume *v, const struct volume_info *info, const struct pair_request *r,
@@ -189,7 +195,7 @@ int pair_accept(struct volume *v, const char *body_json, const char *fingerprint
 	if (!rc)
 		rc = accept_parsed(v, &info, &r, fingerprint, paired, err);
 	if (!rc) {
-		*reply = reply_make(&info);
+		*reply = reply_make(v, &info);
 		if (!*reply)
 			rc = err_set(err, -ENOMEM, "the primary is out of memory");
 	}
@@ -201,7 +207,7 @@ int pair_accept(struct volume *v, const char *body_json, const char *fingerprint
 
 struct primary { /* what the primary says of itself */
 	char volume_id[37], node_id[33], node_name[33];
-	unsigned slot;
+	unsigned slot, own_slot;
 	uint64_t generation;
 };
 
@@ -216,15 +222,17 @@ static int reply_read(const char *text, const char *address, struct primary *out
 {
 	json_t *reply = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
 	json_int_t slot = json_integer_value(json_object_get(reply, "slot"));
+	json_int_t own_slot = json_integer_value(json_object_get(reply, "primary_slot"));
 	json_int_t generation = json_integer_value(json_object_get(reply, "generation"));
 	bool good = copy_text(reply, "volume_id", out->volume_id, sizeof(out->volume_id)) &&
 	            copy_text(reply, "node_id", out->node_id, sizeof(out->node_id)) &&
 	            copy_text(reply, "node_name", out->node_name, sizeof(out->node_name)) && slot > 1 &&
-	            slot < 0x8000 && generation > 0 && strlen(out->volume_id) == 36 &&
-	            store_name_check(out->node_name, NULL) == 0;
+	            slot <= SLOT_LAST && own_slot > 0 && own_slot < slot && generation > 0 &&
+	            strlen(out->volume_id) == 36 && store_name_check(out->node_name, NULL) == 0;
 
 	json_decref(reply);
 	out->slot = (unsigned)slot;
+	out->own_slot = (unsigned)own_slot;
 	out->generation = (uint64_t)generation;
 	return good ? 0
 	            : err_set(err, -EPROTO,
@@ -285,7 +293,7 @@ static int become_secondary(struct volume *v, const struct token *t, const struc
 		rc = volume_setting_set(v, "peer.node_id", p->node_id);
 	if (rc)
 		return err_set(err, rc, "cannot write the settings of %s: %s", volume_dir(v), strerror(-rc));
-	return volume_pair(v, ROLE_SECONDARY, p->generation, 1, p->node_id, p->node_name, err);
+	return volume_pair(v, ROLE_SECONDARY, p->generation, p->own_slot, p->node_id, p->node_name, err);
 }
 
 /* Nobody knows whether the primary got the request. */
@@ -335,6 +343,11 @@ static int pair_store(const char *store, const struct token *t, struct pair_join
 		return rc;
 	volume_info(v, &info);
 	rc = identity_load(store, &id, err);
+	if (!rc && volume_had_peer(v))
+		rc = err_set(err, -EEXIST,
+		             "%s was half of a pair before, and what it has is not known to the primary: join with a "
+		             "new directory, and copy into that what is missing",
+		             store);
 	if (!rc && check_volume) {
 		rc = ask(id, t, json_pack("{s:s, s:b}", "secret", t->secret_hex, "probe", 1), &p, err);
 		if (!rc && strcmp(p.volume_id, info.volume_id) != 0)
@@ -433,4 +446,21 @@ int pair_join(const char *token_text, const char *store, const char *name, struc
 	if (rc)
 		return rc == 1 ? 0 : rc;
 	return pair_store(store, &t, out, true, &keep, err);
+}
+
+/* ---- forget ------------------------------------------------------------------------------------ */
+
+int pair_forget(struct volume *v, char **peer, struct err *err)
+{
+	/* Where we listen stays: the other side is told there that it is not known any more. */
+	static const char *const settings[] = { "peer.address", "peer.pin", "peer.name", "peer.node_id", "invite",
+		                                "invite.expires_ms", "invite.used", "paused", "paused.until_ms" };
+	char *name = volume_setting_get(v, "peer.name");
+	int rc = roles_leave(v, settings, ARRAY_LEN(settings), err);
+
+	if (!rc)
+		*peer = name ?: xstrdup("?");
+	else
+		free(name);
+	return rc;
 }

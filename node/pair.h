@@ -42,4 +42,7 @@ struct pair_joined {
  * the reply to the second request got lost, the new store stays, so that the same command can be given again. */
 int pair_join(const char *token_text, const char *store, const char *name, struct pair_joined *out, struct err *err);
 
+/* The store is unpaired again (sync/roles.h); there is no link. *peer: who was the peer, malloc'd. */
+int pair_forget(struct volume *v, char **peer, struct err *err);
+
 #endif

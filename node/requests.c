@@ -239,6 +239,17 @@ static int answer_address(struct request_ctx *x, json_t *reply, struct err *err)
 	return 0;
 }
 
+static int answer_forget_peer(struct request_ctx *x, json_t *reply, struct err *err)
+{
+	char *peer = NULL;
+	int rc = x->node ? node_forget_peer(x->node, &peer, err) : pair_forget(x->v, &peer, err);
+
+	if (!rc)
+		json_object_set_new(reply, "peer", json_string(peer));
+	free(peer);
+	return rc;
+}
+
 static int answer_wait(struct request_ctx *x, json_t *reply, struct err *err)
 {
 	(void)reply;
@@ -357,6 +368,7 @@ static const struct {
 	{ "policy_set", answer_policy_set, false, false },
 	{ "invite", answer_invite, false, true }, /* may have to stop a link first */
 	{ "address", answer_address, false, true },
+	{ "forget-peer", answer_forget_peer, false, true }, /* the same */
 	{ "wait", answer_wait, true, true },
 	{ "pause", answer_pause, true, true },
 	{ "resume", answer_resume, true, false },

@@ -262,7 +262,9 @@ static int on_stream(void *ctx, struct conn *conn, const char *fingerprint_hex, 
 
 	pthread_mutex_lock(&c->lock);
 	if (!c->pin_hex[0]) {
-		err_set(err, -EACCES, "this node is not paired with any other");
+		err_set(err, -EACCES,
+			"this node is not paired, or has forgotten its peer: twinfs forget-peer on the side that "
+			"knocks, then join again with a new token");
 		status = 403;
 	} else if (strcmp(c->pin_hex, fingerprint_hex)) {
 		err_set(err, -EACCES,

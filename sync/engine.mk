@@ -16,6 +16,7 @@ sync_libsync_a_SOURCES += \
 	sync/outbox.c sync/outbox.h \
 	sync/plan.c sync/plan.h \
 	sync/prefer.c sync/prefer.h \
+	sync/roles.c sync/roles.h \
 	sync/progress.c sync/progress.h \
 	sync/shipment.c sync/shipment.h \
 	sync/split.c sync/split.h \

@@ -181,10 +181,11 @@ ok "a store of such a size is refused" fails 1 'the least is 1M' init tiny --siz
 
 # ---- not there yet
 
-for c in verify promote forget-peer; do
+for c in verify promote; do
 	ok "$c is not pretended" unchanged s fails 1 'not available in this version' "$c" s
 	ok "$c needs a store all the same" fails 1 'neither a twinfs store nor' "$c" full
 done
+ok "there must be a peer to forget" unchanged s fails 1 'has no peer' forget-peer s
 ok "baseline wants a baseline" fails 1 'has no baseline: it has no peer' baseline s ls
 ok "baseline wants one of its words" fails 2 'none of ls, cat, restore' baseline s dance x
 ok "baseline cat wants a path" fails 2 'of what' baseline s cat

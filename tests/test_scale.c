@@ -740,6 +740,96 @@ START_TEST(what_was_prepared_is_of_no_use_without_the_pair)
 }
 END_TEST
 
+/* Rows that say that the peer wrote them, in all tables. */
+static uint64_t of_the_peer(void)
+{
+	uint64_t n = 0;
+
+	volume_lock(st.v);
+	ck_assert_int_ge(DB_GET(st.v->db,
+	                        "SELECT (SELECT count(*) FROM inode WHERE origin = 1 OR corigin = 1)"
+	                        " + (SELECT count(*) FROM dentry WHERE origin = 1)"
+	                        " + (SELECT count(*) FROM xattr WHERE origin = 1)"
+	                        " + (SELECT count(*) FROM extent WHERE origin = 1)",
+	                        &n, 0),
+	                 0);
+	volume_unlock(st.v);
+	return n;
+}
+
+/* The peer's hand in everything that a row can be of. */
+static void let_the_peer_change(void)
+{
+	struct inode in;
+	struct dentry d;
+
+	ck_assert_int_eq(volume_apply_begin(st.v), 0);
+	ck_assert_int_eq(tree_inode_get(st.v, scattered, &in), 0);
+	in.mode ^= 0111;
+	in.origin = ORIGIN_PEER;
+	ck_assert_int_eq(tree_inode_put(st.v, &in), 0);
+	ck_assert_int_eq(tree_xattr_put(st.v, scattered, "user.peer", "x", 1, ORIGIN_PEER), 0);
+	ck_assert_int_eq(data_write(st.v, scattered, "peer", 4, 0, ORIGIN_PEER), 0);
+	ck_assert_int_eq(tree_lookup(st.v, INO_ROOT, "dir", 3, &d), 0);
+	ck_assert_int_eq(tree_link_put(st.v, d.link, INO_ROOT, "of the peer", 11, d.child, ORIGIN_PEER), 0);
+	ck_assert_int_eq(volume_apply_commit(st.v, 2), 0);
+	ck_assert_uint_ge(of_the_peer(), 4);
+}
+
+START_TEST(a_pair_that_ended_leaves_the_tree_and_another_begins)
+{
+	static const char *const settings[] = { "word", "none" };
+	struct volume_info info, before;
+	char *word;
+
+	fill(SMALL);
+	leave_all_over();
+	acknowledge_all();
+	let_the_peer_change();
+	for (unsigned i = 0; i < SMALL; i++)
+		put_block(i);
+	store_cut(&st);
+	put_block(0); /* and in the open group */
+	ck_assert_int_eq(volume_setting_set(st.v, "word", "of the pair"), 0);
+	ck_assert_int_eq(volume_setting_set(st.v, "other", "of nobody"), 0);
+	volume_info(st.v, &before);
+	ck_assert_uint_gt(before.acked, 0);
+	ck_assert_uint_gt(before.history_bytes, 0);
+	steps();
+	ck_assert_int_eq(volume_unpair(st.v, settings, ARRAY_LEN(settings), &pair_err), 0);
+	ck_assert_uint_le(steps(), 3000); /* whatever there was */
+	ck_assert_int_eq(volume_unpair(st.v, settings, ARRAY_LEN(settings), &pair_err), -ENOENT);
+	for (int i = 0; i < _i; i++)
+		leftover_step(st.v);
+	crash_and_check();
+	volume_info(st.v, &info);
+	ck_assert_int_eq(info.role, ROLE_NONE);
+	ck_assert_uint_eq(info.pending_entries + info.acked + info.applied + info.generation, 0);
+	ck_assert(volume_had_peer(st.v));
+	ck_assert_uint_eq(volume_slot_free(st.v), 3);
+	ck_assert_ptr_null(volume_setting_get(st.v, "word"));
+	word = volume_setting_get(st.v, "other");
+	ck_assert_str_eq(word, "of nobody");
+	free(word);
+	if (_i == 2) {
+		volume_settle(st.v);
+		volume_info(st.v, &info);
+		ck_assert_uint_eq(info.history_bytes, 0);
+		ck_assert_uint_eq(db_numbers(st.v->db)->links + db_numbers(st.v->db)->inodes, 0);
+	}
+
+	ck_assert_int_eq(volume_pair(st.v, ROLE_PRIMARY, 1, 3, "ff112233445566778899aabbccddeeff", "c", &pair_err), 0);
+	expect_all_entered();
+	ck_assert_uint_eq(of_the_peer(), 0);
+	crash_and_check();
+	volume_info(st.v, &info);
+	ck_assert_int_eq(info.role, ROLE_PRIMARY);
+	ck_assert_uint_ge(info.pending_entries, SMALL);
+	ck_assert_uint_eq(info.acked + info.applied, 0);
+	ck_assert_uint_eq(info.history_bytes, 0);
+}
+END_TEST
+
 START_TEST(a_step_of_making_a_pair_does_not_grow_with_the_tree)
 {
 	uint64_t most[2];
@@ -793,6 +883,7 @@ int main(void)
 	tcase_add_loop_test(tc, what_is_changed_while_a_pair_is_made_is_entered_as_it_is_then, 0, 20);
 	tcase_add_loop_test(tc, a_pair_that_was_half_made_at_a_crash_is_none_and_can_be_made_anew, 0, 8);
 	tcase_add_test(tc, what_was_prepared_is_of_no_use_without_the_pair);
+	tcase_add_loop_test(tc, a_pair_that_ended_leaves_the_tree_and_another_begins, 0, 4);
 	tcase_add_test(tc, a_step_of_making_a_pair_does_not_grow_with_the_tree);
 	suite_add_tcase(s, tc);
 	return tap_main(s);
