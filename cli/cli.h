@@ -85,6 +85,7 @@ int cmd_init(const struct command *c, int argc, char **argv);       /* setup.c *
 int cmd_invite(const struct command *c, int argc, char **argv);
 int cmd_join(const struct command *c, int argc, char **argv);
 int cmd_address(const struct command *c, int argc, char **argv);
+int cmd_promote(const struct command *c, int argc, char **argv);
 int cmd_forget_peer(const struct command *c, int argc, char **argv);
 int cmd_mount(const struct command *c, int argc, char **argv);      /* mount.c */
 int cmd_status(const struct command *c, int argc, char **argv);     /* status.c */

@@ -144,7 +144,12 @@ static const struct command commands[] = {
 	  "Exit code: 0 all is well, 1 something is damaged or it could not be done.\n",
 	  cmd_scrub },
 	{ "verify", "WHERE [--repair]", NULL, NULL, cmd_later },
-	{ "promote", "WHERE", NULL, NULL, cmd_later },
+	{ "promote", "WHERE", "make the secondary the primary, connected or while the other side is away",
+	  "The primary decides about conflicts; both sides can be written to as before. The\n"
+	  "old primary goes on as the secondary when it hears of it, now or when it comes\n"
+	  "back; nothing that it has not sent is lost, it is merged. A resume --prefer that\n"
+	  "was not carried out yet is void.\n",
+	  cmd_promote },
 	{ "forget-peer", "WHERE", "end the pair: this store has no peer any more, and a new one can be invited",
 	  "Both sides keep all their files. What the other one has not sent is not here, and\n"
 	  "what this one has not sent is not there. Do the same on the other side, or remove\n"

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* init, invite, join, forget-peer: how a store and a pair come into being, and how a pair ends. */
+/* init, invite, join, promote, forget-peer: how a store and a pair come into being, and how a pair ends. */
 #include "cli/cli.h"
 
 #include <errno.h>
@@ -114,6 +114,29 @@ int cmd_address(const struct command *c, int argc, char **argv)
 		printf("listens on %s\n", listens);
 	else
 		puts("has no peer, and listens nowhere");
+	json_decref(reply);
+	return EXIT_OK;
+}
+
+int cmd_promote(const struct command *c, int argc, char **argv)
+{
+	const char *where, *peer;
+	struct err err = ERR_INIT;
+	json_t *reply = NULL;
+	int rc = args_parse(c, argc, argv, NULL, 0, &where, 1, 1);
+
+	if (rc >= 0)
+		return rc;
+	rc = where_ask(where, json_pack("{s:s}", "cmd", "promote"), &reply, &err);
+	if (rc)
+		return fail(&err);
+	peer = json_string_value(json_object_get(reply, "peer"));
+	if (json_is_true(json_object_get(reply, "in_step")))
+		printf("%s is the primary now; both sides were in step\n", where);
+	else
+		printf("%s is the primary now; when %s comes back it is the secondary, and what it has changed is "
+		       "merged\n",
+		       where, peer);
 	json_decref(reply);
 	return EXIT_OK;
 }

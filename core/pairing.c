@@ -34,6 +34,8 @@
 /* Between two steps, so that others get the lock, which is not fair. */
 #define PAUSE_US 500
 #define SETTING_SLOT_BEFORE "slot_before"
+#define SETTING_REJOINED "rejoined" /* this secondary was the primary, and stopped being it in this group */
+#define SETTING_UNMET "unmet" /* this primary was the secondary, and has not heard of the other since */
 
 static int forget_all(struct volume *v)
 {
@@ -262,7 +264,7 @@ static int keep_slot(struct volume *v)
 
 static int leave_pair(struct volume *v, const char *const *settings, size_t n)
 {
-	static const char *const own[] = { "peer_slot", "peer_node_id", "peer_name" };
+	static const char *const own[] = { "peer_slot", "peer_node_id", "peer_name", SETTING_UNMET, SETTING_REJOINED };
 	int rc = group_open(v);
 
 	if (rc)
@@ -309,6 +311,93 @@ int volume_unpair(struct volume *v, const char *const *settings, size_t n, struc
 		stage_forget(v);
 		leftover_start(v);
 	}
+	volume_unlock(v);
+	return rc;
+}
+
+/* ---- the roles change ---- */
+
+static int become(struct volume *v, enum role role, uint64_t generation, uint64_t seen)
+{
+	static const char *const words[] = { "prefer", "prefer_now", "prefer_taken" };
+	char group[24];
+	int rc = group_open(v);
+
+	if (rc)
+		return rc;
+	group_mark(v);
+	for (size_t i = 0; !rc && i < ARRAY_LEN(words); i++)
+		rc = setting_put(v, words[i], NULL);
+	if (!rc && role == ROLE_PRIMARY)
+		rc = change_set_own_reports(v->db);
+	if (!rc && role == ROLE_SECONDARY)
+		rc = change_set_raise(v->db, seen, v->info.group_open);
+	if (!rc)
+		rc = role == ROLE_SECONDARY ? lineage_row_raise(v->db, seen, v->info.group_open)
+		                            : lineage_row_purge(v->db, GROUP_LIMIT);
+	if (!rc)
+		rc = peer_link_row_purge(v->db, GROUP_LIMIT);
+	if (!rc)
+		rc = setting_put(v, SETTING_UNMET, role == ROLE_PRIMARY ? "1" : NULL);
+	snprintf(group, sizeof(group), "%llu", (unsigned long long)v->info.group_open);
+	if (!rc)
+		rc = setting_put(v, SETTING_REJOINED, role == ROLE_PRIMARY ? NULL : group);
+	return rc ? rc : put_role(v, role, generation);
+}
+
+int volume_become(struct volume *v, enum role role, uint64_t generation, uint64_t seen, struct err *err)
+{
+	struct volume_info before;
+	int rc;
+
+	assert(role != ROLE_NONE);
+	volume_lock(v); /* a plan that holds is the old role's, and carried out by now */
+	before = v->info;
+	assert(before.role != ROLE_NONE && generation > before.generation);
+	rc = group_commit_locked(v);
+	if (!rc)
+		rc = become(v, role, generation, seen);
+	if (!rc)
+		rc = group_commit_locked(v);
+	if (rc) {
+		v->info.role = before.role;
+		v->info.generation = before.generation;
+		err_set(err, rc, "cannot write %s: %s", v->dir, v->fault ? v->fault : strerror(-rc));
+	} else {
+		stage_forget(v);
+	}
+	volume_unlock(v);
+	return rc;
+}
+
+bool volume_rejoins(struct volume *v)
+{
+	char *group;
+	bool yes;
+
+	volume_lock_now(v);
+	group = setting_get(v, SETTING_REJOINED);
+	yes = group && v->info.acked < strtoull(group, NULL, 10);
+	free(group);
+	volume_unlock(v);
+	return yes;
+}
+
+int volume_met(struct volume *v, uint64_t seen)
+{
+	char *unmet;
+	int rc = 0;
+
+	volume_lock(v);
+	unmet = setting_get(v, SETTING_UNMET);
+	if (unmet) {
+		rc = changes_purge(v, seen);
+		if (!rc)
+			rc = setting_put(v, SETTING_UNMET, NULL);
+		if (!rc)
+			rc = group_commit_locked(v);
+	}
+	free(unmet);
 	volume_unlock(v);
 	return rc;
 }

@@ -165,6 +165,18 @@ int volume_unpair(struct volume *v, const char *const *settings, size_t n, struc
 bool volume_had_peer(struct volume *v);
 unsigned volume_slot_free(struct volume *v);
 
+/*
+ * The other role, in one group (docs/protocol.md); nothing of the peer may be on its way. The secondary becomes
+ * primary, or the primary secondary: then everything that is not acknowledged is to be sent (again), though the peer
+ * has applied our groups up to `seen`. A word about whose state shall count (resume --prefer) is void.
+ */
+int volume_become(struct volume *v, enum role role, uint64_t generation, uint64_t seen, struct err *err);
+/* A secondary that was the primary: has the other not acknowledged yet what it was sent once more? */
+bool volume_rejoins(struct volume *v);
+/* A primary that was the secondary hears for the first time what the other has of it: that is not to be judged again,
+ * as it was by the other. Does nothing else. */
+int volume_met(struct volume *v, uint64_t seen);
+
 /* ---- callbacks; called from the thread that caused them, without the volume's lock but where said ---------------- */
 
 /* What the kernel may have cached wrongly after the peer's changes landed. Entry: parent + name; inode: attributes and

@@ -275,6 +275,36 @@ int change_set_enter_attrs(struct db *db, uint64_t grp, uint64_t end)
 	return rc;
 }
 
+/* ---- the roles change ---- */
+
+int change_set_raise(struct db *db, uint64_t upto, uint64_t grp)
+{
+	uint64_t after = forgotten(db);
+	int rc = DB_RUN(db,
+	                "UPDATE change_inode SET shrunk_grp = iif(shrunk_grp > ?1, ?3, shrunk_grp), grp = ?3"
+	                " WHERE grp > ?1 AND grp <= ?2",
+	                after, upto, grp);
+
+	/* The cut of a file whose row was changed again since. */
+	if (!rc)
+		rc = DB_RUN(db,
+		            "UPDATE change_inode SET shrunk_grp = ?3 WHERE grp > ?2 AND shrunk_grp > ?1"
+		            " AND shrunk_grp <= ?2",
+		            after, upto, grp);
+	if (!rc)
+		rc = DB_RUN(db, "UPDATE change_xattr SET grp = ?3 WHERE grp > ?1 AND grp <= ?2", after, upto, grp);
+	if (!rc)
+		rc = DB_RUN(db, "UPDATE change_dentry SET grp = ?3 WHERE grp > ?1 AND grp <= ?2", after, upto, grp);
+	if (!rc)
+		rc = DB_RUN(db, "UPDATE change_extent SET grp = ?3 WHERE grp > ?1 AND grp <= ?2", after, upto, grp);
+	return rc ? rc : DB_RUN(db, "UPDATE conflict SET grp = ?3 WHERE grp > ?1 AND grp <= ?2", after, upto, grp);
+}
+
+int change_set_own_reports(struct db *db)
+{
+	return DB_RUN(db, "UPDATE change_dentry SET fresh = 0 WHERE fresh < 0");
+}
+
 /* ---- totals ---- */
 
 int change_set_totals(struct db *db, struct change_totals *out)

@@ -38,6 +38,11 @@ struct enter_pos {
 int change_set_enter(struct db *db, uint64_t grp, uint64_t first_own, size_t max_rows, struct enter_pos *pos);
 int change_set_enter_attrs(struct db *db, uint64_t grp, uint64_t end); /* of the inodes below end */
 
+/* Rows of groups up to `upto` count as changed in grp, which is open, however they did; what they had seen stays. */
+int change_set_raise(struct db *db, uint64_t upto, uint64_t grp);
+/* Links that are here only said to be where they are (skipped) count as put there. */
+int change_set_own_reports(struct db *db);
+
 struct change_totals {
 	uint64_t entries; /* links or inodes, whichever is more (a new file is one of each), and xattrs; 0 only if there
 			     is no row */

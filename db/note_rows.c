@@ -146,6 +146,14 @@ int lineage_row_purge(struct db *db, uint64_t upto)
 	return DB_RUN(db, "DELETE FROM lineage WHERE grp <= ?1", upto);
 }
 
+int lineage_row_raise(struct db *db, uint64_t upto, uint64_t grp)
+{
+	/* 97 'a', 99 'c' */
+	int rc = DB_RUN(db, "DELETE FROM lineage WHERE kind NOT IN (97, 99)");
+
+	return rc ? rc : DB_RUN(db, "UPDATE lineage SET grp = ?2 WHERE grp <= ?1", upto, grp);
+}
+
 #define CONFLICT_COLS                                                                                        \
 	"id, kind, outcome, rule, path, ino, when_ms, node0, path0, ino0, written0_ms, node1, path1, ino1, " \
 	"written1_ms,"                                                                                       \

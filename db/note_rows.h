@@ -19,6 +19,8 @@ int lineage_rows(struct db *db, enum lineage_class c, lineage_row_fn fn, void *c
 int lineage_row_drop(struct db *db, enum lineage_class c, uint64_t src);
 int peer_link_row_drop(struct db *db, uint64_t link);
 int lineage_row_purge(struct db *db, uint64_t upto);
+/* All go but what the peer is told of (aliases and copies), which it is (again): of groups up to `upto` in grp. */
+int lineage_row_raise(struct db *db, uint64_t upto, uint64_t grp);
 
 /* grp 0: not to be sent to the peer. Unresolved rows are counted: kept_both and merged of db_numbers. */
 int conflict_row_put(struct db *db, const struct conflict *c, uint64_t grp);

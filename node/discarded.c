@@ -236,17 +236,21 @@ static const char *path_of_row(const struct conflict *c)
 	return here && strncmp(c->now, "/" HIDDEN_NAME "/", sizeof("/" HIDDEN_NAME "/") - 1) == 0 ? c->now : NULL;
 }
 
-/* The row that speaks of this directory. 1: none does that is not settled. */
-static int find_row(struct work *w, uint64_t top, int *side)
+/* The row that speaks of this directory: is what is in it of this side? 1: none does that is not settled. */
+static int find_row(struct work *w, uint64_t top, bool *local)
 {
 	struct conflict *rows = NULL;
+	struct volume_info info;
 	size_t n = 0;
 	int rc = volume_conflicts(w->v, &rows, &n), found = 1;
 
 	for (size_t i = 0; i < n; i++) {
 		if (rows[i].ino == top && path_of_row(&rows[i])) {
-			*side = rows[i].version[1].ino == top;
-			snprintf(w->node, sizeof(w->node), "%s", rows[i].version[*side].node);
+			int side = rows[i].version[1].ino == top;
+
+			volume_info(w->v, &info);
+			*local = conflict_side(&info, &rows[i]) == side;
+			snprintf(w->node, sizeof(w->node), "%s", rows[i].version[side].node);
 			found = 0;
 		}
 		conflict_release(&rows[i]);
@@ -288,18 +292,16 @@ static int settle_whole(struct work *w, uint64_t top, bool back)
 static int settle(struct work *w, const char *path, int keep)
 {
 	struct place *p = xmalloc(sizeof(*p));
-	struct volume_info info;
 	struct attr top, a;
-	int side = 0, rc = find(w, path, false, p);
-	bool back;
+	int rc = find(w, path, false, p);
+	bool back, local = false;
 
 	if (rc == 0)
 		rc = volume_lookup(w->v, INO_HIDDEN, p->above[0].name, &top);
 	if (rc == 0)
-		rc = find_row(w, top.ino, &side);
-	volume_info(w->v, &info);
+		rc = find_row(w, top.ino, &local);
 	w->beside = keep == KEEP_BOTH;
-	back = keep != KEEP_NONE && (w->beside || (keep == 0) == (side == (info.role == ROLE_SECONDARY)));
+	back = keep != KEEP_NONE && (w->beside || (keep == 0) == local);
 	if (rc == 0 && back)
 		rc = find(w, path, true, p);
 	if (rc == 0 && p->depth == 1)

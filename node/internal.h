@@ -41,6 +41,8 @@ void node_kick(struct node *n);
 /* Of the link, in words of requests. Each takes link_lock itself. */
 void node_link_status(struct node *n, struct link_status *out);
 int node_relisten(struct node *n, struct err *err);
+/* Become the primary. in_step: the peer had everything of ours, and we of it, when we left it. */
+int node_promote(struct node *n, bool *in_step, struct err *err);
 /* *peer: who it was; malloc'd. */
 int node_forget_peer(struct node *n, char **peer, struct err *err);
 int node_wait_synced(struct node *n, struct control_client *client, unsigned timeout_ms, struct err *err);

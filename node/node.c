@@ -20,6 +20,7 @@
 #include "node/watch.h"
 #include "sync/identity.h"
 #include "sync/prefer.h"
+#include "sync/roles.h"
 #include "util/log.h"
 #include "util/util.h"
 
@@ -37,6 +38,9 @@
 
 /* What the peer shows when this store has forgotten it. */
 #define FORGOTTEN "it has forgotten this peer: twinfs forget-peer here as well, then join again with a new token"
+
+/* While it does; it comes back at once. */
+#define TAKES_OVER "it is becoming the primary"
 
 /* ---- pauses that survive a mount ----------------------------------------------------------------- */
 
@@ -150,6 +154,31 @@ int node_relisten(struct node *n, struct err *err)
 	} else {
 		link_stop(n->link, "", 0);
 		rc = link_begin_anew(n, err);
+	}
+	pthread_rwlock_unlock(&n->link_lock);
+	return rc;
+}
+
+int node_promote(struct node *n, bool *in_step, struct err *err)
+{
+	struct err again = ERR_INIT;
+	int rc = roles_may_take_over(n->volume, err);
+
+	*in_step = false;
+	if (rc)
+		return rc;
+	pthread_rwlock_rdlock(&n->link_lock);
+	if (n->link)
+		*in_step = link_pause(n->link, TAKES_OVER, DRAIN_MS, NULL) == 0;
+	pthread_rwlock_unlock(&n->link_lock);
+	pthread_rwlock_wrlock(&n->link_lock);
+	if (!n->link) {
+		rc = err_set(err, -ESHUTDOWN, "%s is being unmounted", n->mountpoint);
+	} else {
+		link_stop(n->link, TAKES_OVER, 0);
+		rc = roles_take_over(n->volume, err);
+		if (link_begin_anew(n, &again))
+			log_warn("%s", err_text(&again));
 	}
 	pthread_rwlock_unlock(&n->link_lock);
 	return rc;

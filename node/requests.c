@@ -19,6 +19,7 @@
 #include "node/watch.h"
 #include "node/versions.h"
 #include "node/why.h"
+#include "sync/roles.h"
 #include "util/util.h"
 
 /* A mount answers what needs no waiting within this, or is not well. */
@@ -239,6 +240,20 @@ static int answer_address(struct request_ctx *x, json_t *reply, struct err *err)
 	return 0;
 }
 
+static int answer_promote(struct request_ctx *x, json_t *reply, struct err *err)
+{
+	char *peer = volume_setting_get(x->v, "peer.name");
+	bool in_step = false;
+	int rc = x->node ? node_promote(x->node, &in_step, err) : roles_take_over(x->v, err);
+
+	if (!rc) {
+		json_object_set_new(reply, "peer", json_string(peer ?: "?"));
+		json_object_set_new(reply, "in_step", json_boolean(in_step));
+	}
+	free(peer);
+	return rc;
+}
+
 static int answer_forget_peer(struct request_ctx *x, json_t *reply, struct err *err)
 {
 	char *peer = NULL;
@@ -368,6 +383,7 @@ static const struct {
 	{ "policy_set", answer_policy_set, false, false },
 	{ "invite", answer_invite, false, true }, /* may have to stop a link first */
 	{ "address", answer_address, false, true },
+	{ "promote", answer_promote, false, true },
 	{ "forget-peer", answer_forget_peer, false, true }, /* the same */
 	{ "wait", answer_wait, true, true },
 	{ "pause", answer_pause, true, true },

@@ -325,6 +325,7 @@ json_t *status_object(struct volume *v, const char *mountpoint, const struct lin
 	json_object_set_new(o, "node", json_string(info.node_name));
 	json_object_set_new(o, "node_id", json_string(info.node_id));
 	json_object_set_new(o, "role", json_string(role_word(info.role)));
+	json_object_set_new(o, "generation", number(info.generation));
 	json_object_set_new(o, "state", json_string(c.state));
 	json_object_set_new(o, "why", text_or_null(c.why));
 	json_object_set_new(o, "since", words_time(c.since_ms));

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "core/landing.h"
+#include "sync/follow.h"
 #include "sync/land.h"
 #include "sync/plan.h"
 #include "util/acl.h"
@@ -406,46 +407,6 @@ static int keep_the_rest(struct applier *a)
 	return rc;
 }
 
-struct links {
-	uint64_t *link; /* as many as the file has */
-	size_t n, cap;
-};
-
-static int list_link(void *ctx, const struct dentry *d)
-{
-	struct links *l = ctx;
-
-	if (l->n == l->cap) {
-		l->cap = l->cap ? 2 * l->cap : 16;
-		l->link = xrealloc(l->link, l->cap * sizeof(*l->link));
-	}
-	l->link[l->n++] = d->link;
-	return 0;
-}
-
-/* The primary wants to keep what it has nothing of any more: it gets it as if it were new. */
-static int answer_asks(struct applier *a)
-{
-	struct links l = { .n = 0 };
-	struct inode in;
-	int rc = 0;
-
-	for (size_t i = 0; rc == 0 && i < a->s->n_asks; i++) {
-		uint64_t ino = a->s->asks[i];
-
-		if (tree_inode_get(a->v, ino, &in) < 0)
-			continue;
-		l.n = 0;
-		tree_links_of(a->v, ino, list_link, &l);
-		for (size_t k = 0; rc == 0 && k < l.n; k++)
-			rc = changes_touch_link(a->v, l.link[k], ino, false, false);
-		if (rc == 0)
-			rc = changes_touch_taken(a->v, ino, a->s->begin.to);
-	}
-	free(l.link);
-	return rc;
-}
-
 static int land_accepted(struct applier *a, struct placement **list, size_t *n)
 {
 	struct shipment *s = a->s;
@@ -579,62 +540,6 @@ static int land_inodes(struct applier *a)
 	return rc;
 }
 
-/*
- * Is what became something else no more here by its old id? Two that became one: its link is gone, which waits for
- * unsent bytes. A copy: its bytes are the primary's now; unsent ones follow the others, and the answer to them tells
- * this again.
- */
-static bool has_left(struct applier *a, const struct rec_lineage *l)
-{
-	const struct rec_inode *r = shipment_inode(a->s, l->src);
-	struct change_row rows[ENT_ASK + 1];
-	struct inode in;
-
-	if (l->kind == 'a')
-		return tree_inode_get(a->v, l->src, &in) == 0 && in.nlink == 0;
-	return r && (r->fields & REC_CONTENT) &&
-	       !(changes_of_inode(a->v, l->src, rows) & (1u << ENT_CONTENT | 1u << ENT_NEW));
-}
-
-static bool is_here(struct volume *v, uint64_t ino)
-{
-	struct inode in;
-
-	return tree_inode_get(v, ino, &in) == 0 && in.nlink > 0;
-}
-
-/*
- * Whoever has a file open here that is something else now follows its bytes: to the copy of this side's version, if the
- * name has the primary's; to the primary's file or directory, if the two became one.
- */
-static int let_holders_follow(struct applier *a)
-{
-	const struct shipment *s = a->s;
-	struct map sources = MAP_INIT;
-	int rc = 0;
-
-	for (size_t i = 0; i < s->n_lineages; i++)
-		map_put(&sources, s->lineages[i].src, 1);
-	/* First those who make room: who comes to an inode is not meant when its holders leave. */
-	for (int pass = 0; pass < 2; pass++)
-		for (size_t i = 0; rc == 0 && i < s->n_lineages; i++) {
-			const struct rec_lineage *l = &s->lineages[i];
-			bool left;
-
-			if (map_get(&sources, l->dst, NULL) != (pass == 1) || !tree_is_held(a->v, l->src))
-				continue;
-			left = has_left(a, l);
-			log_debug("apply", "%#llx is %#llx now: who has it open %s", (unsigned long long)l->src,
-				  (unsigned long long)l->dst, left ? "follows" : "waits");
-			if (left && l->kind == 'c' && !is_here(a->v, l->dst))
-				tree_holders_wait(a->v, l->src, l->dst); /* it cannot be placed yet */
-			else if (left)
-				rc = tree_holders_move(a->v, l->src, l->dst);
-		}
-	map_release(&sources);
-	return rc;
-}
-
 int apply_fits(struct volume *v, struct shipment *s, uint8_t **fits)
 {
 	struct applier a = { .v = v, .s = s, .strict = true };
@@ -701,6 +606,8 @@ static int apply_locked(struct volume *v, struct shipment *s, const struct map *
 	int rc = changes_purge(v, s->begin.seen);
 
 	if (rc == 0)
+		rc = lineage_purge(v, s->begin.seen); /* of when we were the primary */
+	if (rc == 0)
 		rc = history_purge(v, s->begin.seen);
 	applier_open(&a, v, s);
 	if (rc == 0) {
@@ -712,11 +619,9 @@ static int apply_locked(struct volume *v, struct shipment *s, const struct map *
 	if (rc == 0)
 		rc = keep_the_rest(&a);
 	if (rc == 0)
-		rc = answer_asks(&a);
+		rc = land_asks(v, s);
 	if (rc == 0)
-		rc = tree_holders_arrive(v); /* where earlier ones wait to be moved to */
-	if (rc == 0)
-		rc = let_holders_follow(&a);
+		rc = follow_shipment(v, s);
 	if (rc == 0)
 		rc = land_reap(v, list, n);
 	for (size_t i = 0; rc == 0 && i < s->n_conflicts; i++)
@@ -726,16 +631,6 @@ static int apply_locked(struct volume *v, struct shipment *s, const struct map *
 	free(list);
 	applier_release(&a);
 	return rc;
-}
-
-/* Lock held. */
-static bool moves_holders(struct volume *v, const struct shipment *s)
-{
-	bool any = tree_holders_waiting(v);
-
-	for (size_t i = 0; i < s->n_lineages && !any; i++)
-		any = tree_is_held(v, s->lineages[i].src);
-	return any;
 }
 
 /* ---- bit by bit ---- */
@@ -818,7 +713,7 @@ static int let_nobody_in(struct volume *v, const struct shipment *s, bool *still
 	int rc;
 
 	volume_lock_now(v);
-	*still = moves_holders(v, s);
+	*still = follow_any(v, s);
 	volume_unlock(v);
 	rc = *still ? volume_commit(v) : 0;
 	if (rc == 0 && *still)
@@ -838,7 +733,7 @@ static int hold(struct plan *p, struct shipment *part)
 	struct applying *ap = p->ctx;
 	int rc;
 
-	if (!ap->still && moves_holders(p->v, p->s))
+	if (!ap->still && follow_any(p->v, p->s))
 		return -EINPROGRESS; /* since just now */
 	rc = apply_locked(p->v, part, &ap->expected);
 	return rc == -EBADMSG || rc == -EEXIST || rc == -ENOTDIR ? -ENOTSUP : rc;

@@ -17,6 +17,7 @@
 #include "sync/outbox.h"
 #include "sync/prefer.h"
 #include "sync/record.h"
+#include "sync/roles.h"
 #include "sync/shipment.h"
 #include "sync/told.h"
 #include "util/log.h"
@@ -57,6 +58,7 @@ struct engine {
 	uint64_t told_word; /* id of the word that our HELLO told (prefer.h), until the primary has taken it; 0: none */
 	/* What the secondary did is discarded: nothing of ours crosses that, or it would keep things. */
 	bool hold_for_word;
+	bool peer_is_behind; /* its HELLO was of an older generation (roles.h): it is waited for */
 	bool deletions_confirmed;
 	bool ack_owed, probe_wanted, probe_out, probe_reply_owed, hurry;
 	uint64_t dirty_since_ms, last_cut_ms; /* dirty_since_ms 0: nothing known to be pending */
@@ -316,7 +318,7 @@ void engine_down(struct engine *e)
 	shipment_free(e->inbox);
 	e->inbox = NULL;
 	e->n_unacked = 0;
-	e->ack_owed = e->probe_out = e->probe_reply_owed = e->hold_for_word = false;
+	e->ack_owed = e->probe_out = e->probe_reply_owed = e->hold_for_word = e->peer_is_behind = false;
 	e->dirty_since_ms = 0;
 	e->refusal = (struct err)ERR_INIT;
 	look_and_show(e);
@@ -337,15 +339,6 @@ static int check_identity(const struct rec_hello *h, const struct volume_info *i
 			       h->node_name, h->volume_id, info->volume_id);
 	if (strcmp(h->node_id, info->node_id) == 0)
 		return err_set(err, -EPERM, "node %s is a copy of this very store: only one of them may be mounted",
-			       h->node_name);
-	if (h->generation != info->generation)
-		return err_set(
-			err, -ESTALE,
-			"node %s is of generation %llu of the pair, this store of %llu: join again with a new token",
-			h->node_name, (unsigned long long)h->generation, (unsigned long long)info->generation);
-	if (!((h->role == ROLE_PRIMARY && info->role == ROLE_SECONDARY) ||
-	      (h->role == ROLE_SECONDARY && info->role == ROLE_PRIMARY)))
-		return err_set(err, -EPERM, "node %s has the same role as this one: one must be primary, one secondary",
 			       h->node_name);
 	return 0;
 }
@@ -427,6 +420,13 @@ static int on_hello(struct engine *e, const struct rec_hello *h, uint64_t now_ms
 	if (rc == 0 && h->staged > KEPT_MAX_RANGES)
 		rc = err_set(err, -EBADMSG, "the peer says it has %u ranges staged: dropping the connection",
 			     h->staged);
+	if (rc == 0)
+		rc = roles_agree(e->v, h, err);
+	if (rc == -EAGAIN)
+		drop_kept(e); /* it was for another role */
+	e->peer_is_behind = rc == 1;
+	if (rc == 1)
+		return 0;
 	if (rc == 0)
 		rc = prefer_agree(e->v, h, &word, err);
 	if (rc < 0)
@@ -637,6 +637,8 @@ static int on_frame(struct engine *e, struct frame *f, uint64_t now_ms, struct e
 		return on_bye(e, &f->bye);
 	if (f->type == FRAME_HEARTBEAT || f->type == FRAME_CREDIT)
 		return 0;
+	if (e->peer_is_behind)
+		return 0; /* what it said in its old role; it begins anew */
 	if (e->phase != ENGINE_STREAM)
 		return err_set(err, -EBADMSG, "the peer sent data before HELLO: dropping the connection");
 	if (f->type == FRAME_STAGED)

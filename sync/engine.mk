@@ -16,6 +16,7 @@ sync_libsync_a_SOURCES += \
 	sync/outbox.c sync/outbox.h \
 	sync/plan.c sync/plan.h \
 	sync/prefer.c sync/prefer.h \
+	sync/follow.c sync/follow.h \
 	sync/roles.c sync/roles.h \
 	sync/progress.c sync/progress.h \
 	sync/shipment.c sync/shipment.h \
@@ -71,6 +72,10 @@ check_PROGRAMS += tests/test_conflicts
 TESTS += tests/test_conflicts
 tests_test_conflicts_SOURCES = tests/test_conflicts.c tests/pair_fixture.h
 tests_test_conflicts_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
+check_PROGRAMS += tests/test_roles
+TESTS += tests/test_roles
+tests_test_roles_SOURCES = tests/test_roles.c tests/pair_fixture.h
+tests_test_roles_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 check_PROGRAMS += tests/test_prefer
 TESTS += tests/test_prefer
 tests_test_prefer_SOURCES = tests/test_prefer.c tests/pair_fixture.h

@@ -180,6 +180,45 @@ int land_end(struct volume *v, struct shipment *s, int rc)
 	return rc;
 }
 
+struct links {
+	uint64_t *link; /* as many as the file has */
+	size_t n, cap;
+};
+
+static int list_link(void *ctx, const struct dentry *d)
+{
+	struct links *l = ctx;
+
+	if (l->n == l->cap) {
+		l->cap = l->cap ? 2 * l->cap : 16;
+		l->link = xrealloc(l->link, l->cap * sizeof(*l->link));
+	}
+	l->link[l->n++] = d->link;
+	return 0;
+}
+
+int land_asks(struct volume *v, const struct shipment *s)
+{
+	struct links l = { .n = 0 };
+	struct inode in;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < s->n_asks; i++) {
+		uint64_t ino = s->asks[i];
+
+		if (tree_inode_get(v, ino, &in) < 0)
+			continue;
+		l.n = 0;
+		tree_links_of(v, ino, list_link, &l);
+		for (size_t k = 0; rc == 0 && k < l.n; k++)
+			rc = changes_touch_link(v, l.link[k], ino, false, false);
+		if (rc == 0)
+			rc = changes_touch_taken(v, ino, s->begin.to);
+	}
+	free(l.link);
+	return rc;
+}
+
 int land_applied(struct volume *v, const struct rec_ship_begin *begin)
 {
 	char text[40];

@@ -39,6 +39,8 @@ int land_xattr(struct volume *v, const struct ship_xattr *x, uint64_t ino);
 /* The group ends: durable if rc is 0, else as if it had not been, and what was staged is staged still. rc, or why it
  * could not be made durable. */
 int land_end(struct volume *v, struct shipment *s, int rc);
+/* The peer wants to keep what it has nothing of any more: it gets it as if it were new. */
+int land_asks(struct volume *v, const struct shipment *s);
 /* Remember the peer's group (number and id) as applied; call right before volume_apply_commit(v, begin->to). */
 int land_applied(struct volume *v, const struct rec_ship_begin *begin);
 /* The random id of the peer's group that is applied here; 0 if none. Takes the lock itself. */

@@ -11,6 +11,7 @@
 #include "core/data.h"
 #include "core/landing.h"
 #include "sync/apply.h"
+#include "sync/follow.h"
 #include "sync/merge_state.h"
 #include "sync/plan.h"
 #include "util/log.h"
@@ -330,6 +331,8 @@ static int fast_forward(struct volume *v, struct shipment *s)
 			rc = changes_drop_xattr(v, s->xattrs[i].ino, s->xattrs[i].key);
 	}
 	if (rc == 0)
+		rc = follow_shipment(v, s);
+	if (rc == 0)
 		rc = land_reap(v, list, s->n_links);
 	/* A new inode whose link came and went within the shipment's range. */
 	for (size_t i = 0; rc == 0 && i < s->n_inodes; i++)
@@ -379,6 +382,8 @@ static int merge_locked(struct volume *v, struct shipment *s, const struct merge
 		rc = fast < 0 ? fast : fast_forward(v, s);
 	else
 		rc = merge_three_way(v, s, names, jobs, now_ms, under ? &word : NULL);
+	if (rc == 0) /* the secondary asks for what it had to ask for as the primary */
+		rc = land_asks(v, s);
 	if (under)
 		word.pending = 0;
 	if (rc == 0 && in_force)
@@ -556,7 +561,7 @@ static int judge_all(struct plan *p)
 	uint8_t *fits = NULL;
 	int rc;
 
-	if (p->s->n_asks > 0 || prefer_in_force(p->v, &word) || has_copies_of_units(p->v))
+	if (p->s->n_asks > 0 || follow_any(p->v, p->s) || prefer_in_force(p->v, &word) || has_copies_of_units(p->v))
 		return -ENOTSUP;
 	j.own = changes_any_link_after(p->v, j.low);
 	map_clear(&m->whole);
@@ -596,8 +601,11 @@ static int hold(struct plan *p, struct shipment *part)
 {
 	struct merging *m = p->ctx;
 	struct volume_ids ids;
-	int rc = merge_locked(p->v, part, m->names, m->jobs, m->now_ms);
+	int rc;
 
+	if (follow_any(p->v, p->s))
+		return -EINPROGRESS; /* somebody opened meanwhile what he has to follow */
+	rc = merge_locked(p->v, part, m->names, m->jobs, m->now_ms);
 	/* As in merge_group. */
 	volume_ids(p->v, &ids);
 	if (rc == 0 && has_records(part))
@@ -621,8 +629,10 @@ static int merge_group(struct volume *v, struct shipment *s, const struct merge_
 		       uint64_t now_ms)
 {
 	struct volume_ids ids;
-	int rc = volume_apply_begin(v);
+	int rc = follow_hold_still(v, s);
 
+	if (rc == 0)
+		rc = volume_apply_begin(v);
 	if (rc == 0) {
 		rc = merge_locked(v, s, names, jobs, now_ms);
 		/* What this group holds may be a base that the secondary's next shipment is measured against. */
@@ -642,8 +652,10 @@ static int take_word(struct volume *v, struct shipment *s, const struct rec_hell
 	struct driver_jobs jobs = { .driver = &names->driver };
 	struct volume_ids ids;
 	struct prefer p;
-	int rc = volume_apply_begin(v);
+	int rc = follow_hold_still(v, s);
 
+	if (rc == 0)
+		rc = volume_apply_begin(v);
 	if (rc < 0)
 		return rc;
 	volume_ids(v, &ids);

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "core/landing.h"
+#include "sync/follow.h"
 #include "sync/merge_state.h"
 #include "sync/name_fold.h"
 #include "util/acl.h"
@@ -1761,6 +1762,8 @@ int merge_land(struct merger *m, struct rs_result *r)
 		rc = send_together(m);
 	for (size_t i = 0; rc == 0 && i < r->n_notes; i++)
 		rc = is_told_with_mode(m, r->notes, i) ? 0 : put_resolvers_note(m, &r->notes[i], copies, r->n_copies);
+	if (rc == 0)
+		rc = follow_shipment(m->v, m->s);
 	if (rc == 0)
 		rc = land_reap(m->v, p.list, p.n);
 	free(p.list);

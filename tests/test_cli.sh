@@ -89,7 +89,7 @@ ok "they are still there" grep -q mine half2/precious
 
 # ---- status
 
-keys='action baseline conflicts error groups losses merged mountpoint node node_id peer pending prefer resync role scrub since space state store verify volume why'
+keys='action baseline conflicts error generation groups losses merged mountpoint node node_id peer pending prefer resync role scrub since space state store verify volume why'
 t_status_json() {
 	"$twinfs" status s --json >j || return
 	local have
@@ -181,10 +181,11 @@ ok "a store of such a size is refused" fails 1 'the least is 1M' init tiny --siz
 
 # ---- not there yet
 
-for c in verify promote; do
+for c in verify; do
 	ok "$c is not pretended" unchanged s fails 1 'not available in this version' "$c" s
 	ok "$c needs a store all the same" fails 1 'neither a twinfs store nor' "$c" full
 done
+ok "there must be a pair to change roles in" unchanged s fails 1 'has no peer' promote s
 ok "there must be a peer to forget" unchanged s fails 1 'has no peer' forget-peer s
 ok "baseline wants a baseline" fails 1 'has no baseline: it has no peer' baseline s ls
 ok "baseline wants one of its words" fails 2 'none of ls, cat, restore' baseline s dance x

@@ -267,7 +267,8 @@ static void no_role(struct peer *p)
 
 static void other_generation(struct peer *p)
 {
-	p->hello.generation++;
+	/* A secondary of a later one, a primary of an earlier one. */
+	p->hello.generation += p->info.role == ROLE_PRIMARY ? 1 : -1;
 	say_hello(p);
 }
 

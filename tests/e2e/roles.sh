@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 # shellcheck shell=bash disable=SC2154 # lib.sh is sourced first by ./run
-# The end of a pair, and another peer.
+# Who is the primary, how that changes; the end of a pair, and another peer.
 
-LIMIT_S[t_a_forgotten_peer_makes_room_for_a_new_one]=120
+LIMIT_S[t_a_forgotten_peer_makes_room_for_a_new_one]=240
 t_a_forgotten_peer_makes_room_for_a_new_one() {
 	local token n
 	pair_up
@@ -83,6 +83,7 @@ t_a_forgotten_peer_makes_room_for_a_new_one() {
 }
 hears_of_it() { [ "$(status_of "$1" state)" = disconnected ] && status_of "$1" why | grep -q 'has forgotten its peer'; }
 
+LIMIT_S[t_a_connected_peer_is_told_that_it_is_forgotten]=240
 t_a_connected_peer_is_told_that_it_is_forgotten() {
 	pair_up
 	echo one >"$A/one"
@@ -105,4 +106,87 @@ two"
 	wait_together
 	both_equal
 	has_content "$A/two" two
+}
+
+# ---- who is the primary
+
+LIMIT_S[t_the_roles_are_changed_while_both_are_connected]=240
+t_the_roles_are_changed_while_both_are_connected() {
+	pair_up
+	echo one >"$A/one"
+	both_equal
+	refused_a 'primary already' promote "$A"
+	tw_b promote "$B" | grep -q 'both sides were in step'
+	is_equal "$(status_of b role) $(status_of b generation)" "primary 2"
+	within "$SOON_S" has_role a secondary
+	is_equal "$(status_of a generation)" 2
+	wait_together
+	# The new primary decides: its version keeps the name.
+	tw_b pause "$B"
+	echo left >"$A/both"
+	echo right >"$B/both"
+	echo left >"$A/of-left"
+	rm "$B/one"
+	tw_b resume "$B"
+	wait_together
+	both_equal
+	has_content "$B/both" right
+	has_content "$(echo "$B"/both.conflict-left-*)" left
+	[ ! -e "$A/one" ] && [ -e "$B/of-left" ]
+	# And back, from a store that is not mounted.
+	unmount_side a
+	tw_a promote "$SA"
+	is_equal "$(status_of a role) $(status_of a generation)" "primary 3"
+	mount_side a
+	within "$SOON_S" has_role b secondary
+	wait_together
+	tw_a conflicts "$A" --resolve /both --keep local
+	both_equal
+	has_content "$B/both" left
+}
+has_role() { [ "$(status_of "$1" role)" = "$2" ]; }
+
+LIMIT_S[t_the_secondary_takes_over_and_the_old_primary_comes_back]=240
+t_the_secondary_takes_over_and_the_old_primary_comes_back() {
+	pair_up
+	mkdir "$A/d"
+	echo one >"$A/d/one"
+	both_equal
+	# The primary dies with something that it has not sent.
+	link_cut_down
+	wait_apart
+	echo unsent >"$A/d/unsent"
+	echo left >"$A/d/one"
+	sync "$A/d/one" "$A/d/unsent"
+	kill_side a
+	tw_b promote "$B" | grep -q 'when left comes back it is the secondary'
+	is_equal "$(status_of b role)" primary
+	echo right >"$B/d/one"
+	mv "$B/d" "$B/e"
+	sync "$B/e/one"
+	# So does the new one, before the other has heard of it.
+	kill_side b
+	mount_side b
+	is_equal "$(status_of b role) $(status_of b generation)" "primary 2"
+	mount_side a
+	is_equal "$(status_of a role)" primary
+	link_restore
+	within "$SOON_S" has_role a secondary
+	wait_together
+	both_equal
+	has_content "$A/e/one" right
+	has_content "$(echo "$A"/e/one.conflict-left-*)" left
+	has_content "$B/e/unsent" unsent
+	[ ! -e "$A/d" ]
+	# Nobody has to do anything, and it stays so.
+	unmount_side a
+	mount_side a
+	wait_together
+	is_equal "$(status_of a role) $(status_of b role)" "secondary primary"
+	echo on >>"$A/e/unsent"
+	both_equal
+	unmount_side a
+	unmount_side b
+	tw_a fsck "$SA" >"$TMP/fsck"
+	tw_b fsck "$SB" >"$TMP/fsck"
 }

@@ -21,6 +21,7 @@
 #include "db/meta_rows.h"
 #include "sync/prefer.h"
 #include "sync/record.h"
+#include "sync/roles.h"
 #include "tests/sim/sim.h"
 #include "util/util.h"
 
@@ -239,7 +240,7 @@ static int give_word(struct world *w)
 
 static void net_up(struct world *w)
 {
-	if (w->wide && !w->pure && rng_chance(&w->rng_words, 10))
+	if (w->wide && !w->roles && !w->pure && rng_chance(&w->rng_words, 10))
 		give_word(w);
 	w->pure = false;
 	sim_trace(w, "-- link up\n");
@@ -320,6 +321,12 @@ static bool net_deliver(struct world *w, int i)
 		return false;
 	w->n_frames++;
 	rc = engine_receive(w->side[!i].e, q->data, len, w->now_ms, &err);
+	if (rc == -EAGAIN && w->roles) {
+		sim_trace(w, "-- %c is the secondary now\n", "PS"[!i]);
+		sim_note_commits(w, !i);
+		net_down(w);
+		return true;
+	}
 	for (uint32_t k = 0; k < len && q->data[4] >= 32; k++) /* records; the heads have random group ids in them */
 		w->digest = (w->digest ^ q->data[k]) * UINT64_C(1099511628211);
 	buf_consume(q, len);
@@ -360,6 +367,30 @@ static void give_room(struct world *w, int i)
 	open_side(w, i);
 }
 
+/* The secondary takes over, as it is and whatever is on its way, and the other may not hear of it for long. */
+static void take_over(struct world *w)
+{
+	struct volume_info info;
+	struct err err = ERR_INIT;
+
+	for (int i = 0; i < 2; i++) {
+		volume_info(w->side[i].v, &info);
+		if (info.role != ROLE_SECONDARY || volume_rejoins(w->side[i].v))
+			continue;
+		net_down(w);
+		sim_trace(w, "-- %c takes over\n", "PS"[i]);
+		w->n_roles++;
+		engine_free(w->side[i].e);
+		volume_commit(w->side[i].v);
+		if (roles_take_over(w->side[i].v, &err) < 0)
+			sim_fail(w, "%c cannot take over: %s", "PS"[i], err_text(&err));
+		w->side[i].e = engine_new(w->side[i].v);
+		engine_keep_from(w->side[i].e, 0);
+		sim_note_commits(w, i);
+		return;
+	}
+}
+
 /* After a time apart in which nothing crossed: the tree that both must end with, or NULL. */
 static char *prefer_all(struct world *w)
 {
@@ -379,7 +410,7 @@ static char *prefer_all(struct world *w)
 static bool quiet(struct world *w)
 {
 	unsigned idle = 0, rounds = 0, tries = w->up || !w->small;
-	char *want = w->wide ? prefer_all(w) : NULL;
+	char *want = w->wide && !w->roles ? prefer_all(w) : NULL;
 
 	w->pausing = want != NULL; /* nothing is to come in between */
 	while (idle < 3 && !w->failure[0]) {
@@ -436,6 +467,8 @@ static void step(struct world *w)
 	uint64_t kind = rng_below(&w->rng, 100);
 
 	w->now_ms += rng_below(&w->rng, 15);
+	if (w->roles && rng_chance(&w->rng_roles, 3))
+		take_over(w);
 	if (rng_chance(&w->rng, 25))
 		sim_ref(w, i);
 	for (unsigned n = kind % 4; n > 0 && leftover_step(w->side[i].v); n--)
@@ -548,8 +581,10 @@ static bool history(struct world *w, uint64_t seed)
 	unsigned phases, steps;
 
 	w->seed = seed;
-	w->wide = seed >= WIDE_FROM && seed < UNITS_FROM;
-	w->units = seed >= UNITS_FROM;
+	w->roles = seed >= ROLES_FROM;
+	w->wide = (seed >= WIDE_FROM && seed < UNITS_FROM) || w->roles;
+	w->units = seed >= UNITS_FROM && !w->roles;
+	w->rng_roles.s = seed * UINT64_C(0xa0761d6478bd642f) + 9;
 	w->rng.s = seed * UINT64_C(0x2545f4914f6cdd1d) + 1;
 	w->rng_words.s = seed * UINT64_C(0x9e3779b97f4a7c15) + 7;
 	w->rng_pause.s = seed * UINT64_C(0xd6e8feb86659fd93) + 3;
@@ -558,7 +593,7 @@ static bool history(struct world *w, uint64_t seed)
 	w->acls = w->wide && rng_chance(&w->rng_acls, 30);
 	w->now_ms = 1000000;
 	sim_clock_ns = INT64_C(1800000000000000000);
-	if (w->wide && rng_chance(&w->rng, 30))
+	if (w->wide && !w->roles && rng_chance(&w->rng, 30))
 		w->small = 1 + (unsigned)rng_below(&w->rng, 3);
 	w->texts = w->wide && !w->small && rng_chance(&w->rng, 30);
 	for (int i = 0; i < 2; i++) {
@@ -648,11 +683,13 @@ static uint64_t number_from_env(const char *name, uint64_t otherwise)
 	return n ? n : otherwise;
 }
 
-/* Unless a range was asked for: by turns of the first two kinds, and each twentieth with units. */
+/* Unless a range was asked for: by turns of the first two kinds, and of twenty one with units, one with new roles. */
 static uint64_t seed_of(uint64_t first, uint64_t i)
 {
 	uint64_t k = i - i / 20;
 
+	if (i % 20 == 9)
+		return ROLES_FROM + first + i / 20;
 	return i % 20 == 19 ? UNITS_FROM + first + i / 20 : first + k / 2 + (k % 2 ? WIDE_FROM : 0);
 }
 
@@ -666,7 +703,7 @@ int main(int argc, char **argv)
 	uint64_t failed = 0, done = 0, ops = 0, cuts = 0, crashes = 0, frames = 0, started = clock_mono_ms();
 	uint64_t soak_n = number_from_env("TWINFS_SOAK_HISTORIES", 0);
 	uint64_t soak_ms = soak_n ? 0 : 1000 * number_from_env("TWINFS_SOAK_S", 0);
-	uint64_t full = 0, words = 0;
+	uint64_t full = 0, words = 0, roles = 0;
 	bool trace = false, keep_going = false, in_a_row = false;
 	int c;
 
@@ -720,6 +757,7 @@ int main(int argc, char **argv)
 			failed++;
 		}
 		words += w->n_words;
+		roles += w->n_roles;
 		ops += w->n_ops;
 		cuts += w->n_cuts;
 		crashes += w->n_crashes;
@@ -729,9 +767,10 @@ int main(int argc, char **argv)
 	}
 	started = MAX(clock_mono_ms() - started, 1);
 	printf("# %llu histories, %llu operations, %llu cuts, %llu crashes, %llu words, "
-	       "%llu times a store was full, %llu frames; %llu histories a minute\n",
+	       "%llu changes of roles, %llu times a store was full, %llu frames; %llu histories a minute\n",
 	       (unsigned long long)done, (unsigned long long)ops, (unsigned long long)cuts, (unsigned long long)crashes,
-	       (unsigned long long)words, (unsigned long long)full, (unsigned long long)frames,
+	       (unsigned long long)words, (unsigned long long)roles, (unsigned long long)full,
+	       (unsigned long long)frames,
 	       (unsigned long long)(done * 60000 / started));
 	printf("%sok 1 - %llu random histories of two volumes keep the promises\n1..1\n", failed ? "not " : "",
 	       (unsigned long long)done);

@@ -88,19 +88,27 @@ void ledger_commit(struct world *w, int side)
 	w->side[side].n_undo = 0;
 }
 
-/* What was noted since `mark` did not happen: the store was full, or the call failed. */
-static void ledger_undo(struct world *w, int side, size_t mark)
+/* What was noted from `mark` to `end` did not happen. */
+static void ledger_undo_some(struct world *w, int side, size_t mark, size_t end)
 {
 	struct side *sd = &w->side[side];
 
-	while (sd->n_undo > mark) {
-		struct undo *u = &sd->undo[--sd->n_undo];
-
-		if (u->written)
-			w->ledger.state[u->token] = TOKEN_FREE;
+	if (end == mark)
+		return;
+	for (size_t i = end; i-- > mark;)
+		if (sd->undo[i].written)
+			w->ledger.state[sd->undo[i].token] = TOKEN_FREE;
 		else
-			w->ledger.state[u->token] &= (uint8_t) ~(TOKEN_OVER << side);
-	}
+			w->ledger.state[sd->undo[i].token] &= (uint8_t) ~(TOKEN_OVER << side);
+	memmove(sd->undo + mark, sd->undo + end, (sd->n_undo - end) * sizeof(*sd->undo));
+	sd->n_undo -= end - mark;
+}
+
+/* What was noted since `mark` did not happen: the store was full, or the call failed. */
+static void ledger_undo(struct world *w, int side, size_t mark)
+{
+	if (w->side[side].n_undo > mark)
+		ledger_undo_some(w, side, mark, w->side[side].n_undo);
 }
 
 void ledger_crash(struct world *w, int side)
@@ -335,7 +343,7 @@ static void op_rename(struct world *w, int side, uint64_t p1, const char *n1, ui
 	struct attr src, dst;
 	bool over = volume_lookup(v, p2, n2, &dst) == 0;
 	int rc = volume_lookup(v, p1, n1, &src);
-	size_t mark = w->side[side].n_undo;
+	size_t mark = w->side[side].n_undo, end;
 
 	if (rc < 0 || (over && src.ino == dst.ino))
 		return;
@@ -345,11 +353,13 @@ static void op_rename(struct world *w, int side, uint64_t p1, const char *n1, ui
 	if (over && flags == 0)
 		over_if_last(w, side, dst.ino);
 	w->dirs_removed |= over && S_ISDIR(dst.mode);
+	end = w->side[side].n_undo;
 	rc = volume_rename(v, p1, n1, p2, n2, flags);
 	sim_trace(w, "%c rename %#llx/%s -> %#llx/%s flags %u: %d\n", "PS"[side], (unsigned long long)p1, n1,
 		  (unsigned long long)p2, n2, flags, rc);
-	if (rc < 0)
-		ledger_undo(w, side, mark);
+	/* It may have let others in, who wrote, or even committed. */
+	if (rc < 0 && w->side[side].n_undo >= end)
+		ledger_undo_some(w, side, mark, end);
 }
 
 /* As an editor saves: a new file with the old lines, one changed, renamed over. */
@@ -679,8 +689,13 @@ static void op_settle(struct world *w, int side)
 			snprintf(id, sizeof(id), "%llu", (unsigned long long)c[i].id);
 			over_from(w, side, c[i].ino, 0, UINT64_MAX);
 			over_from(w, side, c[i].base, 0, UINT64_MAX);
-			for (int k = 0; k < 2; k++)
+			for (int k = 0; k < 2; k++) {
+				struct attr a;
+
 				over_from(w, side, c[i].version[k].ino, 0, UINT64_MAX);
+				/* One that is not kept goes. */
+				w->dirs_removed |= volume_getattr(v, c[i].version[k].ino, &a) == 0 && S_ISDIR(a.mode);
+			}
 		}
 		conflict_release(&c[i]);
 	}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+#include "sync/follow.h"
+
+#include "core/changes.h"
+#include "util/log.h"
+#include "util/map.h"
+
+/*
+ * Is what became something else no more here by its old id? Two that became one: its link is gone, which waits for
+ * unsent bytes. A copy: its bytes are the primary's now; unsent ones follow the others, and the answer to them tells
+ * this again.
+ */
+static bool has_left(struct volume *v, const struct shipment *s, const struct rec_lineage *l)
+{
+	const struct rec_inode *r = shipment_inode(s, l->src);
+	struct change_row rows[ENT_ASK + 1];
+	struct inode in;
+
+	if (l->kind == 'a')
+		return tree_inode_get(v, l->src, &in) == 0 && in.nlink == 0;
+	return r && (r->fields & REC_CONTENT) &&
+	       !(changes_of_inode(v, l->src, rows) & (1u << ENT_CONTENT | 1u << ENT_NEW));
+}
+
+static bool is_here(struct volume *v, uint64_t ino)
+{
+	struct inode in;
+
+	return tree_inode_get(v, ino, &in) == 0 && in.nlink > 0;
+}
+
+int follow_shipment(struct volume *v, const struct shipment *s)
+{
+	struct map sources = MAP_INIT;
+	int rc = tree_holders_arrive(v); /* where earlier ones wait to be moved to */
+
+	for (size_t i = 0; i < s->n_lineages; i++)
+		map_put(&sources, s->lineages[i].src, 1);
+	/* First those who make room: who comes to an inode is not meant when its holders leave. */
+	for (int pass = 0; pass < 2; pass++)
+		for (size_t i = 0; rc == 0 && i < s->n_lineages; i++) {
+			const struct rec_lineage *l = &s->lineages[i];
+			bool left;
+
+			if (map_get(&sources, l->dst, NULL) != (pass == 1) || !tree_is_held(v, l->src))
+				continue;
+			left = has_left(v, s, l);
+			log_debug("apply", "%#llx is %#llx now: who has it open %s", (unsigned long long)l->src,
+				  (unsigned long long)l->dst, left ? "follows" : "waits");
+			if (left && l->kind == 'c' && !is_here(v, l->dst))
+				tree_holders_wait(v, l->src, l->dst); /* it cannot be placed yet */
+			else if (left)
+				rc = tree_holders_move(v, l->src, l->dst);
+		}
+	map_release(&sources);
+	return rc;
+}
+
+bool follow_any(struct volume *v, const struct shipment *s)
+{
+	bool any = tree_holders_waiting(v);
+
+	for (size_t i = 0; i < s->n_lineages && !any; i++)
+		any = tree_is_held(v, s->lineages[i].src);
+	return any;
+}
+
+int follow_hold_still(struct volume *v, const struct shipment *s)
+{
+	bool moves;
+	int rc;
+
+	volume_lock(v);
+	moves = follow_any(v, s);
+	volume_unlock(v);
+	rc = moves ? volume_commit(v) : 0;
+	if (rc == 0 && moves)
+		volume_hold_still(v);
+	return rc;
+}
