@@ -426,7 +426,8 @@ static int plan_link(struct merger *m, struct plan *p, const struct rs_link_out 
 	ours = map_get(&m->p_changed, out->id, NULL);
 	/* The outcome is what the secondary has, under the very ids. */
 	theirs = rec && says_so(rec, &out->pos) && out->child == in->child && !rec->alias_of &&
-		 rec->parent == rec->raw_parent && rec->child == rec->raw_child && !rec->lacks;
+		 (!out->pos.present || rec->child == out->child) && rec->parent == rec->raw_parent &&
+		 rec->child == rec->raw_child && !rec->lacks;
 	if (theirs && rec->report && merge_same_pos(&out->pos, &in->p))
 		return has_ours(m, rec);
 	theirs = theirs && !rec->report && !ours;
@@ -454,7 +455,8 @@ static int plan_link(struct merger *m, struct plan *p, const struct rs_link_out 
 		rc = merge_remember_theirs(m, rec, group_number(m->v));
 	if (rc < 0)
 		return rc;
-	if ((rec && (ours || rec->report || rec->alias_of || rec->lacks || !says_so(rec, &out->pos))) ||
+	if ((rec && (ours || rec->report || rec->alias_of || rec->lacks || !says_so(rec, &out->pos) ||
+		     (out->pos.present && rec->raw_child != out->child))) ||
 	    !merge_same_pos(&out->pos, &in->p))
 		p->touch[p->n_touch++] = out->id;
 	return 0;

@@ -817,6 +817,22 @@ START_TEST(what_it_sets_on_a_file_in_conflict_that_it_puts_into_a_unit_is_each_s
 }
 END_TEST
 
+/* A name outside that it gave to a file of the unit and that is the copy's here: it has another file by it. */
+START_TEST(what_it_linked_to_outside_before_it_heard_is_one_file)
+{
+	judged(false);
+	px_unlink(0, ".git/o/2");
+	px_say(0);
+	px_link(1, ".git/o/2", "outside");
+	px_unlink(1, ".git/o/2");
+	px_send(1);
+	hear_all(0);
+	px_meet();
+	px_expect("outside", "two");
+	has(".git", "HEAD=alder o/1=one o/a=new ");
+}
+END_TEST
+
 /* ---- databases ----------------------------------------------------------------------------------------------------
  */
 
@@ -1008,6 +1024,7 @@ int main(void)
 	tcase_add_test(on, what_it_writes_to_what_it_had_removed_from_its_own_is_there);
 	tcase_add_test(on, what_it_removes_in_place_before_it_has_ours_is_back);
 	tcase_add_test(on, what_it_sets_on_a_file_in_conflict_that_it_puts_into_a_unit_is_each_sides_own);
+	tcase_add_test(on, what_it_linked_to_outside_before_it_heard_is_one_file);
 	suite_add_tcase(s, on);
 	tcase_add_checked_fixture(db, px_setup, px_teardown);
 	tcase_add_loop_test(db, a_database_and_its_log_are_two_whole_ones, 0, 3);
