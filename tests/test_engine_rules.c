@@ -417,6 +417,33 @@ START_TEST(names_that_people_take_for_the_same_are_noted_and_both_stay)
 }
 END_TEST
 
+/* A block of the secondary's that comes and is cut off by the merge is a version for one group, and the store whole. */
+START_TEST(a_merge_may_cut_off_in_one_group_what_came_in_it)
+{
+	static uint8_t data[6272];
+	struct err err = ERR_INIT;
+	struct attr a = { .size_bytes = 3632 };
+
+	for (size_t i = 0; i < sizeof(data); i++)
+		data[i] = (uint8_t)(i * 7 % 31 + (i % 3) * 128);
+	px_make(0, "f", S_IFREG | 0644);
+	px_write(0, "f", data, sizeof(data), 0);
+	px_meet();
+	px_down();
+	px_write(0, "f", "alder's bytes...", 16, 2800);
+	px_write(1, "f", data, 48, 6272);
+	px_set(1, "f", SET_SIZE, a);
+	px_up();
+	for (int i = 0; i < 2; i++)
+		px_talk(i);
+	for (int i = 0; i < 2; i++)
+		while (px_next(i))
+			ck_assert_msg(px_deliver(i, &err) == 0, "%s", err_text(&err));
+	px_send(1);
+	ck_assert_uint_eq(px_stat(0, "f").size_bytes, 3632);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("engine rules");
@@ -438,6 +465,7 @@ int main(void)
 	tcase_add_test(bytes, a_file_held_by_a_link_that_the_primary_has_not_heard_of_is_told_as_a_whole);
 	tcase_add_test(bytes, a_file_made_again_of_what_the_secondary_sent_is_sent_back_as_a_whole);
 	tcase_add_test(bytes, what_the_secondary_writes_on_when_it_has_the_copy_goes_into_the_copy);
+	tcase_add_test(bytes, a_merge_may_cut_off_in_one_group_what_came_in_it);
 	tcase_add_loop_test(bytes, a_copy_that_somebody_touched_gets_nothing_more, 0, 2);
 	tcase_add_loop_test(bytes, what_comes_back_is_noted_whoever_is_heard_first, 0, 2);
 	tcase_add_loop_test(bytes, names_that_people_take_for_the_same_are_noted_and_both_stay, 0, 2);
