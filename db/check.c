@@ -178,7 +178,8 @@ static const struct rule {
 	  "an old version lived from one group to a later one, its place is possible, it has its checksums",
 	  "SELECT ino, " EXTENT_ROW " FROM old_extent WHERE (" INT("born") " AND " INT("died") " AND born >= "
 	  "0 AND (born < died OR (born = died AND origin % 2 = 1)) AND died <= " NEXT " AND " INT("off") " AND "
-	  INT("len") " AND " INT("phys") " AND off >= 0 AND len BETWEEN 1 AND 64 AND phys >= 1 AND off < 17592186044416 AND phys < "
+	  INT("len") " AND " INT("phys") " AND off >= 0 AND len "
+	  "BETWEEN 1 AND 64 AND phys >= 1 AND off < 17592186044416 AND phys < "
 	  "17592186044416 AND typeof(sums) = 'blob' AND length(sums) = 8 * len AND origin BETWEEN 0 AND 3) "
 	  "IS NOT TRUE" },
 	/* what 5: the peer is asked for an inode that is not here */
