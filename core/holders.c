@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Who has an inode in hand: lookup counts, and where they go when the peer's changes move a file. */
+#include "core/changes.h"
 #include "core/internal.h"
 
 #include "db/inode_rows.h"
@@ -141,13 +142,14 @@ int tree_holders_each_waiting(struct volume *v, int (*fn)(void *ctx, uint64_t fr
 	return rc;
 }
 
-static bool has_name(struct volume *v, uint64_t ino)
+bool tree_holders_may_come(struct volume *v, uint64_t to)
 {
 	struct inode *in = xmalloc(sizeof(*in));
-	bool yes = tree_inode_get(v, ino, in) == 0 && in->nlink > 0;
+	struct change_row rows[ENT_ASK + 1];
+	bool here = tree_inode_get(v, to, in) == 0 && in->nlink > 0;
 
 	free(in);
-	return yes;
+	return here && !(changes_of_inode(v, to, rows) & (1u << ENT_CONTENT | 1u << ENT_NEW));
 }
 
 int tree_holders_arrive(struct volume *v)
@@ -157,7 +159,7 @@ int tree_holders_arrive(struct volume *v)
 	int rc = 0;
 
 	while (rc == 0 && map_next(&v->late_moves, &it, &from, &to))
-		if (has_name(v, to))
+		if (tree_holders_may_come(v, to))
 			rc = tree_holders_move(v, from, to);
 	return rc;
 }

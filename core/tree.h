@@ -71,8 +71,12 @@ void volume_apply_abort(struct volume *v);
  */
 int tree_holders_move(struct volume *v, uint64_t from, uint64_t to);
 void volume_hold_still(struct volume *v);
-/* The same when `to` has a name here, which it has not yet: whoever applies the peer's changes then calls arrive. In
- * memory only, as holders are; it ends with the move's commit, or when nobody holds `from` any more. */
+/* Has `to` a name here, and the peer's bytes? If some of ours are unsent they may go to a copy of it, and with them who
+ * holds it. */
+bool tree_holders_may_come(struct volume *v, uint64_t to);
+/* The same move when they may come, which they may not yet: whoever applies the peer's changes calls arrive, when those
+ * who held `to` before have left it. In memory only, as holders are; it ends with the move's commit, or when nobody
+ * holds `from` any more. */
 void tree_holders_wait(struct volume *v, uint64_t from, uint64_t to);
 bool tree_holders_waiting(struct volume *v); /* is there one? lock held */
 int tree_holders_each_waiting(struct volume *v, int (*fn)(void *ctx, uint64_t from, uint64_t to), void *ctx);

@@ -22,17 +22,10 @@ static bool has_left(struct volume *v, const struct shipment *s, const struct re
 	       !(changes_of_inode(v, l->src, rows) & (1u << ENT_CONTENT | 1u << ENT_NEW));
 }
 
-static bool is_here(struct volume *v, uint64_t ino)
-{
-	struct inode in;
-
-	return tree_inode_get(v, ino, &in) == 0 && in.nlink > 0;
-}
-
 int follow_shipment(struct volume *v, const struct shipment *s)
 {
 	struct map sources = MAP_INIT;
-	int rc = tree_holders_arrive(v); /* where earlier ones wait to be moved to */
+	int rc = 0;
 
 	for (size_t i = 0; i < s->n_lineages; i++)
 		map_put(&sources, s->lineages[i].src, 1);
@@ -47,13 +40,13 @@ int follow_shipment(struct volume *v, const struct shipment *s)
 			left = has_left(v, s, l);
 			log_debug("apply", "%#llx is %#llx now: who has it open %s", (unsigned long long)l->src,
 				  (unsigned long long)l->dst, left ? "follows" : "waits");
-			if (left && l->kind == 'c' && !is_here(v, l->dst))
-				tree_holders_wait(v, l->src, l->dst); /* it cannot be placed yet */
+			if (left && l->kind == 'c' && !tree_holders_may_come(v, l->dst))
+				tree_holders_wait(v, l->src, l->dst);
 			else if (left)
 				rc = tree_holders_move(v, l->src, l->dst);
 		}
 	map_release(&sources);
-	return rc;
+	return rc ? rc : tree_holders_arrive(v); /* those of earlier shipments, too */
 }
 
 bool follow_any(struct volume *v, const struct shipment *s)

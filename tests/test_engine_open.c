@@ -147,6 +147,36 @@ START_TEST(what_is_written_before_the_outcome_is_known_is_in_the_copy_too)
 }
 END_TEST
 
+/* The copy gets what the holder wrote late, at the primary; and here, from somebody else, something that the primary
+ * does not know of: that goes to a copy of the copy, and the holder does not go with it. */
+START_TEST(who_waits_for_what_it_wrote_late_goes_to_the_copy_that_has_it)
+{
+	char first[256];
+	size_t h;
+
+	together("f.txt", "one\n");
+	px_put(0, "f.txt", "alder\n");
+	px_put(1, "f.txt", "birch\n");
+	h = hold(1, "f.txt");
+	up();
+	px_send(1);
+	appends(1, h, "late\n");
+	px_send(0);
+	holds(1, h, "f.txt");
+	snprintf(first, sizeof(first), "%s", copy());
+	px_send(1);
+	px_append(1, first, "by another one\n");
+	px_meet();
+	px_expect("f.txt", "alder\n");
+	px_expect(first, "birch\nlate\n");
+	holds(1, h, first);
+	ck_assert_uint_eq(px_count(0, ""), 3);
+	appends(1, h, "later\n");
+	px_meet();
+	px_expect(first, "birch\nlate\nlater\n");
+}
+END_TEST
+
 START_TEST(a_cut_before_the_outcome_arrives_changes_nothing)
 {
 	size_t h;
@@ -471,6 +501,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, who_holds_the_file_writes_on_in_the_copy_of_its_version);
 	tcase_add_loop_test(tc, what_is_written_before_the_outcome_is_known_is_in_the_copy_too, 0, 2);
+	tcase_add_test(tc, who_waits_for_what_it_wrote_late_goes_to_the_copy_that_has_it);
 	tcase_add_loop_test(tc, a_cut_before_the_outcome_arrives_changes_nothing, 0, 2);
 	tcase_add_test(tc, who_comes_after_the_outcome_has_the_primarys);
 	tcase_add_test(tc, who_holds_a_file_whose_copy_cannot_be_placed_yet_follows_when_it_can);
