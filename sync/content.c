@@ -21,6 +21,9 @@ static const struct view view_now = { .kind = VIEW_NOW };
 /* Of a version written as a whole a span counts as changed (see whole_span): looking for it must end. */
 #define COMPARE_MAX_BYTES (64u << 20)
 
+/* A number, a date, an id: of a value that is given anew few bytes may differ, but all of it was written. */
+#define VALUE_BYTES 16
+
 static void begin(struct content_case *c, struct volume *v, const struct shipment *s, const struct rec_inode *rec,
 		  uint64_t ino, uint64_t seen)
 {
@@ -419,6 +422,17 @@ static bool sizes_go_together(const struct content_case *c, uint64_t our_cut, ui
 	return (!we_cut || c->theirs_size <= c->base_size) && (!they_cut || c->ours_size <= c->base_size);
 }
 
+/* For what overlaps a span counts with the values that it may begin and end in: they are one side's or the other's,
+ * not of some bytes of each. What was behind the base's end or is added there was no part of one. */
+static void widen_span(const struct content_case *c, struct range_list *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		if (l->r[i].off < c->base_size) {
+			l->r[i].off -= MIN(l->r[i].off, VALUE_BYTES - 1);
+			l->r[i].end = MAX(l->r[i].end, MIN(l->r[i].end + VALUE_BYTES - 1, c->base_size));
+		}
+}
+
 static int decide_ranges(struct content_case *c)
 {
 	struct range_list ours = { 0 }, theirs = { 0 }, cut_o = { 0 }, cut_t = { 0 };
@@ -433,6 +447,8 @@ static int decide_ranges(struct content_case *c)
 	rc = c->ours_whole ? add_span(c, DRIVER_OURS, &ours) : our_ranges(c, &ours, &shrunk);
 	if (rc == 0)
 		rc = their_ranges(c, &theirs);
+	if (c->ours_whole || c->theirs_whole)
+		widen_span(c, c->ours_whole ? &ours : &theirs); /* one of the two suffices */
 	/* What one side wrote behind the place where the other cut the file has lost what it stood on. */
 	if (shrunk < c->base_size)
 		range_add(&cut_o, shrunk, UINT64_MAX);

@@ -315,6 +315,34 @@ START_TEST(data_saved_with_changes_in_different_places_has_both)
 }
 END_TEST
 
+/* Of "1000" and "1009" one byte differs, and yet it is one value: what the other side wrote over a part of it is not
+ * put together with the rest. What is farther away, or was added at the end, is. */
+START_TEST(a_value_saved_anew_is_not_mixed_with_what_was_written_over_a_part_of_it)
+{
+	static const struct {
+		uint64_t off;
+		unsigned files;
+	} writes[] = { { 106, 2 }, { 92, 2 }, { 113, 2 }, { 87, 2 }, { 86, 1 }, { 121, 1 }, { 8192, 1 } };
+	int saver = _i % 2;
+	uint64_t off = writes[_i / 2].off;
+
+	data_together();
+	data[saver + 1][105] ^= 1;
+	memset(data[!saver + 1] + off, 0xfe, off == 8192 ? 1 : 4);
+	save_data(saver, 8192);
+	px_write(!saver, "f.bin", data[!saver + 1] + off, off == 8192 ? 1 : 4, off);
+	px_meet();
+	ck_assert_uint_eq(px_count(0, ""), writes[_i / 2].files);
+	if (writes[_i / 2].files == 2) {
+		expect_data(data[1], 8192);
+		ck_assert_uint_eq(n_notes("name", "kept-both"), 1);
+		return;
+	}
+	data[!saver + 1][105] ^= 1;
+	expect_data(data[!saver + 1], off == 8192 ? 8193 : 8192);
+}
+END_TEST
+
 /* What one side shifted is all changed, however much of it is equal by chance. */
 START_TEST(data_shifted_on_one_side_is_not_mixed_with_a_change_behind_it)
 {
@@ -726,6 +754,7 @@ int main(void)
 	tcase_add_checked_fixture(kinds, px_setup, px_teardown);
 	tcase_add_loop_test(kinds, a_log_saved_on_one_side_and_appended_on_the_other_has_both, 0, 2);
 	tcase_add_loop_test(kinds, data_saved_with_changes_in_different_places_has_both, 0, 3);
+	tcase_add_loop_test(kinds, a_value_saved_anew_is_not_mixed_with_what_was_written_over_a_part_of_it, 0, 14);
 	tcase_add_test(kinds, data_shifted_on_one_side_is_not_mixed_with_a_change_behind_it);
 	tcase_add_test(kinds, what_has_parts_that_depend_on_each_other_stays_two_files);
 	tcase_add_loop_test(kinds, a_policy_decides_about_saves_as_about_any_other_change, 0, 2);
