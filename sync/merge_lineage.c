@@ -170,11 +170,42 @@ static bool is_about_copy(struct merger *m, enum lineage_class c, uint64_t src, 
 	       (lin->kind == 'u' || lin->kind == 'n') && seen < lin->since;
 }
 
+struct its_name {
+	struct merger *m;
+	uint64_t ino; /* by its own id */
+};
+
+/* Does it have its own file by this name of the copy's file, as it says, or as it said and has not heard otherwise? */
+static int leads_to_its_own(void *ctx, const struct dentry *d)
+{
+	const struct its_name *n = ctx;
+	const struct ship_link *l = shipment_link(n->m->s, d->link);
+	struct peer_link note;
+
+	if (l)
+		return l->parent != 0 && l->child == n->ino;
+	return peer_link_get(n->m->v, d->link, &note) == 0 && note.at.born > n->m->s->begin.seen &&
+	       note.at.parent != 0 && note.at.child == n->ino;
+}
+
+/*
+ * It has heard of the copy, and we do not have the file any more; but a name that it gave to its own before leads to
+ * the copy's here, and it does not know of that: what it writes by that name goes there.
+ */
+static bool is_named_in_copy(struct merger *m, uint64_t ino, struct lineage *lin)
+{
+	struct its_name n = { .m = m, .ino = ino };
+	struct inode in;
+
+	return map_count(&m->of_inode) > 0 && lineage_get(m->v, LINEAGE_INODE, ino, lin) == 0 && lin->kind == 'u' &&
+	       tree_inode_get(m->v, ino, &in) == -ENOENT && tree_links_of(m->v, lin->dst, leads_to_its_own, &n) == 1;
+}
+
 uint64_t merge_their_inode(struct merger *m, uint64_t ino, uint64_t seen, struct lineage *lin)
 {
 	struct lineage l;
 
-	if (is_about_copy(m, LINEAGE_INODE, ino, seen, &l)) {
+	if (is_about_copy(m, LINEAGE_INODE, ino, seen, &l) || is_named_in_copy(m, ino, &l)) {
 		if (lin)
 			*lin = l;
 		return l.dst;
