@@ -495,11 +495,16 @@ static int list_child(void *ctx, const struct dentry *d)
 /* What neither has here nor as a change was removed by the secondary, and taken before. */
 static bool is_known(struct merger *m, uint64_t link)
 {
+	struct peer_link note;
 	struct change_row row;
 	struct dentry d;
 
-	return tree_link_get(m->v, link, &d) == 0 || changes_get_link(m->v, link, &row) == 0 ||
-	       map_get(&m->nl_by_link, link, NULL);
+	if (tree_link_get(m->v, link, &d) == 0 || map_get(&m->nl_by_link, link, NULL))
+		return true;
+	/* Told again to whom had removed it. */
+	if (peer_link_get(m->v, link, &note) == 0 && note.at.parent == 0)
+		return false;
+	return changes_get_link(m->v, link, &row) == 0;
 }
 
 /* The records that put something into a directory: in each the first, and the next one of each. */

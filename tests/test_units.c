@@ -839,6 +839,32 @@ START_TEST(what_it_linked_to_outside_before_it_heard_is_one_file)
 }
 END_TEST
 
+/* The primary put another file at the name of one that both removed; what the secondary knew when it wrote to that is
+ * not what it had removed. */
+START_TEST(what_both_removed_from_it_is_not_in_the_way)
+{
+	px_put(0, "d", "d");
+	px_put(0, "y", "y");
+	together();
+	px_down();
+	px_put(0, ".git/HEAD", "alder");
+	px_rename(0, "y", ".git/o/2");
+	px_link(0, "d", ".git/g");
+	px_unlink(1, ".git/o/2");
+	px_put(1, ".git/refs", "birch");
+	up();
+	px_send(1);
+	px_put(1, "y", "birch in y");
+	px_put(1, "d", "birch in d");
+	px_say(0);
+	hear_all(0);
+	px_meet();
+	is_somewhere("birch in y");
+	is_somewhere("birch in d");
+	has(".git", "HEAD=alder g=d o/1=one o/2=y ");
+}
+END_TEST
+
 /* ---- databases ----------------------------------------------------------------------------------------------------
  */
 
@@ -1031,6 +1057,7 @@ int main(void)
 	tcase_add_test(on, what_it_removes_in_place_before_it_has_ours_is_back);
 	tcase_add_test(on, what_it_sets_on_a_file_in_conflict_that_it_puts_into_a_unit_is_each_sides_own);
 	tcase_add_loop_test(on, what_it_linked_to_outside_before_it_heard_is_one_file, 0, 3);
+	tcase_add_test(on, what_both_removed_from_it_is_not_in_the_way);
 	suite_add_tcase(s, on);
 	tcase_add_checked_fixture(db, px_setup, px_teardown);
 	tcase_add_loop_test(db, a_database_and_its_log_are_two_whole_ones, 0, 3);
