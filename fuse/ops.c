@@ -158,16 +158,10 @@ static void op_forget_multi(fuse_req_t req, size_t count, struct fuse_forget_dat
 	fuse_reply_none(req);
 }
 
-static struct cred cred_of(fuse_req_t req)
-{
-	const struct fuse_ctx *ctx = fuse_req_ctx(req);
-
-	return (struct cred){ .uid = ctx->uid, .gid = ctx->gid, .umask = ctx->umask };
-}
-
 static void make(fuse_req_t req, fuse_ino_t dir, const char *name, uint32_t mode, dev_t rdev, const char *target)
 {
-	const struct cred cred = cred_of(req);
+	const struct fuse_ctx *ctx = fuse_req_ctx(req);
+	const struct cred cred = { .uid = ctx->uid, .gid = ctx->gid, .umask = ctx->umask };
 	struct attr a;
 	int rc;
 

@@ -15,7 +15,8 @@
 int address_to_listen(const char *listen_on, char bind_to[ADDRESS_MAX_BYTES + 1], char told[ADDRESS_MAX_BYTES + 1],
                       struct err *err);
 
-/* The settings of a store, each malloc'd or NULL: at most one is there. */
+/* The settings of a store, each malloc'd or NULL. One that has a peer's address dials, and is not looked for where it
+ * may have listened before. */
 struct addresses {
 	char *listen, *peer;
 };

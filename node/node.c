@@ -37,7 +37,7 @@
 #define PEER_PAUSED_MS 10000u
 
 /* What the peer shows when this store has forgotten it. */
-#define FORGOTTEN "it has forgotten this peer: twinfs forget-peer here as well, then join again with a new token"
+#define FORGOTTEN "it has forgotten this peer: twinfs forget-peer here, too; join with a new token and directory"
 
 /* While it does; it comes back at once. */
 #define TAKES_OVER "it is becoming the primary"

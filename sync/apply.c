@@ -707,25 +707,11 @@ static void meet(struct plan *p, const struct map *inodes, const struct map *lin
 	add_moves(p);
 }
 
-/* If it moves holders. What takes long of that while nobody waits: the last landing, and the open group. */
-static int let_nobody_in(struct volume *v, const struct shipment *s, bool *still)
-{
-	int rc;
-
-	volume_lock_now(v);
-	*still = follow_any(v, s);
-	volume_unlock(v);
-	rc = *still ? volume_commit(v) : 0;
-	if (rc == 0 && *still)
-		volume_hold_still(v);
-	return rc;
-}
-
 static int prepare(struct plan *p)
 {
 	struct applying *ap = p->ctx;
 
-	return let_nobody_in(p->v, p->s, &ap->still);
+	return follow_hold_still(p->v, p->s, &ap->still);
 }
 
 static int hold(struct plan *p, struct shipment *part)
@@ -743,7 +729,6 @@ int apply_shipment(struct volume *v, struct shipment *s, struct err *err)
 {
 	struct applying ap = { .still = false };
 	int rc = s->stage ? stage_sync(s->stage) : 0;
-	bool still;
 
 	if (rc == 0)
 		rc = plan_land(&(struct plan){ .v = v, .s = s, .ctx = &ap, .judge = judge, .meet = meet,
@@ -753,7 +738,7 @@ int apply_shipment(struct volume *v, struct shipment *s, struct err *err)
 	if (rc > 0)
 		return 0;
 	if (rc == 0)
-		rc = let_nobody_in(v, s, &still);
+		rc = follow_hold_still(v, s, NULL);
 	if (rc == 0)
 		rc = volume_apply_begin(v);
 	if (rc == 0)

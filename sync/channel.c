@@ -264,7 +264,7 @@ static int on_stream(void *ctx, struct conn *conn, const char *fingerprint_hex, 
 	if (!c->pin_hex[0]) {
 		err_set(err, -EACCES,
 			"this node is not paired, or has forgotten its peer: twinfs forget-peer on the side that "
-			"knocks, then join again with a new token");
+			"knocks; join with a new token and a new directory");
 		status = 403;
 	} else if (strcmp(c->pin_hex, fingerprint_hex)) {
 		err_set(err, -EACCES,

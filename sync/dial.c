@@ -123,7 +123,7 @@ static int explain(CURLcode rc, const char *at, const char *detail, char *text, 
 		snprintf(text, cap,
 			 "who answers at %s has another key than the paired peer; wrong address, or the peer's store "
 			 "was "
-			 "replaced: then forget-peer and join again",
+			 "replaced: then forget-peer, and join with a new directory",
 			 at);
 		return -EACCES;
 	case CURLE_SSL_CONNECT_ERROR:

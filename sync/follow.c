@@ -58,7 +58,7 @@ bool follow_any(struct volume *v, const struct shipment *s)
 	return any;
 }
 
-int follow_hold_still(struct volume *v, const struct shipment *s)
+int follow_hold_still(struct volume *v, const struct shipment *s, bool *still)
 {
 	bool moves;
 	int rc;
@@ -69,5 +69,7 @@ int follow_hold_still(struct volume *v, const struct shipment *s)
 	rc = moves ? volume_commit(v) : 0;
 	if (rc == 0 && moves)
 		volume_hold_still(v);
+	if (still)
+		*still = moves;
 	return rc;
 }

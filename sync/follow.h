@@ -10,9 +10,9 @@
 #include "sync/shipment.h"
 
 /* Without the lock, before volume_apply_begin, which ends it if it fails, as do apply_commit and apply_abort. If the
- * shipment moves holders no request of theirs is on its way from now on. What takes long is done while they still are:
- * the last landing, and the open group. */
-int follow_hold_still(struct volume *v, const struct shipment *s);
+ * shipment moves holders (*still, unless NULL) no request of theirs is on its way from now on. What takes long is done
+ * while they still are: the last landing, and the open group. */
+int follow_hold_still(struct volume *v, const struct shipment *s, bool *still);
 /* Lock held: are there any whom it could move? */
 bool follow_any(struct volume *v, const struct shipment *s);
 /* Between apply_begin and apply_commit, when all is in its place but what has lost its last link is not reaped yet. */

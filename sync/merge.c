@@ -604,7 +604,7 @@ static int hold(struct plan *p, struct shipment *part)
 	int rc;
 
 	if (follow_any(p->v, p->s))
-		return -EINPROGRESS; /* somebody opened meanwhile what he has to follow */
+		return -ENOTSUP; /* somebody opened meanwhile what he has to follow: as a whole, nobody on his way */
 	rc = merge_locked(p->v, part, m->names, m->jobs, m->now_ms);
 	/* As in merge_group. */
 	volume_ids(p->v, &ids);
@@ -629,7 +629,7 @@ static int merge_group(struct volume *v, struct shipment *s, const struct merge_
 		       uint64_t now_ms)
 {
 	struct volume_ids ids;
-	int rc = follow_hold_still(v, s);
+	int rc = follow_hold_still(v, s, NULL);
 
 	if (rc == 0)
 		rc = volume_apply_begin(v);
@@ -652,7 +652,7 @@ static int take_word(struct volume *v, struct shipment *s, const struct rec_hell
 	struct driver_jobs jobs = { .driver = &names->driver };
 	struct volume_ids ids;
 	struct prefer p;
-	int rc = follow_hold_still(v, s);
+	int rc = follow_hold_still(v, s, NULL);
 
 	if (rc == 0)
 		rc = volume_apply_begin(v);

@@ -38,7 +38,7 @@ static size_t tail_of(const char *name, size_t len, size_t *stem)
 	return 0;
 }
 
-bool families_tail(const char *name, size_t len)
+static bool is_tail(const char *name, size_t len)
 {
 	size_t stem;
 
@@ -116,7 +116,7 @@ static bool inode_is_of_family(struct volume *v, const struct rec_inode *r)
 bool families_touched(struct volume *v, const struct shipment *s)
 {
 	for (size_t i = 0; i < s->n_links; i++)
-		if (s->links[i].parent && families_tail(s->links[i].name, s->links[i].name_len))
+		if (s->links[i].parent && is_tail(s->links[i].name, s->links[i].name_len))
 			return true;
 	for (size_t i = 0; i < s->n_inodes; i++)
 		if (inode_is_of_family(v, s->inodes[i]))
@@ -129,7 +129,7 @@ int families_list(struct volume *v, const struct shipment *s, struct map *inodes
 	int rc = 0;
 
 	for (size_t i = 0; i < s->n_links; i++)
-		if (s->links[i].parent && families_tail(s->links[i].name, s->links[i].name_len))
+		if (s->links[i].parent && is_tail(s->links[i].name, s->links[i].name_len))
 			map_put(inodes, s->links[i].child, 1);
 	for (size_t i = 0; rc == 0 && i < s->n_inodes; i++) {
 		if (inode_is_of_family(v, s->inodes[i]))

@@ -296,10 +296,9 @@ void units_release(struct merger *m);
 
 /* ---- merge_families.c */
 
+/* How long is the name of the database that the file of this name is beside (NAME-wal …), or is? */
+size_t families_stem(const char *name, size_t len);
 /* Does the shipment change a file that may belong to a database here? */
-/* Is it the name of a file beside a database (NAME-wal …)? */
-bool families_tail(const char *name, size_t len);
-size_t families_stem(const char *name, size_t len); /* the length of the rest */
 bool families_touched(struct volume *v, const struct shipment *s);
 int families_list(struct volume *v, const struct shipment *s, struct map *inodes);
 int families_gather(struct merger *m);

@@ -54,7 +54,7 @@ static int refuse(const struct rec_hello *h, const struct volume_info *info, str
 {
 	return err_set(err, -ESTALE,
 	               "node %s is of generation %llu of the pair, this store of %llu, and its role does not go with "
-	               "that: join again with a new token",
+	               "that: join with a new token and a new directory",
 	               h->node_name, (unsigned long long)h->generation, (unsigned long long)info->generation);
 }
 

@@ -109,7 +109,7 @@ void split_release(struct split *sp)
 /* ---- the part grows ------------------------------------------------------------------------------------------------
  */
 
-bool split_mentions(const struct split *sp, uint64_t ino)
+static bool mentions(const struct split *sp, uint64_t ino)
 {
 	return first_of(&sp->by_child, ino) || shipment_inode(sp->s, ino) || map_get(&sp->s->xattr_by_ino, ino, NULL);
 }
@@ -132,7 +132,7 @@ void split_add(struct split *sp, uint64_t ino, bool whole)
 {
 	uint64_t has = 0;
 
-	if (!ino || (!split_mentions(sp, ino) && !whole))
+	if (!ino || (!mentions(sp, ino) && !whole))
 		return;
 	map_get(&sp->in, ino, &has);
 	if (has > (whole ? 1u : 0u))

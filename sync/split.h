@@ -40,8 +40,7 @@ struct split {
 int split_open(struct split *sp, struct volume *v, struct shipment *s, bool ends);
 void split_release(struct split *sp);
 
-/* Does the shipment say anything of it? Does it put something into it? */
-bool split_mentions(const struct split *sp, uint64_t ino);
+/* Does the shipment put something into it? */
 bool split_fills(const struct split *sp, uint64_t dir);
 /* If it says something of it, it is of the part; whole: with all that is put into it. */
 void split_add(struct split *sp, uint64_t ino, bool whole);

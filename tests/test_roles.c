@@ -146,6 +146,61 @@ START_TEST(what_was_decided_stays_so)
 }
 END_TEST
 
+static uint64_t opened; /* by somebody at birch, so many steps after it began to look at what alder sent */
+static int steps_left;
+
+static int open_it(int i)
+{
+	if (i != 1 || opened || steps_left-- > 0)
+		return 0;
+	opened = px_at(1, "a");
+	volume_ref(px[1].v, opened);
+	return 0;
+}
+
+static void on_moved(void *ctx, const struct notice *list, size_t n)
+{
+	(void)ctx;
+	for (size_t i = 0; i < n; i++)
+		if (list[i].kind == NOTICE_MOVED && list[i].ino == opened)
+			opened = list[i].to;
+}
+
+/* A large shipment is landed by a plan; who opens a file that he has to follow, when that is about to hold, follows. */
+START_TEST(who_opens_a_file_while_the_new_primary_hears_what_became_of_it_follows)
+{
+	char name[16];
+
+	opened = 0;
+	steps_left = 8 * _i;
+	px_put(0, "a", "one\n");
+	px_meet();
+	px_down();
+	px_put(0, "a", "of alder, and long\n");
+	px_put(1, "a", "of birch\n");
+	for (int k = 0; k < 20; k++) {
+		snprintf(name, sizeof(name), "f%d", k);
+		px_put(0, name, "much else\n");
+	}
+	ck_assert_int_eq(volume_commit(px[1].v), 0);
+	say_hello();
+	px_send(1);
+	take_over(1);
+	old_primary_hears(0);
+	volume_set_notice(px[1].v, on_moved, NULL, NULL);
+	px_meanwhile = open_it;
+	px_settle();
+	px_meanwhile = NULL;
+	for (int i = 0; i < 2; i++)
+		volume_settle(px[i].v); /* what is acknowledged is dropped bit by bit */
+	px_same();
+	if (!opened) /* so many steps there were not */
+		return;
+	ck_assert_msg(opened == px_at(1, px_find(1, "", "a.conflict-birch")), "who opened it has another file");
+	volume_unref(px[1].v, opened, 1);
+}
+END_TEST
+
 START_TEST(a_crash_between_the_two_commits_changes_nothing)
 {
 	px_put(0, "a", "one\n");
@@ -178,10 +233,17 @@ START_TEST(who_is_no_secondary_does_not_take_over)
 }
 END_TEST
 
+static void setup_in_steps(void)
+{
+	px_step_rows = 1;
+	px_meanwhile = NULL;
+	px_setup();
+}
+
 int main(void)
 {
 	Suite *s = suite_create("roles");
-	TCase *tc = tcase_create("roles");
+	TCase *tc = tcase_create("roles"), *steps = tcase_create("in steps");
 
 	tcase_add_checked_fixture(tc, px_setup, px_teardown);
 	tcase_set_timeout(tc, 60);
@@ -192,5 +254,9 @@ int main(void)
 	tcase_add_test(tc, a_crash_between_the_two_commits_changes_nothing);
 	tcase_add_test(tc, who_is_no_secondary_does_not_take_over);
 	suite_add_tcase(s, tc);
+	tcase_add_checked_fixture(steps, setup_in_steps, px_teardown);
+	tcase_set_timeout(steps, 20);
+	tcase_add_loop_test(steps, who_opens_a_file_while_the_new_primary_hears_what_became_of_it_follows, 0, 24);
+	suite_add_tcase(s, steps);
 	return tap_main(s);
 }
