@@ -40,9 +40,9 @@ static uint64_t forgotten(struct db *db)
 /*
  * To walk rows of groups (after, upto] in the order of their key, either the index of groups is read and what it finds
  * is sorted, in memory, or the whole table is read in its order. The latter if many are in the groups, compared to the
- * table: a sort takes some 60 bytes a row.
+ * table: a row that is found by the index and sorted takes 1.3 us and some 60 bytes, one of the whole table 0.3 us.
  */
-#define SORT_MAX_ROWS UINT64_C(65536)
+#define SORT_MAX_ROWS UINT64_C(1024)
 #define WHOLE_SHARE 4u
 
 /* sql: counts rows of groups in (?1, ?2], ?3 at most. */

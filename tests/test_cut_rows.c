@@ -5,7 +5,7 @@
 #include "tests/volume_fixture.h"
 
 #define ODD_INO (UINT64_C(3) << ID_SLOT_SHIFT | 77)
-/* More than are sorted: db/change_rows.c */
+/* Of a table of which more is read than sorted: db/change_rows.c */
 #define MANY 70000u
 
 static uint64_t copy(uint64_t from, struct cut_rows *r)
