@@ -60,7 +60,8 @@ static int open_link(struct split *sp, size_t i)
 		sp->child[i] = d.child;
 		sp->parent[i] = d.parent;
 		sp->key[2 * i + 1] = key_of(d.parent, d.name, d.name_len);
-		sp->moves_dirs |= l->parent && tree_inode_get(sp->v, d.child, &in) == 0 && S_ISDIR(in.mode);
+		sp->is_dir[i] = tree_inode_get(sp->v, d.child, &in) == 0 && S_ISDIR(in.mode);
+		sp->moves_dirs |= l->parent && sp->is_dir[i];
 	}
 	if (l->parent)
 		sp->key[2 * i] = key_of(l->parent, l->name, l->name_len);
@@ -80,6 +81,7 @@ int split_open(struct split *sp, struct volume *v, struct shipment *s, bool ends
 	*sp = (struct split){ .v = v, .s = s, .ends = ends };
 	sp->child = xcalloc(n, sizeof(*sp->child));
 	sp->parent = xcalloc(n, sizeof(*sp->parent));
+	sp->is_dir = xcalloc(n, sizeof(*sp->is_dir));
 	sp->key = xcalloc(2 * n, sizeof(*sp->key));
 	sp->next_of_child = xcalloc(2 * n, sizeof(*sp->next_of_child));
 	sp->next_of_key = xcalloc(2 * n, sizeof(*sp->next_of_key));
@@ -93,6 +95,7 @@ void split_release(struct split *sp)
 {
 	free(sp->child);
 	free(sp->parent);
+	free(sp->is_dir);
 	free(sp->key);
 	free(sp->next_of_child);
 	free(sp->next_of_key);
@@ -267,10 +270,7 @@ bool split_has_link(const struct split *sp, size_t i)
 
 bool split_ends_link(const struct split *sp, size_t i)
 {
-	struct inode in;
-
-	return sp->ends && !sp->s->links[i].parent && sp->child[i] && split_has_link(sp, i) &&
-	       tree_inode_get(sp->v, sp->child[i], &in) == 0 && S_ISDIR(in.mode);
+	return sp->ends && !sp->s->links[i].parent && sp->is_dir[i] && split_has_link(sp, i);
 }
 
 static size_t count_of(const struct split *sp, uint64_t ino)

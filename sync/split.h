@@ -28,6 +28,7 @@ struct split {
 	bool moves_dirs;       /* it moves directories that are here */
 	int rc;                /* the first error; -EAGAIN: late, and not to be mended */
 	uint64_t *child, *parent; /* as each link of the shipment is here; 0: it is not */
+	bool *is_dir;          /* and it leads to a directory: so it was when the plan was written */
 	uint64_t *key;         /* two for each link: of the name that it wants, and that it has; 0: none */
 	uint64_t *next_of_child, *next_of_key, *next_in;
 	struct map by_child, by_key, in_dir; /* what chains begin with */

@@ -291,6 +291,38 @@ START_TEST(what_is_changed_meanwhile_leaves_the_plan)
 }
 END_TEST
 
+static int remove_late(int i)
+{
+	px_looks++;
+	if (px_when-- == 0)
+		px_rmdir(i, "same");
+	return 0;
+}
+
+/* The secondary's is one with it, and has something in it: it is there for that again, though the plan would end it. */
+START_TEST(a_directory_that_is_removed_meanwhile_comes_back_for_what_is_put_into_it)
+{
+	begin("");
+	px_mkdir(0, "same");
+	px_mkdir(1, "same");
+	px_say(0);
+	px_send(1);
+	px_hear(0);
+	px_mkdir(1, "same/in");
+	px_send(0); /* that they are one; but its own is not empty */
+	put_all(1, "", "there");
+	px_say(1);
+	px_when = _i;
+	px_looks = 0;
+	px_meanwhile = remove_late;
+	px_hear(1);
+	px_meanwhile = NULL;
+	ck_assert_int_lt(px_when, 0);
+	meet();
+	ck_assert_uint_ne(px_at(0, "same/in"), 0);
+}
+END_TEST
+
 /* ---- who has files open */
 
 static uint64_t held_ino;
@@ -339,6 +371,7 @@ int main(void)
 	tcase_add_loop_test(c, a_conflict_that_waits, 0, 2);
 	tcase_add_loop_test(c, what_settles_a_conflict_waits_for_a_landing, 0, 2);
 	tcase_add_loop_test(c, what_is_changed_meanwhile_leaves_the_plan, 0, 30);
+	tcase_add_loop_test(c, a_directory_that_is_removed_meanwhile_comes_back_for_what_is_put_into_it, 40, 65);
 	tcase_add_test(c, who_has_a_file_open_follows_it_though_the_rest_is_carried_out_later);
 	suite_add_tcase(s, c);
 	return tap_main(s);
