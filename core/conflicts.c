@@ -184,15 +184,9 @@ static void tell_name(struct volume *v, const struct dentry *d)
 	tell(v, NOTICE_INODE, d->child, NULL);
 }
 
-static int take_first(void *ctx, const struct dentry *d)
-{
-	*(struct dentry *)ctx = *d;
-	return 1;
-}
-
 static bool lowest_link(struct volume *v, uint64_t ino, struct dentry *out)
 {
-	return ino != 0 && tree_links_of(v, ino, take_first, out) == 1;
+	return ino != 0 && tree_first_link(v, ino, out);
 }
 
 static bool is_aside(struct volume *v, uint64_t ino)

@@ -650,12 +650,6 @@ int volume_readdir(struct volume *v, uint64_t dir, uint64_t after, volume_dirent
 
 /* ---- paths ---- */
 
-static int first_link(void *ctx, const struct dentry *d)
-{
-	*(struct dentry *)ctx = *d;
-	return 1;
-}
-
 char *path_of(struct volume *v, uint64_t ino)
 {
 	char *path = xstrdup("");
@@ -665,7 +659,7 @@ char *path_of(struct volume *v, uint64_t ino)
 		char *longer;
 
 		if (strlen(path) > PATH_MAX_BYTES || landing_need_inode(v, ino) != 0 ||
-		    (ino != INO_HIDDEN && tree_links_of(v, ino, first_link, &d) != 1) || d.parent == 0) {
+		    (ino != INO_HIDDEN && !tree_first_link(v, ino, &d)) || d.parent == 0) {
 			free(path);
 			return NULL;
 		}

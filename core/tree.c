@@ -381,6 +381,17 @@ int tree_links_of(struct volume *v, uint64_t ino, tree_dentry_fn fn, void *ctx)
 	return dentry_rows_of_child(v->db, ino, fn, ctx);
 }
 
+static int take_link(void *ctx, const struct dentry *d)
+{
+	*(struct dentry *)ctx = *d;
+	return 1;
+}
+
+bool tree_first_link(struct volume *v, uint64_t ino, struct dentry *d)
+{
+	return tree_links_of(v, ino, take_link, d) == 1;
+}
+
 int tree_children(struct volume *v, uint64_t dir, tree_dentry_fn fn, void *ctx)
 {
 	return dentry_rows_of_parent(v->db, dir, 0, fn, ctx);

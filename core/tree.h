@@ -128,6 +128,7 @@ int tree_link_detach(struct volume *v, uint64_t link);
 /* fn returns 0 to go on; another value ends the walk and is returned. fn must not change the tree. */
 typedef int (*tree_dentry_fn)(void *ctx, const struct dentry *d);
 int tree_links_of(struct volume *v, uint64_t ino, tree_dentry_fn fn, void *ctx);   /* in order of link id */
+bool tree_first_link(struct volume *v, uint64_t ino, struct dentry *d); /* of lowest id; false: none, or an error */
 int tree_children(struct volume *v, uint64_t dir, tree_dentry_fn fn, void *ctx);   /* in order of link id */
 bool tree_is_empty_dir(struct volume *v, uint64_t dir);
 /* How many links the tree has, counted up to `most`. */

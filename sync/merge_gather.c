@@ -25,6 +25,55 @@ void *merge_keep(struct merger *m, void *mem)
 	return mem;
 }
 
+bool merge_same_pos(const struct rs_pos *a, const struct rs_pos *b)
+{
+	return a->present == b->present && (!a->present || (a->parent == b->parent && a->name_len == b->name_len &&
+							    memcmp(a->name, b->name, a->name_len) == 0));
+}
+
+struct rs_inode *merge_input_inode(struct merger *m, uint64_t ino)
+{
+	uint64_t at;
+
+	return ino && map_get(&m->inode_at, ino, &at) ? &m->inodes[at - 1] : NULL;
+}
+
+struct norm_inode *merge_bytes_record(struct merger *m, uint64_t ino)
+{
+	uint64_t at;
+
+	return ino && map_get(&m->ni_by_bytes, ino, &at) ? &m->ni[at - 1] : NULL;
+}
+
+char *merge_path(struct volume *v, uint64_t ino)
+{
+	char *path = xstrdup("");
+
+	for (unsigned depth = 0; ino != INO_ROOT && depth < 4096; depth++) {
+		struct dentry d;
+		char *longer;
+
+		if (ino == INO_HIDDEN) {
+			longer = xasprintf("/%s%s", HIDDEN_NAME, path);
+			free(path);
+			return longer;
+		}
+		if (!tree_first_link(v, ino, &d)) {
+			free(path);
+			return xstrdup("?");
+		}
+		longer = xasprintf("/%.*s%s", (int)d.name_len, d.name, path);
+		free(path);
+		path = longer;
+		ino = d.parent;
+	}
+	if (!*path) {
+		free(path);
+		path = xstrdup("/");
+	}
+	return path;
+}
+
 /* Where the secondary has a link of which it says nothing: as it said last, or else our version that it has seen. 0,
  * -ENOENT: it has none. */
 static int their_link(struct merger *m, uint64_t link, struct dentry *d)

@@ -251,12 +251,6 @@ bool merge_has_copy(struct merger *m, uint64_t link)
 	return map_count(&m->of_link) > 0 && lineage_get(m->v, LINEAGE_LINK, link, &lin) == 0 && lin.kind == 'n';
 }
 
-static int first_link(void *ctx, const struct dentry *d)
-{
-	*(struct dentry *)ctx = *d;
-	return 1;
-}
-
 /* The copy that the directory is (in), the outermost; 0: none. */
 static uint64_t copy_above(struct merger *m, uint64_t dir)
 {
@@ -268,7 +262,7 @@ static uint64_t copy_above(struct merger *m, uint64_t dir)
 	for (unsigned depth = 0; dir > INO_HIDDEN && depth < PATH_DEPTH_MAX; depth++) {
 		if (map_get(&m->of_inode, dir, NULL))
 			found = dir;
-		if (tree_links_of(m->v, dir, first_link, &d) != 1)
+		if (!tree_first_link(m->v, dir, &d))
 			break;
 		dir = d.parent;
 	}
@@ -352,7 +346,7 @@ int merge_extend_copy(struct merger *m, uint64_t dir)
 	for (unsigned depth = 0; rc == 0 && dir > INO_HIDDEN && depth < PATH_DEPTH_MAX; depth++) {
 		if (map_get(&m->of_inode, dir, &src))
 			rc = extend(m, LINEAGE_INODE, src);
-		if (tree_links_of(m->v, dir, first_link, &d) != 1)
+		if (!tree_first_link(m->v, dir, &d))
 			break;
 		dir = d.parent;
 	}
@@ -367,7 +361,7 @@ int merge_extend_copy_of(struct merger *m, uint64_t ino)
 
 	if (ino && map_get(&m->of_inode, ino, &src))
 		rc = extend(m, LINEAGE_INODE, src);
-	if (rc || tree_links_of(m->v, ino, first_link, &d) != 1)
+	if (rc || !tree_first_link(m->v, ino, &d))
 		return rc;
 	family = families_copy_at(m, d.parent, d.name, d.name_len, NULL);
 	if (family)

@@ -13,8 +13,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-#include "sync/merge_state.h"
-#include "util/acl.h"
+#include "sync/merge_land.h"
 #include "util/util.h"
 
 bool merge_stays_ours(struct merger *m, uint64_t ino)

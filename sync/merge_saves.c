@@ -9,8 +9,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "sync/merge_state.h"
-#include "util/acl.h"
+#include "sync/merge_land.h"
 #include "util/log.h"
 #include "util/util.h"
 

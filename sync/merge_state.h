@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * merge_state: the three-way path of merge.c, private to it. Gathers the resolver's input from the volume
- * (merge_gather.c) and carries out what it decided (merge_land.c). The lock is held throughout.
+ * (merge_gather.c) and asks it (merge_resolve.c); what it decided is carried out by what merge_land.h lists. The lock
+ * is held throughout.
  */
 #ifndef TWINFS_SYNC_MERGE_STATE_H
 #define TWINFS_SYNC_MERGE_STATE_H
@@ -163,6 +164,11 @@ void *merge_grow(void *array, size_t n, size_t *cap, size_t size_bytes);
 void *merge_keep(struct merger *m, void *mem); /* frees it in the end */
 struct norm_link *merge_record_of_link(struct merger *m, uint64_t link);
 struct norm_inode *merge_record_of_inode(struct merger *m, uint64_t ino);
+struct norm_inode *merge_bytes_record(struct merger *m, uint64_t ino); /* whose content goes there */
+struct rs_inode *merge_input_inode(struct merger *m, uint64_t ino);
+bool merge_same_pos(const struct rs_pos *a, const struct rs_pos *b);
+/* "/a/b" of an inode's lowest link, malloc'd; "?" if it has none. */
+char *merge_path(struct volume *v, uint64_t ino);
 void merge_add_attr(struct merger *m, struct rs_attr attr, struct attr_case which);
 /* The last group of ours as of which the secondary's src is just what we have in dst, as which it lives on; 0: none. */
 uint64_t merge_equal_since(struct merger *m, uint64_t src, uint64_t dst);
@@ -225,27 +231,8 @@ int merge_take_theirs(struct merger *m, struct norm_inode *n);
 /* After all else: what we changed, and the secondary does not mention, is as the secondary has it. */
 int merge_take_back(struct merger *m);
 
-/* ---- merge_land.c, for merge_prefer.c */
-struct rs_inode *merge_input_inode(struct merger *m, uint64_t ino);
-struct norm_inode *merge_bytes_record(struct merger *m, uint64_t ino);
-int merge_ensure_inode(struct merger *m, uint64_t ino);
-int merge_ask_for(struct merger *m, uint64_t link, uint64_t ino, const struct norm_link *rec);
-int merge_remember_theirs(struct merger *m, const struct norm_link *rec, uint64_t until);
-int merge_touch_link(struct merger *m, uint64_t link);
-int merge_copy_xattrs(struct merger *m, uint64_t from, uint64_t to);
-int merge_copy_acl(struct merger *m, const struct norm_inode *n, uint64_t to);
-int merge_take_acl(struct volume *v, uint64_t from, struct view view, uint64_t to, enum origin origin);
-int merge_let_acl_agree(struct merger *m, uint64_t ino); /* the access ACL says the same as the mode */
-int merge_resend_original(struct merger *m, struct norm_inode *n);
-int merge_land_equal(struct merger *m, struct norm_inode *n);
-/* What the secondary has in src is, as of now, what dst holds here: its next changes go on top of that. */
-int merge_note_base(struct merger *m, uint64_t src, uint64_t dst);
-
 /* Which inodes have a link in which state; after the links were gathered or changed. */
 void merge_presence(struct merger *m);
-int merge_land(struct merger *m, struct rs_result *r);
-int merge_decide(struct merger *m, struct norm_inode *n); /* verdict of an opened case */
-int merge_touch_link(struct merger *m, uint64_t link);    /* enter it into our change set as it is here */
 
 /* ---- merge_saves.c */
 /* Finds files saved anew, decides about their bytes and attributes; for the resolver's input. Changes nothing. */
@@ -256,12 +243,9 @@ int merge_saves_follow(struct merger *m, const struct rs_result *r);
 int merge_saves_land(struct merger *m);
 void merge_saves_release(struct merger *m);
 void merge_release(struct merger *m);
-/* -EAGAIN: `jobs` has commands to run first; nothing has landed. */
+/* merge_resolve.c. -EAGAIN: `jobs` has commands to run first; nothing has landed. */
 int merge_three_way(struct volume *v, struct shipment *s, const struct merge_names *names, struct driver_jobs *jobs,
 		    uint64_t now_ms, struct prefer *prefer);
-bool merge_same_pos(const struct rs_pos *a, const struct rs_pos *b);
-/* "/a/b" of an inode's lowest link, malloc'd; "?" if it has none. */
-char *merge_path(struct volume *v, uint64_t ino);
 
 /* ---- merge_units.c */
 

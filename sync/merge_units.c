@@ -38,7 +38,7 @@ static int first_link(void *ctx, const struct dentry *d)
 
 static bool link_above(struct volume *v, struct view then, uint64_t dir, struct dentry *d)
 {
-	return tree_links_of(v, dir, first_link, d) == 1 || tree_links_of_view(v, dir, then, first_link, d) == 1;
+	return tree_first_link(v, dir, d) || tree_links_of_view(v, dir, then, first_link, d) == 1;
 }
 
 /* ---- does a shipment touch a unit at all? --------------------------------------------------------------------------
@@ -78,7 +78,7 @@ static uint64_t next_above(struct glance *g, uint64_t dir, bool *unit)
 		l = &g->s->links[at - 1];
 		*unit = is_named_so(g, l->parent, l->name, l->name_len);
 	}
-	if (tree_links_of(g->v, dir, first_link, &d) == 1)
+	if (tree_first_link(g->v, dir, &d))
 		*unit = *unit || is_named_so(g, d.parent, d.name, d.name_len);
 	else
 		d.parent = l ? l->parent : 0;

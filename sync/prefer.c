@@ -44,17 +44,11 @@ static uint64_t taken(struct volume *v)
 	return id;
 }
 
-static int take_link(void *ctx, const struct dentry *d)
-{
-	*(struct dentry *)ctx = *d;
-	return 1;
-}
-
 static char *path_of_top(struct volume *v, uint64_t top)
 {
 	struct dentry d = { .name = "" };
 
-	tree_links_of(v, top, take_link, &d);
+	tree_first_link(v, top, &d);
 	return xasprintf("/" HIDDEN_NAME "/%s", d.name);
 }
 

@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: MIT */
+/* Modes, owners, times and xattrs as decided. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "sync/merge_land.h"
+#include "util/util.h"
+
+enum entity merge_entity_of(uint32_t field)
+{
+	return field == REC_MODE ? ENT_MODE : field == REC_OWNER ? ENT_OWNER : ENT_TIMES;
+}
+
+/* The bytes that its times label are not in place. */
+static bool bytes_stay_ours(const struct norm_inode *n)
+{
+	return n->has_case && n->cc.verdict != RS_CONTENT_EQUAL &&
+	       !(n->preferred && n->cc.verdict == RS_CONTENT_SECONDARY);
+}
+
+/* It is back with the secondary's mode: so not with the ACL that we gave it before we deleted it. */
+static int take_their_acl(struct merger *m, const struct norm_inode *n)
+{
+	int rc = tree_xattr_put(m->v, n->ino, ACL_ACCESS_KEY, NULL, 0, ORIGIN_LOCAL);
+
+	return rc && rc != -ENODATA ? rc : merge_copy_acl(m, n, n->ino);
+}
+
+/* Fields that only the secondary changed. */
+static int land_free_attrs(struct merger *m, size_t i)
+{
+	struct norm_inode *n = &m->ni[i];
+	uint32_t fields = n->rec->fields & (REC_MODE | REC_OWNER | REC_TIMES);
+	bool bytes_are_ours = bytes_stay_ours(n);
+
+	fields &= ~n->in_conflict;
+	if (merge_stays_ours(m, n->ino)) {
+		int rc = 0;
+
+		for (uint32_t f = REC_MODE; rc == 0 && f <= REC_TIMES; f <<= 1)
+			if (fields & f)
+				rc = changes_touch(m->v, n->ino, merge_entity_of(f));
+		return rc;
+	}
+	if ((fields & REC_TIMES) && (n->redirected_bytes || bytes_are_ours)) {
+		int rc = changes_touch(m->v, n->ino,
+				       ENT_TIMES); /* theirs label bytes that went elsewhere: it gets ours */
+
+		if (rc < 0)
+			return rc;
+		fields &= ~(uint32_t)REC_TIMES;
+	}
+	if (n->saved || (n->aliased && (n->rec->fields & REC_NEW)))
+		return 0;
+	if (n->revived && (fields & REC_MODE)) {
+		int rc = take_their_acl(m, n);
+
+		if (rc < 0)
+			return rc;
+	}
+	if (n->aliased)
+		for (uint32_t f = REC_MODE; f <= REC_TIMES; f <<= 1)
+			if (fields & f) {
+				int rc = changes_touch(m->v, n->ino, merge_entity_of(f));
+
+				if (rc < 0)
+					return rc;
+			}
+	return n->aliased ? land_attrs(m->v, n->rec, n->ino, fields, ORIGIN_LOCAL)
+			  : take_inode(m->v, m->s, n->rec, n->ino, fields);
+}
+
+static int land_attr_case(struct merger *m, const struct rs_attr_out *o)
+{
+	const struct attr_case *ac = &m->attr_cases[o->input];
+	struct norm_inode *n = &m->ni[ac->norm];
+	bool take_p = o->take_p;
+	int rc = 0;
+
+	if (n->redirected_bytes || (bytes_stay_ours(n) && ac->field == REC_TIMES))
+		take_p = take_p || ac->field == REC_TIMES;
+	if (!take_p)
+		rc = land_attrs(m->v, n->rec, n->ino, ac->field, ORIGIN_LOCAL);
+	if (rc == 0 && ac->field == REC_MODE) /* it took no ACL of ours while its mode was unsettled */
+		rc = changes_touch_xattr(m->v, n->ino, ACL_ACCESS_KEY);
+	return rc ? rc : changes_touch(m->v, n->ino, merge_entity_of(ac->field));
+}
+
+static int land_xattr_case(struct merger *m, const struct rs_attr_out *o)
+{
+	const struct ship_xattr *x = &m->s->xattrs[m->attr_cases[o->input].norm];
+	uint64_t ino = m->attrs[o->input].ino;
+	char key[XATTR_NAME_MAX_BYTES + 1];
+	const char *bare = strncmp(x->key, "user.", 5) == 0 ? x->key + 5 : x->key;
+	int rc = changes_touch_xattr(m->v, ino, x->key);
+
+	if (rc == 0 && !o->take_p)
+		return land_xattr(m->v, x, ino);
+	if (rc < 0 || !o->keep_other || !x->value)
+		return rc;
+	if ((size_t)snprintf(key, sizeof(key), CONFLICT_XATTR "%s", bare) >= sizeof(key))
+		return 0; /* the name has no room for the prefix; the note names both sides */
+	rc = tree_xattr_put(m->v, ino, key, x->value, x->value_len, ORIGIN_LOCAL);
+	return rc ? rc : changes_touch_xattr(m->v, ino, key);
+}
+
+/* Will the secondary get this inode whole? Then what it sent itself goes with it. */
+static bool sent_whole(struct merger *m, uint64_t ino)
+{
+	struct change_row row;
+
+	return changes_get(m->v, ino, ENT_NEW, &row) == 0 && row.grp > m->s->begin.seen;
+}
+
+/* The access ACL of something new that became one with ours: the mode is ours, so is the ACL. */
+static bool is_ours_with_mode(struct merger *m, const struct ship_xattr *x)
+{
+	const struct rec_inode *r = shipment_inode(m->s, x->ino);
+
+	return strcmp(x->key, ACL_ACCESS_KEY) == 0 && r && (r->fields & REC_NEW);
+}
+
+/* Mode and ACL may have come from two sides: by what each changed since different bases (of a save, of what was removed
+ * and is back). Then the mode is set as by chmod, so what it denies is denied. */
+int merge_let_acl_agree(struct merger *m, uint64_t ino)
+{
+	struct inode *in = xmalloc(sizeof(*in));
+	uint8_t acl[ACL_MAX_BYTES];
+	int rc = tree_inode_get(m->v, ino, in);
+	uint32_t mode = in->mode;
+	ssize_t len;
+
+	free(in);
+	if (rc < 0 || S_ISLNK(mode))
+		return rc == -ENOENT ? 0 : rc;
+	len = tree_xattr_get(m->v, ino, ACL_ACCESS_KEY, acl, sizeof(acl));
+	if (len <= 0)
+		return len == -ENODATA ? 0 : (int)len;
+	if (acl_check(acl, (size_t)len) != 0 || acl_mode(acl, (size_t)len, mode) == mode)
+		return 0;
+	acl_set_mode(acl, (size_t)len, mode);
+	rc = tree_xattr_put(m->v, ino, ACL_ACCESS_KEY, acl, (size_t)len, ORIGIN_LOCAL);
+	return rc ? rc : changes_touch_xattr(m->v, ino, ACL_ACCESS_KEY);
+}
+
+int merge_let_acls_agree(struct merger *m)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
+		rc = merge_let_acl_agree(m, m->ni[i].ino);
+	for (size_t i = 0; rc == 0 && i < m->n_saves; i++)
+		rc = merge_let_acl_agree(m, m->saves[i].ino_p);
+	for (size_t i = 0; rc == 0 && i < m->s->n_xattrs; i++)
+		if (strcmp(m->s->xattrs[i].key, ACL_ACCESS_KEY) == 0)
+			rc = merge_let_acl_agree(m, m->s->xattrs[i].ino);
+	return rc;
+}
+
+/*
+ * Of an inode in a unit of which the secondary has only the copy, as far as names go, the resolver says nothing: ours
+ * stays, and it gets that.
+ */
+static int resend_undecided(struct merger *m, const struct rs_result *r)
+{
+	uint8_t *said = xcalloc(m->n_attrs + 1, 1);
+	struct inode in;
+	int rc = 0;
+
+	for (size_t i = 0; i < r->n_attrs; i++)
+		said[r->attrs[i].input] = 1;
+	for (size_t i = 0; rc == 0 && i < m->n_attrs && map_count(&m->of_inode) > 0; i++) {
+		const struct attr_case *ac = &m->attr_cases[i];
+		uint64_t ino = m->attrs[i].ino;
+
+		if (said[i] || tree_inode_get(m->v, ino, &in) < 0)
+			continue;
+		rc = ac->is_xattr ? changes_touch_xattr(m->v, ino, m->s->xattrs[ac->norm].key)
+				  : changes_touch(m->v, ino, merge_entity_of(ac->field));
+	}
+	free(said);
+	return rc;
+}
+
+int merge_land_attributes(struct merger *m, const struct rs_result *r)
+{
+	struct inode in;
+	int rc = resend_undecided(m, r);
+
+	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
+		if (!m->ni[i].beside && !units_kept(m, m->ni[i].ino) &&
+		    tree_inode_get(m->v, m->ni[i].ino, &in) == 0)
+			rc = land_free_attrs(m, i);
+	for (size_t i = 0; rc == 0 && i < m->s->n_xattrs; i++) {
+		const struct ship_xattr *x = &m->s->xattrs[i];
+		struct lineage lin = { .kind = 0 };
+		uint64_t ino = merge_their_inode(m, x->ino, x->seen, &lin);
+		bool alias = ino != x->ino;
+
+		/* Of what the copy of a unit has instead the resolver says nothing. */
+		if (tree_inode_get(m->v, ino, &in) < 0 || (m->xattr_in_conflict[i] && !units_kept(m, ino)))
+			continue;
+		if (merge_stays_ours(m, ino)) {
+			rc = changes_touch_xattr(m->v, ino, x->key);
+			continue;
+		}
+		if (!units_kept(m, ino) && (!alias || !is_ours_with_mode(m, x)))
+			rc = land_xattr(m->v, x, ino);
+		if (rc == 0 && lin.kind == 'u' && tree_inode_get(m->v, x->ino, &in) == 0)
+			rc = changes_touch_xattr(m->v, x->ino, x->key);
+		if (rc == 0)
+			rc = alias || units_kept(m, ino) || sent_whole(m, ino) ? changes_touch_xattr(m->v, ino, x->key)
+							 : changes_drop_xattr(m->v, ino, x->key);
+	}
+	for (size_t i = 0; rc == 0 && i < r->n_attrs; i++) {
+		if (tree_inode_get(m->v, m->attrs[r->attrs[i].input].ino, &in) < 0)
+			continue;
+		rc = m->attr_cases[r->attrs[i].input].is_xattr ? land_xattr_case(m, &r->attrs[i])
+							       : land_attr_case(m, &r->attrs[i]);
+	}
+	return rc;
+}
