@@ -41,7 +41,7 @@ static const struct command commands[] = {
 	  cmd_address },
 	{ "mount", "STORE MOUNTPOINT [-f] [-o OPTIONS]", "mount a store; in the background unless -f",
 	  "  -f           stay in the foreground and log to stderr\n"
-	  "  -o OPTIONS   comma-separated: ro, allow_other, noexec, nosuid, nodev, noatime,\n"
+	  "  -o OPTIONS   comma-separated: ro, allow_other, noexec, nosuid, nodev,\n"
 	  "               sync, dirsync and their opposites; sync=peer: fsync returns when\n"
 	  "               the peer has it as well, while it is connected; baseline: mount\n"
 	  "               the tree as both sides last had it, read-only, beside the store's\n"

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
@@ -265,6 +266,8 @@ int front_mount(struct volume *v, const struct front_options *opt, struct front 
 	pthread_cond_init(&f->changed, NULL);
 	f->notifier = notifier_new(f);
 	rc = mount_options_parse(opt->options, opt->past != NULL, &mo, err);
+	f->sync_all = mo.flags & MS_SYNCHRONOUS;
+	f->sync_names = mo.flags & (MS_SYNCHRONOUS | MS_DIRSYNC);
 	if (rc == 0)
 		rc = mountpoint_check(opt->mountpoint, &f->mountpoint, err);
 	if (rc == 0)

@@ -51,6 +51,9 @@ struct front {
 	atomic_int broken;             /* why the session broke, -errno */
 	atomic_bool ended;             /* the session is over; nothing reaches the kernel any more */
 
+	bool sync_all;                 /* -o sync: no change is answered before it is durable */
+	bool sync_names;               /* with it, and with -o dirsync: nor are names made or taken away */
+
 	struct worker *workers;
 	unsigned n_workers;
 	struct notifier *notifier;
@@ -101,10 +104,15 @@ bool mount_is_there(const char *mountpoint); /* one of our types is on top there
 
 extern const struct fuse_lowlevel_ops front_ops, front_past_ops;
 
-/* ---- syncer.c: fsync requests -------------------------------------------------------------------- */
+/* ---- syncer.c: what is answered when it is durable ------------------------------------------------ */
 
 struct syncer *syncer_start(struct front *f);
+/* Takes the request over: it is answered by the next commit. ino: what was lost of it before is told, too; 0: none. */
 void syncer_add(struct syncer *s, fuse_req_t req, uint64_t ino);
+/* Likewise, if that succeeds with this entry, which is counted, with these attributes or so many bytes. */
+void syncer_add_entry(struct syncer *s, fuse_req_t req, const struct fuse_entry_param *entry);
+void syncer_add_attr(struct syncer *s, fuse_req_t req, const struct stat *st);
+void syncer_add_count(struct syncer *s, fuse_req_t req, size_t count_bytes);
 /* Answers what waits (with one last commit), then ends. */
 void syncer_stop(struct syncer *s);
 

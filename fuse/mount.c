@@ -33,15 +33,15 @@ static const struct {
 	{ "nosuid", MS_NOSUID, false },     { "suid", MS_NOSUID, true },
 	{ "nodev", MS_NODEV, false },       { "dev", MS_NODEV, true },
 	{ "noexec", MS_NOEXEC, false },     { "exec", MS_NOEXEC, true },
-	{ "noatime", MS_NOATIME, false },   { "atime", MS_NOATIME, true },
 	{ "sync", MS_SYNCHRONOUS, false },  { "async", MS_SYNCHRONOUS, true },
-	{ "dirsync", MS_DIRSYNC, false },
+	{ "dirsync", MS_DIRSYNC, false },   { "noatime", MS_NOATIME, false },
 };
 
 /* Words that others act on (mount(8), systemd, fstab), or that change nothing here. */
 static const char *const ignored_words[] = {
 	"defaults", "auto", "noauto", "user", "users", "nouser", "owner", "group", "_netdev", "nofail",
-	"default_permissions", "relatime", "norelatime", "strictatime", "nostrictatime", "diratime", "nodiratime",
+	"default_permissions", "atime",
+	"relatime", "norelatime", "strictatime", "nostrictatime", "diratime", "nodiratime",
 	"lazytime", "nolazytime", "iversion", "noiversion", "acl", "user_xattr", "silent", "loud", "remount",
 };
 
@@ -102,7 +102,7 @@ static int words_apply(const char *options, struct mount_options *out, struct er
 			return err_set(
 				err, -EINVAL,
 				"unknown mount option \"%.*s\"; known are ro, allow_other, nosuid, nodev, noexec, "
-				"noatime, sync and their opposites",
+				"sync, dirsync and their opposites",
 				(int)MIN(len, (size_t)200), options);
 		options += len + (options[len] == ',');
 	}
@@ -114,7 +114,7 @@ int mount_options_parse(const char *options, bool past, struct mount_options *ou
 	int rc;
 
 	*out = (struct mount_options){ .subtype = past ? FRONT_SUBTYPE_PAST : FRONT_SUBTYPE,
-	                               .flags = MS_NOSUID | MS_NODEV,
+	                               .flags = MS_NOSUID | MS_NODEV | MS_NOATIME,
 	                               .allow_other = geteuid() == 0 };
 	rc = words_apply(options, out, err);
 	if (past)
@@ -154,6 +154,10 @@ int front_remount(const char *mountpoint, const char *options, struct err *err)
 	rc = words_apply(options, &mo, err);
 	if (rc != 0)
 		return rc;
+	if ((mo.flags ^ flags_now(&st)) & MS_SYNCHRONOUS)
+		return err_set(err, -EINVAL,
+		               "sync cannot be given or taken by a remount; unmount %s and mount it again",
+		               mountpoint);
 	if (mount("none", mountpoint, NULL, MS_REMOUNT | mo.flags, NULL) == 0)
 		return 0;
 	if (errno == EBUSY)

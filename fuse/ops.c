@@ -95,6 +95,31 @@ static void reply_entry(fuse_req_t req, int rc, const struct attr *a, uint64_t a
 		known_drop(f, e.ino, 1);
 }
 
+/* ---- answers to what changed something: with -o sync or dirsync when it is durable ------------------ */
+
+/* rc 0: as reply_entry does, of a name that was just made. */
+static void reply_made(fuse_req_t req, int rc, const struct attr *a, uint64_t as, double attr_seconds)
+{
+	struct front *f = front_of(req);
+	struct fuse_entry_param e;
+
+	if (rc != 0 || !f->sync_names) {
+		reply_entry(req, rc, a, as, attr_seconds);
+		return;
+	}
+	e = entry_of(a, known_add(f, a->ino, as), attr_seconds);
+	syncer_add_entry(f->syncer, req, &e);
+}
+
+/* sync: what was changed is durable before it is answered; what failed is answered at once. */
+static void reply_changed(fuse_req_t req, int rc, bool sync)
+{
+	if (rc == 0 && sync)
+		syncer_add(front_of(req)->syncer, req, 0);
+	else
+		fuse_reply_err(req, -rc);
+}
+
 static void op_init(void *userdata, struct fuse_conn_info *conn)
 {
 	(void)userdata;
@@ -167,7 +192,7 @@ static void make(fuse_req_t req, fuse_ino_t dir, const char *name, uint32_t mode
 
 	entries_begin();
 	rc = volume_create(front_of(req)->v, inode_of(req, dir), name, mode, (uint32_t)rdev, target, &cred, &a);
-	reply_entry(req, rc, &a, 0, CACHE_SECONDS);
+	reply_made(req, rc, &a, 0, CACHE_SECONDS);
 	entries_end();
 }
 
@@ -197,7 +222,7 @@ static void op_link(fuse_req_t req, fuse_ino_t node, fuse_ino_t dir, const char 
 	entries_begin();
 	rc = volume_link(f->v, ino, inode_of(req, dir), name, &a);
 	tell_others(f, ino);
-	reply_entry(req, rc, &a, node, UNSURE_SECONDS); /* the kernel wants the one that it named */
+	reply_made(req, rc, &a, node, UNSURE_SECONDS); /* the kernel wants the one that it named */
 	entries_end();
 }
 
@@ -216,7 +241,7 @@ static void op_unlink(fuse_req_t req, fuse_ino_t dir, const char *name)
 	int rc = volume_unlink(front_of(req)->v, parent, name);
 
 	tell_others(front_of(req), was);
-	fuse_reply_err(req, -rc);
+	reply_changed(req, rc, front_of(req)->sync_names);
 }
 
 static void op_rmdir(fuse_req_t req, fuse_ino_t dir, const char *name)
@@ -225,7 +250,7 @@ static void op_rmdir(fuse_req_t req, fuse_ino_t dir, const char *name)
 	int rc = volume_rmdir(front_of(req)->v, parent, name);
 
 	tell_others(front_of(req), was);
-	fuse_reply_err(req, -rc);
+	reply_changed(req, rc, front_of(req)->sync_names);
 }
 
 static void op_rename(fuse_req_t req, fuse_ino_t dir, const char *name, fuse_ino_t newdir, const char *newname,
@@ -235,7 +260,7 @@ static void op_rename(fuse_req_t req, fuse_ino_t dir, const char *name, fuse_ino
 	int rc = volume_rename(front_of(req)->v, parent, name, newparent, newname, flags);
 
 	tell_others(front_of(req), was);
-	fuse_reply_err(req, -rc);
+	reply_changed(req, rc, front_of(req)->sync_names);
 }
 
 static void op_readlink(fuse_req_t req, fuse_ino_t node)
@@ -349,7 +374,10 @@ static void op_setattr(fuse_req_t req, fuse_ino_t node, struct stat *st, int to_
 	tell_others(f, ino);
 	notifier_settle(f->notifier, ino);
 	*st = stat_of(&a);
-	fuse_reply_attr(req, st, UNSURE_SECONDS);
+	if (f->sync_all)
+		syncer_add_attr(f->syncer, req, st);
+	else
+		fuse_reply_attr(req, st, UNSURE_SECONDS);
 }
 
 static void op_statfs(fuse_req_t req, fuse_ino_t ino)
@@ -471,7 +499,8 @@ static void op_fallocate(fuse_req_t req, fuse_ino_t ino, int mode, off_t off, of
 	if (off < 0 || len <= 0)
 		fuse_reply_err(req, EINVAL);
 	else
-		fuse_reply_err(req, -fallocate_as(req, ino, mode, (uint64_t)off, (uint64_t)len));
+		reply_changed(req, fallocate_as(req, ino, mode, (uint64_t)off, (uint64_t)len),
+		              front_of(req)->sync_all);
 }
 
 /* The kernel has flushed its pages of both ranges and forgets those of the target after our answer. Without this it
@@ -491,6 +520,8 @@ static void op_copy_file_range(fuse_req_t req, fuse_ino_t from, off_t off_from, 
 	tell_others(front_of(req), inode_of(req, to));
 	if (n < 0)
 		fuse_reply_err(req, (int)-n);
+	else if (front_of(req)->sync_all)
+		syncer_add_count(front_of(req)->syncer, req, (size_t)n);
 	else
 		fuse_reply_write(req, (size_t)n);
 }
@@ -650,7 +681,7 @@ static void op_setxattr(fuse_req_t req, fuse_ino_t node, const char *key, const 
 		flags |= SETXATTR_KILL_SGID;
 	rc = volume_setxattr(front_of(req)->v, ino, key, value, size, flags);
 	tell_others(front_of(req), ino);
-	fuse_reply_err(req, -rc);
+	reply_changed(req, rc, front_of(req)->sync_all);
 }
 
 static void op_removexattr(fuse_req_t req, fuse_ino_t node, const char *key)
@@ -659,7 +690,7 @@ static void op_removexattr(fuse_req_t req, fuse_ino_t node, const char *key)
 	int rc = volume_removexattr(front_of(req)->v, ino, key);
 
 	tell_others(front_of(req), ino);
-	fuse_reply_err(req, -rc);
+	reply_changed(req, rc, front_of(req)->sync_all);
 }
 
 const struct fuse_lowlevel_ops front_ops = {

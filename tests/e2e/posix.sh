@@ -154,7 +154,56 @@ t_remount_changes_the_words_of_a_mount() {
 	refused_a 'open for writing' mount "$SA" "$A" -o remount,ro
 	exec 5>&-
 	refused_a 'unknown mount option "bogus"' mount "$SA" "$A" -o remount,bogus
+	refused_a 'sync cannot be given' mount "$SA" "$A" -o remount,sync
+	has_option noatime # without being asked: it is so
 	refused_a 'no mount of twinfs' mount "$SA" "$TMP" -o remount,ro
+}
+
+# work_and_kill NAMES|ALL: changes below $A, none of them synced, then kill -9 of its daemon at once.
+work_and_kill() {
+	python3 - "$A" "$PID_a" "$1" <<-'END'
+		import os, signal, sys
+		os.chdir(sys.argv[1])
+		open("new", "x").close()
+		os.mkdir("dir")
+		os.symlink("x", "link")
+		os.link("old", "dir/second")
+		os.rename("old", "renamed")
+		os.unlink("gone")
+		os.rmdir("gone.d")
+		if sys.argv[3] == "ALL":
+		    os.truncate("cut", 2)
+		    os.chmod("cut", 0o600)
+		    os.utime("cut", (1, 2))
+		    os.setxattr("cut", "user.k", b"v")
+		    fd = os.open("renamed", os.O_RDWR)
+		    os.pwrite(fd, b"NEW", 0)
+		    os.posix_fallocate(fd, 0, 1 << 16)
+		    to = os.open("copy", os.O_RDWR)
+		    os.copy_file_range(fd, to, 3)
+		os.kill(int(sys.argv[2]), signal.SIGKILL)
+	END
+	within "$SOON_S" gone "$PID_a"
+	umount -l "$A" 2>/dev/null || true
+	mount_side a
+	is_equal "$(cd "$A" && find . | sort | tr '\n' ' ')" '. ./copy ./cut ./dir ./dir/second ./link ./new ./renamed ' tree
+}
+
+t_what_a_sync_or_dirsync_mount_answered_outlives_a_kill() {
+	local way
+	for way in 'dirsync NAMES' 'sync ALL'; do
+		[ -z "$PID_a" ] || unmount_side a
+		rm -rf "$SA"
+		tw_a init "$SA" --name left >"$TMP/init.out"
+		mount_side a -o "${way% *}"
+		has_option "${way% *}"
+		(cd "$A" && mkdir gone.d && echo old >old && touch gone copy && echo cut >cut && sync old gone copy cut)
+		work_and_kill "${way#* }"
+	done
+	has_content "$A/cut" cu
+	is_equal "$(stat -c '%a %X %Y' "$A/cut") $(getfattr --only-values -n user.k "$A/cut")" '600 1 2 v' 'attributes of cut'
+	has_content "$A/copy" NEW
+	is_equal "$(stat -c '%s' "$A/dir/second")" 65536 'size of what was allocated'
 }
 
 # In a mount namespace of its own, where everybody may open /dev/fuse, as udev has it. fusermount3 wants a user with
