@@ -377,6 +377,15 @@ static int put_note(struct merger *m, char kind, uint64_t src, uint64_t dst, uin
 		.since = since });
 }
 
+/* Does the shipment say that it wrote to the file's bytes of that group of ours? */
+static bool has_written(struct merger *m, uint64_t ino, uint64_t group)
+{
+	uint64_t at;
+
+	return map_get(&m->ni_by_ino, ino, &at) && (m->ni[at - 1].rec->fields & REC_CONTENT) &&
+	       m->ni[at - 1].seen_bytes >= group;
+}
+
 int merge_note_copy(struct merger *m, char kind, uint64_t of, uint64_t dst)
 {
 	const struct map *sources = kind == 'u' ? &m->of_inode : &m->of_link;
@@ -396,10 +405,11 @@ int merge_note_copy(struct merger *m, char kind, uint64_t of, uint64_t dst)
 	map_put(&m->noted, of, 1);
 	if (since < group_number(m->v))
 		return put_note(m, kind, of, dst, since);
-	/* Bytes of ours that it takes before it hears of the copy: what it writes to them then is about ours. */
+	/* Bytes of ours that it takes, or has taken, before it hears of the copy: what it writes to them then is about
+	 * ours. But if it has written to them already, what it has there is in the copy. */
 	in = xmalloc(sizeof(*in));
 	if (kind == 'u' && map_get(&m->member, of, &seen) && tree_inode_get(m->v, of, in) == 0 &&
-	    S_ISREG(in->mode) && in->corigin == ORIGIN_LOCAL && in->cborn > seen - 1)
+	    S_ISREG(in->mode) && in->corigin == ORIGIN_LOCAL && in->cborn > seen - 1 && !has_written(m, of, in->cborn))
 		since = MIN(since, in->cborn);
 	free(in);
 	return put_note(m, kind, of, dst, since);

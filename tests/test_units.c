@@ -753,6 +753,26 @@ START_TEST(what_the_primary_wrote_is_not_written_over_in_the_copy)
 }
 END_TEST
 
+/* It wrote to ours of the unit, and goes on: all of that is in the copy, and ours is in place at both. */
+START_TEST(what_it_writes_again_to_ours_that_it_had_taken_is_in_the_copy)
+{
+	together();
+	px_down();
+	px_put(0, ".git/HEAD", "alder");
+	px_put(1, ".git/refs", "birch");
+	up();
+	px_send(0);
+	px_append(1, ".git/HEAD", "+birch");
+	px_send(1);
+	px_append(1, ".git/HEAD", "+more");
+	px_send(1);
+	px_meet();
+	has(".git", "HEAD=alder o/1=one o/2=two ");
+	has(copy_of(""), "HEAD=alder+birch+more o/1=one o/2=two refs=birch ");
+	ck_assert_uint_eq(px_count(0, ""), 2);
+}
+END_TEST
+
 /* The primary took it from the copy, as the secondary had removed its own; that then writes to the copy. */
 START_TEST(what_it_writes_to_what_it_had_removed_from_its_own_is_there)
 {
@@ -1053,6 +1073,7 @@ int main(void)
 	tcase_add_test(on, what_it_writes_to_its_own_and_to_the_copy_is_two);
 	tcase_add_loop_test(on, what_it_wrote_before_and_after_it_heard_is_there, 0, 2);
 	tcase_add_test(on, what_the_primary_wrote_is_not_written_over_in_the_copy);
+	tcase_add_test(on, what_it_writes_again_to_ours_that_it_had_taken_is_in_the_copy);
 	tcase_add_test(on, what_it_writes_to_what_it_had_removed_from_its_own_is_there);
 	tcase_add_test(on, what_it_removes_in_place_before_it_has_ours_is_back);
 	tcase_add_test(on, what_it_sets_on_a_file_in_conflict_that_it_puts_into_a_unit_is_each_sides_own);
