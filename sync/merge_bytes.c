@@ -446,6 +446,13 @@ int merge_land_beside(struct merger *m, struct norm_inode *n)
 	return rc ? rc : extra_copy(m, n);
 }
 
+/* Both changed the bytes, but by name each has another file (a name in the copy of a unit is not one of ours): the
+ * resolver saw no conflict. */
+static bool is_unasked(struct merger *m, const struct norm_inode *n)
+{
+	return !n->has_case && !m->prefer && !n->made_again && merge_changed_content(m, n->ino, n->seen_bytes);
+}
+
 int merge_land_bytes(struct merger *m, struct norm_inode *n)
 {
 	int rc;
@@ -463,12 +470,19 @@ int merge_land_bytes(struct merger *m, struct norm_inode *n)
 			rc = land_bytes_elsewhere(m, n);
 		return rc == -EAGAIN ? extra_copy(m, n) : rc;
 	}
-	if (!n->has_case || n->cc.ours_is_base) {
-		rc = take_inode(m->v, m->s, n->rec, n->ino, REC_CONTENT);
+	rc = is_unasked(m, n) ? merge_open_case(m, n) : 0;
+	if (rc < 0)
 		return rc;
-	}
+	if (!n->has_case || n->cc.ours_is_base)
+		return take_inode(m->v, m->s, n->rec, n->ino, REC_CONTENT);
 	if (merge_prefers(m) == RS_PREFER_S && n->cc.verdict == RS_CONTENT_SECONDARY && n->preferred)
 		return merge_take_theirs(m, n);
+	if (!n->asked && n->cc.verdict == RS_CONTENT_KEEP_BOTH && !n->follows && !n->saved) {
+		rc = keep_base(m, n);
+		if (rc == 0)
+			rc = extra_copy(m, n);
+		return rc ? rc : content_send_back(&n->cc);
+	}
 	rc = land_case(m, n);
-	return rc || !n->follows ? rc : note_case(m, n, NULL);
+	return rc || n->asked || n->saved || n->preferred ? rc : note_case(m, n, NULL);
 }

@@ -773,6 +773,23 @@ START_TEST(what_it_writes_again_to_ours_that_it_had_taken_is_in_the_copy)
 }
 END_TEST
 
+/* Its name is one in the copy, but the bytes that it had taken are ours, and we wrote to them too; and ours is no unit
+ * any more. */
+START_TEST(what_both_write_to_ours_of_which_it_has_the_name_in_the_copy_is_there)
+{
+	judged(true);
+	px_hear(0);
+	px_rename(1, ".git/HEAD", ".git/H");
+	px_append(1, ".git/H", "+birch");
+	px_rename(0, ".git", "d");
+	px_append(0, "d/HEAD", "+more");
+	px_send(1);
+	px_meet();
+	ck_assert_msg(strstr(below(0, ""), "+birch") != NULL, "%s", below(0, ""));
+	ck_assert_msg(strstr(below(0, ""), "+more") != NULL, "%s", below(0, ""));
+}
+END_TEST
+
 /* The primary took it from the copy, as the secondary had removed its own; that then writes to the copy. */
 START_TEST(what_it_writes_to_what_it_had_removed_from_its_own_is_there)
 {
@@ -1074,6 +1091,7 @@ int main(void)
 	tcase_add_loop_test(on, what_it_wrote_before_and_after_it_heard_is_there, 0, 2);
 	tcase_add_test(on, what_the_primary_wrote_is_not_written_over_in_the_copy);
 	tcase_add_test(on, what_it_writes_again_to_ours_that_it_had_taken_is_in_the_copy);
+	tcase_add_test(on, what_both_write_to_ours_of_which_it_has_the_name_in_the_copy_is_there);
 	tcase_add_test(on, what_it_writes_to_what_it_had_removed_from_its_own_is_there);
 	tcase_add_test(on, what_it_removes_in_place_before_it_has_ours_is_back);
 	tcase_add_test(on, what_it_sets_on_a_file_in_conflict_that_it_puts_into_a_unit_is_each_sides_own);
