@@ -200,8 +200,11 @@ int merge_land_attributes(struct merger *m, const struct rs_result *r)
 		uint64_t ino = merge_their_inode(m, x->ino, x->seen, &lin);
 		bool alias = ino != x->ino;
 
+		/* It has it on its own of that id as well, and gets ours there. */
+		if (lin.kind == 'u' && tree_inode_get(m->v, x->ino, &in) == 0)
+			rc = changes_touch_xattr(m->v, x->ino, x->key);
 		/* Of what the copy of a unit has instead the resolver says nothing. */
-		if (tree_inode_get(m->v, ino, &in) < 0 || (m->xattr_in_conflict[i] && !units_kept(m, ino)))
+		if (rc < 0 || tree_inode_get(m->v, ino, &in) < 0 || (m->xattr_in_conflict[i] && !units_kept(m, ino)))
 			continue;
 		if (merge_stays_ours(m, ino)) {
 			rc = changes_touch_xattr(m->v, ino, x->key);
@@ -209,8 +212,6 @@ int merge_land_attributes(struct merger *m, const struct rs_result *r)
 		}
 		if (!units_kept(m, ino) && (!alias || !is_ours_with_mode(m, x)))
 			rc = land_xattr(m->v, x, ino);
-		if (rc == 0 && lin.kind == 'u' && tree_inode_get(m->v, x->ino, &in) == 0)
-			rc = changes_touch_xattr(m->v, x->ino, x->key);
 		if (rc == 0)
 			rc = alias || units_kept(m, ino) || sent_whole(m, ino) ? changes_touch_xattr(m->v, ino, x->key)
 							 : changes_drop_xattr(m->v, ino, x->key);

@@ -309,6 +309,7 @@ static void normalize_inodes(struct merger *m)
 		if (n->ino != r->ino) {
 			n->aliased = true;
 			n->in_copy = lin.kind == 'u';
+			n->by_name = n->in_copy && lowest_seen(r) >= lin.since;
 			n->lin = lin;
 			/* Sent whole: what it had seen by then is no word about the bytes that it is one with here. */
 			n->seen_bytes = n->in_copy ? MAX(n->seen_bytes, lin.grp)

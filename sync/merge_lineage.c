@@ -83,14 +83,14 @@ int merge_copies_meant(struct merger *m)
 		itself |= is_of_copy(m, n->raw_child) || is_of_copy(m, n->raw_parent);
 	}
 	for (size_t i = 0; i < m->n_ni; i++) {
-		m->by_copies |= m->ni[i].in_copy;
+		m->by_copies |= m->ni[i].in_copy && !m->ni[i].by_name;
 		itself |= (m->ni[i].rec->fields & (REC_CONTENT | REC_NEW)) && is_of_copy(m, m->ni[i].rec->ino);
 	}
 	for (size_t i = 0; i < m->s->n_xattrs; i++) {
 		struct lineage lin = { .kind = 0 };
 
 		merge_their_inode(m, m->s->xattrs[i].ino, m->s->xattrs[i].seen, &lin);
-		m->by_copies |= lin.kind == 'u';
+		m->by_copies |= lin.kind == 'u' && m->s->xattrs[i].seen < lin.since;
 		itself |= is_of_copy(m, m->s->xattrs[i].ino);
 	}
 	return m->by_copies && itself ? -EUCLEAN : 0;
@@ -128,6 +128,28 @@ static void is_there_too(struct merger *m, struct rs_link *l, struct map *used)
 }
 
 /*
+ * It wrote to what it calls by our id, and means ours by that, though the name that it has it by is in a copy here (it
+ * moved it there, or has taken our bytes of it since). So it has ours, which stays by our names; or its bytes would be
+ * put over ours, or nowhere.
+ */
+static void keep_what_it_wrote(struct merger *m, struct map *used)
+{
+	struct map wrote = MAP_INIT;
+
+	for (size_t i = 0; i < m->n_ni; i++)
+		if ((m->ni[i].rec->fields & REC_CONTENT) && m->ni[i].bytes_ino == m->ni[i].rec->ino &&
+		    !map_get(used, m->ni[i].ino, NULL))
+			map_put(&wrote, m->ni[i].ino, 1);
+	for (size_t i = 0; map_count(&wrote) > 0 && i < m->n_links; i++) {
+		struct rs_link *l = &m->links[i];
+
+		if (l->p.present && !l->s.present && map_get(&wrote, l->child, NULL))
+			is_there_too(m, l, used);
+	}
+	map_release(&wrote);
+}
+
+/*
  * What it removed from a unit goes from its copy, but for two things. It may have heard of the copy meanwhile and have
  * it, with what we put into it since, or be about to: a directory that holds something for it stays. And it may have
  * the file by a name elsewhere, where it is ours here: its bytes stay.
@@ -148,6 +170,8 @@ void merge_keep_in_copies(struct merger *m)
 		    map_get(&used, m->nl[i].raw_child, NULL))
 			is_there_too(m, l, &used);
 	}
+	if (again)
+		keep_what_it_wrote(m, &used);
 	while (again) {
 		again = false;
 		for (size_t i = 0; i < m->n_links; i++) {
@@ -190,14 +214,16 @@ static int leads_to_its_own(void *ctx, const struct dentry *d)
 
 /*
  * It has heard of the copy, and we do not have the file any more; but a name that it gave to its own before leads to
- * the copy's here, and it does not know of that: what it writes by that name goes there.
+ * the copy's here, and it does not know of that: what it writes by that name goes there. That says nothing of what it
+ * means by other ids, and holds whatever those are taken to mean.
  */
 static bool is_named_in_copy(struct merger *m, uint64_t ino, struct lineage *lin)
 {
 	struct its_name n = { .m = m, .ino = ino };
 	struct inode in;
 
-	return map_count(&m->of_inode) > 0 && lineage_get(m->v, LINEAGE_INODE, ino, lin) == 0 && lin->kind == 'u' &&
+	return (map_count(&m->of_inode) > 0 || m->names->no_copies) &&
+	       lineage_get(m->v, LINEAGE_INODE, ino, lin) == 0 && lin->kind == 'u' &&
 	       tree_inode_get(m->v, ino, &in) == -ENOENT && tree_links_of(m->v, lin->dst, leads_to_its_own, &n) == 1;
 }
 

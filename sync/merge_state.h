@@ -37,6 +37,7 @@ struct norm_inode {
 	bool redirected_bytes;  /* kind 'c': the bytes belong to the conflict copy */
 	bool aliased;           /* kind 'a' */
 	bool in_copy;           /* aliased, but rec->ino is ours too: what it did to it is about the copy of the unit */
+	bool by_name;           /* in_copy, but for a name alone that it has it by */
 	bool beside;            /* in_copy, but that has bytes of its own: its are a file beside it */
 	bool fused;             /* that, since just now, as it was equal to ours */
 	bool saved;             /* it is what the secondary has of a file that was saved anew (merge_saves.c) */

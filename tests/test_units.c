@@ -854,25 +854,97 @@ START_TEST(what_it_sets_on_a_file_in_conflict_that_it_puts_into_a_unit_is_each_s
 }
 END_TEST
 
-/* A name outside that it gave to a file of the unit and that is the copy's here: it has another file by it. */
+/* A name outside that it gave to a file of the unit and that is the copy's here: it has another file by it. 3: in the
+ * same shipment it goes on in the copy, of which it has heard. */
 START_TEST(what_it_linked_to_outside_before_it_heard_is_one_file)
 {
+	char *head;
+
 	judged(false);
+	head = xasprintf("%s-2/HEAD", copy_of("")); /* it has one more by then */
 	px_unlink(0, ".git/o/2");
 	px_say(0);
 	px_link(1, ".git/o/2", "outside");
 	px_unlink(1, ".git/o/2");
 	px_send(1);
 	hear_all(0);
-	if (_i == 2) {
+	if (_i >= 2) {
 		px_say(0);
 		hear_all(0);
 	}
 	if (_i)
 		px_append(1, "outside", "+birch");
+	if (_i == 3)
+		px_append(1, head, "+birch");
 	px_meet();
 	px_expect("outside", _i ? "two+birch" : "two");
+	if (_i == 3)
+		is_somewhere("main+birch");
 	has(".git", "HEAD=alder o/1=one o/a=new ");
+	free(head);
+}
+END_TEST
+
+/* In the copy the primary has set it as well: then there is one more. It is no xattr of what is in place. */
+START_TEST(what_it_sets_on_its_own_is_not_set_in_place)
+{
+	const char *path = _i ? ".git/o" : ".git/HEAD";
+	char *in_copy;
+
+	judged(false);
+	in_copy = xasprintf("%s%s", copy_of(""), path + strlen(".git"));
+	px_setxattr(0, in_copy, "user.k", "alder");
+	px_setxattr(1, path, "user.k", "birch");
+	px_put(1, ".git/o/b", "birch");
+	px_send(1);
+	px_meet();
+	for (int i = 0; i < 2; i++)
+		ck_assert_ptr_null(px_xattr(i, path, "user.k"));
+	free(in_copy);
+}
+END_TEST
+
+/* What it writes on top of what it took of ours after it had changed the unit is in the copy, and so is what comes on
+ * top of that. */
+START_TEST(what_it_writes_to_bytes_of_ours_is_in_the_copy_to_the_end)
+{
+	together();
+	px_put(1, ".git/refs", "birch");
+	px_put(0, ".git/HEAD", "alder");
+	px_send(0);
+	px_append(1, ".git/HEAD", "+1");
+	px_send(1);
+	px_append(1, ".git/HEAD", "+2");
+	px_send(1);
+	px_meet();
+	has(".git", "HEAD=alder o/1=one o/2=two ");
+	has(copy_of(""), "HEAD=alder+1+2 o/1=one o/2=two refs=birch ");
+}
+END_TEST
+
+/* It takes our bytes before it hears of the copy, and gives the file another name, which is the copy's here: what it
+ * then writes goes on top of ours. Odd: by another link; 2: we write to it as well; 4: what is in place is no unit any
+ * more. */
+START_TEST(what_it_writes_to_bytes_of_ours_by_a_name_in_the_copy_is_in_place)
+{
+	judged(true);
+	px_hear(0);
+	if (_i % 2) {
+		px_link(1, ".git/HEAD", ".git/o/H");
+		px_unlink(1, ".git/HEAD");
+	} else {
+		px_rename(1, ".git/HEAD", ".git/o/H");
+	}
+	px_append(1, ".git/o/H", "+birch");
+	if (_i & 2)
+		px_append(0, ".git/HEAD", " again");
+	if (_i & 4)
+		px_rename(0, ".git", "plain");
+	px_send(1);
+	px_meet();
+	is_somewhere("alder+birch");
+	if (_i & 2)
+		is_somewhere("alder again");
 }
 END_TEST
 
@@ -1095,7 +1167,10 @@ int main(void)
 	tcase_add_test(on, what_it_writes_to_what_it_had_removed_from_its_own_is_there);
 	tcase_add_test(on, what_it_removes_in_place_before_it_has_ours_is_back);
 	tcase_add_test(on, what_it_sets_on_a_file_in_conflict_that_it_puts_into_a_unit_is_each_sides_own);
-	tcase_add_loop_test(on, what_it_linked_to_outside_before_it_heard_is_one_file, 0, 3);
+	tcase_add_loop_test(on, what_it_linked_to_outside_before_it_heard_is_one_file, 0, 4);
+	tcase_add_loop_test(on, what_it_sets_on_its_own_is_not_set_in_place, 0, 2);
+	tcase_add_test(on, what_it_writes_to_bytes_of_ours_is_in_the_copy_to_the_end);
+	tcase_add_loop_test(on, what_it_writes_to_bytes_of_ours_by_a_name_in_the_copy_is_in_place, 0, 8);
 	tcase_add_test(on, what_both_removed_from_it_is_not_in_the_way);
 	suite_add_tcase(s, on);
 	tcase_add_checked_fixture(db, px_setup, px_teardown);
