@@ -74,9 +74,9 @@ char *merge_path(struct volume *v, uint64_t ino)
 	return path;
 }
 
-/* Where the secondary has a link of which it says nothing: as it said last, or else our version that it has seen. 0,
- * -ENOENT: it has none. */
-static int their_link(struct merger *m, uint64_t link, struct dentry *d)
+/* Where the secondary has a link of which it says nothing: as it said last, or else (*ours, may be NULL) our version
+ * that it has seen. 0, -ENOENT: it has none. */
+static int their_link(struct merger *m, uint64_t link, struct dentry *d, bool *ours)
 {
 	struct view view = { .kind = VIEW_PEER, .group = m->s->begin.seen };
 	struct peer_link note;
@@ -86,11 +86,13 @@ static int their_link(struct merger *m, uint64_t link, struct dentry *d)
 		*d = note.at;
 		return d->parent ? 0 : -ENOENT;
 	}
+	if (ours)
+		*ours = true;
 	return rc == 0 || rc == -ENOENT ? tree_link_view(m->v, link, view, d) : rc;
 }
 
 /* Where it had the link before it changed it. It said so itself if its row is still the one it told us of before. */
-static int their_base(struct merger *m, const struct norm_link *rec, struct dentry *d)
+static int their_base(struct merger *m, const struct norm_link *rec, struct dentry *d, bool *ours)
 {
 	struct view view = { .kind = VIEW_PEER, .group = rec->raw_seen };
 	uint64_t link = rec->alias_of ? rec->alias_of : rec->link;
@@ -101,6 +103,7 @@ static int their_base(struct merger *m, const struct norm_link *rec, struct dent
 		*d = note.at;
 		return d->parent ? 0 : -ENOENT;
 	}
+	*ours = true;
 	return rc == 0 || rc == -ENOENT ? tree_link_view(m->v, link, view, d) : rc;
 }
 
@@ -119,8 +122,8 @@ static int judge_alias(void *ctx, const struct lineage *l)
 	struct fused *f = ctx;
 	const struct ship_link *own = shipment_link(f->m->s, l->src), *ours = shipment_link(f->m->s, l->dst);
 	struct dentry d;
-	bool has_own = own || their_link(f->m, l->src, &d) == 0;
-	bool has_ours = ours ? ours->parent != 0 || !ours->report : their_link(f->m, l->dst, &d) == 0;
+	bool has_own = own || their_link(f->m, l->src, &d, NULL) == 0;
+	bool has_ours = ours ? ours->parent != 0 || !ours->report : their_link(f->m, l->dst, &d, NULL) == 0;
 
 	if (l->kind != 'l')
 		return 0;
@@ -146,7 +149,7 @@ static int take_apart(struct merger *m, const struct lineage *link)
 	const struct ship_link *own = shipment_link(m->s, link->src);
 	struct lineage ino, base;
 	struct dentry d = { .child = 0 };
-	int rc = own ? 0 : their_link(m, link->src, &d);
+	int rc = own ? 0 : their_link(m, link->src, &d, NULL);
 
 	if (rc == 0)
 		rc = lineage_get(m->v, LINEAGE_INODE, own ? own->child : d.child, &ino);
@@ -416,28 +419,32 @@ static bool is_its_copy(struct merger *m, const struct rs_link *l)
 static int add_theirs(struct merger *m, struct rs_link *l, struct norm_link *rec, struct dentry *d)
 {
 	uint64_t src = 0, seen = rec ? rec->raw_seen : m->s->begin.seen;
+	bool ours = false; /* it is as we said: not in the copy of a unit, though the directory may be one to it */
 	struct lineage lin;
 	int rc;
 
 	if (rec && rec->report) {
 		rc = -ENOENT; /* it has not changed it: see below */
 	} else if (rec) {
-		rc = their_base(m, rec, d);
+		rc = their_base(m, rec, d, &ours);
+		ours = ours && !rec->alias_of;
 	} else if (merge_link_of_copy(m, l->id, seen, &lin)) {
-		rc = their_link(m, lin.src, d);
+		rc = their_link(m, lin.src, d, NULL);
 	} else if (merge_link_in_copy(m, l->id, seen, &lin)) {
 		rc = -ENOENT; /* what it has by this id is in the copy */
 	} else if (merge_has_copy(m, l->id)) { /* what it said of it was about that */
 		rc = tree_link_view(m->v, l->id, (struct view){ .kind = VIEW_PEER, .group = seen }, d);
+		ours = true;
 	} else {
 		rc = lineage_source(m->v, LINEAGE_LINK, l->id, &src);
-		rc = rc == 0 || rc == -ENOENT ? their_link(m, src ? src : l->id, d) : rc;
+		rc = rc == 0 || rc == -ENOENT ? their_link(m, src ? src : l->id, d, &ours) : rc;
+		ours = ours && !src;
 	}
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
-	l->b = rc == 0 ? merge_their_pos(m, d, seen) : (struct rs_pos){ 0 };
+	l->b = rc != 0 ? (struct rs_pos){ 0 } : ours ? merge_pos(m, d) : merge_their_pos(m, d, seen);
 	if (rc == 0 && !l->p.present && !rec)
-		l->child = merge_their_inode(m, d->child, seen, NULL);
+		l->child = ours ? merge_alias(m, d->child, NULL) : merge_their_inode(m, d->child, seen, NULL);
 	if (is_its_copy(m, l) && (!l->p.present || l->p.parent == l->b.parent || merge_in_copy(m, l->p.parent)))
 		l->b = l->p;
 	l->s = l->b;

@@ -533,6 +533,16 @@ static void judged(bool crossing)
 	px_send(1);
 }
 
+/* "alder in it" and the like: somewhere on both sides, as the end of a file. */
+static void is_somewhere(const char *text)
+{
+	char *want = xasprintf("=%s ", text);
+
+	for (int i = 0; i < 2; i++)
+		ck_assert_msg(strstr(below(i, ""), want) != NULL, "side %d has no '%s': %s", i, text, below(i, ""));
+	free(want);
+}
+
 #define OURS "HEAD=alder o/1=one o/2=two o/a=new "
 
 static void hear_all(int i)
@@ -577,6 +587,28 @@ START_TEST(what_the_secondary_goes_on_with_is_in_the_copy_that_was_made_for_it)
 		ck_assert_str_eq(px_xattr(i, head, "user.k"), "birch");
 		ck_assert_ptr_null(px_xattr(i, ".git/HEAD", "user.k"));
 		free(head);
+	}
+}
+END_TEST
+
+/* It takes ours that was on its way, and has not heard of the copy: names that are new to it are ours in place. 1: and
+ * it moves one of them; 2: and we do. */
+START_TEST(what_it_takes_of_ours_before_it_hears_is_not_in_the_copy)
+{
+	judged(true);
+	px_hear(0);
+	px_append(1, ".git/refs", "+");
+	if (_i)
+		px_rename(_i == 1, ".git/o/a", ".git/o/b");
+	px_send(1);
+	px_meet();
+	ck_assert_uint_eq(px_count(0, ""), 2);
+	if (_i != 1) {
+		has(".git", _i ? "HEAD=alder o/1=one o/2=two o/b=new " : OURS);
+		has(copy_of(""), "HEAD=main o/1=one o/2=two refs=birch+ ");
+	} else {
+		is_somewhere("new");
+		is_somewhere("birch+");
 	}
 }
 END_TEST
@@ -655,16 +687,6 @@ START_TEST(a_copy_that_the_primary_changed_meanwhile_stays_as_it_has_it)
 	free(head);
 }
 END_TEST
-
-/* "alder in it" and the like: somewhere on both sides, as the end of a file. */
-static void is_somewhere(const char *text)
-{
-	char *want = xasprintf("=%s ", text);
-
-	for (int i = 0; i < 2; i++)
-		ck_assert_msg(strstr(below(i, ""), want) != NULL, "side %d has no '%s': %s", i, text, below(i, ""));
-	free(want);
-}
 
 /* It has heard of the copy, but not of what it wrote to its own since, and was put there. */
 START_TEST(what_it_removes_from_the_copy_is_what_it_has_there)
@@ -1154,6 +1176,7 @@ int main(void)
 	suite_add_tcase(s, tc);
 	tcase_add_checked_fixture(on, px_setup, px_teardown);
 	tcase_add_loop_test(on, what_the_secondary_goes_on_with_is_in_the_copy_that_was_made_for_it, 0, 4);
+	tcase_add_loop_test(on, what_it_takes_of_ours_before_it_hears_is_not_in_the_copy, 0, 3);
 	tcase_add_loop_test(on, what_it_does_when_it_has_heard_is_done_in_place, 0, 2);
 	tcase_add_loop_test(on, what_it_moves_out_of_it_or_into_it_goes_with_the_copy, 0, 4);
 	tcase_add_loop_test(on, what_it_removes_is_gone_with_the_copy, 0, 2);
