@@ -472,8 +472,13 @@ static int judge_records(struct judging *j)
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < s->n_links; i++) {
-		if (link_meets(j, &s->links[i]))
-			split_add_link(&p->split, &s->links[i]);
+		const struct ship_link *l = &s->links[i];
+
+		if (link_meets(j, l))
+			split_add_link(&p->split, l);
+		/* By this name there may be one of ours, as the directory is another one here. */
+		if (j->notes && has_lineage(p->v, LINEAGE_INODE, l->parent))
+			split_add_new_dir(&p->split, l->child);
 		rc = landing_breathe(p->v);
 	}
 	for (size_t i = 0; rc == 0 && i < s->n_inodes; i++) {

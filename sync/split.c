@@ -159,6 +159,12 @@ static bool is_new_dir(const struct split *sp, uint64_t ino)
 	return r && (r->fields & REC_NEW) && S_ISDIR(r->mode);
 }
 
+void split_add_new_dir(struct split *sp, uint64_t ino)
+{
+	if (is_new_dir(sp, ino))
+		split_add(sp, ino, true);
+}
+
 /* whole: new directories with what is in them. */
 static void add_of_key(struct split *sp, uint64_t key, bool whole)
 {
@@ -240,8 +246,7 @@ static void follow(struct split *sp, uint64_t ino)
 		const struct ship_link *l = &sp->s->links[e - 1];
 
 		split_add_link(sp, l);
-		if (is_new_dir(sp, l->child))
-			split_add(sp, l->child, true);
+		split_add_new_dir(sp, l->child);
 	}
 }
 

@@ -46,6 +46,7 @@ bool split_fills(const struct split *sp, uint64_t dir);
 /* If it says something of it, it is of the part; whole: with all that is put into it. */
 void split_add(struct split *sp, uint64_t ino, bool whole);
 void split_add_link(struct split *sp, const struct ship_link *l);
+void split_add_new_dir(struct split *sp, uint64_t ino); /* whole, if the shipment makes it, as a directory */
 /* Somebody here has, gave or took this name. */
 void split_add_name(struct split *sp, uint64_t dir, const char *name, size_t name_len);
 /* Somebody here put something into it. */

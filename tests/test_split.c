@@ -171,6 +171,25 @@ START_TEST(a_directory_was_made_on_both_sides)
 }
 END_TEST
 
+/* So does one in a directory that the secondary still calls by an id of its own. */
+START_TEST(a_directory_was_made_on_both_sides_in_one_that_was_too)
+{
+	begin("");
+	px_mkdir(0, "same");
+	px_mkdir(1, "same");
+	px_send(1);
+	px_mkdir(0, "same/in");
+	px_mkdir(1, "same/in");
+	px_put(0, "same/in/f3", "here");
+	put_all(1, "same/in", "there");
+	put_all(1, "", "there");
+	arrives(1);
+	meet();
+	expect(0, "same/in/f2", "there");
+	ck_assert_uint_ge(count_conflicts(0, true), 1);
+}
+END_TEST
+
 /* The secondary puts things into a directory that we removed, and moves one into another that we moved into that. */
 START_TEST(places_that_are_no_more)
 {
@@ -367,6 +386,7 @@ int main(void)
 	tcase_add_loop_test(c, a_name_that_was_given_here_too, 0, 6);
 	tcase_add_loop_test(c, a_directory_that_goes_has_something_of_ours, 0, 6);
 	tcase_add_loop_test(c, a_directory_was_made_on_both_sides, 0, 2);
+	tcase_add_test(c, a_directory_was_made_on_both_sides_in_one_that_was_too);
 	tcase_add_loop_test(c, places_that_are_no_more, 0, 2);
 	tcase_add_loop_test(c, a_conflict_that_waits, 0, 2);
 	tcase_add_loop_test(c, what_settles_a_conflict_waits_for_a_landing, 0, 2);

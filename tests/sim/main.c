@@ -683,11 +683,18 @@ static uint64_t number_from_env(const char *name, uint64_t otherwise)
 	return n ? n : otherwise;
 }
 
-/* Unless a range was asked for: by turns of the first two kinds, and of twenty one with units, one with new roles. */
+/* They failed once, and nothing smaller was found that did: the first of every run. */
+static const uint64_t failed_once[] = { 735199, 2700726, 2800530, 2802746, 2803344, 2809327 };
+
+/* Unless a range was asked for: those, and by turns of the first two kinds, and of twenty one with units, one with new roles. */
 static uint64_t seed_of(uint64_t first, uint64_t i)
 {
-	uint64_t k = i - i / 20;
+	uint64_t k;
 
+	if (i < ARRAY_LEN(failed_once))
+		return failed_once[i];
+	i -= ARRAY_LEN(failed_once);
+	k = i - i / 20;
 	if (i % 20 == 9)
 		return ROLES_FROM + first + i / 20;
 	return i % 20 == 19 ? UNITS_FROM + first + i / 20 : first + k / 2 + (k % 2 ? WIDE_FROM : 0);
