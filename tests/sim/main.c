@@ -674,6 +674,7 @@ static void clean_up(void)
 #endif
 
 #define REPLAY_EVERY 20
+#define PROGRESS_EVERY 1000 /* of which a line tells */
 
 static uint64_t number_from_env(const char *name, uint64_t otherwise)
 {
@@ -772,6 +773,10 @@ int main(int argc, char **argv)
 		frames += w->n_frames;
 		full += w->n_full;
 		free(w);
+		if (done % PROGRESS_EVERY == 0) {
+			printf("# %llu so far, %llu failed\n", (unsigned long long)done, (unsigned long long)failed);
+			fflush(stdout);
+		}
 	}
 	started = MAX(clock_mono_ms() - started, 1);
 	printf("# %llu histories, %llu operations, %llu cuts, %llu crashes, %llu words, "
