@@ -147,4 +147,6 @@ t_fsck_finds_what_is_broken_and_changes_nothing() {
 	refused_a 'damaged|not a twinfs' fsck "$TMP/rubbish"
 	refused_a 'damaged|not a twinfs' mount "$TMP/rubbish" "$A"
 	tw_a fsck "$SA"
+	script -qec "$TWINFS fsck $SA" "$TMP/seen" >/dev/null # progress is for a terminal
+	grep -qE 'tables: [0-9]+ %, [0-9]+ .* left' "$TMP/seen" || fail "no progress: $(cat "$TMP/seen")"
 }
