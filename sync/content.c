@@ -897,6 +897,22 @@ static int touch_again(void *ctx, uint64_t off, uint64_t len_bytes)
 	return changes_touch_range(c->v, c->ino, off, len_bytes);
 }
 
+/* Everything of it was written anew: the secondary gets all of it. */
+static int touch_all(struct content_case *c, uint64_t size_bytes)
+{
+	int rc = changes_touch_shrink(c->v, c->ino, 0);
+
+	return rc || size_bytes == 0 ? rc : changes_touch_range(c->v, c->ino, 0, size_bytes);
+}
+
+/* We told the secondary all of it anew; how long it was then is not known any more. */
+static bool is_told_anew(const struct content_case *c)
+{
+	struct change_row row;
+
+	return changes_get(c->v, c->ino, ENT_NEW, &row) == 0 && row.grp > c->seen;
+}
+
 int content_send_back(struct content_case *c)
 {
 	struct range_list ours = { 0 };
@@ -915,6 +931,8 @@ int content_send_back(struct content_case *c)
 	low = MIN(low, c->theirs_size);
 	if (rc == 0 && low < c->ours_size)
 		rc = changes_touch_range(c->v, c->ino, low, c->ours_size - low);
+	if (rc == 0 && is_told_anew(c))
+		rc = touch_all(c, c->ours_size);
 	free(ours.r);
 	return rc;
 }
@@ -932,14 +950,6 @@ static int touch_times(struct content_case *c)
 	}
 	free(in);
 	return rc ? rc : changes_touch(c->v, c->ino, ENT_TIMES);
-}
-
-/* Everything of it was written anew: the secondary gets all of it. */
-static int touch_all(struct content_case *c, uint64_t size_bytes)
-{
-	int rc = changes_touch_shrink(c->v, c->ino, 0);
-
-	return rc || size_bytes == 0 ? rc : changes_touch_range(c->v, c->ino, 0, size_bytes);
 }
 
 static int land_whole(struct content_case *c)

@@ -570,6 +570,33 @@ START_TEST(what_is_written_is_not_lost_when_one_side_is_preferred)
 }
 END_TEST
 
+/* Gone here, back as the secondary gave it another name; but it had changed it again, and took none of that. */
+START_TEST(a_file_that_came_back_is_as_long_as_ours_though_the_secondary_had_more_of_it)
+{
+	uint64_t ino;
+
+	px_put(0, "f", "one line\n");
+	px_meet();
+	ino = px_at(1, "f");
+	px_append(1, "f", "and a second, a third, a fourth of some length\n");
+	px_put(0, "f", "ours\n");
+	px_send(1);
+	px_say(0);
+	px_write(1, "f", "S", 1, 40);
+	px_hear(0);
+	px_unlink(0, "f");
+	px_link(1, "f", "g");
+	px_send(1);
+	ck_assert_uint_eq(px_at(0, "g"), ino);
+	px_say(0);
+	px_write(1, "g", "S", 1, 50);
+	px_hear(0);
+	px_write(0, "g", "far", 3, 300);
+	px_send(1);
+	px_meet();
+}
+END_TEST
+
 /* Something was lost, or the sides differed, in these once. */
 START_TEST(orders_in_which_something_was_lost_once)
 {
@@ -601,6 +628,7 @@ int main(void)
 	tcase_add_test(one, what_came_back_is_as_the_secondary_has_it_when_that_counts);
 	tcase_add_test(one, ours_sent_back_whole_after_an_older_change_of_mode_is_not_put_into_the_copy);
 	tcase_add_test(one, mode_and_acl_agree_when_ours_is_taken_back);
+	tcase_add_test(one, a_file_that_came_back_is_as_long_as_ours_though_the_secondary_had_more_of_it);
 	suite_add_tcase(s, one);
 	tcase_add_loop_test(many, orders_in_which_something_was_lost_once, 0, 8);
 	tcase_add_test(many, what_is_written_while_backups_are_made_is_not_lost);
