@@ -611,6 +611,7 @@ static void op_allocate(struct world *w, int side, uint64_t ino)
 
 static void op_remove(struct world *w, int side, uint64_t parent, const char *name, uint64_t ino, uint32_t mode)
 {
+	unsigned before = w->meanwhile;
 	int rc;
 
 	if (!S_ISDIR(mode))
@@ -619,6 +620,8 @@ static void op_remove(struct world *w, int side, uint64_t parent, const char *na
 	rc = S_ISDIR(mode) ? volume_rmdir(w->side[side].v, parent, name) : volume_unlink(w->side[side].v, parent, name);
 	sim_trace(w, "%c remove %#llx/%s ino %#llx: %d\n", "PS"[side], (unsigned long long)parent, name,
 		  (unsigned long long)ino, rc);
+	if (rc == -ENOENT && w->meanwhile < before)
+		return; /* it waited for a landing, and somebody else was faster */
 	if (rc < 0 && rc != -ENOTEMPTY && !is_full(w, side, rc))
 		sim_fail(w, "remove %s: %s", name, strerror(-rc));
 }
