@@ -198,6 +198,39 @@ static void database(int i, const char *path, const char *word)
 }
 
 /* Saves are not merged, a .git directory or a database is not copied: the side's tree is taken as it is. */
+/* What it removed of a file's xattrs is removed, whatever the other did to the file: nothing; to the xattr; to the
+ * bytes; another one; it deleted it; it gave it another name. */
+START_TEST(an_xattr_that_the_side_preferred_removed_is_gone)
+{
+	int k = KEPT & 1, d = !k;
+	char *want;
+
+	px_put(0, "f", "of attributes\n");
+	px_setxattr(0, "f", "user.k", "value");
+	px_setxattr(0, "f", "user.other", "stays");
+	px_meet();
+	px_down();
+	ck_assert_int_eq(volume_removexattr(px[k].v, px_at(k, "f"), "user.k"), 0);
+	switch (_i >> 2) {
+	case 1: px_setxattr(d, "f", "user.k", "other"); break;
+	case 2: px_put(d, "f", "written\n"); break;
+	case 3: px_setxattr(d, "f", "user.new", "n"); break;
+	case 4: px_unlink(d, "f"); break;
+	case 5: px_rename(d, "f", "g"); break;
+	case 6:
+		px_put(d, "f", "written\n");
+		px_setxattr(d, "f", "user.k", "other");
+		break;
+	default: break;
+	}
+	want = tree(k);
+	give(_i & 1, k);
+	px_meet();
+	expect_tree(0, xstrdup(want));
+	expect_tree(1, want);
+}
+END_TEST
+
 START_TEST(what_is_saved_anew_and_what_belongs_together_is_taken_as_the_side_has_it)
 {
 	int k = KEPT, d = !k;
@@ -625,6 +658,7 @@ int main(void)
 	tcase_set_timeout(tc, 180);
 	tcase_add_loop_test(tc, both_have_the_tree_of_the_side_preferred_and_all_that_the_other_had, 0, 4);
 	tcase_add_loop_test(tc, deletions_and_moves_alone_are_undone_and_leave_nothing, 0, 4);
+	tcase_add_loop_test(tc, an_xattr_that_the_side_preferred_removed_is_gone, 0, 28);
 	tcase_add_loop_test(tc, what_is_saved_anew_and_what_belongs_together_is_taken_as_the_side_has_it, 0, 4);
 	tcase_add_loop_test(tc, the_word_is_good_for_one_reconciliation, 0, 4);
 	tcase_add_loop_test(tc, the_word_outlives_a_crash_at_any_time_and_is_carried_out_once, 0, 4);
