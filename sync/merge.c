@@ -250,8 +250,10 @@ static bool xattr_is_clear(struct volume *v, const struct ship_xattr *x, bool no
 {
 	struct change_row row;
 
+	/* Where all of it is on its way as we have it, the secondary loses the xattrs that do not come with it. */
 	return !(notes && has_lineage(v, LINEAGE_INODE, x->ino)) &&
-	       !(changes_get_xattr(v, x->ino, x->key, &row) == 0 && row.grp > x->seen);
+	       !(changes_get_xattr(v, x->ino, x->key, &row) == 0 && row.grp > x->seen) &&
+	       !(changes_get(v, x->ino, ENT_NEW, &row) == 0 && row.grp > x->seen);
 }
 
 static bool is_fast_forward(struct volume *v, const struct shipment *s)
