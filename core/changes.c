@@ -300,6 +300,11 @@ int changes_links(struct volume *v, uint64_t after, uint64_t upto, changes_link_
 	return change_links(v->db, after, upto, fn, ctx);
 }
 
+int changes_links_now(struct volume *v, uint64_t after, changes_link_now_fn fn, void *ctx)
+{
+	return change_links_now(v->db, after, fn, ctx);
+}
+
 int changes_ranges(struct volume *v, uint64_t ino, uint64_t after, uint64_t upto, changes_range_fn fn, void *ctx)
 {
 	return leftover_ranges_gone(v, ino) ? 0 : change_ranges(v->db, ino, after, upto, fn, ctx);

@@ -91,6 +91,11 @@ bool tree_link_ended_after(struct volume *v, uint64_t ino, uint64_t group)
 	return dentry_rows_ended_after(v->db, ino, group, &any) < 0 || any;
 }
 
+int tree_left_dir(struct volume *v, uint64_t dir, uint64_t group, tree_dentry_fn fn, void *ctx)
+{
+	return dentry_rows_left(v->db, dir, group, fn, ctx);
+}
+
 int tree_children_view(struct volume *v, uint64_t dir, struct view view, tree_dentry_fn fn, void *ctx)
 {
 	struct view_walk w = { v, view, 0, dir, fn, ctx };

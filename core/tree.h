@@ -165,6 +165,9 @@ int tree_links_of_view(struct volume *v, uint64_t ino, struct view view, tree_de
 int tree_children_view(struct volume *v, uint64_t dir, struct view view, tree_dentry_fn fn, void *ctx);
 /* Did a link of ino that history is kept of go, or move, in a group after this one? */
 bool tree_link_ended_after(struct volume *v, uint64_t ino, uint64_t group);
+/* Links that history is kept of and that went from the directory, or got another name in it, in a group after this one:
+ * as they were. In no order; one may come more than once. */
+int tree_left_dir(struct volume *v, uint64_t dir, uint64_t group, tree_dentry_fn fn, void *ctx);
 /* The view in which a purged inode was last seen alive; -ENOENT: history has nothing of it. */
 int tree_inode_last(struct volume *v, uint64_t ino, struct view *view);
 /* Bring a purged inode back to the current tables from the view: row (nlink 0), xattrs and extents (old extents move

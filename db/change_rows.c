@@ -386,6 +386,54 @@ int change_links(struct db *db, uint64_t after, uint64_t upto, change_link_fn fn
 	return rc;
 }
 
+/* Where the link of a row is, in columns 5 to 8. */
+static int now_read(struct db *db, sqlite3_stmt *s, uint64_t link, struct dentry *d)
+{
+	int len = sqlite3_column_bytes(s, 8);
+	const void *name = sqlite3_column_blob(s, 8);
+
+	if (!db_cols_int(s, 5, 3) || !db_col_within(s, 5, ID_LIMIT - 1) || !db_col_within(s, 6, GROUP_LIMIT) ||
+	    !db_col_within(s, 7, 1) || !name || len < 1 || len > (int)NAME_MAX_BYTES)
+		return db_damaged(db, "impossible row of link %llu", (unsigned long long)link);
+	*d = (struct dentry){ .link = link, .parent = db_col_u64(s, 5), .born = db_col_u64(s, 6),
+		.origin = (uint8_t)db_col_u64(s, 7), .name_len = (uint8_t)len };
+	memcpy(d->name, name, (size_t)len);
+	return 0;
+}
+
+int change_links_now(struct db *db, uint64_t after, change_link_now_fn fn, void *ctx)
+{
+#define LINKS_NOW \
+	"SELECT c.link, grp, seen, c.child, fresh < 0, parent, born, origin, name" \
+	" FROM change_dentry c LEFT JOIN dentry d ON d.link = c.link"
+	sqlite3_stmt *s;
+	int rc;
+
+	after = MAX(after, forgotten(db));
+	s = better_whole(db, COUNT_IN("change_dentry"), after, GROUP_LIMIT, db_numbers(db)->links)
+		    ? db_stmt(db, LINKS_NOW WHOLE)
+		    : db_stmt(db, LINKS_NOW BY_GROUP);
+	DB_BIND_INTS(s, 1, after, GROUP_LIMIT);
+	while ((rc = db_step(db, s)) == 1) {
+		uint64_t link = db_col_u64(s, 0);
+		bool here = sqlite3_column_type(s, 5) != SQLITE_NULL;
+		struct change_row row = { .grp = db_col_u64(s, 1), .seen = db_col_u64(s, 2), .shrunk_to = UINT64_MAX,
+		                          .child = db_col_u64(s, 3), .skipped = db_col_u64(s, 4) != 0 };
+		struct dentry now;
+
+		rc = check(db, s, 1, row.child);
+		if (rc == 0 && here)
+			rc = now_read(db, s, link, &now);
+		if (rc == 0)
+			rc = fn(ctx, link, &row, here ? &now : NULL);
+		if (rc != 0) {
+			db_done(s);
+			break;
+		}
+	}
+	return rc;
+}
+
 /* ---- byte ranges ---- */
 
 struct range {

@@ -60,6 +60,9 @@ int change_inodes(struct db *db, uint64_t after, uint64_t upto, change_inode_fn 
 int change_xattrs(struct db *db, uint64_t after, uint64_t upto, change_xattr_fn fn, void *ctx);
 int change_links(struct db *db, uint64_t after, uint64_t upto, change_link_fn fn, void *ctx);
 int change_links_any(struct db *db, uint64_t after, bool *any);
+/* All with grp > after, in no order, each with where the link is now but for its child; NULL: it is gone. */
+typedef int (*change_link_now_fn)(void *ctx, uint64_t link, const struct change_row *row, const struct dentry *now);
+int change_links_now(struct db *db, uint64_t after, change_link_now_fn fn, void *ctx);
 int change_ranges(struct db *db, uint64_t ino, uint64_t after, uint64_t upto, change_range_fn fn, void *ctx);
 int change_all_ranges(struct db *db, uint64_t after, uint64_t upto, change_range_fn fn, void *ctx); /* by ino, off */
 

@@ -217,6 +217,15 @@ int dentry_rows_ended_after(struct db *db, uint64_t child, uint64_t group, bool 
 	return rc < 0 ? rc : 0;
 }
 
+int dentry_rows_left(struct db *db, uint64_t parent, uint64_t group, dentry_row_fn fn, void *ctx)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT " COLS " FROM old_dentry INDEXED BY old_dentry_parent WHERE parent = ?1"
+				      " AND died > ?2");
+
+	DB_BIND_INTS(s, 1, parent, group);
+	return walk(db, s, fn, ctx);
+}
+
 int dentry_row_peer(struct db *db, uint64_t link, uint64_t seen, struct dentry *out)
 {
 	sqlite3_stmt *s = db_stmt(db,

@@ -35,6 +35,9 @@ int dentry_rows_of_parent_at(struct db *db, uint64_t parent, uint64_t group, uin
 			     void *ctx);
 /* Did a link of the child go, or move, in a later group? */
 int dentry_rows_ended_after(struct db *db, uint64_t child, uint64_t group, bool *any);
+/* Links that went from the directory, or got another name in it, in a later group: as they were. In no order; one may
+ * come more than once. */
+int dentry_rows_left(struct db *db, uint64_t parent, uint64_t group, dentry_row_fn fn, void *ctx);
 int dentry_rows_of_child_at(struct db *db, uint64_t child, uint64_t group, dentry_row_fn fn, void *ctx);
 /* Every link id that was ever (within the history kept) a link to child, or an entry of parent; ascending. */
 typedef int (*link_id_fn)(void *ctx, uint64_t link);

@@ -11,8 +11,8 @@ sync_libsync_a_SOURCES += \
 	sync/land.c sync/land.h \
 	sync/merge.c sync/merge.h \
 	sync/merge_attrs.c sync/merge_bytes.c sync/merge_families.c sync/merge_gather.c sync/merge_inodes.c \
-	sync/merge_land.c sync/merge_land.h sync/merge_lineage.c sync/merge_links.c sync/merge_notes.c \
-	sync/merge_prefer.c sync/merge_resolve.c sync/merge_saves.c sync/merge_state.h sync/merge_units.c \
+	sync/merge_land.c sync/merge_land.h sync/merge_lineage.c sync/merge_links.c sync/merge_near.c \
+	sync/merge_notes.c sync/merge_prefer.c sync/merge_resolve.c sync/merge_saves.c sync/merge_state.h sync/merge_units.c \
 	sync/name_fold.c sync/name_fold.h \
 	sync/outbox.c sync/outbox.h \
 	sync/plan.c sync/plan.h \
@@ -96,10 +96,14 @@ tests_test_resume_SOURCES = tests/test_resume.c tests/pair_fixture.h
 tests_test_resume_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 
 # 2,100 random histories; a failing one is named by its seed. `make soak`: as many as TWINFS_SOAK_S seconds hold.
-tests_sim_sim_SOURCES = tests/sim/inspect.c tests/sim/main.c tests/sim/ops.c tests/sim/sim.h
+# It has a merge of its own, which compares (tests/sim/near.c).
+tests_sim_sim_SOURCES = tests/sim/inspect.c tests/sim/main.c tests/sim/near.c tests/sim/ops.c tests/sim/sim.h \
+	sync/merge_resolve.c
+tests_sim_sim_CPPFLAGS = $(AM_CPPFLAGS) -DMERGE_TEST
 tests_sim_sim_LDADD = $(ENGINE_TEST_LIBS)
 SOAK_TESTS += tests/sim/soak
 tests_sim_soak_SOURCES = $(tests_sim_sim_SOURCES)
+tests_sim_soak_CPPFLAGS = $(tests_sim_sim_CPPFLAGS)
 tests_sim_soak_LDADD = $(tests_sim_sim_LDADD)
 
 check_PROGRAMS += tests/test_units

@@ -260,7 +260,7 @@ int families_gather(struct merger *m)
 
 	for (size_t i = 0; rc == 0 && i < n_links; i++) {
 		const struct rs_link *l = &m->links[i];
-		struct rs_pos pos[] = { l->p, l->s }; /* as what they are in may move */
+		struct rs_pos pos[] = { l->p, l->s, l->b }; /* as what they are in may move */
 		uint64_t child = l->child, at, seen = m->s->begin.seen;
 		bool main = false;
 
@@ -279,7 +279,10 @@ int families_gather(struct merger *m)
 			if (pos[k].present && families_copy_at(m, pos[k].parent, pos[k].name, pos[k].name_len, &known))
 				seen = MAX(seen, known);
 
-			if (pos[k].present && (tail_of(pos[k].name, pos[k].name_len, &stem) != 0 || main))
+			if (!pos[k].present || (tail_of(pos[k].name, pos[k].name_len, &stem) == 0 && !main))
+				continue;
+			rc = merge_near_beside(m, &pos[k]);
+			if (rc == 0 && k < 2)
 				rc = add_family(m, pos[k].parent, pos[k].name, stem,
 						units_known_since(m, seen));
 		}

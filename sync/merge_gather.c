@@ -599,6 +599,8 @@ int merge_close_upwards(struct merger *m)
 			rc = add_parent(m, &m->links[i].p);
 		if (rc == 0)
 			rc = add_parent(m, &m->links[i].s);
+		if (rc == 0)
+			rc = merge_near_of_link(m, i);
 	}
 	return rc;
 }
@@ -781,77 +783,6 @@ static void gather_xattr(struct merger *m, size_t i)
 	free(value);
 }
 
-static int our_link(void *ctx, uint64_t link, const struct change_row *row)
-{
-	struct merger *m = ctx;
-	struct lineage lin;
-	struct dentry d;
-	uint64_t before;
-
-	if (tree_link_get(m->v, link, &d) == -ENOENT && row->child && !merge_link_alias(m, link, &lin)) {
-		if (map_get(&m->gone_link, row->child, &before))
-			map_put(&m->gone_next, link, before);
-		map_put(&m->gone_link, row->child, link);
-		if (!map_get(&m->gone_grp, row->child, &before) || before < row->grp)
-			map_put(&m->gone_grp, row->child, row->grp);
-	}
-	return 0;
-}
-
-static int add_our_link(void *ctx, uint64_t link, const struct change_row *row)
-{
-	(void)row;
-	return merge_add_link(ctx, link);
-}
-
-/*
- * Names that we gave before the secondary gave others in the same directories, which had not heard of ours then. It has
- * by now, so they are in no conflict; but two may be the same to people, and that is to be noted.
- */
-struct unseen_names {
-	struct merger *m;
-	struct map dirs; /* directory -> lowest `seen` of a name that the secondary gave in it, + 1 */
-};
-
-static int add_unseen(void *ctx, uint64_t link, const struct change_row *row)
-{
-	struct unseen_names *u = ctx;
-	struct merger *m = u->m;
-	struct dentry d;
-	uint64_t since, at;
-	int rc;
-
-	(void)row;
-	if (tree_link_get(m->v, link, &d) < 0 || d.origin != ORIGIN_LOCAL || merge_record_of_link(m, link) ||
-	    !map_get(&u->dirs, d.parent, &since) || d.born < since)
-		return 0;
-	rc = merge_add_link(m, link);
-	if (rc == 0 && map_get(&m->link_at, link, &at))
-		m->links[at - 1].p_unseen = true;
-	return rc;
-}
-
-static int add_unseen_names(struct merger *m)
-{
-	struct unseen_names u = { .m = m };
-	uint64_t low = m->s->begin.seen, since;
-	int rc = 0;
-
-	for (size_t i = 0; i < m->n_nl; i++) {
-		const struct norm_link *n = &m->nl[i];
-
-		if (!n->parent || n->report || n->raw_seen >= m->s->begin.seen)
-			continue;
-		low = MIN(low, n->raw_seen);
-		if (!map_get(&u.dirs, n->parent, &since) || n->raw_seen + 1 < since)
-			map_put(&u.dirs, n->parent, n->raw_seen + 1);
-	}
-	if (map_count(&u.dirs))
-		rc = changes_links(m->v, low, m->s->begin.seen, add_unseen, &u);
-	map_release(&u.dirs);
-	return rc;
-}
-
 /* Whoever removes or moves a link of a file has seen its bytes so far. */
 static void note_seen(struct merger *m, const struct norm_link *n)
 {
@@ -951,7 +882,7 @@ int merge_gather(struct merger *m)
 		rc = merge_copies_meant(m);
 	names = rc == 0 && names_matter(m);
 	if (rc == 0 && names)
-		rc = changes_links(m->v, 0, GROUP_MAX, our_link, m);
+		rc = merge_near_begin(m);
 	for (size_t i = 0; rc == 0 && i < m->n_nl; i++)
 		if (!m->nl[i].report)
 			note_seen(m, &m->nl[i]);
@@ -968,9 +899,7 @@ int merge_gather(struct merger *m)
 			rc = add_in_the_way(m, n, d.link);
 	}
 	if (rc == 0 && names)
-		rc = changes_links(m->v, m->s->begin.seen, GROUP_MAX, add_our_link, m);
-	if (rc == 0 && names)
-		rc = add_unseen_names(m);
+		rc = merge_near_add(m);
 	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
 		rc = merge_add_inode(m, m->ni[i].ino);
 	for (size_t i = 0; rc == 0 && i < m->s->n_xattrs; i++)
@@ -1011,6 +940,7 @@ void merge_release(struct merger *m)
 		free(m->arena[i]);
 	free(m->arena);
 	units_release(m);
+	merge_near_release(m);
 	free(m->apart);
 	free(m->nl);
 	free(m->ni);

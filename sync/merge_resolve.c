@@ -148,35 +148,45 @@ static int believe_records_only(struct merger *m, bool moves_too)
 	return rc;
 }
 
-static int resolve_shown(struct merger *m, struct rs_input *in, struct rs_result *r)
+int merge_resolve(struct merger *m, struct rs_result *r)
 {
-	bool own = families_show(m, in); /* none if a side is preferred: no units are loaded */
+	struct rs_input in = { .node_p = m->names->self,
+			       .node_s = m->names->peer,
+			       .root = INO_ROOT,
+			       .prefer = merge_prefers(m),
+			       .ops = { .ctx = m,
+					.same_file = op_same_file,
+					.content = op_content,
+					.equal = op_equal,
+					.name_taken = op_name_taken,
+					.fold = name_fold } };
+	bool own = families_show(m, &in); /* none if a side is preferred: no units are loaded */
 	uint64_t *units;
-	size_t n_units = resolve_units(in, &units);
+	size_t n_units = resolve_units(&in, &units);
 	int rc;
 
 	free(units);
 	/* While there are units to be kept whole nothing is merged because it was saved: it may be in one. */
 	m->in_units = own || n_units > 0;
 	if (m->in_units) {
-		m->n_saves = in->n_saves = 0;
-		in->saves = NULL;
-		in->attrs = m->attrs;
-		in->n_attrs = m->n_attrs;
+		m->n_saves = in.n_saves = 0;
+		in.saves = NULL;
+		in.attrs = m->attrs;
+		in.n_attrs = m->n_attrs;
 		rc = 0;
 	} else {
-		rc = merge_saves_find(m, in);
+		rc = merge_saves_find(m, &in);
 	}
-	rc = rc ? rc : resolve(in, r);
+	rc = rc ? rc : resolve(&in, r);
 
 	if (rc == 0 && own) {
-		rc = families_put_back(m, in, r);
+		rc = families_put_back(m, &in, r);
 		if (rc < 0)
 			resolve_release(r);
 	}
 	if (own) {
-		free(in->links);
-		free(in->inodes);
+		free(in.links);
+		free(in.inodes);
 	}
 	return rc;
 }
@@ -203,26 +213,17 @@ int merge_three_way(struct volume *v, struct shipment *s, const struct merge_nam
 			  (unsigned long long)s->inodes[i]->size_bytes, (long long)s->inodes[i]->shrunk_to);
 
 	if (rc == 0) {
-		struct rs_input in = { .attrs = m.attrs,
-				       .n_attrs = m.n_attrs,
-				       .node_p = names->self,
-				       .node_s = names->peer,
-				       .root = INO_ROOT,
-				       .prefer = merge_prefers(&m),
-				       .ops = { .ctx = &m,
-						.same_file = op_same_file,
-						.content = op_content,
-						.equal = op_equal,
-						.name_taken = op_name_taken,
-						.fold = name_fold } };
-
-		rc = resolve_shown(&m, &in, &r);
+		rc = merge_resolve(&m, &r);
+#ifdef MERGE_TEST
+		if (rc == 0)
+			merge_test_resolved(&m, &r);
+#endif
 		for (int moves_too = 0; rc == -EUCLEAN && moves_too < 2 && !s->is_part; moves_too++) {
 			log_debug("merge", "no valid tree: the secondary's records alone count%s",
 				  moves_too ? ", and none of its moves" : "");
 			rc = believe_records_only(&m, moves_too);
 			if (rc == 0)
-				rc = resolve_shown(&m, &in, &r);
+				rc = merge_resolve(&m, &r);
 		}
 		if (rc < 0)
 			show_input(&m);

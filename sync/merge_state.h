@@ -114,6 +114,24 @@ struct merger {
 	struct map gone_grp;       /* such an inode -> the last group in which we removed a link of it */
 	struct map gone_next;
 
+	/* merge_near.c: which of the links that only we changed go into the resolver's input */
+	bool near, all_of_ours;   /* those that may matter; all */
+	struct map new_dir;       /* the secondary's new directories -> index + 1 in nl */
+	struct map fused_dir;     /* of these: ours that it may become one with, 0: none */
+	struct map given;         /* names that it gave: a hash that is the same for those that people take for it */
+	struct map given_in;      /* directory -> lowest `seen` of a name that it gave there, + 1 */
+	struct alike {
+		uint64_t link;
+		bool heard;       /* the secondary has heard of it by now */
+	} *alike;
+	size_t n_alike, cap_alike;
+	struct map left_dir;      /* directories in which was looked for what was beside a database -> 1 */
+	struct map left_by_key;
+	struct left_link {
+		uint64_t link, next;
+	} *left;
+	size_t n_left, cap_left;
+
 	struct apart *apart;
 	size_t n_apart, cap_apart;
 
@@ -181,6 +199,15 @@ int merge_add_inode(struct merger *m, uint64_t ino);
 int merge_close_upwards(struct merger *m);
 struct rs_pos merge_pos(struct merger *m, const struct dentry *d);
 
+/* ---- merge_near.c, if names matter at all: */
+int merge_near_begin(struct merger *m); /* when records were normalized; finds what is gone here, too */
+int merge_near_add(struct merger *m);   /* when the links that they tell of are in the input */
+int merge_near_of_link(struct merger *m, size_t i); /* of each that is in the input: what meets it */
+int merge_near_beside(struct merger *m, const struct rs_pos *at); /* of each file that may be of a database */
+int merge_near_add_all(struct merger *m); /* after all: a unit is in the input */
+bool merge_near_holds_ours(struct merger *m, uint64_t dir); /* we changed names in it that are not in the input */
+void merge_near_release(struct merger *m);
+
 /* ---- merge_lineage.c: before normalizing; then what an id of the secondary's means here. lin may be NULL. */
 int merge_lineage_load(struct merger *m);
 /* An inode that was fused into another one lives on there; two steps at most happen (an alias of an alias is recorded
@@ -244,7 +271,13 @@ int merge_saves_follow(struct merger *m, const struct rs_result *r);
 int merge_saves_land(struct merger *m);
 void merge_saves_release(struct merger *m);
 void merge_release(struct merger *m);
-/* merge_resolve.c. -EAGAIN: `jobs` has commands to run first; nothing has landed. */
+/* ---- merge_resolve.c */
+int merge_resolve(struct merger *m, struct rs_result *r); /* what was gathered; nothing has landed */
+#ifdef MERGE_TEST
+/* The simulation compares with what comes of an input in which all is that we changed. */
+void merge_test_resolved(const struct merger *m, const struct rs_result *r);
+#endif
+/* -EAGAIN: `jobs` has commands to run first; nothing has landed. */
 int merge_three_way(struct volume *v, struct shipment *s, const struct merge_names *names, struct driver_jobs *jobs,
 		    uint64_t now_ms, struct prefer *prefer);
 

@@ -222,6 +222,25 @@ static bool pos_is_unit(struct merger *m, const struct map *dir_link, const stru
 	return unit;
 }
 
+static bool is_unit_link(struct merger *m, const struct map *dir_link, const struct rs_link *l)
+{
+	return pos_is_unit(m, dir_link, &l->p, true) || pos_is_unit(m, dir_link, &l->s, false) ||
+	       (!l->p.present && !l->s.present && pos_is_unit(m, dir_link, &l->b, false));
+}
+
+/* A directory in which something was changed. */
+static bool may_be_unit(struct merger *m, const struct map *dir_link, const struct rs_link *l)
+{
+	if (!l->child || map_get(&m->too_large, l->child, NULL))
+		return false;
+	if (!map_get(&m->parents, l->child, NULL)) {
+		if (!l->p.present || !m->near || !is_unit_link(m, dir_link, l) || !merge_near_holds_ours(m, l->child))
+			return false;
+		map_put(&m->parents, l->child, 1);
+	}
+	return true;
+}
+
 static bool mark_units(struct merger *m, struct map *dir_link)
 {
 	bool any = false;
@@ -232,10 +251,9 @@ static bool mark_units(struct merger *m, struct map *dir_link)
 	for (size_t i = 0; i < m->n_links; i++) {
 		struct rs_link *l = &m->links[i];
 
-		if (!l->child || !map_get(&m->parents, l->child, NULL) || map_get(&m->too_large, l->child, NULL))
+		if (!may_be_unit(m, dir_link, l))
 			continue;
-		l->unit = pos_is_unit(m, dir_link, &l->p, true) || pos_is_unit(m, dir_link, &l->s, false) ||
-			  (!l->p.present && !l->s.present && pos_is_unit(m, dir_link, &l->b, false));
+		l->unit = is_unit_link(m, dir_link, l);
 		any |= l->unit;
 	}
 	return any;
@@ -621,11 +639,20 @@ int units_gather(struct merger *m)
 	struct put_in put_in;
 	uint64_t unit, seen;
 	size_t it = 0;
+	bool any;
 	int rc = m->names->no_units || m->prefer ? 0 : policy_units_load(m->v, &m->units);
 
 	if (!m->units)
 		return rc;
-	if (rc == 0 && mark_units(m, &dir_link))
+	any = rc == 0 && mark_units(m, &dir_link);
+	if (any && m->near && !m->all_of_ours) {
+		rc = merge_near_add_all(m);
+		if (rc == 0)
+			rc = merge_close_upwards(m);
+		map_clear(&dir_link);
+		mark_units(m, &dir_link);
+	}
+	if (rc == 0 && any)
 		theirs_touched(m, &dir_link, &touched);
 	if (rc == 0 && map_count(&touched) > 0)
 		rc = find_both(m, &touched, &both);

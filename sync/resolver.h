@@ -5,7 +5,8 @@
  *
  * The input is *sparse*: it holds every link and inode that either side changed, all other links of an inode any of
  * whose links changed, and for context every directory on the way up to the root in any of the three states. What is
- * not in the input is unchanged on both sides and does not matter. A unit that resolve_units names comes whole.
+ * not in the input is unchanged on both sides and does not matter; or the primary alone changed it, and nothing that
+ * the secondary did meets it (merge_near.c). A unit that resolve_units names comes whole.
  * b = base (what both had), p = the primary's, s = the secondary's. An entity that a side did not change has that
  * side's position equal to the base's. An inode whose content both changed comes with all its links. A directory
  * without any link in the input is a root. P and S must be valid trees; B only tells what changed, and may be mixed

@@ -131,4 +131,10 @@ bool inspect_quiet(struct world *w);
 /* The tree that people see, as text; free it. */
 char *inspect_tree(struct world *w, int side);
 
+/* near.c: how a merge of this history differs from one that looks at all that the primary changed; NULL: none does. */
+void sim_near_begin(void);
+const char *sim_near_difference(void);
+/* Of all histories. */
+void sim_near_counts(uint64_t *compared, uint64_t *left_out);
+
 #endif
