@@ -602,6 +602,18 @@ static int take_xattrs_back(struct merger *m, bool other)
 	return rc;
 }
 
+/* It has heard of the conflict, which was settled here since: a version that is kept for that was here then. */
+static bool was_heard(struct merger *m, const struct conflict *c)
+{
+	const struct view known = { .kind = VIEW_AT, .group = m->s->begin.seen };
+	uint64_t ino = c->version[1].ino;
+	struct inode *in = xmalloc(sizeof(*in));
+	bool heard = ino && ino != c->ino && tree_inode_view(m->v, ino, known, in) == 0;
+
+	free(in);
+	return heard;
+}
+
 /*
  * The secondary's attribute arrived before the word and ours stood against it, of which it has not heard: it has its
  * own still, and does not send it again. What it had is in the note.
@@ -619,7 +631,7 @@ static bool is_as_noted(void *ctx, const struct conflict *c)
 	if (!n || !n->in_s || map_get(&m->hidden, c->ino, NULL))
 		return false;
 	if (strcmp(c->kind, "content") == 0)
-		return !n->late && !(sent & (REC_CONTENT | REC_TIMES));
+		return !n->late && !(sent & (REC_CONTENT | REC_TIMES)) && !was_heard(m, c);
 	if (strcmp(c->kind, "xattr") == 0) {
 		snprintf(key, sizeof(key), "%.*s", (int)MIN(strcspn(value, "=, "), sizeof(key) - 1), value);
 		return !shipment_xattr(m->s, c->ino, key);

@@ -231,6 +231,54 @@ START_TEST(an_xattr_that_the_side_preferred_removed_is_gone)
 }
 END_TEST
 
+/* What the other changed of a file before it deleted it does not count either. */
+START_TEST(a_file_that_comes_back_is_as_the_side_preferred_has_it)
+{
+	int k = KEPT, d = !k;
+	char *want;
+
+	px_put(0, "f", lines);
+	px_setxattr(0, "f", "user.k", "value");
+	px_setxattr(0, "f", "user.other", "both");
+	px_meet();
+	px_down();
+	px_setxattr(d, "f", "user.k", "changed");
+	px_setxattr(d, "f", "user.new", "new");
+	ck_assert_int_eq(volume_removexattr(px[d].v, px_at(d, "f"), "user.other"), 0);
+	px_append(d, "f", "six\n");
+	px_set(d, "f", SET_MODE | SET_MTIME, (struct attr){ .mode = 0600, .mtime = { .tv_sec = 1 } });
+	ck_assert_int_eq(volume_commit(px[d].v), 0);
+	px_unlink(d, "f");
+	want = tree(k);
+	give(_i & 1, k);
+	px_meet();
+	expect_tree(0, xstrdup(want));
+	expect_tree(1, want);
+}
+END_TEST
+
+/* A conflict of it was known to both, and is settled as the file goes. */
+START_TEST(a_merged_file_that_comes_back_is_as_the_side_preferred_has_it)
+{
+	int k = KEPT, d = !k;
+	char *want;
+
+	px_put(0, "f.txt", lines);
+	px_meet();
+	px_down();
+	px_put(0, "f.txt", "ONE\ntwo\nthree\nfour\nfive\n");
+	px_put(1, "f.txt", "one\ntwo\nthree\nfour\nFIVE\n");
+	px_meet();
+	px_down();
+	px_unlink(d, "f.txt");
+	want = tree(k);
+	give(_i & 1, k);
+	px_meet();
+	expect_tree(0, xstrdup(want));
+	expect_tree(1, want);
+}
+END_TEST
+
 START_TEST(what_is_saved_anew_and_what_belongs_together_is_taken_as_the_side_has_it)
 {
 	int k = KEPT, d = !k;
@@ -658,6 +706,8 @@ int main(void)
 	tcase_set_timeout(tc, 180);
 	tcase_add_loop_test(tc, both_have_the_tree_of_the_side_preferred_and_all_that_the_other_had, 0, 4);
 	tcase_add_loop_test(tc, deletions_and_moves_alone_are_undone_and_leave_nothing, 0, 4);
+	tcase_add_loop_test(tc, a_file_that_comes_back_is_as_the_side_preferred_has_it, 0, 4);
+	tcase_add_loop_test(tc, a_merged_file_that_comes_back_is_as_the_side_preferred_has_it, 0, 4);
 	tcase_add_loop_test(tc, an_xattr_that_the_side_preferred_removed_is_gone, 0, 28);
 	tcase_add_loop_test(tc, what_is_saved_anew_and_what_belongs_together_is_taken_as_the_side_has_it, 0, 4);
 	tcase_add_loop_test(tc, the_word_is_good_for_one_reconciliation, 0, 4);
