@@ -305,15 +305,20 @@ static int land_chosen(struct merger *m, struct norm_inode *n)
 	return rc ? rc : lineage_put(m->v, &lin);
 }
 
+/* What the secondary has is the base still, until it has seen this. */
+static bool stays_as_it_was(const struct norm_inode *n)
+{
+	return n->cc.verdict == RS_CONTENT_EQUAL && n->cc.one_sided && !n->cc.taken;
+}
+
 /* Both have the same bytes, but the secondary left alone what is on its way to it: it gets them once more. */
 int merge_land_equal(struct merger *m, struct norm_inode *n)
 {
-	bool differ = n->cc.one_sided && !n->cc.taken; /* what it has is the base still, until it has seen this */
 	int rc = n->cc.taken ? content_take_theirs(&n->cc) : content_send_back(&n->cc);
 
 	if (rc < 0)
 		return rc;
-	return differ ? merge_renew_base(m, n->rec->ino) : merge_note_base(m, n->rec->ino, n->bytes_ino);
+	return stays_as_it_was(n) ? merge_renew_base(m, n->rec->ino) : merge_note_base(m, n->rec->ino, n->bytes_ino);
 }
 
 /* What content_decide said, in bytes_ino. */
@@ -382,6 +387,10 @@ static int land_bytes_elsewhere(struct merger *m, struct norm_inode *n)
 		rc = land_case(m, n);
 		if (rc == 0 && !n->asked && !n->saved)
 			rc = note_case(m, n, NULL);
+		/* What it has is not what is there now: of what we wrote to that it does not know by this. */
+		if (lin.kind != 'a' && (stays_as_it_was(n) || n->cc.verdict == RS_CONTENT_MERGED ||
+					n->cc.verdict == RS_CONTENT_PRIMARY))
+			lin.grp = n->lin.grp;
 	} else if (rc == 0) {
 		rc = land_redirected(m, n);
 		if (rc == 0)

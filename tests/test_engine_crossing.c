@@ -433,6 +433,37 @@ START_TEST(ours_sent_back_whole_after_an_older_change_of_mode_is_not_put_into_th
 }
 END_TEST
 
+/* What the secondary sends again as it was tells it nothing of what we wrote to the copy of its version meanwhile. */
+START_TEST(what_we_wrote_to_the_copy_of_its_version_is_not_written_over)
+{
+	char *copy;
+
+	px_put(0, "f", "base");
+	px_meet();
+	px_down();
+	up();
+	px_put(0, "f", "alder");
+	px_put(1, "f", "birch");
+	px_say(0);
+	px_send(1);
+	copy = xstrdup(px_find(0, "", "f.conflict-birch-"));
+	px_append(0, copy, "+alder");
+	px_hear(0);
+	px_write(1, "f", "birch", 5, 0);
+	px_send(1);
+	px_down(); /* it hears no more than that this came */
+	up();
+	px_append(1, "f", "+birch");
+	px_send(1);
+	px_meet();
+	for (int i = 0; i < 2; i++) {
+		ck_assert_msg(is_below(i, INO_ROOT, "+alder"), "side %d", i);
+		ck_assert_msg(is_below(i, INO_ROOT, "+birch"), "side %d", i);
+	}
+	free(copy);
+}
+END_TEST
+
 /* Read and write for the owner, user 7, the group, the mask; nothing for others. */
 static const uint8_t some_acl[44] = { 2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 6, 0, 7, 0, 0, 0,
 	4, 0, 6, 0, 255, 255, 255, 255, 16, 0, 6, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255 };
@@ -627,6 +658,7 @@ int main(void)
 	tcase_add_loop_test(one, what_is_written_to_each_of_two_files_that_are_one_here_is_not_lost, 0, 2);
 	tcase_add_test(one, what_came_back_is_as_the_secondary_has_it_when_that_counts);
 	tcase_add_test(one, ours_sent_back_whole_after_an_older_change_of_mode_is_not_put_into_the_copy);
+	tcase_add_test(one, what_we_wrote_to_the_copy_of_its_version_is_not_written_over);
 	tcase_add_test(one, mode_and_acl_agree_when_ours_is_taken_back);
 	tcase_add_test(one, a_file_that_came_back_is_as_long_as_ours_though_the_secondary_had_more_of_it);
 	suite_add_tcase(s, one);
