@@ -507,6 +507,14 @@ static void together(struct world *w)
 		w->ledger.state[t] &= (uint8_t)~TOKEN_APART;
 }
 
+static int secondary_of(struct world *w)
+{
+	struct volume_info info;
+
+	volume_info(w->side[1].v, &info);
+	return info.role == ROLE_SECONDARY; /* of two primaries one is about to be it, whichever */
+}
+
 /*
  * The connection is up again, and the secondary goes on: at first it hears nothing, and the primary judges by what it
  * has said so far; then what the primary says trickles in, and what the secondary does to what it sees of that may
@@ -515,6 +523,7 @@ static void together(struct world *w)
 static void secondary_goes_on(struct world *w)
 {
 	unsigned n = (unsigned)rng_below(&w->rng, 60), deaf = (unsigned)rng_below(&w->rng, 60);
+	int s = secondary_of(w);
 
 	net_up(w);
 	for (unsigned i = 0; i < 2; i++) /* both say HELLO, and hear it */
@@ -523,22 +532,22 @@ static void secondary_goes_on(struct world *w)
 		net_deliver(w, (int)i);
 	while (n-- > 0 && w->up && !w->failure[0]) {
 		w->now_ms += rng_below(&w->rng, 30);
-		net_send(w, rng_chance(&w->rng, 70));
-		for (uint64_t k = rng_below(&w->rng, 20); k > 0 && w->up && net_deliver(w, 1); k--)
+		net_send(w, rng_chance(&w->rng, 70) ? s : !s);
+		for (uint64_t k = rng_below(&w->rng, 20); k > 0 && w->up && net_deliver(w, s); k--)
 			;
 		if (deaf > 0 && --deaf == 0)
 			together(w);
 		if (deaf == 0)
-			for (uint64_t k = rng_below(&w->rng, 8); k > 0 && w->up && net_deliver(w, 0); k--)
+			for (uint64_t k = rng_below(&w->rng, 8); k > 0 && w->up && net_deliver(w, !s); k--)
 				;
 		if (rng_chance(&w->rng, 25) && w->up)
-			sim_plain_op(w, 1);
+			sim_plain_op(w, s);
 		if (rng_chance(&w->rng, 4) && w->up)
-			sim_plain_op(w, 0);
+			sim_plain_op(w, !s);
 	}
 }
 
-/* Both work for a while, and neither hears of it. */
+/* Both work for a while, and neither hears of it, nor that the other took over. */
 static void apart(struct world *w, unsigned n_ops)
 {
 	struct volume_info info;
@@ -552,6 +561,8 @@ static void apart(struct world *w, unsigned n_ops)
 		w->side[i].apart_at = info.applied;
 	}
 	for (unsigned n = 0; n < n_ops && !w->failure[0]; n++) {
+		if (w->roles && rng_chance(&w->rng_roles, 6))
+			take_over(w);
 		sim_op(w, (int)rng_below(&w->rng, 2));
 		if (rng_chance(&w->rng, 10)) {
 			int i = (int)rng_below(&w->rng, 2);
@@ -587,6 +598,7 @@ static bool history(struct world *w, uint64_t seed)
 	w->wide = (seed >= WIDE_FROM && seed < UNITS_FROM) || w->roles;
 	w->units = seed >= UNITS_FROM && !w->roles;
 	w->rng_roles.s = seed * UINT64_C(0xa0761d6478bd642f) + 9;
+	w->roles |= w->units && rng_chance(&w->rng_roles, 20);
 	w->rng.s = seed * UINT64_C(0x2545f4914f6cdd1d) + 1;
 	w->rng_words.s = seed * UINT64_C(0x9e3779b97f4a7c15) + 7;
 	w->rng_pause.s = seed * UINT64_C(0xd6e8feb86659fd93) + 3;

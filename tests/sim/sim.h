@@ -20,7 +20,7 @@
 #define WIDE_FROM UINT64_C(1000000)
 /* Seeds from here on have units in them: directories called .git. */
 #define UNITS_FROM UINT64_C(2000000)
-/* Seeds from here on are wide ones in which the roles change. */
+/* Seeds from here on are wide ones in which the roles change; so they do in some of those with units. */
 #define ROLES_FROM UINT64_C(3000000)
 /* Enough for a few files of one block, and soon full of what a cut piles up. */
 #define SMALL_BYTES (3u * BLOCK_BYTES)
@@ -91,7 +91,7 @@ struct world {
 	struct rng rng_acls;
 	bool acls;          /* a share of the wide ones: ACLs are set, changed and taken away too */
 	bool pure;          /* nothing has crossed since both were the same */
-	bool roles;         /* seeds from ROLES_FROM on */
+	bool roles;         /* seeds from ROLES_FROM on, and a share of those with units */
 	struct rng rng_roles;
 	uint64_t n_words, n_roles;
 	struct side side[2];
