@@ -211,9 +211,10 @@ int changes_touch_whole(struct volume *v, uint64_t ino)
 		rc = changes_touch(v, ino, ENT_NEW);
 	if (!rc)
 		rc = tree_xattrs(v, ino, touch_key, &c);
-	if (!rc && S_ISREG(in.mode) && in.size_bytes > 0)
-		rc = changes_touch_range(v, ino, 0, in.size_bytes);
-	return rc;
+	if (rc || !S_ISREG(in.mode))
+		return rc;
+	/* That bytes were changed is told again even if none are left: whoever did it had seen less than he has now. */
+	return in.size_bytes > 0 ? changes_touch_range(v, ino, 0, in.size_bytes) : changes_touch(v, ino, ENT_CONTENT);
 }
 
 int changes_touch_taken(struct volume *v, uint64_t ino, uint64_t upto)

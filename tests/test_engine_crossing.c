@@ -628,6 +628,26 @@ START_TEST(a_file_that_came_back_is_as_long_as_ours_though_the_secondary_had_mor
 }
 END_TEST
 
+/* The secondary wrote to what was empty and emptied it again, and tells the file anew for a name of it, having left our bytes alone. */
+START_TEST(what_is_written_to_a_file_that_the_secondary_tells_anew_as_empty_is_not_lost)
+{
+	px_put(0, "f", "");
+	px_link(0, "f", "g");
+	px_meet();
+	px_unlink(0, "f");
+	px_write(0, "g", "ours", 4, 0);
+	px_write(1, "f", "x", 1, 0);
+	px_set(1, "f", SET_SIZE, (struct attr){ .size_bytes = 0 });
+	px_rename(1, "f", "h");
+	px_say(1);
+	px_send(0);
+	px_hear(1);
+	px_send(1);
+	px_meet();
+	px_expect("g", "ours");
+}
+END_TEST
+
 /* Something was lost, or the sides differed, in these once. */
 START_TEST(orders_in_which_something_was_lost_once)
 {
@@ -660,6 +680,7 @@ int main(void)
 	tcase_add_test(one, ours_sent_back_whole_after_an_older_change_of_mode_is_not_put_into_the_copy);
 	tcase_add_test(one, what_we_wrote_to_the_copy_of_its_version_is_not_written_over);
 	tcase_add_test(one, mode_and_acl_agree_when_ours_is_taken_back);
+	tcase_add_test(one, what_is_written_to_a_file_that_the_secondary_tells_anew_as_empty_is_not_lost);
 	tcase_add_test(one, a_file_that_came_back_is_as_long_as_ours_though_the_secondary_had_more_of_it);
 	suite_add_tcase(s, one);
 	tcase_add_loop_test(many, orders_in_which_something_was_lost_once, 0, 8);
