@@ -17,6 +17,8 @@
 
 /* Inodes that are carried out under one hold of the lock: a few milliseconds, and a commit. */
 #define STEP_INODES 64u
+/* Of a plan that is being written so many rows are committed at once: with more of them others wait for the log. */
+#define COMMIT_ROWS 8192u
 /* Changes that are noted while a plan is written; after more of them it is better landed at once. */
 #define WATCH_MAX 65536u
 
@@ -693,14 +695,21 @@ int landing_given_up(struct volume *v)
 	return v->watch.rc;
 }
 
+static bool is_much(struct volume *v)
+{
+	return v->info.group_open && group_rows(v) >= (v->opt.at_once_rows ? 8 * v->opt.at_once_rows : COMMIT_ROWS);
+}
+
 int landing_pause(struct volume *v)
 {
-	bool looking = v->watch.looking;
+	bool looking = v->watch.looking, much = is_much(v);
+	int rc;
 
 	v->watch.looking = false;
 	volume_leave(v);
-	int rc = volume_pause(v);
-
+	rc = volume_pause(v);
+	if (!rc && much)
+		rc = volume_commit(v);
 	volume_lock_now(v);
 	v->watch.looking = looking;
 	v->watch.rc = v->watch.rc ? v->watch.rc : rc;

@@ -77,7 +77,8 @@ bool landing_watched(struct volume *v, const struct map **inodes, const struct m
 /* Between two of many looks: now and then gives the lock up for others. While nobody watches it does nothing. -errno,
  * from then on always: the work is to be given up. */
 int landing_breathe(struct volume *v);
-/* Gives it up now, also where a group is open in which something was written down. */
+/* Gives it up now, also where a group is open in which something was written down. Of that so much at most is committed
+ * at once that nobody waits for it. */
 int landing_pause(struct volume *v);
 /* What those two returned last, 0 while others were let in well. */
 int landing_given_up(struct volume *v);
