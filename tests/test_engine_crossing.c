@@ -628,7 +628,8 @@ START_TEST(a_file_that_came_back_is_as_long_as_ours_though_the_secondary_had_mor
 }
 END_TEST
 
-/* The secondary wrote to what was empty and emptied it again, and tells the file anew for a name of it, having left our bytes alone. */
+/* The secondary wrote to what was empty and emptied it again, and tells the file anew for a name of it, having left our
+ * bytes alone. */
 START_TEST(what_is_written_to_a_file_that_the_secondary_tells_anew_as_empty_is_not_lost)
 {
 	px_put(0, "f", "");
