@@ -2,6 +2,7 @@
 /* The change set, and the notes of the engine. */
 #include "core/internal.h"
 
+#include "core/frozen.h"
 #include "core/leftover.h"
 #include "db/change_rows.h"
 #include "db/change_set.h"
@@ -78,6 +79,7 @@ int changes_touch(struct volume *v, uint64_t ino, enum entity what)
 		if (rc != 0)
 			return rc < 0 ? rc : 0;
 	}
+	frozen_keep_inode(v, ino, what);
 	rc = change_inode_put(v->db, ino, what, v->info.group_open, v->info.applied, UINT64_MAX);
 	if (!rc)
 		remember_touched(v, ino, what);
@@ -104,6 +106,7 @@ int changes_touch_xattr(struct volume *v, uint64_t ino, const char *key)
 	if (unrecorded(v, ino))
 		return 0;
 	group_mark(v);
+	frozen_keep_xattr(v, ino, key);
 	return change_xattr_put(v->db, ino, key, v->info.group_open, v->info.applied);
 }
 
@@ -115,6 +118,7 @@ int changes_touch_link(struct volume *v, uint64_t link, uint64_t child, bool cre
 	if (!changes_recorded(v))
 		return 0;
 	group_mark(v);
+	frozen_keep_link(v, link);
 	if (dropped && v->entering != ENTER_NOT) /* no link has left this machine yet */
 		return change_link_drop(v->db, link);
 	if (dropped) {
@@ -148,6 +152,7 @@ int changes_skipped_taken(struct volume *v, uint64_t link, uint64_t upto)
 	if (row.grp > v->info.cut && !row.told)
 		return changes_drop_link(v, link);
 	group_mark(v);
+	frozen_keep_link(v, link);
 	return change_link_taken(v->db, link, v->info.group_open, upto);
 }
 
@@ -159,6 +164,7 @@ int changes_touch_range(struct volume *v, uint64_t ino, uint64_t off, uint64_t l
 	if (unrecorded(v, ino))
 		return 0;
 	rc = changes_touch(v, ino, ENT_CONTENT);
+	frozen_keep_ranges(v, ino, off, off + len_bytes, SIZE_MAX);
 	return rc ? rc : change_range_put(v->db, ino, off, len_bytes, v->info.group_open);
 }
 
@@ -170,6 +176,8 @@ int changes_touch_shrink(struct volume *v, uint64_t ino, uint64_t size_bytes)
 	if (unrecorded(v, ino))
 		return 0;
 	group_mark(v);
+	frozen_keep_inode(v, ino, ENT_CONTENT);
+	frozen_keep_ranges(v, ino, size_bytes, FILE_MAX_BYTES, SIZE_MAX);
 	rc = change_inode_put(v->db, ino, ENT_CONTENT, v->info.group_open, v->info.applied, size_bytes);
 	if (!rc)
 		remember_touched(v, ino, ENT_CONTENT);
@@ -181,6 +189,7 @@ int changes_ask(struct volume *v, uint64_t ino)
 	if (!changes_recorded(v))
 		return 0;
 	group_mark(v);
+	frozen_keep_inode(v, ino, ENT_ASK);
 	return change_inode_put(v->db, ino, ENT_ASK, v->info.group_open, v->info.applied, UINT64_MAX);
 }
 
@@ -268,6 +277,9 @@ int changes_drop(struct volume *v, uint64_t ino, enum entity what)
 	if (rc)
 		return rc;
 	map_del(&v->touched, touched_key(ino, what));
+	frozen_keep_inode(v, ino, what);
+	if (what == ENT_CONTENT)
+		frozen_keep_ranges(v, ino, 0, FILE_MAX_BYTES, SIZE_MAX);
 	rc = change_inode_drop(v->db, ino, what);
 	return !rc && what == ENT_CONTENT ? change_range_drop(v->db, ino) : rc;
 }
@@ -276,6 +288,7 @@ int changes_drop_xattr(struct volume *v, uint64_t ino, const char *key)
 {
 	int rc = keep(v);
 
+	frozen_keep_xattr(v, ino, key);
 	return rc ? rc : change_xattr_drop(v->db, ino, key);
 }
 
@@ -283,6 +296,7 @@ int changes_drop_link(struct volume *v, uint64_t link)
 {
 	int rc = keep(v);
 
+	frozen_keep_link(v, link);
 	return rc ? rc : change_link_drop(v->db, link);
 }
 
@@ -311,30 +325,12 @@ int changes_ranges(struct volume *v, uint64_t ino, uint64_t after, uint64_t upto
 	return leftover_ranges_gone(v, ino) ? 0 : change_ranges(v->db, ino, after, upto, fn, ctx);
 }
 
-struct range_walk {
-	const struct volume *v;
-	changes_range_fn fn;
-	void *ctx;
-};
-
-static int range_of_now(void *ctx, uint64_t ino, uint64_t off, uint64_t len_bytes, uint64_t grp)
-{
-	const struct range_walk *w = ctx;
-
-	return leftover_ranges_gone(w->v, ino) ? 0 : w->fn(w->ctx, ino, off, len_bytes, grp);
-}
-
-int changes_all_ranges(struct volume *v, uint64_t after, uint64_t upto, changes_range_fn fn, void *ctx)
-{
-	struct range_walk w = { v, fn, ctx };
-
-	return change_all_ranges(v->db, after, upto, range_of_now, &w);
-}
-
 int changes_purge(struct volume *v, uint64_t upto)
 {
-	int rc = keep(v);
+	int rc;
 
+	assert(!v->frozen);
+	rc = keep(v);
 	if (rc)
 		return rc;
 	change_set_forget(v->db, MIN(upto, v->info.committed));
@@ -429,6 +425,7 @@ static int put_row(struct volume *v, const struct conflict *row, uint64_t grp)
 	if (grp)
 		group_mark(v);
 	v->info.conflicts_noted++;
+	frozen_keep_conflict(v, row->id);
 	if (v->conflicts_put++ >= CONFLICTS_TIDY_EVERY)
 		rc = conflicts_tidy(v);
 	return rc ? rc : conflict_row_put(v->db, row, grp);
@@ -462,10 +459,6 @@ int conflict_take(struct volume *v, const struct conflict *c, uint64_t seen)
 		return put_row(v, &row, grp);
 	group_mark(v);
 	v->info.conflicts_noted++;
+	frozen_keep_conflict(v, row.id);
 	return conflict_row_mark(v->db, row.id, row.resolved, grp);
-}
-
-int conflict_changed(struct volume *v, uint64_t after, uint64_t upto, conflict_fn fn, void *ctx)
-{
-	return conflict_rows(v->db, after, upto, fn, ctx);
 }

@@ -71,8 +71,6 @@ typedef int (*changes_link_now_fn)(void *ctx, uint64_t link, const struct change
 int changes_links_now(struct volume *v, uint64_t after, changes_link_now_fn fn, void *ctx);
 typedef int (*changes_range_fn)(void *ctx, uint64_t ino, uint64_t off, uint64_t len_bytes, uint64_t grp);
 int changes_ranges(struct volume *v, uint64_t ino, uint64_t after, uint64_t upto, changes_range_fn fn, void *ctx);
-/* Those of all files, by inode and offset. */
-int changes_all_ranges(struct volume *v, uint64_t after, uint64_t upto, changes_range_fn fn, void *ctx);
 
 /* Forget all rows with grp <= upto: acknowledged. Of committed groups only. They are gone at once, for everybody and
  * after a crash; a part of them is dropped here, the rest is left over (core/leftover.h). */
@@ -127,6 +125,5 @@ bool conflicts_any(struct volume *v);
 typedef int (*conflict_fn)(void *ctx, const struct conflict *c);
 /* Those of them that are about ino, or have it as a version. fn: 0 goes on; it must change nothing. */
 int conflict_open_of(struct volume *v, uint64_t ino, conflict_fn fn, void *ctx);
-int conflict_changed(struct volume *v, uint64_t after, uint64_t upto, conflict_fn fn, void *ctx);
 
 #endif

@@ -3,6 +3,7 @@
 #include "core/internal.h"
 
 #include "core/data_store.h"
+#include "core/frozen.h"
 #include "core/landing.h"
 #include "core/leftover.h"
 #include "db/inode_rows.h"
@@ -282,6 +283,7 @@ static void add_orphan(void *ctx, uint64_t ino)
 static void group_undo(struct volume *v)
 {
 	db_rollback(v->db);
+	frozen_spoil(v);
 	data_store_rolled_back(v);
 	v->info.acked = v->saved_acked;
 	v->info.applied = v->saved_applied;

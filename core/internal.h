@@ -116,6 +116,7 @@ struct volume {
 		uint64_t next_id; /* id_peek when it began */
 		struct map inodes, links; /* links: -> child */
 	} watch;
+	struct frozen *frozen;      /* whose rows are being read: core/frozen.h; or NULL */
 	uint64_t kept_bytes, kept_counted; /* volume_kept_bytes, and the group as of which it is right; 0: of none */
 	unsigned conflicts_put;     /* rows since conflicts_tidy */
 	uint64_t room_checked_ms;   /* when the host's free space was looked at; 0 never */

@@ -2,6 +2,7 @@
 #include "core/leftover.h"
 
 #include "core/blocks.h"
+#include "core/frozen.h"
 #include "core/internal.h"
 #include "core/landing.h"
 #include "db/change_rows.h"
@@ -154,8 +155,10 @@ static int step(struct volume *v, struct leftover *l, size_t max_rows)
 
 static int drop_ranges(struct volume *v, uint64_t ino, size_t max_rows)
 {
-	int rc = change_ranges_drop(v->db, ino, max_rows);
+	int rc;
 
+	frozen_keep_ranges(v, ino, 0, FILE_MAX_BYTES, max_rows);
+	rc = change_ranges_drop(v->db, ino, max_rows);
 	if (rc == 1)
 		return 0;
 	map_del(&v->ranges_gone, ino);
@@ -164,8 +167,10 @@ static int drop_ranges(struct volume *v, uint64_t ino, size_t max_rows)
 
 int leftover_ranges_put(struct volume *v, uint64_t ino)
 {
-	if (map_count(&v->ranges_gone) == RANGES_GONE_MAX)
+	if (map_count(&v->ranges_gone) == RANGES_GONE_MAX) {
+		frozen_keep_ranges(v, ino, 0, FILE_MAX_BYTES, SIZE_MAX);
 		return MIN(change_ranges_drop(v->db, ino, SIZE_MAX), 0);
+	}
 	map_put(&v->ranges_gone, ino, 1);
 	leftover_start(v);
 	return store_ranges_gone(v);

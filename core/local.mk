@@ -7,6 +7,7 @@ core_libcore_a_SOURCES = \
 	core/committer.c core/committer.h \
 	core/conflict_units.c core/conflicts.c \
 	core/data.h \
+	core/frozen.c core/frozen.h \
 	core/fsck.c core/fsck.h \
 	core/group.c \
 	core/history.c \
@@ -35,6 +36,11 @@ check_PROGRAMS += tests/test_damage
 TESTS += tests/test_damage
 tests_test_damage_SOURCES = tests/test_damage.c tests/damage.h
 tests_test_damage_LDADD = $(CORE_TEST_LIBS)
+
+check_PROGRAMS += tests/test_frozen
+TESTS += tests/test_frozen
+tests_test_frozen_SOURCES = tests/test_frozen.c tests/chance.h tests/volume_fixture.h
+tests_test_frozen_LDADD = $(CORE_TEST_LIBS)
 
 check_PROGRAMS += tests/test_migration
 TESTS += tests/test_migration

@@ -293,6 +293,7 @@ int volume_unpair(struct volume *v, const char *const *settings, size_t n, struc
 	int rc;
 
 	volume_lock(v);
+	assert(!v->frozen);
 	before = v->info;
 	if (v->info.role == ROLE_NONE)
 		rc = err_set(err, -ENOENT, "%s has no peer", v->dir);
@@ -350,7 +351,7 @@ int volume_become(struct volume *v, enum role role, uint64_t generation, uint64_
 	struct volume_info before;
 	int rc;
 
-	assert(role != ROLE_NONE);
+	assert(role != ROLE_NONE && !v->frozen);
 	volume_lock(v); /* a plan that holds is the old role's, and carried out by now */
 	before = v->info;
 	assert(before.role != ROLE_NONE && generation > before.generation);

@@ -2,6 +2,7 @@
 /* Inodes and links as rows with history. */
 #include "core/internal.h"
 
+#include "core/frozen.h"
 #include "core/leftover.h"
 #include "db/change_rows.h"
 #include "db/dentry_rows.h"
@@ -430,6 +431,7 @@ static int forget_changes(struct volume *v, uint64_t ino)
 	int rc;
 
 	changes_forget_inode_cache(v, ino);
+	frozen_keep_whole(v, ino, leftover_at_once(v));
 	rc = changes_recorded(v) ? change_rows_forget_inode(v->db, ino, leftover_at_once(v)) : 0;
 	return rc == 1 ? leftover_ranges_put(v, ino) : rc;
 }
@@ -479,6 +481,7 @@ static int purge(struct volume *v, const struct inode *in)
 	if (rc || !orphan)
 		return rc ? rc : forget_changes(v, ino);
 	/* They were when it became one; since then only the peer may have been asked for it. */
+	frozen_keep_inode(v, ino, ENT_ASK);
 	return changes_recorded(v) ? change_inode_drop(v->db, ino, ENT_ASK) : 0;
 }
 

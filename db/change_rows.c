@@ -45,20 +45,34 @@ static uint64_t forgotten(struct db *db)
 #define SORT_MAX_ROWS UINT64_C(1024)
 #define WHOLE_SHARE 4u
 
-/* sql: counts rows of groups in (?1, ?2], ?3 at most. */
-static bool better_whole(struct db *db, const char *sql_literal, uint64_t after, uint64_t upto, uint64_t in_table)
+bool change_rows_many(struct db *db, enum change_table t, uint64_t after, uint64_t upto, unsigned share)
 {
-	uint64_t n = 0, enough = MAX(in_table / WHOLE_SHARE, SORT_MAX_ROWS);
-
-	/* A failure is the walk's own. */
-	return DB_GET(db, sql_literal, &n, after, upto, enough) == 1 && n == enough;
-}
-
 #define COUNT_IN(table) \
 	"SELECT count(*) FROM (SELECT 1 FROM " table " WHERE grp > ?1 AND grp <= ?2 LIMIT ?3)"
+	static const char *const count[] = { [CHANGE_INODES] = COUNT_IN("change_inode"),
+		                             [CHANGE_LINKS] = COUNT_IN("change_dentry"),
+		                             [CHANGE_XATTRS] = COUNT_IN("change_xattr"),
+		                             [CHANGE_RANGES] = COUNT_IN("change_extent") };
+	const struct db_numbers *numbers = db_numbers(db);
+	uint64_t in_table = t == CHANGE_LINKS ? numbers->links : t == CHANGE_XATTRS ? numbers->xattrs : numbers->inodes;
+	uint64_t n = 0, enough = MAX(in_table / share, SORT_MAX_ROWS);
+
+	/* A failure is the walk's own. */
+	return DB_GET(db, count[t], &n, after, upto, enough) == 1 && n == enough;
+}
+
 /* The plus keeps SQLite from the index. */
 #define WHOLE " WHERE +grp > ?1 AND +grp <= ?2"
 #define BY_GROUP " WHERE grp > ?1 AND grp <= ?2"
+
+static sqlite3_stmt *behind(struct db *db, const char *by_key, const char *by_group, const struct change_place *place,
+                            uint64_t upto, size_t max_rows)
+{
+	sqlite3_stmt *s = db_stmt(db, place->by_group ? by_group : by_key);
+
+	DB_BIND_INTS(s, 1, place->grp, place->id, place->sub, upto, max_rows);
+	return s;
+}
 
 /* ---- field groups of inodes ---- */
 
@@ -173,17 +187,12 @@ int change_inode_drop(struct db *db, uint64_t ino, enum entity what)
 	return rc || db_changes(db) == 0 ? rc : count_inode(db, ino, what, -1);
 }
 
-int change_inodes(struct db *db, uint64_t after, uint64_t upto, change_inode_fn fn, void *ctx)
-{
 #define INODES "SELECT ino, what, grp, seen, shrunk_to, shrunk_grp FROM change_inode"
-	sqlite3_stmt *s;
+
+static int walk_inodes(struct db *db, sqlite3_stmt *s, change_inode_fn fn, void *ctx)
+{
 	int rc;
 
-	after = MAX(after, forgotten(db));
-	s = better_whole(db, COUNT_IN("change_inode"), after, upto, db_numbers(db)->inodes)
-		    ? db_stmt(db, INODES WHOLE " ORDER BY ino, what")
-		    : db_stmt(db, INODES BY_GROUP " ORDER BY ino, what");
-	DB_BIND_INTS(s, 1, after, upto);
 	while ((rc = db_step(db, s)) == 1) {
 		struct change_row row = inode_row(db, s, 2);
 
@@ -199,6 +208,29 @@ int change_inodes(struct db *db, uint64_t after, uint64_t upto, change_inode_fn 
 		}
 	}
 	return rc;
+}
+
+int change_inodes(struct db *db, uint64_t after, uint64_t upto, change_inode_fn fn, void *ctx)
+{
+	sqlite3_stmt *s;
+
+	after = MAX(after, forgotten(db));
+	s = change_rows_many(db, CHANGE_INODES, after, upto, WHOLE_SHARE)
+		    ? db_stmt(db, INODES WHOLE " ORDER BY ino, what")
+		    : db_stmt(db, INODES BY_GROUP " ORDER BY ino, what");
+	DB_BIND_INTS(s, 1, after, upto);
+	return walk_inodes(db, s, fn, ctx);
+}
+
+int change_inodes_behind(struct db *db, const struct change_place *place, uint64_t upto, size_t max_rows,
+                         change_inode_fn fn, void *ctx)
+{
+	return walk_inodes(db,
+	                   behind(db, INODES " WHERE (ino, what) > (?2, ?3) ORDER BY ino, what LIMIT ?5",
+	                          INODES " WHERE (grp, ino, what) > (?1, ?2, ?3) AND grp <= ?4"
+	                                 " ORDER BY grp, ino, what LIMIT ?5",
+	                          place, upto, max_rows),
+	                   fn, ctx);
 }
 
 /* ---- xattrs ---- */
@@ -252,20 +284,14 @@ int change_xattr_drop(struct db *db, uint64_t ino, const char *key)
 	return rc;
 }
 
-int change_xattrs(struct db *db, uint64_t after, uint64_t upto, change_xattr_fn fn, void *ctx)
-{
 #define XATTRS "SELECT ino, key, grp, seen FROM change_xattr"
-	sqlite3_stmt *s;
+
+static int walk_xattrs(struct db *db, sqlite3_stmt *s, change_xattr_fn fn, void *ctx)
+{
 	int rc;
 
-	after = MAX(after, forgotten(db));
-	s = better_whole(db, COUNT_IN("change_xattr"), after, upto, db_numbers(db)->xattrs)
-		    ? db_stmt(db, XATTRS WHOLE " ORDER BY ino, key")
-		    : db_stmt(db, XATTRS BY_GROUP " ORDER BY ino, key");
-	DB_BIND_INTS(s, 1, after, upto);
 	while ((rc = db_step(db, s)) == 1) {
 		struct change_row row = { .grp = db_col_u64(s, 2), .seen = db_col_u64(s, 3), .shrunk_to = UINT64_MAX };
-
 		const char *key = (const char *)sqlite3_column_text(s, 1);
 
 		rc = check(db, s, 2, db_col_u64(s, 0));
@@ -280,6 +306,38 @@ int change_xattrs(struct db *db, uint64_t after, uint64_t upto, change_xattr_fn 
 		}
 	}
 	return rc;
+}
+
+int change_xattrs(struct db *db, uint64_t after, uint64_t upto, change_xattr_fn fn, void *ctx)
+{
+	sqlite3_stmt *s;
+
+	after = MAX(after, forgotten(db));
+	s = change_rows_many(db, CHANGE_XATTRS, after, upto, WHOLE_SHARE)
+		    ? db_stmt(db, XATTRS WHOLE " ORDER BY ino, key")
+		    : db_stmt(db, XATTRS BY_GROUP " ORDER BY ino, key");
+	DB_BIND_INTS(s, 1, after, upto);
+	return walk_xattrs(db, s, fn, ctx);
+}
+
+int change_xattrs_behind(struct db *db, const struct change_place *place, uint64_t upto, size_t max_rows,
+                         change_xattr_fn fn, void *ctx)
+{
+	sqlite3_stmt *s = behind(db, XATTRS " WHERE (ino, key) > (?2, ?6) ORDER BY ino, key LIMIT ?5",
+	                         XATTRS " WHERE (grp, ino, key) > (?1, ?2, ?6) AND grp <= ?4"
+	                                " ORDER BY grp, ino, key LIMIT ?5",
+	                         place, upto, max_rows);
+
+	db_bind_text(s, 6, place->key);
+	return walk_xattrs(db, s, fn, ctx);
+}
+
+int change_xattrs_of(struct db *db, uint64_t ino, change_xattr_fn fn, void *ctx)
+{
+	sqlite3_stmt *s = db_stmt(db, XATTRS " WHERE ino = ?1 AND grp > ?2 ORDER BY key");
+
+	DB_BIND_INTS(s, 1, ino, forgotten(db));
+	return walk_xattrs(db, s, fn, ctx);
 }
 
 /* ---- links ---- */
@@ -359,17 +417,12 @@ int change_link_drop_fresh(struct db *db, uint64_t link, uint64_t cut)
 	return rc ? rc : db_changes(db) > 0;
 }
 
-int change_links(struct db *db, uint64_t after, uint64_t upto, change_link_fn fn, void *ctx)
-{
 #define LINKS "SELECT link, grp, seen, child, fresh < 0 FROM change_dentry"
-	sqlite3_stmt *s;
+
+static int walk_links(struct db *db, sqlite3_stmt *s, change_link_fn fn, void *ctx)
+{
 	int rc;
 
-	after = MAX(after, forgotten(db));
-	s = better_whole(db, COUNT_IN("change_dentry"), after, upto, db_numbers(db)->links)
-		    ? db_stmt(db, LINKS WHOLE " ORDER BY link")
-		    : db_stmt(db, LINKS BY_GROUP " ORDER BY link");
-	DB_BIND_INTS(s, 1, after, upto);
 	while ((rc = db_step(db, s)) == 1) {
 		struct change_row row = { .grp = db_col_u64(s, 1), .seen = db_col_u64(s, 2), .shrunk_to = UINT64_MAX,
 		                          .child = db_col_u64(s, 3),
@@ -384,6 +437,28 @@ int change_links(struct db *db, uint64_t after, uint64_t upto, change_link_fn fn
 		}
 	}
 	return rc;
+}
+
+int change_links(struct db *db, uint64_t after, uint64_t upto, change_link_fn fn, void *ctx)
+{
+	sqlite3_stmt *s;
+
+	after = MAX(after, forgotten(db));
+	s = change_rows_many(db, CHANGE_LINKS, after, upto, WHOLE_SHARE)
+		    ? db_stmt(db, LINKS WHOLE " ORDER BY link")
+		    : db_stmt(db, LINKS BY_GROUP " ORDER BY link");
+	DB_BIND_INTS(s, 1, after, upto);
+	return walk_links(db, s, fn, ctx);
+}
+
+int change_links_behind(struct db *db, const struct change_place *place, uint64_t upto, size_t max_rows,
+                        change_link_fn fn, void *ctx)
+{
+	return walk_links(db,
+	                  behind(db, LINKS " WHERE link > ?2 ORDER BY link LIMIT ?5",
+	                         LINKS " WHERE (grp, link) > (?1, ?2) AND grp <= ?4 ORDER BY grp, link LIMIT ?5",
+	                         place, upto, max_rows),
+	                  fn, ctx);
 }
 
 /* Where the link of a row is, in columns 5 to 8. */
@@ -410,7 +485,7 @@ int change_links_now(struct db *db, uint64_t after, change_link_now_fn fn, void 
 	int rc;
 
 	after = MAX(after, forgotten(db));
-	s = better_whole(db, COUNT_IN("change_dentry"), after, GROUP_LIMIT, db_numbers(db)->links)
+	s = change_rows_many(db, CHANGE_LINKS, after, GROUP_LIMIT, WHOLE_SHARE)
 		    ? db_stmt(db, LINKS_NOW WHOLE)
 		    : db_stmt(db, LINKS_NOW BY_GROUP);
 	DB_BIND_INTS(s, 1, after, GROUP_LIMIT);
@@ -598,16 +673,27 @@ int change_ranges(struct db *db, uint64_t ino, uint64_t after, uint64_t upto, ch
 	return walk_ranges(db, s, fn, ctx);
 }
 
-int change_all_ranges(struct db *db, uint64_t after, uint64_t upto, change_range_fn fn, void *ctx)
-{
 #define RANGES "SELECT off, len, grp, ino FROM change_extent"
-	sqlite3_stmt *s;
 
-	after = MAX(after, forgotten(db));
-	s = better_whole(db, COUNT_IN("change_extent"), after, upto, db_numbers(db)->inodes)
-		    ? db_stmt(db, RANGES WHOLE " ORDER BY ino, off")
-		    : db_stmt(db, RANGES BY_GROUP " ORDER BY ino, off");
-	DB_BIND_INTS(s, 1, after, upto);
+int change_ranges_behind(struct db *db, const struct change_place *place, uint64_t upto, size_t max_rows,
+                         change_range_fn fn, void *ctx)
+{
+	return walk_ranges(db,
+	                   behind(db, RANGES " WHERE (ino, off) > (?2, ?3) ORDER BY ino, off LIMIT ?5",
+	                          RANGES " WHERE (grp, ino, off) > (?1, ?2, ?3) AND grp <= ?4"
+	                                 " ORDER BY grp, ino, off LIMIT ?5",
+	                          place, upto, max_rows),
+	                   fn, ctx);
+}
+
+int change_ranges_over(struct db *db, uint64_t ino, uint64_t off, uint64_t end, size_t max_rows, change_range_fn fn,
+                       void *ctx)
+{
+	sqlite3_stmt *s = db_stmt(db, RANGES " WHERE ino = ?1 AND off < ?3 AND off + len > ?2 AND off >= ifnull("
+	                                     "(SELECT max(off) FROM change_extent WHERE ino = ?1 AND off <= ?2), 0)"
+	                                     " ORDER BY off LIMIT ?4");
+
+	DB_BIND_INTS(s, 1, ino, off, MIN(end, SIZE_MAX_BYTES), MIN(max_rows, (size_t)INT32_MAX));
 	return walk_ranges(db, s, fn, ctx);
 }
 

@@ -64,6 +64,32 @@ int change_links_any(struct db *db, uint64_t after, bool *any);
 typedef int (*change_link_now_fn)(void *ctx, uint64_t link, const struct change_row *row, const struct dentry *now);
 int change_links_now(struct db *db, uint64_t after, change_link_now_fn fn, void *ctx);
 int change_ranges(struct db *db, uint64_t ino, uint64_t after, uint64_t upto, change_range_fn fn, void *ctx);
-int change_all_ranges(struct db *db, uint64_t after, uint64_t upto, change_range_fn fn, void *ctx); /* by ino, off */
+int change_xattrs_of(struct db *db, uint64_t ino, change_xattr_fn fn, void *ctx);
+/* Those that have bytes of [off, end), the first max_rows of them. */
+int change_ranges_over(struct db *db, uint64_t ino, uint64_t off, uint64_t end, size_t max_rows, change_range_fn fn,
+                       void *ctx);
+
+/*
+ * Bit by bit: the first max_rows rows behind a place. In the order of their key, of whatever group, those that are
+ * forgotten too; or by_group: those of groups up to `upto` in the order of group and key. change_rows_many tells which
+ * is cheaper. The place {0} is before all.
+ */
+struct change_place {
+	bool by_group;
+	uint64_t grp, id, sub; /* id: inode or link; sub: of an inode's `what`, of a range's offset */
+	const char *key;       /* of an xattr */
+};
+int change_inodes_behind(struct db *db, const struct change_place *place, uint64_t upto, size_t max_rows,
+                         change_inode_fn fn, void *ctx);
+int change_xattrs_behind(struct db *db, const struct change_place *place, uint64_t upto, size_t max_rows,
+                         change_xattr_fn fn, void *ctx);
+int change_links_behind(struct db *db, const struct change_place *place, uint64_t upto, size_t max_rows,
+                        change_link_fn fn, void *ctx);
+int change_ranges_behind(struct db *db, const struct change_place *place, uint64_t upto, size_t max_rows,
+                         change_range_fn fn, void *ctx);
+enum change_table { CHANGE_INODES, CHANGE_LINKS, CHANGE_XATTRS, CHANGE_RANGES };
+/* Are so many rows in groups (after, upto], compared to one of `share` of the table, that the whole table had better be
+ * read? */
+bool change_rows_many(struct db *db, enum change_table t, uint64_t after, uint64_t upto, unsigned share);
 
 #endif

@@ -95,12 +95,10 @@ int lineage_row_get(struct db *db, enum lineage_class c, uint64_t src, struct li
 	return rc;
 }
 
-int lineage_rows(struct db *db, enum lineage_class c, lineage_row_fn fn, void *ctx)
+static int walk_lineages(struct db *db, sqlite3_stmt *s, lineage_row_fn fn, void *ctx)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT src, dst, grp, kind, since FROM lineage WHERE is_link = ?1");
 	int rc;
 
-	DB_BIND_INTS(s, 1, c);
 	while ((rc = db_step(db, s)) == 1) {
 		struct lineage l;
 
@@ -113,6 +111,24 @@ int lineage_rows(struct db *db, enum lineage_class c, lineage_row_fn fn, void *c
 		}
 	}
 	return rc;
+}
+
+int lineage_rows(struct db *db, enum lineage_class c, lineage_row_fn fn, void *ctx)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT src, dst, grp, kind, since FROM lineage WHERE is_link = ?1");
+
+	DB_BIND_INTS(s, 1, c);
+	return walk_lineages(db, s, fn, ctx);
+}
+
+int lineage_rows_behind(struct db *db, enum lineage_class c, uint64_t src, size_t max_rows, lineage_row_fn fn,
+                        void *ctx)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT src, dst, grp, kind, since FROM lineage WHERE is_link = ?1 AND src > ?2"
+	                              " ORDER BY src LIMIT ?3");
+
+	DB_BIND_INTS(s, 1, c, src, max_rows);
+	return walk_lineages(db, s, fn, ctx);
 }
 
 int lineage_row_drop(struct db *db, enum lineage_class c, uint64_t src)
@@ -277,6 +293,24 @@ int conflict_rows(struct db *db, uint64_t after, uint64_t upto, conflict_row_fn 
 				  "SELECT " CONFLICT_COLS " FROM conflict WHERE grp > ?1 AND grp <= ?2 ORDER BY id");
 
 	DB_BIND_INTS(s, 1, after, upto);
+	return walk(db, s, fn, ctx);
+}
+
+int conflict_rows_behind(struct db *db, uint64_t grp, uint64_t id, uint64_t upto, size_t max_rows, conflict_row_fn fn,
+                         void *ctx)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT " CONFLICT_COLS " FROM conflict WHERE (grp, id) > (?1, ?2) AND grp <= ?3"
+	                              " ORDER BY grp, id LIMIT ?4");
+
+	DB_BIND_INTS(s, 1, grp, id, upto, max_rows);
+	return walk(db, s, fn, ctx);
+}
+
+int conflict_row_get(struct db *db, uint64_t id, conflict_row_fn fn, void *ctx)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT " CONFLICT_COLS " FROM conflict WHERE id = ?1");
+
+	DB_BIND_INTS(s, 1, id);
 	return walk(db, s, fn, ctx);
 }
 

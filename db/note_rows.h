@@ -16,6 +16,9 @@ int lineage_row_get(struct db *db, enum lineage_class c, uint64_t src, struct li
 int lineage_row_source(struct db *db, enum lineage_class c, uint64_t dst, uint64_t *src); /* of an alias; -ENOENT */
 typedef int (*lineage_row_fn)(void *ctx, const struct lineage *l);
 int lineage_rows(struct db *db, enum lineage_class c, lineage_row_fn fn, void *ctx);
+/* In order of src, the first max_rows behind one. */
+int lineage_rows_behind(struct db *db, enum lineage_class c, uint64_t src, size_t max_rows, lineage_row_fn fn,
+                        void *ctx);
 int lineage_row_drop(struct db *db, enum lineage_class c, uint64_t src);
 int peer_link_row_drop(struct db *db, uint64_t link);
 int lineage_row_purge(struct db *db, uint64_t upto);
@@ -29,6 +32,11 @@ int conflict_row_state(struct db *db, uint64_t id, uint64_t *grp, bool *resolved
 /* after < grp <= upto, in order of id. The struct lives for the call of fn alone. */
 typedef int (*conflict_row_fn)(void *ctx, const struct conflict *c);
 int conflict_rows(struct db *db, uint64_t after, uint64_t upto, conflict_row_fn fn, void *ctx);
+/* Of groups up to `upto`, in order of group and id, the first max_rows behind one. */
+int conflict_rows_behind(struct db *db, uint64_t grp, uint64_t id, uint64_t upto, size_t max_rows, conflict_row_fn fn,
+                         void *ctx);
+/* fn is not called if it is not there. */
+int conflict_row_get(struct db *db, uint64_t id, conflict_row_fn fn, void *ctx);
 int conflict_rows_all(struct db *db, conflict_row_fn fn, void *ctx);
 /* How many are settled, and not to be sent to the peer any more; and drop the oldest n of them that were noted before
  * before_ms. */

@@ -84,41 +84,36 @@ static void get_row(const struct packed *p, struct cut_at *at, struct change_row
 		row->shrunk_to = get(p, at);
 }
 
-struct copy {
-	struct cut_rows *out;
-	struct cut_inode inode; /* whose rows are coming; which 0: none */
-};
-
-static void put_inode(struct copy *c)
+static void put_inode(struct cut_rows *r)
 {
-	struct packed *p = &c->out->inodes;
+	struct packed *p = &r->inodes;
 
-	if (!c->inode.which)
+	if (!r->coming.which)
 		return;
-	put_near(p, c->inode.ino, &p->last);
-	put(p, c->inode.which);
+	put_near(p, r->coming.ino, &p->last);
+	put(p, r->coming.which);
 	for (unsigned what = 0; what <= ENT_ASK; what++)
-		if (c->inode.which & 1u << what)
-			put_row(p, &c->inode.row[what]);
+		if (r->coming.which & 1u << what)
+			put_row(p, &r->coming.row[what]);
 	p->n++;
-	c->inode.which = 0;
+	r->coming.which = 0;
 }
 
 static int copy_inode(void *ctx, uint64_t ino, enum entity what, const struct change_row *row)
 {
-	struct copy *c = ctx;
+	struct cut_rows *r = ctx;
 
-	if (c->inode.ino != ino)
-		put_inode(c);
-	c->inode.ino = ino;
-	c->inode.which |= 1u << what;
-	c->inode.row[what] = *row;
+	if (r->coming.ino != ino)
+		put_inode(r);
+	r->coming.ino = ino;
+	r->coming.which |= 1u << what;
+	r->coming.row[what] = *row;
 	return 0;
 }
 
 static int copy_link(void *ctx, uint64_t link, const struct change_row *row)
 {
-	struct packed *p = &((struct copy *)ctx)->out->links;
+	struct packed *p = &((struct cut_rows *)ctx)->links;
 
 	put_near(p, link, &p->last);
 	put_near(p, row->child, &p->last_b);
@@ -130,7 +125,7 @@ static int copy_link(void *ctx, uint64_t link, const struct change_row *row)
 
 static int copy_xattr(void *ctx, uint64_t ino, const char *key, const struct change_row *row)
 {
-	struct packed *p = &((struct copy *)ctx)->out->xattrs;
+	struct packed *p = &((struct cut_rows *)ctx)->xattrs;
 	size_t len_bytes = strlen(key) + 1;
 
 	put_near(p, ino, &p->last);
@@ -155,30 +150,113 @@ void cut_put_range(struct packed *p, const struct cut_range *r)
 
 static int copy_range(void *ctx, uint64_t ino, uint64_t off, uint64_t len_bytes, uint64_t grp)
 {
-	cut_put_range(&((struct copy *)ctx)->out->ranges, &(struct cut_range){ ino, off, len_bytes, grp });
+	cut_put_range(&((struct cut_rows *)ctx)->ranges, &(struct cut_range){ ino, off, len_bytes, grp });
 	return 0;
 }
 
-int cut_rows_copy(struct volume *v, uint64_t from, uint64_t to, struct cut_rows *out)
-{
-	struct copy c = { .out = out };
-	int rc = changes_inodes(v, from, to, copy_inode, &c);
+/* ---- notes ---- */
 
-	put_inode(&c);
-	if (rc == 0)
-		rc = changes_links(v, from, to, copy_link, &c);
-	if (rc == 0)
-		rc = changes_xattrs(v, from, to, copy_xattr, &c);
-	return rc ? rc : changes_all_ranges(v, from, to, copy_range, &c);
+static void *grow(void *array, size_t n, size_t *cap, size_t size_bytes)
+{
+	if (n < *cap)
+		return array;
+	*cap = *cap ? *cap * 2 : 16;
+	return xrealloc(array, *cap * size_bytes);
+}
+
+static int copy_conflict(void *ctx, const struct conflict *c)
+{
+	struct cut_rows *r = ctx;
+	struct conflict copy = *c;
+
+	copy.rule = xstrdup(c->rule ? c->rule : "");
+	copy.path = xstrdup(c->path ? c->path : "");
+	for (int i = 0; i < 2; i++) {
+		copy.version[i].path = c->version[i].path ? xstrdup(c->version[i].path) : NULL;
+		copy.version[i].value = c->version[i].value ? xstrdup(c->version[i].value) : NULL;
+	}
+	r->conflicts = grow(r->conflicts, r->n_conflicts, &r->cap_conflicts, sizeof(*r->conflicts));
+	r->conflicts[r->n_conflicts++] = copy;
+	return 0;
+}
+
+static int copy_lineage(void *ctx, const struct lineage *l)
+{
+	struct cut_rows *r = ctx;
+
+	/* Whoever works in a unit stays where it is: the copy is of what was there before. */
+	if (l->kind != 'a' && l->kind != 'c')
+		return 0;
+	r->lineages = grow(r->lineages, r->n_lineages, &r->cap_lineages, sizeof(*r->lineages));
+	r->lineages[r->n_lineages++] = (struct rec_lineage){ .src = l->src, .dst = l->dst, .kind = l->kind };
+	return 0;
+}
+
+static int by_id(const void *a, const void *b)
+{
+	const struct conflict *x = a, *y = b;
+
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+/* ---- the cut ---- */
+
+/* Some more of them. Lock held. */
+static int copy_some(struct cut_rows *r)
+{
+	int rc = frozen_read(r->frozen);
+
+	if (rc == 1)
+		return 1;
+	put_inode(r);
+	frozen_end(r->frozen);
+	r->frozen = NULL;
+	return rc;
+}
+
+int cut_rows_begin(struct volume *v, uint64_t from, uint64_t to, struct cut_rows *out)
+{
+	const struct frozen_reader reader = { copy_inode,    copy_link,    copy_xattr, copy_range,
+		                              copy_conflict, copy_lineage, out };
+
+	*out = (struct cut_rows){ .v = v };
+	out->frozen = frozen_begin(v, from, to, &reader);
+	return MIN(copy_some(out), 0);
+}
+
+int cut_rows_rest(struct cut_rows *r)
+{
+	int rc = 0;
+
+	while (rc >= 0 && r->frozen) {
+		rc = volume_pause(r->v);
+		if (rc < 0)
+			break;
+		volume_lock(r->v);
+		rc = copy_some(r);
+		volume_unlock(r->v);
+	}
+	if (rc >= 0 && r->n_conflicts > 1)
+		qsort(r->conflicts, r->n_conflicts, sizeof(*r->conflicts), by_id);
+	return MIN(rc, 0);
 }
 
 void cut_rows_release(struct cut_rows *r)
 {
+	if (r->frozen) { /* it was given up */
+		volume_lock_now(r->v);
+		frozen_end(r->frozen);
+		volume_unlock(r->v);
+	}
+	for (size_t i = 0; i < r->n_conflicts; i++)
+		conflict_release(&r->conflicts[i]);
+	free(r->conflicts);
+	free(r->lineages);
 	free(r->inodes.data);
 	free(r->links.data);
 	free(r->xattrs.data);
 	free(r->ranges.data);
-	*r = (struct cut_rows){ .inodes = { .n = 0 } };
+	*r = (struct cut_rows){ .v = r->v };
 }
 
 /* ---- reading ---- */

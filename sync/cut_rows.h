@@ -1,14 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * cut_rows: the change set's rows of one shipment, copied at its cut (the rows themselves change with all that is done
- * from then on). Packed, as a first shipment has three for each file and they are kept until they are sent: 10 bytes a
- * row or so, most numbers being near the one before. Each list ascends by id, ranges by inode and offset. It is read
- * from its beginning by as many cursors as wanted. One thread.
+ * from then on), and the notes that go with it. Packed, as a first shipment has three for each file and they are kept
+ * until they are sent: 10 bytes a row or so, most numbers being near the one before. Each list ascends by id, ranges by
+ * inode and offset. It is read from its beginning by as many cursors as wanted.
+ *
+ * They are frozen in a moment (core/frozen.h), and copied bit by bit; others have the volume in between.
+ *
+ * One thread; but until all are copied a conflict that another one is about to change is copied by that, under the
+ * volume's lock.
  */
 #ifndef TWINFS_SYNC_CUT_ROWS_H
 #define TWINFS_SYNC_CUT_ROWS_H
 
-#include "core/changes.h"
+#include "core/frozen.h"
+#include "sync/record.h"
 
 struct packed { /* numbers, seven bits a byte */
 	uint8_t *data;
@@ -17,8 +23,22 @@ struct packed { /* numbers, seven bits a byte */
 	size_t n;              /* rows */
 };
 
+struct cut_inode {
+	uint64_t ino;
+	unsigned which; /* 1 << enum entity of each row that it has */
+	struct change_row row[ENT_ASK + 1];
+};
+
 struct cut_rows {
 	struct packed inodes, links, xattrs, ranges;
+	struct conflict *conflicts; /* by id */
+	size_t n_conflicts, cap_conflicts;
+	struct rec_lineage *lineages; /* what the peer is told of: aliases and copies */
+	size_t n_lineages, cap_lineages;
+
+	struct volume *v;
+	struct frozen *frozen;   /* NULL: all are copied */
+	struct cut_inode coming; /* whose rows are being copied; which 0: none */
 };
 
 struct cut_at { /* a cursor; {0}: at the beginning */
@@ -26,11 +46,6 @@ struct cut_at { /* a cursor; {0}: at the beginning */
 	uint64_t last, last_b;
 };
 
-struct cut_inode {
-	uint64_t ino;
-	unsigned which; /* 1 << enum entity of each row that it has */
-	struct change_row row[ENT_ASK + 1];
-};
 struct cut_link {
 	uint64_t link;
 	struct change_row row;
@@ -44,9 +59,11 @@ struct cut_range {
 	uint64_t ino, off, len_bytes, grp;
 };
 
-/* Those of groups (from, to]. Volume's lock held. Error: what was copied is to be released. */
-int cut_rows_copy(struct volume *v, uint64_t from, uint64_t to, struct cut_rows *out);
-void cut_rows_release(struct cut_rows *r);
+/* Freeze those of groups (from, to], and copy the first of them. Volume's lock held, as for frozen_begin. Error, here
+ * and there: what was copied is to be released. */
+int cut_rows_begin(struct volume *v, uint64_t from, uint64_t to, struct cut_rows *out);
+int cut_rows_rest(struct cut_rows *r);     /* copy the rest, if any; without the lock */
+void cut_rows_release(struct cut_rows *r); /* without the lock */
 
 /* False: there are no more. */
 bool cut_next_inode(const struct cut_rows *r, struct cut_at *at, struct cut_inode *out);

@@ -26,8 +26,9 @@ enum phase {
 };
 
 /*
- * The lock is held while the rows of the change set are copied, as they are changed with all that is done from then on.
- * The state of each thing they name is looked up when it is sent, as of group `to`, some at a time: history keeps it.
+ * The rows of the change set are frozen at the cut, and copied, as they are changed with all that is done from then on
+ * (cut_rows.h). The state of each thing they name is looked up when it is sent, as of group `to`, some at a time:
+ * history keeps it.
  */
 struct outbox {
 	struct volume *v;
@@ -38,12 +39,8 @@ struct outbox {
 	struct cut_at at;        /* in the list that is being pulled */
 	struct cut_at at_ranges; /* PULL_INODES: in the rows of ranges */
 	bool empty;
-	struct conflict *conflicts;
-	size_t n_conflicts, cap_conflicts;
 	uint64_t *asks; /* inodes that the receiver shall send whole; found with the inodes */
 	size_t n_asks, cap_asks;
-	struct rec_lineage *lineages;
-	size_t n_lineages, cap_lineages;
 	struct packed ranges; /* what is sent of the files; found with the inodes */
 
 	/* Position while pulling: phases in this order. */
@@ -61,53 +58,13 @@ struct outbox {
 	bool left_out;        /* some of them were left out */
 };
 
-#define PUSH(o, what)                                                                        \
-	(*((o)->what = grow((o)->what, (o)->n_##what, &(o)->cap_##what, sizeof(*(o)->what)), \
-	   &(o)->what[(o)->n_##what++]))
-
-static void *grow(void *array, size_t n, size_t *cap, size_t size_bytes)
+static void push_ask(struct outbox *o, uint64_t ino)
 {
-	if (n < *cap)
-		return array;
-	*cap = *cap ? *cap * 2 : 16;
-	return xrealloc(array, *cap * size_bytes);
-}
-
-/* ---- the cut -------------------------------------------------------------------------------------------------------
- */
-
-static int copy_conflict(void *ctx, const struct conflict *c)
-{
-	struct outbox *o = ctx;
-	struct conflict copy = *c;
-
-	copy.rule = xstrdup(c->rule ? c->rule : "");
-	copy.path = xstrdup(c->path ? c->path : "");
-	for (int i = 0; i < 2; i++) {
-		copy.version[i].path = c->version[i].path ? xstrdup(c->version[i].path) : NULL;
-		copy.version[i].value = c->version[i].value ? xstrdup(c->version[i].value) : NULL;
+	if (o->n_asks == o->cap_asks) {
+		o->cap_asks = o->cap_asks ? o->cap_asks * 2 : 16;
+		o->asks = xrealloc(o->asks, o->cap_asks * sizeof(*o->asks));
 	}
-	PUSH(o, conflicts) = copy;
-	return 0;
-}
-
-static int copy_lineage(void *ctx, const struct lineage *l)
-{
-	struct outbox *o = ctx;
-
-	/* Whoever works in a unit stays where it is: the copy is of what was there before. */
-	if ((l->kind == 'a' || l->kind == 'c') && l->grp > o->begin.from && l->grp <= o->begin.to)
-		PUSH(o, lineages) = (struct rec_lineage){ .src = l->src, .dst = l->dst, .kind = l->kind };
-	return 0;
-}
-
-static int copy_rows(struct outbox *o)
-{
-	int rc = cut_rows_copy(o->v, o->begin.from, o->begin.to, &o->rows);
-
-	if (rc == 0)
-		rc = lineage_each(o->v, LINEAGE_INODE, copy_lineage, o);
-	return rc ? rc : conflict_changed(o->v, o->begin.from, o->begin.to, copy_conflict, o);
+	o->asks[o->n_asks++] = ino;
 }
 
 /* ---- what the rows name */
@@ -295,7 +252,7 @@ static int look_whether_empty(struct outbox *o)
 {
 	int rc;
 
-	o->empty = o->rows.links.n == 0 && o->n_conflicts == 0;
+	o->empty = o->rows.links.n == 0 && o->rows.n_conflicts == 0;
 	rc = o->rows.inodes.n > 0 ? look_for_any(o, any_of_inode) : 0;
 	return rc || o->rows.xattrs.n == 0 ? rc : look_for_any(o, any_of_xattr);
 }
@@ -356,7 +313,7 @@ static int fail_reading(struct volume *v, int rc, struct err *err)
 	return err_set(err, rc, "cannot read the change set of %s: %s", volume_dir(v), strerror(-rc));
 }
 
-/* Commit, take the numbers, and copy the change set's rows. */
+/* Commit, take the numbers, and freeze the change set's rows. */
 static int begin_cut(struct outbox *o, uint64_t from, struct err *err)
 {
 	struct volume_ids ids;
@@ -370,7 +327,7 @@ static int begin_cut(struct outbox *o, uint64_t from, struct err *err)
 	history_cut(o->v, o->begin.to);
 	rc = group_id(o->v, o->begin.to, &o->begin.to_id);
 	if (rc == 0 && o->begin.to > from)
-		rc = copy_rows(o);
+		rc = cut_rows_begin(o->v, from, o->begin.to, &o->rows);
 	if (rc < 0)
 		volume_apply_abort(o->v);
 	else
@@ -388,7 +345,9 @@ int outbox_cut(struct volume *v, uint64_t from, struct told *told, struct outbox
 	o->told = told;
 	rc = begin_cut(o, from, err);
 	if (rc == 0) {
-		rc = look_whether_empty(o);
+		rc = cut_rows_rest(&o->rows);
+		if (rc == 0)
+			rc = look_whether_empty(o);
 		if (rc == 0)
 			rc = count(o);
 		if (rc < 0)
@@ -407,14 +366,10 @@ void outbox_free(struct outbox *o)
 {
 	if (!o)
 		return;
-	for (size_t i = 0; i < o->n_conflicts; i++)
-		conflict_release(&o->conflicts[i]);
 	cut_rows_release(&o->rows);
 	told_free(o->told);
 	free(o->ranges.data);
-	free(o->conflicts);
 	free(o->asks);
-	free(o->lineages);
 	free(o->chunk);
 	free(o);
 }
@@ -467,7 +422,7 @@ static int pull_inode(struct outbox *o, struct buf *to)
 	rc = inode_then(o, rows.ino, &in);
 	if (rc == -ENOENT) {
 		if (rows.which & 1u << ENT_ASK) /* it is not here still */
-			PUSH(o, asks) = rows.ino;
+			push_ask(o, rows.ino);
 		return 1;
 	}
 	if (rc)
@@ -634,9 +589,9 @@ static bool phase_is_over(const struct outbox *o)
 	case PULL_INODES: return o->at.at == o->rows.inodes.len_bytes;
 	case PULL_LINKS: return o->at.at == o->rows.links.len_bytes;
 	case PULL_XATTRS: return o->at.at == o->rows.xattrs.len_bytes;
-	case PULL_CONFLICTS: return o->n_pulled == o->n_conflicts;
+	case PULL_CONFLICTS: return o->n_pulled == o->rows.n_conflicts;
 	case PULL_ASKS: return o->n_pulled == o->n_asks;
-	case PULL_LINEAGES: return o->n_pulled == o->n_lineages;
+	case PULL_LINEAGES: return o->n_pulled == o->rows.n_lineages;
 	case PULL_RANGES: return !o->any_range;
 	default: return false;
 	}
@@ -660,7 +615,7 @@ static int pull_some(struct outbox *o, struct buf *to, size_t long_enough_bytes,
 	case PULL_XATTRS: return pull_rows(o, to, long_enough_bytes, err);
 	case PULL_CONFLICTS:
 		f.type = FRAME_CONFLICT;
-		f.conflict.c = o->conflicts[o->n_pulled++];
+		f.conflict.c = o->rows.conflicts[o->n_pulled++];
 		return emit(o, to, &f);
 	case PULL_ASKS:
 		f.type = FRAME_SKIP;
@@ -668,7 +623,7 @@ static int pull_some(struct outbox *o, struct buf *to, size_t long_enough_bytes,
 		return emit(o, to, &f);
 	case PULL_LINEAGES:
 		f.type = FRAME_LINEAGE;
-		f.lineage = o->lineages[o->n_pulled++];
+		f.lineage = o->rows.lineages[o->n_pulled++];
 		return emit(o, to, &f);
 	case PULL_RANGES: return pull_range(o, to, err);
 	case PULL_END:

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include "core/internal.h"
+#include "db/note_rows.h"
 #include "tests/volume_fixture.h"
 
 static int row_of(uint64_t ino, enum entity what, struct change_row *out)
@@ -473,7 +475,7 @@ START_TEST(a_conflict_is_listed_with_the_paths_of_now)
 	volume_info(fx, &info);
 	ck_assert_uint_eq(info.conflicts_open, 1);
 	volume_lock(fx);
-	ck_assert_int_eq(conflict_changed(fx, 0, info.group_open, count_conflict, &changed), 0);
+	ck_assert_int_eq(conflict_rows(fx->db, 0, info.group_open, count_conflict, &changed), 0);
 	volume_unlock(fx);
 	ck_assert_uint_eq(changed, 1);
 }
@@ -551,7 +553,7 @@ START_TEST(keeping_the_local_version_removes_the_copy)
 	volume_info(fx, &info);
 	ck_assert_uint_eq(info.conflicts_open, 0);
 	volume_lock(fx);
-	ck_assert_int_eq(conflict_changed(fx, info.committed, info.group_open, count_conflict, &changed), 0);
+	ck_assert_int_eq(conflict_rows(fx->db, info.committed, info.group_open, count_conflict, &changed), 0);
 	volume_unlock(fx);
 	ck_assert_uint_eq(changed, 100);
 	ck_assert_int_eq(volume_conflict_resolve(fx, "/f", 0, &err), 0); /* once more is no error */
