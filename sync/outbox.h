@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * outbox: one shipment of ours, from the cut until its last frame is pulled. The rows of the change set are copied at
- * the cut, under the lock (cut_rows.h: some 30 bytes for each new file, the only memory that grows with the shipment);
- * what they name, and bytes, are read while they are sent, as of the group of the cut (VIEW_AT), which history keeps
- * until it is acknowledged. Owned by the engine; one thread.
+ * outbox: one shipment of ours, from the cut until its last frame is pulled. The rows of the change set are frozen at
+ * the cut and copied bit by bit (cut_rows.h: some 30 bytes for each new file, the only memory that grows with the
+ * shipment); what they name, and bytes, are read while they are sent, as of the group of the cut (VIEW_AT), which
+ * history keeps until it is acknowledged. Owned by the engine; one thread.
  */
 #ifndef TWINFS_SYNC_OUTBOX_H
 #define TWINFS_SYNC_OUTBOX_H
@@ -15,9 +15,10 @@
 struct outbox;
 
 /*
- * Take everything changed in groups (from, committed]. The volume's open group is committed by it. The result may be
- * empty (no records): an acknowledgement. *out is NULL on error. told (may be NULL): what the peer has staged of an
- * earlier shipment from the same group on; it is left out. The outbox takes it, but for an error.
+ * Take everything changed in groups (from, committed]. The volume's open group is committed by it; what others change
+ * from then on, also before it returns, is not in it. The lock is held for moments only. The result may be empty (no
+ * records): an acknowledgement. *out is NULL on error. told (may be NULL): what the peer has staged of an earlier
+ * shipment from the same group on; it is left out. The outbox takes it, but for an error.
  */
 int outbox_cut(struct volume *v, uint64_t from, struct told *told, struct outbox **out, struct err *err);
 void outbox_free(struct outbox *o);
