@@ -332,15 +332,16 @@ static uint64_t alloc_end(const struct alloc *a)
 static int drop_range(struct volume *v, struct inode *in, const struct alloc *a)
 {
 	uint64_t end = a->off + a->len, block = a->off >> BLOCK_SHIFT;
-	int rc = data_punch_inode(v, in, a->off, a->len, ORIGIN_LOCAL);
+	int dropped = data_punch_inode(v, in, a->off, a->len, ORIGIN_LOCAL), rc = dropped == -ENOSPC ? 0 : dropped;
 
-	if (!rc && a->aside)
+	if (!dropped && a->aside)
 		rc = aside_put(v, a->ino, &block, alloc_end(a), SIZE_MAX, SPACE_ASKED);
+	/* Of two blocks that are zeroed in part there may have been room for one alone: it is changed. */
 	if (!rc)
 		rc = content_changed(v, in, 0);
 	if (!rc && in->nlink && a->off < in->size_bytes)
 		rc = changes_touch_range(v, in->ino, a->off, MIN(end, in->size_bytes) - a->off);
-	return rc;
+	return rc ? rc : dropped;
 }
 
 static int grow(struct volume *v, struct inode *in, uint64_t end)

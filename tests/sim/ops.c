@@ -575,7 +575,7 @@ static void op_punch(struct world *w, int side, uint64_t ino)
 	static const int modes[] = { FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, FALLOC_FL_ZERO_RANGE,
 				     FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE };
 	size_t mark = w->side[side].n_undo;
-	int mode = modes[w->wide ? rng_below(&w->rng, 3) : 0];
+	int mode = modes[w->wide ? rng_below(&w->rng, 3) : 0], rc;
 	struct attr a;
 	uint64_t off, len;
 
@@ -588,10 +588,11 @@ static void op_punch(struct world *w, int side, uint64_t ino)
 	else if (w->wide && rng_chance(&w->rng, 20)) /* the first block, whole */
 		off = 0, len = BLOCK_BYTES;
 	over_from(w, side, ino, off, len);
-	if (volume_fallocate(w->side[side].v, ino, mode, off, len) < 0)
+	rc = volume_fallocate(w->side[side].v, ino, mode, off, len);
+	if (rc < 0)
 		ledger_undo(w, side, mark);
-	sim_trace(w, "%c punch ino %#llx %llu+%llu mode %d\n", "PS"[side], (unsigned long long)ino,
-		  (unsigned long long)off, (unsigned long long)len, mode);
+	sim_trace(w, "%c punch ino %#llx %llu+%llu mode %d: %d\n", "PS"[side], (unsigned long long)ino,
+		  (unsigned long long)off, (unsigned long long)len, mode, rc);
 }
 
 /* Space asked for ahead: the file grows, or only its blocks. */
