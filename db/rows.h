@@ -90,9 +90,14 @@ struct lineage {
 		      bytes go here holds them, of which dst bytes count.
 		      INODE 'u', LINK 'n': dst is src in the copy of its unit that is the secondary's.
 		      NAME 'f': src stands for a name in a directory, a database's; link dst leads to the copy */
-	uint64_t since; /* 'u' 'n' 'f': what the secondary did knowing less than this group of ours, it did to dst;
-	                   else 0 */
+	uint64_t since; /* 'u' 'n' 'f': what the secondary did knowing less than this group of ours, it did to dst.
+	                   'c': what it has of dst is as of this group, not as of grp. Else, or if that is not so, 0 */
 };
+/* What the secondary has of dst is as of this group. */
+static inline uint64_t lineage_known(const struct lineage *l)
+{
+	return l->kind == 'c' && l->since ? l->since : l->grp;
+}
 
 struct conflict {
 	uint64_t id;

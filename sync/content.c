@@ -70,6 +70,7 @@ static int sizes(struct content_case *c, const struct lineage *note)
  */
 static void base_of_redirected(struct content_case *c, const struct lineage *redirect, const struct lineage *note)
 {
+	struct lineage known = *redirect;
 	struct inode in;
 
 	c->base_ino = c->rec->ino;
@@ -83,7 +84,8 @@ static void base_of_redirected(struct content_case *c, const struct lineage *red
 	if (redirect->kind == 'a' && tree_inode_view(c->v, c->rec->ino, c->base, &in) == 0)
 		return;
 	c->no_base = redirect->kind == 'a' && (note->grp == 0 || note->dst != redirect->dst);
-	base_from_note(c, redirect);
+	known.grp = lineage_known(redirect);
+	base_from_note(c, &known);
 }
 
 int content_open(struct content_case *c, struct volume *v, const struct shipment *s, const struct rec_inode *rec,

@@ -387,10 +387,14 @@ static int land_bytes_elsewhere(struct merger *m, struct norm_inode *n)
 		rc = land_case(m, n);
 		if (rc == 0 && !n->asked && !n->saved)
 			rc = note_case(m, n, NULL);
-		/* What it has is not what is there now: of what we wrote to that it does not know by this. */
-		if (lin.kind != 'a' && (stays_as_it_was(n) || n->cc.verdict == RS_CONTENT_MERGED ||
-					n->cc.verdict == RS_CONTENT_PRIMARY))
-			lin.grp = n->lin.grp;
+		/* What it has is not what is there now: of what we wrote to that it does not know by this. But it is
+		 * told of the copy again, for who has the file open. */
+		if (stays_as_it_was(n) || n->cc.verdict == RS_CONTENT_MERGED || n->cc.verdict == RS_CONTENT_PRIMARY) {
+			if (lin.kind == 'c')
+				lin.since = lineage_known(&n->lin);
+			else if (lin.kind == 'u')
+				lin.grp = n->lin.grp;
+		}
 	} else if (rc == 0) {
 		rc = land_redirected(m, n);
 		if (rc == 0)

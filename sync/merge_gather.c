@@ -324,7 +324,7 @@ static void normalize_inodes(struct merger *m)
 				n->redirected_bytes = true;
 				n->lin = lin;
 				n->bytes_ino = lin.dst;
-				n->seen_bytes = lin.grp;
+				n->seen_bytes = lineage_known(&lin);
 			}
 		}
 		n->beside = n->in_copy && is_written_itself(m, &lin);

@@ -177,6 +177,34 @@ START_TEST(who_waits_for_what_it_wrote_late_goes_to_the_copy_that_has_it)
 }
 END_TEST
 
+/* At the primary somebody wrote to the copy too: it has both, and the holder comes to it. */
+START_TEST(who_waits_for_what_it_wrote_late_goes_to_the_copy_in_which_it_was_merged)
+{
+	const char *at;
+	size_t h;
+
+	together("f.txt", "one\n");
+	px_put(0, "f.txt", "alder\n");
+	px_put(1, "f.txt", "1\n2\n3\n4\nbirch\n");
+	h = hold(1, "f.txt");
+	up();
+	px_send(1);
+	px_say(0);
+	px_write(0, px_find(0, "", "f.conflict-birch"), "A", 1, 0);
+	appends(1, h, "late\n");
+	px_send(1);
+	px_hear(0);
+	holds(1, h, "f.txt");
+	px_meet();
+	at = copy();
+	px_expect(at, "A\n2\n3\n4\nbirch\nlate\n");
+	holds(1, h, at);
+	appends(1, h, "later\n");
+	px_meet();
+	px_expect(at, "A\n2\n3\n4\nbirch\nlate\nlater\n");
+}
+END_TEST
+
 START_TEST(a_cut_before_the_outcome_arrives_changes_nothing)
 {
 	size_t h;
@@ -502,6 +530,7 @@ int main(void)
 	tcase_add_test(tc, who_holds_the_file_writes_on_in_the_copy_of_its_version);
 	tcase_add_loop_test(tc, what_is_written_before_the_outcome_is_known_is_in_the_copy_too, 0, 2);
 	tcase_add_test(tc, who_waits_for_what_it_wrote_late_goes_to_the_copy_that_has_it);
+	tcase_add_test(tc, who_waits_for_what_it_wrote_late_goes_to_the_copy_in_which_it_was_merged);
 	tcase_add_loop_test(tc, a_cut_before_the_outcome_arrives_changes_nothing, 0, 2);
 	tcase_add_test(tc, who_comes_after_the_outcome_has_the_primarys);
 	tcase_add_test(tc, who_holds_a_file_whose_copy_cannot_be_placed_yet_follows_when_it_can);
