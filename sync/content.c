@@ -24,6 +24,8 @@ static const struct view view_now = { .kind = VIEW_NOW };
 /* A number, a date, an id: of a value that is given anew few bytes may differ, but all of it was written. */
 #define VALUE_BYTES 16
 
+static const char base_unknown[] = "what both sides had before is not known any more";
+
 static void begin(struct content_case *c, struct volume *v, const struct shipment *s, const struct rec_inode *rec,
 		  uint64_t ino, uint64_t seen)
 {
@@ -39,10 +41,10 @@ static void begin(struct content_case *c, struct volume *v, const struct shipmen
 static void base_from_note(struct content_case *c, const struct lineage *note)
 {
 	c->base = (struct view){ .kind = VIEW_AT, .group = note->grp };
-	if (note->kind != 's')
+	c->mixed = note->kind == 's';
+	if (!c->mixed)
 		c->base_ino = note->dst;
-	/* Both sides' ranges are in it: good for what is put on top of it, not for comparing. */
-	c->no_base |= note->kind == 's' && c->theirs_whole;
+	c->no_base |= c->mixed && c->theirs_whole;
 }
 
 static int sizes(struct content_case *c, const struct lineage *note)
@@ -247,6 +249,9 @@ static int decide_text(struct content_case *c)
 	int rc;
 
 	c->verdict = RS_CONTENT_KEEP_BOTH;
+	c->rule = base_unknown;
+	if (c->mixed)
+		return 0;
 	c->rule = "the same lines were changed on both sides";
 	if (MAX(MAX(nb, no), nt) > MERGE3_MAX_BYTES) {
 		c->rule = "both sides changed a text too large to merge by lines";
@@ -567,6 +572,9 @@ static int decide_command(struct content_case *c)
 	c->rule = "policy command: the command was not set on this machine";
 	if (rc < 0 || !c->jobs || !c->policy.local_command)
 		return rc;
+	c->rule = base_unknown;
+	if (c->mixed)
+		return 0;
 	c->rule = "policy command: the file is too large for a command";
 	if (MAX(MAX(c->base_size, c->ours_size), c->theirs_size) > DRIVER_FILE_MAX_BYTES)
 		return 0;
@@ -704,7 +712,7 @@ static int decide_all(struct content_case *c)
 	c->rule = "both sides went on changing a file that was in conflict";
 	if (c->apart)
 		return 0;
-	c->rule = "what both sides had before is not known any more";
+	c->rule = base_unknown;
 	if (c->no_base && c->policy.kind != POLICY_NEWEST && c->policy.kind != POLICY_PRIMARY)
 		return 0;
 	rc = c->no_base ? 0 : decide_one_sided(c);
@@ -1078,7 +1086,7 @@ int content_land_merged(struct content_case *c)
 bool content_has_base(const struct content_case *c)
 {
 	uint8_t *piece = xmalloc(PIECE_BYTES);
-	int rc = 0, more = 0;
+	int rc = c->mixed ? -ENODATA : 0, more = 0;
 	size_t n;
 
 	for (uint64_t off = 0; rc == 0 && (more = next_piece(c, OF_BASE, &off, c->base_size, &n)) > 0; off += n)

@@ -26,6 +26,8 @@ struct content_case {
 	uint64_t base_ino;
 	uint64_t base_size;
 	bool no_base;      /* what the secondary had is not known any more: nothing can be measured against it */
+	bool mixed;        /* the base is what both sides' ranges made: good for what comes on top of it, by ranges,
+			      not for comparing, as bytes of ours are in it that the secondary has not seen */
 	/* The version was written as a whole: what it changed is found by comparing it with the base, and nothing of
 	 * the base is below theirs. */
 	bool ours_whole, theirs_whole;

@@ -628,6 +628,26 @@ START_TEST(a_file_that_came_back_is_as_long_as_ours_though_the_secondary_had_mor
 }
 END_TEST
 
+/* Ranges of both were merged, of which it has not heard; now it is a text, and it writes over what we had written. */
+START_TEST(what_was_merged_by_ranges_is_not_written_over_by_who_has_not_seen_it)
+{
+	px_make(0, "f", S_IFREG | 0644);
+	px_write(0, "f", "\0\n2\n3\n4\n5\n6\n", 12, 0);
+	px_meet();
+	px_write(0, "f", "P", 1, 4);
+	px_write(1, "f", "S", 1, 8);
+	px_send(1);
+	ck_assert_int_eq(memcmp(px_bytes(0, px_at(0, "f"), NULL), "\0\n2\nP\n4\nS\n6\n", 12), 0);
+	px_write(0, "f", "1", 1, 0);
+	px_write(1, "f", "1", 1, 0);
+	px_write(1, "f", "Q", 1, 4);
+	px_send(1);
+	px_meet();
+	px_expect("f", "1\n2\nP\n4\nS\n6\n");
+	ck_assert_uint_eq(px_count(0, ""), 2);
+}
+END_TEST
+
 /* The secondary wrote to what was empty and emptied it again, and tells the file anew for a name of it, having left our
  * bytes alone. */
 START_TEST(what_is_written_to_a_file_that_the_secondary_tells_anew_as_empty_is_not_lost)
@@ -681,6 +701,7 @@ int main(void)
 	tcase_add_test(one, ours_sent_back_whole_after_an_older_change_of_mode_is_not_put_into_the_copy);
 	tcase_add_test(one, what_we_wrote_to_the_copy_of_its_version_is_not_written_over);
 	tcase_add_test(one, mode_and_acl_agree_when_ours_is_taken_back);
+	tcase_add_test(one, what_was_merged_by_ranges_is_not_written_over_by_who_has_not_seen_it);
 	tcase_add_test(one, what_is_written_to_a_file_that_the_secondary_tells_anew_as_empty_is_not_lost);
 	tcase_add_test(one, a_file_that_came_back_is_as_long_as_ours_though_the_secondary_had_more_of_it);
 	suite_add_tcase(s, one);
