@@ -203,9 +203,11 @@ static void normalize_links(struct merger *m)
 	for (size_t i = 0; i < s->n_links; i++) {
 		const struct ship_link *l = &s->links[i];
 		struct norm_link *n = &m->nl[m->n_nl++];
+		/* It may have had the link elsewhere before it heard of a copy. But what it removes it removes as it
+		 * knows it now. */
+		uint64_t src, seen = l->parent ? l->seen : units_known_since(m, l->seen);
 		struct lineage lin;
 		struct dentry d;
-		uint64_t src;
 
 		*n = (struct norm_link){ .link = l->link,
 					 .seen = l->seen,
@@ -218,7 +220,7 @@ static void normalize_links(struct merger *m)
 		as_it_meant(m, n);
 		n->lacks = l->report && merge_link_in_copy(m, l->link, s->begin.seen, &lin);
 		if (merge_link_alias(m, l->link, &lin) ||
-		    (!l->report && merge_link_in_copy(m, l->link, l->seen, &lin))) {
+		    (!l->report && merge_link_in_copy(m, l->link, seen, &lin))) {
 			n->alias_of = l->link;
 			n->link = lin.dst;
 			n->in_copy = lin.kind == 'n';

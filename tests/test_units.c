@@ -795,6 +795,23 @@ START_TEST(what_it_writes_again_to_ours_that_it_had_taken_is_in_the_copy)
 }
 END_TEST
 
+/* It took it out of the unit when it had not heard of the copy; by then it is as the primary has it, and is removed. */
+START_TEST(what_it_removes_when_it_has_ours_in_it_is_not_what_it_wrote)
+{
+	judged(false);
+	px_put(1, ".git/o/1", "birch one");
+	px_send(1);
+	px_say(0);
+	px_rename(1, ".git/o/1", "x");
+	hear_all(0);
+	px_send(1);
+	px_unlink(1, "x");
+	px_send(1);
+	px_meet();
+	is_somewhere("birch one");
+}
+END_TEST
+
 /* Its name is one in the copy, but the bytes that it had taken are ours, and we wrote to them too; and ours is no unit
  * any more. */
 START_TEST(what_both_write_to_ours_of_which_it_has_the_name_in_the_copy_is_there)
@@ -1186,6 +1203,7 @@ int main(void)
 	tcase_add_loop_test(on, what_it_wrote_before_and_after_it_heard_is_there, 0, 2);
 	tcase_add_test(on, what_the_primary_wrote_is_not_written_over_in_the_copy);
 	tcase_add_test(on, what_it_writes_again_to_ours_that_it_had_taken_is_in_the_copy);
+	tcase_add_test(on, what_it_removes_when_it_has_ours_in_it_is_not_what_it_wrote);
 	tcase_add_test(on, what_both_write_to_ours_of_which_it_has_the_name_in_the_copy_is_there);
 	tcase_add_test(on, what_it_writes_to_what_it_had_removed_from_its_own_is_there);
 	tcase_add_test(on, what_it_removes_in_place_before_it_has_ours_is_back);
