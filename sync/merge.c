@@ -717,6 +717,11 @@ static int merge_group_with_jobs(struct volume *v, struct shipment *s, const str
 	return rc;
 }
 
+void merge_warn_by_file(void)
+{
+	log_warn("a unit that both sides changed cannot be kept whole: it is merged file by file");
+}
+
 int merge_shipment(struct volume *v, struct shipment *s, const struct merge_names *names, uint64_t now_ms,
 		   struct err *err)
 {
@@ -746,7 +751,7 @@ int merge_shipment(struct volume *v, struct shipment *s, const struct merge_name
 		plain.no_units = true;
 		rc = merge_group_with_jobs(v, s, &plain, &jobs, now_ms);
 		if (rc == 0)
-			log_warn("a unit that both sides changed cannot be kept whole: it is merged file by file");
+			merge_warn_by_file();
 	}
 	driver_jobs_release(&jobs);
 	if (is_no_tree(rc))

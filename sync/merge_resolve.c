@@ -242,6 +242,8 @@ int merge_three_way(struct volume *v, struct shipment *s, const struct merge_nam
 		merge_index(&m);
 		units_name(&m, &r);
 		rc = merge_land(&m, &r);
+		if (rc == 0 && r.by_file)
+			merge_warn_by_file();
 		log_debug("merge", "landing it: %d", rc);
 		if (rc < 0)
 			show_input(&m);

@@ -172,6 +172,7 @@ struct merger {
 bool p_changed_inode(struct volume *v, uint64_t ino, enum entity what, uint64_t seen);
 bool p_changed_content(struct volume *v, uint64_t ino, uint64_t seen);
 uint64_t merge_lowest_seen(const struct shipment *s); /* of all its records */
+void merge_warn_by_file(void); /* a unit is not kept whole: the log says so */
 /* Did we give the file a name, or move or remove one, in a group after that? */
 bool links_changed(struct volume *v, uint64_t ino, uint64_t low);
 bool p_changed_xattrs(struct volume *v, uint64_t ino, uint64_t seen); /* set, not removed: removals leave only a row */

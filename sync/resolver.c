@@ -577,6 +577,7 @@ static int prepare(struct rw_work *w, struct rs_input *in, struct rs_result *out
 			rw_release(w);
 			rw_units_free(units);
 			rc = rw_load(w, in, out);
+			out->by_file = rc == 0;
 		}
 	}
 	if (rc < 0)

@@ -174,6 +174,7 @@ struct rs_result {
 	struct rs_attr_out *attrs;   size_t n_attrs;
 	struct rs_note *notes;       size_t n_notes;
 	char **own;                  size_t n_own; /* the names made here, which links and copies point to */
+	bool by_file; /* a unit that both changed could not be kept whole: it was merged file by file */
 };
 
 /* Step 0, before resolve: the saves in the input, in ascending order of link_b; free *out. -EUCLEAN as resolve. */

@@ -55,8 +55,8 @@ static void check_unit(struct walker *k, const char *path, uint64_t token)
 	const char *unit = strstr(path, "/.git"), *end;
 	uint64_t at = UINT64_C(1469598103934665603), by = w->ledger.state[token] & TOKEN_BY_S ? 2 : 1, before = 0;
 
-	if (!unit || !w->apart || !(w->ledger.state[token] & TOKEN_APART) || !(end = strchr(unit + 1, '/')) ||
-	    strstr(end, ".conflict-"))
+	if (!unit || !w->apart || sim_near_by_file() || !(w->ledger.state[token] & TOKEN_APART) ||
+	    !(end = strchr(unit + 1, '/')) || strstr(end, ".conflict-"))
 		return;
 	for (const char *p = path; p < end; p++)
 		at = (at ^ (uint8_t)*p) * UINT64_C(1099511628211);

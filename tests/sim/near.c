@@ -12,10 +12,17 @@
 
 static char difference[400];
 static uint64_t n_compared, n_left_out;
+static bool by_file;
 
 void sim_near_begin(void)
 {
 	difference[0] = '\0';
+	by_file = false;
+}
+
+bool sim_near_by_file(void)
+{
+	return by_file;
 }
 
 const char *sim_near_difference(void)
@@ -143,6 +150,7 @@ void merge_test_resolved(const struct merger *m, const struct rs_result *r)
 			      .prefer = m->prefer, .all_of_ours = true };
 	struct rs_result of_all = { 0 };
 
+	by_file |= r->by_file || m->names->no_units;
 	if (m->all_of_ours || difference[0])
 		return;
 	if (merge_gather(&all) == 0 && merge_resolve(&all, &of_all) == 0) {

@@ -134,6 +134,8 @@ char *inspect_tree(struct world *w, int side);
 /* near.c: how a merge of this history differs from one that looks at all that the primary changed; NULL: none does. */
 void sim_near_begin(void);
 const char *sim_near_difference(void);
+/* A unit could not be kept whole in this history, as both moved directories that hold each other: docs/merging.md */
+bool sim_near_by_file(void);
 /* Of all histories. */
 void sim_near_counts(uint64_t *compared, uint64_t *left_out);
 
