@@ -107,8 +107,7 @@ static int land_xattr_case(struct merger *m, const struct rs_attr_out *o)
 	return rc ? rc : changes_touch_xattr(m->v, ino, key);
 }
 
-/* Will the secondary get this inode whole? Then what it sent itself goes with it. */
-static bool sent_whole(struct merger *m, uint64_t ino)
+bool merge_sent_whole(struct merger *m, uint64_t ino)
 {
 	struct change_row row;
 
@@ -213,8 +212,9 @@ int merge_land_attributes(struct merger *m, const struct rs_result *r)
 		if (!units_kept(m, ino) && (!alias || !is_ours_with_mode(m, x)))
 			rc = land_xattr(m->v, x, ino);
 		if (rc == 0)
-			rc = alias || units_kept(m, ino) || sent_whole(m, ino) ? changes_touch_xattr(m->v, ino, x->key)
-							 : changes_drop_xattr(m->v, ino, x->key);
+			rc = alias || units_kept(m, ino) || merge_sent_whole(m, ino)
+				     ? changes_touch_xattr(m->v, ino, x->key)
+				     : changes_drop_xattr(m->v, ino, x->key);
 	}
 	for (size_t i = 0; rc == 0 && i < r->n_attrs; i++) {
 		if (tree_inode_get(m->v, m->attrs[r->attrs[i].input].ino, &in) < 0)

@@ -486,8 +486,10 @@ int merge_land_bytes(struct merger *m, struct norm_inode *n)
 	rc = is_unasked(m, n) ? merge_open_case(m, n) : 0;
 	if (rc < 0)
 		return rc;
-	if (!n->has_case || n->cc.ours_is_base)
-		return take_inode(m->v, m->s, n->rec, n->ino, REC_CONTENT);
+	if (!n->has_case || n->cc.ours_is_base) {
+		rc = take_inode(m->v, m->s, n->rec, n->ino, REC_CONTENT);
+		return rc || !merge_sent_whole(m, n->ino) ? rc : changes_touch_whole(m->v, n->ino);
+	}
 	if (merge_prefers(m) == RS_PREFER_S && n->cc.verdict == RS_CONTENT_SECONDARY && n->preferred)
 		return merge_take_theirs(m, n);
 	if (!n->asked && n->cc.verdict == RS_CONTENT_KEEP_BOTH && !n->follows && !n->saved) {

@@ -74,6 +74,8 @@ int merge_copy_acl(struct merger *m, const struct norm_inode *n, uint64_t to);
 /* ---- merge_attrs.c */
 enum entity merge_entity_of(uint32_t field); /* of REC_MODE, REC_OWNER, REC_TIMES */
 int merge_land_attributes(struct merger *m, const struct rs_result *r);
+/* Will the secondary get this inode whole? Then what it sent itself goes with it. */
+bool merge_sent_whole(struct merger *m, uint64_t ino);
 /* Mode and access ACL say the same, of one inode and of all that were landed on. */
 int merge_let_acl_agree(struct merger *m, uint64_t ino);
 int merge_let_acls_agree(struct merger *m);

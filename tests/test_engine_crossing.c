@@ -648,6 +648,24 @@ START_TEST(what_was_merged_by_ranges_is_not_written_over_by_who_has_not_seen_it)
 }
 END_TEST
 
+/* Our file is on its way to the secondary as a whole, as when a name of it came back, and it has written to its own. */
+START_TEST(what_the_secondary_writes_to_what_is_sent_anew_goes_with_it)
+{
+	struct volume_info info;
+	uint64_t ino = px_put(0, "f", _i ? "before\n" : "");
+
+	px_meet();
+	volume_info(px[0].v, &info);
+	ck_assert_int_eq(volume_apply_begin(px[0].v), 0);
+	ck_assert_int_eq(changes_touch_whole(px[0].v, ino), 0);
+	ck_assert_int_eq(volume_apply_commit(px[0].v, info.applied), 0);
+	px_append(1, "f", "after\n");
+	px_send(1);
+	px_meet();
+	px_expect("f", _i ? "before\nafter\n" : "after\n");
+}
+END_TEST
+
 /* The secondary wrote to what was empty and emptied it again, and tells the file anew for a name of it, having left our
  * bytes alone. */
 START_TEST(what_is_written_to_a_file_that_the_secondary_tells_anew_as_empty_is_not_lost)
@@ -701,6 +719,7 @@ int main(void)
 	tcase_add_test(one, ours_sent_back_whole_after_an_older_change_of_mode_is_not_put_into_the_copy);
 	tcase_add_test(one, what_we_wrote_to_the_copy_of_its_version_is_not_written_over);
 	tcase_add_test(one, mode_and_acl_agree_when_ours_is_taken_back);
+	tcase_add_loop_test(one, what_the_secondary_writes_to_what_is_sent_anew_goes_with_it, 0, 2);
 	tcase_add_test(one, what_was_merged_by_ranges_is_not_written_over_by_who_has_not_seen_it);
 	tcase_add_test(one, what_is_written_to_a_file_that_the_secondary_tells_anew_as_empty_is_not_lost);
 	tcase_add_test(one, a_file_that_came_back_is_as_long_as_ours_though_the_secondary_had_more_of_it);
