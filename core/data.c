@@ -251,7 +251,8 @@ int data_punch_inode(struct volume *v, struct inode *in, uint64_t off, uint64_t 
 		if (!rc && first < last)
 			rc = blocks_drop(v, in->ino, first, last, origin);
 	}
-	if (!rc)
+	/* Of two blocks that are zeroed in part there may have been room for one alone: it is changed. */
+	if (!rc || rc == -ENOSPC)
 		data_touch_inode(v, in, 0, origin);
 	return rc;
 }

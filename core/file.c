@@ -336,7 +336,7 @@ static int drop_range(struct volume *v, struct inode *in, const struct alloc *a)
 
 	if (!dropped && a->aside)
 		rc = aside_put(v, a->ino, &block, alloc_end(a), SIZE_MAX, SPACE_ASKED);
-	/* Of two blocks that are zeroed in part there may have been room for one alone: it is changed. */
+	/* What had no room may have been changed in part. */
 	if (!rc)
 		rc = content_changed(v, in, 0);
 	if (!rc && in->nlink && a->off < in->size_bytes)
