@@ -156,13 +156,15 @@ uint64_t conflict_kept_version(struct volume *v, uint64_t ino, uint64_t after)
 		for (size_t i = 0; i < l.n; i++) { /* the newest */
 			const struct conflict *c = &l.rows[i];
 
-			if (c->ino == ino && conflict_is_kind(c, "content") && conflict_is_aside(v, c->version[1].ino) &&
+			if (c->ino == ino && conflict_is_kind(c, "content") &&
+			    conflict_is_aside(v, c->version[1].ino) &&
 			    conflict_row_state(v->db, c->id, &grp, &resolved) == 0 && grp > after)
 				kept = c->version[1].ino;
 		}
 	conflict_list_free(&l);
 	return kept;
 }
+
 /* ---- what people ask for ---- */
 
 static int none_at(const char *which, struct err *err)
@@ -171,7 +173,8 @@ static int none_at(const char *which, struct err *err)
 }
 
 /* What one reconciliation noted of this file besides its versions, in the list. */
-static int set_notes(struct volume *v, struct conflict_list *l, const char *which, int keep, bool *done, struct err *err)
+static int set_notes(struct volume *v, struct conflict_list *l, const char *which, int keep, bool *done,
+                     struct err *err)
 {
 	uint64_t last_ms = 0;
 	int rc = 0;
