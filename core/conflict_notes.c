@@ -182,6 +182,7 @@ int conflict_set_note(struct volume *v, struct conflict *c, int keep, struct err
 		err_set(err, rc, "cannot set %s of %s to %s: %s", c->kind, c->now, value, strerror(-rc));
 	return rc ? rc : 1;
 }
+
 /* ---- one side is preferred ---- */
 
 /* Lock held, group open. As note_acl. */

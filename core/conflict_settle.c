@@ -258,6 +258,7 @@ static int put_in_place(struct volume *v, const struct conflict *c, uint64_t ver
 	}
 	return rc;
 }
+
 /* ---- settling one ---- */
 
 /* The wanted unit goes to the path of the conflict, and the other goes with all that is in it. */
@@ -424,6 +425,7 @@ int conflict_settle(struct volume *v, struct conflict *c, int keep, struct err *
 		rc = conflict_finish(v, c);
 	return rc && !err->code ? err_set(err, rc, "cannot settle %s: %s", c->path, strerror(-rc)) : rc;
 }
+
 /* The primary's version in place, the secondary's beside it, as if they had never been merged. */
 int conflict_take_apart(struct volume *v, struct conflict *c)
 {

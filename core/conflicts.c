@@ -22,6 +22,7 @@ void conflict_release(struct conflict *c)
 		free(c->version[i].value);
 	}
 }
+
 /* ---- the list ---- */
 
 static char *copy_or_null(const char *text)
@@ -146,6 +147,7 @@ bool conflict_is_kind(const struct conflict *c, const char *kind)
 {
 	return strcmp(c->kind, kind) == 0;
 }
+
 uint64_t conflict_kept_version(struct volume *v, uint64_t ino, uint64_t after)
 {
 	struct conflict_list l = { 0 };
@@ -295,6 +297,7 @@ int volume_conflict_split(struct volume *v, const char *which, struct err *err)
 	return done ? 0
 	            : err_set(err, -ENODATA, "%s: there is no merge whose two versions are still kept", which);
 }
+
 /* ---- what is settled is history ---- */
 
 /* Who asks `why` asks about lately; a few more cost nothing. */
