@@ -85,7 +85,11 @@ static void base_of_redirected(struct content_case *c, const struct lineage *red
 	}
 	if (redirect->kind == 'a' && tree_inode_view(c->v, c->rec->ino, c->base, &in) == 0)
 		return;
-	c->no_base = redirect->kind == 'a' && (note->grp == 0 || note->dst != redirect->dst);
+	if (redirect->kind == 'a' && note->kind == 'b' && note->grp != 0 && note->dst == redirect->dst) {
+		base_from_note(c, note); /* the alias may have been kept up since: that gave it nothing of ours */
+		return;
+	}
+	c->no_base = redirect->kind == 'a';
 	known.grp = lineage_known(redirect);
 	base_from_note(c, &known);
 }

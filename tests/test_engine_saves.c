@@ -714,6 +714,32 @@ START_TEST(an_old_file_that_is_sent_whole_and_equal_to_the_save_is_one_with_it)
 }
 END_TEST
 
+/* Of the one file the secondary's old name of it is told once more: what it has there is nothing newer by that. */
+START_TEST(what_the_primary_wrote_to_the_one_file_is_not_undone_by_a_link_to_the_save)
+{
+	struct attr a = { .uid = 7 };
+
+	px_put(1, "f.txt", "");
+	up();
+	px_send(1);
+	px_say(0);
+	px_setxattr(0, "f.txt", "user.k", "v");
+	save(1, "f.txt", "one\n", RENAMED);
+	px_send(1);
+	px_hear(0);
+	ck_assert_int_eq(volume_setattr(px[1].v, px_at(1, "f.txt"), SET_UID, &a, &a), 0);
+	px_say(1);
+	px_say(0);
+	px_link(1, "f.txt", "h.txt");
+	px_hear(0);
+	px_write(0, "f.txt", "two\n", 4, 4);
+	px_hear(1);
+	px_send(1);
+	px_meet();
+	ck_assert_uint_ge(files_with("one\ntwo\n"), 1);
+}
+END_TEST
+
 /* Both kept the old file at one name, by links of their own. The secondary has not seen what is written to it. */
 START_TEST(a_backup_that_the_secondary_replaces_keeps_what_the_primary_wrote)
 {
@@ -775,6 +801,7 @@ int main(void)
 	tcase_add_test(cross, the_primary_deletes_the_merged_file_while_the_secondary_writes_on);
 	tcase_add_loop_test(cross, what_is_written_to_an_equal_file_after_it_became_one_is_not_lost, 0, 4);
 	tcase_add_loop_test(cross, an_old_file_that_is_sent_whole_does_not_undo_the_save, 0, 2);
+	tcase_add_test(cross, what_the_primary_wrote_to_the_one_file_is_not_undone_by_a_link_to_the_save);
 	tcase_add_test(cross, a_backup_that_the_secondary_replaces_keeps_what_the_primary_wrote);
 	tcase_add_test(cross, an_old_file_that_is_sent_whole_and_equal_to_the_save_is_one_with_it);
 	suite_add_tcase(s, cross);
