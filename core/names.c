@@ -684,3 +684,14 @@ char *volume_path(struct volume *v, uint64_t ino)
 	volume_unlock(v);
 	return path;
 }
+
+uint64_t volume_parent(struct volume *v, uint64_t ino)
+{
+	struct dentry d = { .parent = 0 };
+
+	volume_lock_now(v);
+	if (landing_need_inode(v, ino) != 0 || !tree_first_link(v, ino, &d))
+		d.parent = 0;
+	volume_unlock(v);
+	return d.parent;
+}

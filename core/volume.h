@@ -345,6 +345,8 @@ void volume_space(struct volume *v, struct volume_space *out);
 
 /* Path of an inode's lowest link ("/a/b"), for messages; malloc'd; NULL if it has none. */
 char *volume_path(struct volume *v, uint64_t ino);
+/* The directory which that link is in; 0: it has none. */
+uint64_t volume_parent(struct volume *v, uint64_t ino);
 
 /* ---- conflicts: rows that both sides have ------------------------------------------------------------------------ */
 

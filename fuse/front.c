@@ -256,6 +256,7 @@ int front_mount(struct volume *v, const struct front_options *opt, struct front 
 	int rc;
 
 	f->v = v;
+	f->watchers.pid = f->watchers.fd = -1;
 	f->past = opt->past;
 	f->fsync_hook = opt->fsync_hook;
 	f->hook_ctx = opt->hook_ctx;
@@ -268,6 +269,7 @@ int front_mount(struct volume *v, const struct front_options *opt, struct front 
 	rc = mount_options_parse(opt->options, opt->past != NULL, &mo, err);
 	f->sync_all = mo.flags & MS_SYNCHRONOUS;
 	f->sync_names = mo.flags & (MS_SYNCHRONOUS | MS_DIRSYNC);
+	f->inotify = mo.inotify && !opt->past;
 	if (rc == 0)
 		rc = mountpoint_check(opt->mountpoint, &f->mountpoint, err);
 	if (rc == 0)
@@ -353,6 +355,7 @@ static void end_busy(struct front *f)
 		return;
 	log_warn("%s is still in use somewhere; open files in it fail from now on", f->mountpoint);
 	atomic_store(&f->ended, true);
+	watchers_kill(&f->watchers);
 	notifier_stop(f->notifier);
 	for (unsigned i = 0; i < f->n_workers; i++)
 		pthread_cancel(f->workers[i].thread);
@@ -400,6 +403,8 @@ int front_run(struct front *f)
 		guard_stop(guard);
 		return -EAGAIN;
 	}
+	if (f->inotify)
+		watchers_start(&f->watchers, f->mountpoint);
 	rc = workers_start(f);
 	if (rc == 0)
 		rc = notifier_start(f->notifier);
@@ -408,6 +413,7 @@ int front_run(struct front *f)
 	if (f->workers)
 		wait_for_end(f);
 	atomic_store(&f->ended, true);
+	watchers_kill(&f->watchers);
 	notifier_stop(f->notifier);
 	syncer_stop(f->syncer);
 	detach_leftover(f);
@@ -473,6 +479,7 @@ void front_free(struct front *f)
 			fuse_session_unmount(f->se); /* closes /dev/fuse; finds that it is unmounted */
 		fuse_session_destroy(f->se);
 	}
+	watchers_reap(&f->watchers);
 	notifier_free(f->notifier);
 	known_forget_all(f);
 	pthread_cond_destroy(&f->changed);

@@ -16,6 +16,7 @@
 #include "fuse/front.h"
 #include "fuse/gate.h"
 #include "fuse/nodes.h"
+#include "fuse/watchers.h"
 #include "util/map.h"
 
 #define FRONT_WORKERS_MAX 16u
@@ -58,6 +59,8 @@ struct front {
 	unsigned n_workers;
 	struct notifier *notifier;
 	struct syncer *syncer;
+	bool inotify;                  /* those who watch are told of the peer's changes, by: */
+	struct watchers watchers;      /* made and ended by front_run */
 
 	pthread_mutex_t lock;          /* protects the next two */
 	pthread_cond_t changed;
@@ -86,6 +89,7 @@ struct mount_options {
 	const char *subtype;
 	unsigned long flags;     /* MS_* */
 	bool allow_other;
+	bool inotify;            /* ours alone: the kernel does not know it */
 	char text[256];          /* the flags as words for fusermount3, each with a comma before it */
 };
 /* past: of the mount of a past, which is read-only whatever the options say. */

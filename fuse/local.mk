@@ -9,7 +9,8 @@ fuse_libfront_a_SOURCES = \
 	fuse/notify.c \
 	fuse/ops.c \
 	fuse/source.h \
-	fuse/syncer.c
+	fuse/syncer.c \
+	fuse/watchers.c fuse/watchers.h
 
 check_PROGRAMS += tests/test_front tests/test_front_moved tests/test_nodes
 TESTS += tests/test_front tests/test_front_moved tests/test_nodes

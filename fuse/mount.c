@@ -64,6 +64,8 @@ static bool word_apply(const char *word, struct mount_options *out)
 			return true;
 	if (strcmp(word, "allow_other") == 0)
 		return out->allow_other = true;
+	if (strcmp(word, "inotify") == 0)
+		return out->inotify = true;
 	for (size_t i = 0; i < ARRAY_LEN(ignored_prefixes); i++)
 		if (strncmp(word, ignored_prefixes[i], strlen(ignored_prefixes[i])) == 0)
 			return true;
@@ -101,8 +103,8 @@ static int words_apply(const char *options, struct mount_options *out, struct er
 		if (len > 0 && (len >= sizeof(word) || !word_apply(word, out)))
 			return err_set(
 				err, -EINVAL,
-				"unknown mount option \"%.*s\"; known are ro, allow_other, nosuid, nodev, noexec, "
-				"sync, dirsync and their opposites",
+				"unknown mount option \"%.*s\"; known are ro, allow_other, inotify, nosuid, nodev, "
+				"noexec, sync, dirsync and their opposites",
 				(int)MIN(len, (size_t)200), options);
 		options += len + (options[len] == ',');
 	}

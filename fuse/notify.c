@@ -10,6 +10,9 @@
  * that wait are one. What the kernel answers with ENOENT it does not know *yet*, perhaps: a reply with the old
  * attributes may be on its way, and would then be believed for an hour. So such a notice is told again as long as the
  * kernel holds names of the inode.
+ *
+ * With -o inotify a third queue is for programs that watch (fuse/watchers.h). They are told after the kernel, so that
+ * what they look at is new, and nobody waits for that. It is a shorter one: telling takes a request or two.
  */
 #include "fuse/internal.h"
 
@@ -17,6 +20,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -25,6 +29,10 @@
 
 /* 64k notices are a few MB, and about a tenth of a second of the kernel's time. */
 #define QUEUE_LEN 65536u
+/* Half a second of work. When they are more, those who watch hear of each directory that the kernel knows. */
+#define WATCH_LEN 4096u
+/* After so long they are told though the kernel was not: it waits for a directory that a program holds. */
+#define WATCH_WAIT_MS 1000u
 #define RETRY_FIRST_US 100u
 #define RETRY_LAST_US 20000u
 #define RETRY_TOTAL_US 1000000u
@@ -68,6 +76,7 @@ struct notifier {
 	pthread_mutex_t lock;
 	pthread_cond_t changed;
 	struct lane names, inodes;
+	struct lane watch;      /* ITEM_INODE, ITEM_ENTRY: what there is to be seen */
 	atomic_bool busy;       /* inodes has something that was not told yet */
 	struct {
 		_Atomic uint64_t told_ms, read_ms; /* 0: never */
@@ -142,6 +151,21 @@ static void everything(struct notifier *n)
 		queue_append(lanes[i], item_new(ITEM_EVERYTHING, 0, 0, "", 0));
 	}
 	atomic_store(&n->busy, true);
+}
+
+static void watch_put(struct notifier *n, int kind, uint64_t parent, uint64_t ino, const char *name, unsigned len)
+{
+	struct lane *l = &n->watch;
+	struct item *it = item_new(kind, parent, ino, name, len);
+
+	if (l->tail - l->head >= WATCH_LEN) {
+		queue_clear(l);
+		queue_append(l, item_new(ITEM_EVERYTHING, 0, 0, "", 0));
+	}
+	if (queue_find(l, it))
+		free(it);
+	else
+		queue_append(l, it);
 }
 
 static void queue_put(struct notifier *n, int kind, uint64_t parent, uint64_t ino, const char *name, unsigned len)
@@ -372,6 +396,102 @@ static void *lane_main(void *arg)
 	return NULL;
 }
 
+/* ---- those who watch; no lock held --------------------------------------------------------------- */
+
+static bool wait_told(struct notifier *n, const struct lane *l, uint64_t target, const struct timespec *until);
+static struct timespec in_ms(unsigned ms);
+
+static void watch_path(struct front *f, uint64_t ino)
+{
+	char *path = volume_path(f->v, ino);
+
+	if (path)
+		watchers_tell(&f->watchers, path);
+	free(path);
+}
+
+/* A new name, or one that leads elsewhere now; of one that is gone its directory is told. */
+static void watch_entry(struct front *f, const struct item *it)
+{
+	char *dir = nodes_know(&f->nodes, it->parent) ? volume_path(f->v, it->parent) : NULL, *path;
+	struct attr a;
+
+	if (!dir)
+		return;
+	path = xasprintf("%s/%s", strcmp(dir, "/") == 0 ? "" : dir, it->name);
+	if (volume_lookup(f->v, it->parent, it->name, &a) == 0)
+		watchers_tell(&f->watchers, path);
+	free(path);
+	free(dir);
+}
+
+static void watch_all(struct front *f)
+{
+	size_t count;
+	uint64_t *list = nodes_list(&f->nodes, &count);
+	struct attr a;
+
+	for (size_t i = 0; i < count && !atomic_load(&f->ended); i++)
+		if (volume_getattr(f->v, list[i], &a) == 0 && S_ISDIR(a.mode))
+			watch_path(f, list[i]);
+	free(list);
+}
+
+/* What somebody watches the kernel knows, and so it does the directory that he watches. */
+static bool may_be_watched(struct front *f, uint64_t ino)
+{
+	uint64_t dir;
+
+	if (nodes_know(&f->nodes, ino))
+		return true;
+	dir = volume_parent(f->v, ino);
+	return dir && nodes_know(&f->nodes, dir);
+}
+
+static void watch_tell(struct front *f, const struct item *it)
+{
+	switch (it->kind) {
+	case ITEM_INODE:
+		if (may_be_watched(f, it->ino))
+			watch_path(f, it->ino);
+		break;
+	case ITEM_ENTRY:
+		watch_entry(f, it);
+		break;
+	case ITEM_EVERYTHING:
+		watch_all(f);
+		break;
+	case ITEM_DELETE: /* never in this queue */
+		break;
+	}
+}
+
+static void *watch_main(void *arg)
+{
+	struct notifier *n = arg;
+	struct lane *l = &n->watch;
+
+	log_thread_name("watchers");
+	pthread_mutex_lock(&n->lock);
+	while (!n->stop) {
+		if (l->head == l->tail) {
+			pthread_cond_wait(&n->changed, &n->lock);
+			continue;
+		}
+		const struct timespec until = in_ms(WATCH_WAIT_MS);
+		struct item *it = queue_take(l);
+
+		(void)(wait_told(n, &n->inodes, n->inodes.tail, &until) &&
+		       wait_told(n, &n->names, n->names.tail, &until));
+		pthread_mutex_unlock(&n->lock);
+		watch_tell(n->front, it);
+		free(it);
+		pthread_mutex_lock(&n->lock);
+	}
+	pthread_mutex_unlock(&n->lock);
+	return NULL;
+}
+
 /* ---- for the rest of fuse/ ----------------------------------------------------------------------- */
 
 struct notifier *notifier_new(struct front *f)
@@ -380,7 +500,7 @@ struct notifier *notifier_new(struct front *f)
 	pthread_condattr_t attr;
 
 	n->front = f;
-	n->names.notifier = n->inodes.notifier = n;
+	n->names.notifier = n->inodes.notifier = n->watch.notifier = n;
 	pthread_mutex_init(&n->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -391,12 +511,14 @@ struct notifier *notifier_new(struct front *f)
 
 static int lane_start(struct lane *l)
 {
+	struct notifier *n = l->notifier;
+	bool watch = l == &n->watch;
 	int rc;
 
-	pthread_mutex_lock(&l->notifier->lock);
-	rc = pthread_create(&l->thread, NULL, lane_main, l);
+	pthread_mutex_lock(&n->lock);
+	rc = pthread_create(&l->thread, NULL, watch ? watch_main : lane_main, watch ? (void *)n : l);
 	l->started = rc == 0;
-	pthread_mutex_unlock(&l->notifier->lock);
+	pthread_mutex_unlock(&n->lock);
 	return -rc;
 }
 
@@ -404,7 +526,9 @@ int notifier_start(struct notifier *n)
 {
 	int rc = lane_start(&n->names);
 
-	return rc ? rc : lane_start(&n->inodes);
+	if (!rc)
+		rc = lane_start(&n->inodes);
+	return rc || !n->front->inotify ? rc : lane_start(&n->watch);
 }
 
 bool notifier_runs(struct notifier *n)
@@ -417,12 +541,27 @@ bool notifier_runs(struct notifier *n)
 	return yes;
 }
 
+/* Lock held. What those who watch see of it. */
+static void push_watch(struct notifier *n, const struct notice *x)
+{
+	if (x->kind == NOTICE_EVERYTHING)
+		watch_put(n, ITEM_EVERYTHING, 0, 0, "", 0);
+	if (x->kind == NOTICE_ENTRY)
+		watch_put(n, ITEM_ENTRY, x->parent, 0, x->name, x->name_len_bytes);
+	if (x->kind == NOTICE_ENTRY || x->kind == NOTICE_DELETE)
+		watch_put(n, ITEM_INODE, 0, x->parent, "", 0);
+	if (x->kind == NOTICE_INODE)
+		watch_put(n, ITEM_INODE, 0, x->ino, "", 0);
+}
+
 void notifier_push(struct notifier *n, const struct notice *list, size_t count)
 {
 	pthread_mutex_lock(&n->lock);
 	for (size_t i = 0; i < count && !n->stop; i++) {
 		const struct notice *x = &list[i];
 
+		if (n->watch.started)
+			push_watch(n, x);
 		if (x->kind == NOTICE_EVERYTHING) {
 			everything(n);
 			continue;
@@ -446,9 +585,11 @@ void notifier_push(struct notifier *n, const struct notice *list, size_t count)
 
 void notifier_push_inode(struct notifier *n, uint64_t ino)
 {
-	const struct notice notice = { .kind = NOTICE_INODE, .ino = ino };
-
-	notifier_push(n, &notice, 1);
+	pthread_mutex_lock(&n->lock);
+	if (!n->stop)
+		queue_put(n, ITEM_INODE, 0, ino, "", 0);
+	pthread_cond_broadcast(&n->changed);
+	pthread_mutex_unlock(&n->lock);
 }
 
 static struct timespec in_ms(unsigned ms)
@@ -569,11 +710,12 @@ void notifier_stop(struct notifier *n)
 	pthread_mutex_unlock(&n->lock);
 	lane_join(&n->names);
 	lane_join(&n->inodes);
+	lane_join(&n->watch);
 }
 
 void notifier_free(struct notifier *n)
 {
-	struct lane *lanes[] = { &n->names, &n->inodes };
+	struct lane *lanes[] = { &n->names, &n->inodes, &n->watch };
 
 	for (unsigned i = 0; i < ARRAY_LEN(lanes); i++) {
 		queue_clear(lanes[i]);

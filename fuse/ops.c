@@ -334,6 +334,23 @@ static struct privileges privileges_of(fuse_req_t req, uint64_t ino)
 	return p;
 }
 
+/* What is asked only so that the kernel tells of it (fuse/watchers.h) is not done. */
+static void say_attr(fuse_req_t req, uint64_t ino)
+{
+	struct front *f = front_of(req);
+	struct stat st;
+	struct attr a;
+	int rc = volume_getattr(f->v, ino, &a);
+
+	if (rc != 0) {
+		fuse_reply_err(req, -rc);
+		return;
+	}
+	notifier_settle(f->notifier, ino);
+	st = stat_of(&a);
+	fuse_reply_attr(req, &st, UNSURE_SECONDS);
+}
+
 static void op_setattr(fuse_req_t req, fuse_ino_t node, struct stat *st, int to_set, struct fuse_file_info *fi)
 {
 	static const struct {
@@ -356,6 +373,10 @@ static void op_setattr(fuse_req_t req, fuse_ino_t node, struct stat *st, int to_
 	int rc;
 
 	(void)fi;
+	if (watchers_ask(&f->watchers, fuse_req_ctx(req)->pid)) {
+		say_attr(req, ino);
+		return;
+	}
 	for (size_t i = 0; i < ARRAY_LEN(bits); i++)
 		if (to_set & bits[i].fuse)
 			set |= bits[i].volume;

@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -1119,6 +1120,201 @@ START_TEST(a_killed_daemon_goes_even_while_it_tells_of_a_name_in_a_busy_director
 }
 END_TEST
 
+/* ---- -o inotify: who watches hears of the peer's changes ----------------------------------------- */
+
+static void setup_inotify(void)
+{
+	open_volume();
+	mount_with(&(struct front_options){ .options = "inotify" });
+}
+
+/* Until there is such an event; others before it are passed over. */
+static void expect_event(int fd, uint32_t mask, const char *name)
+{
+	_Alignas(struct inotify_event) char buf[4096];
+
+	for (ssize_t n; (n = read(fd, buf, sizeof(buf))) > 0;)
+		for (char *p = buf; p < buf + n;) {
+			const struct inotify_event *e = (const struct inotify_event *)p;
+
+			if ((e->mask & mask) && strcmp(e->len ? e->name : "", name) == 0)
+				return;
+			p += sizeof(*e) + e->len;
+		}
+	ck_abort_msg("%s", strerror(errno));
+}
+
+static int watch(const char *name)
+{
+	int fd = inotify_init1(IN_CLOEXEC);
+
+	ck_assert_int_ge(inotify_add_watch(fd, at(name), IN_MODIFY), 0);
+	return fd;
+}
+
+START_TEST(who_watches_hears_of_the_peers_changes_and_they_stay_the_peers)
+{
+	struct inode before, after;
+	struct volume_info then, now;
+	uint64_t ino;
+	int dir, file;
+
+	put("f", "old");
+	put("gone", "");
+	ck_assert_int_eq(symlink("/etc", at("outside")), 0);
+	ino = stat_of("f").st_ino;
+	dir = watch("");
+	file = watch("f");
+	ck_assert_int_eq(volume_commit(vol), 0);
+
+	peer_write(ino, "new", 0, 3);
+	ck_assert_int_eq(tree_inode_get(vol, ino, &before), 0);
+	volume_info(vol, &then);
+	expect_event(dir, IN_MODIFY, "f");
+	expect_event(file, IN_MODIFY, "");
+	ck_assert_str_eq(get("f"), "new");
+	ck_assert_int_eq(volume_commit(vol), 0);
+	ck_assert_int_eq(tree_inode_get(vol, ino, &after), 0);
+	volume_info(vol, &now);
+	ck_assert_int_eq(after.mtime_ns, before.mtime_ns);
+	ck_assert_int_eq(after.ctime_ns, before.ctime_ns);
+	ck_assert_int_eq(after.origin, ORIGIN_PEER);
+	ck_assert_uint_eq(now.committed, then.committed);
+
+	peer_create("made");
+	expect_event(dir, IN_MODIFY, "made");
+	peer_move("made", "moved");
+	expect_event(dir, IN_MODIFY, "moved");
+	peer_begin();
+	peer_touch(stat_of("outside").st_ino, NS_PER_S * 1000);
+	peer_end();
+	expect_event(dir, IN_MODIFY, "outside");
+	peer_move("gone", NULL);
+	expect_event(dir, IN_MODIFY, "");
+	close(dir);
+	close(file);
+}
+END_TEST
+
+START_TEST(who_watches_hears_of_the_directory_when_too_much_was_changed)
+{
+	enum { N = 20000 };
+	struct notice *list = calloc(N, sizeof(*list));
+	int dir;
+
+	ck_assert_int_eq(mkdir(at("d"), 0755), 0);
+	dir = watch("d");
+	for (int i = 0; i < N; i++) {
+		list[i].kind = NOTICE_ENTRY;
+		list[i].parent = INO_ROOT;
+		list[i].name_len_bytes = (unsigned)snprintf(list[i].name, sizeof(list[i].name), "name-%d", i);
+	}
+	front_notice(front, list, N);
+	expect_event(dir, IN_MODIFY, "");
+	close(dir);
+	free(list);
+}
+END_TEST
+
+/* Name, state and parent of a process; false: there is none. */
+static bool process(pid_t pid, char name[32], char *state, int *parent)
+{
+	char path[64];
+	FILE *f;
+	int n;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return false;
+	n = fscanf(f, "%*d (%31[^)]) %c %d", name, state, parent);
+	fclose(f);
+	return n == 3;
+}
+
+static pid_t helper_of(pid_t host)
+{
+	DIR *dir = opendir("/proc");
+	struct dirent *d;
+	char name[32], state;
+	pid_t found = -1;
+	int parent;
+
+	while ((d = readdir(dir)))
+		if (atoi(d->d_name) > 0 && process(atoi(d->d_name), name, &state, &parent) && parent == host &&
+		    strcmp(name, "twinfs-watchers") == 0)
+			found = atoi(d->d_name);
+	closedir(dir);
+	return found;
+}
+
+static bool has_ended(pid_t pid)
+{
+	char name[32], state;
+	int parent;
+
+	return !process(pid, name, &state, &parent) || state == 'Z';
+}
+
+/* Answers nothing from the second byte on, and has somebody touched then. */
+static void watched_main(int in, int out)
+{
+	struct notice notice = { .kind = NOTICE_INODE, .ino = INO_ROOT };
+
+	setup_inotify();
+	ck_assert_int_eq(write(out, "m", 1), 1);
+	expect_byte(in);
+	front_still(front, true);
+	front_notice(front, &notice, 1);
+	for (;;)
+		pause();
+}
+
+START_TEST(a_killed_daemon_goes_even_while_who_watches_is_told)
+{
+	int in[2], out[2];
+	pid_t host, helper = -1;
+	bool gone = false;
+
+	if (access("/proc/self/wchan", R_OK) != 0)
+		return;
+	ck_assert(pipe(in) == 0 && pipe(out) == 0);
+	host = fork();
+	if (host == 0)
+		watched_main(in[0], out[1]);
+	snprintf(mnt, sizeof(mnt), "%s/mnt-%d", base, (int)host);
+	expect_byte(out[0]);
+	for (int i = 0; i < 200 && helper < 0; i++, usleep(20000)) /* of the thread that runs the mount */
+		helper = helper_of(host);
+	ck_assert_int_gt(helper, 0);
+	ck_assert_int_eq(write(in[1], "s", 1), 1);
+	ck_assert(sleeps_in(helper, "request_wait_answer"));
+	ck_assert_int_eq(kill(host, SIGKILL), 0);
+	gone = is_gone(host);
+	umount2(mnt, MNT_FORCE | MNT_DETACH);
+	ck_assert(gone);
+	gone = false;
+	for (int i = 0; i < 200 && !gone; i++, usleep(20000))
+		gone = has_ended(helper);
+	ck_assert(gone);
+}
+END_TEST
+
+START_TEST(stop_ends_a_mount_that_tells_who_watches)
+{
+	int dir = watch("");
+
+	for (int i = 0; i < 300; i++) {
+		char name[16];
+
+		snprintf(name, sizeof(name), "n%d", i);
+		peer_create(name);
+	}
+	expect_event(dir, IN_MODIFY, "n0");
+	close(dir); /* it goes on telling, to nobody, while the mount goes */
+}
+END_TEST
+
 static void expect_refusal(const char *mountpoint, const char *options, int code, const char *words)
 {
 	const struct front_options opt = { .mountpoint = mountpoint, .fsname = store, .options = options };
@@ -1192,6 +1388,11 @@ int main(void)
 		own_writes_stay_in_a_page_that_the_peer_changes,
 		own_writes_are_read_back_at_once_from_a_page_that_the_peer_changes,
 	};
+	const TTest *const watched[] = {
+		who_watches_hears_of_the_peers_changes_and_they_stay_the_peers,
+		who_watches_hears_of_the_directory_when_too_much_was_changed,
+		stop_ends_a_mount_that_tells_who_watches,
+	};
 	const TTest *const life[] = {
 		the_fsync_hook_answers_fsync,
 		a_read_only_mount_refuses_writes,
@@ -1202,10 +1403,11 @@ int main(void)
 		a_mount_that_never_ran_goes_with_its_front,
 		a_dead_mount_of_ours_is_replaced,
 		a_killed_daemon_goes_even_while_it_tells_of_a_name_in_a_busy_directory,
+		a_killed_daemon_goes_even_while_who_watches_is_told,
 		unusable_mountpoints_and_options_are_refused_in_words,
 	};
 	Suite *s = suite_create("front");
-	TCase *use = tcase_create("mounted"), *ends = tcase_create("life");
+	TCase *use = tcase_create("mounted"), *ends = tcase_create("life"), *watches = tcase_create("watched");
 	int rc;
 
 	if (geteuid() != 0 || access("/dev/fuse", R_OK | W_OK) != 0) {
@@ -1216,14 +1418,19 @@ int main(void)
 	if (!mkdtemp(base) || chmod(base, 0755) != 0)
 		return 1;
 	tcase_add_checked_fixture(use, setup, teardown);
+	tcase_add_checked_fixture(watches, setup_inotify, teardown);
 	tcase_add_checked_fixture(ends, open_volume, NULL);
 	tcase_set_timeout(use, 60);
+	tcase_set_timeout(watches, 60);
 	tcase_set_timeout(ends, 60);
 	for (size_t i = 0; i < ARRAY_LEN(mounted); i++)
 		tcase_add_test(use, mounted[i]);
+	for (size_t i = 0; i < ARRAY_LEN(watched); i++)
+		tcase_add_test(watches, watched[i]);
 	for (size_t i = 0; i < ARRAY_LEN(life); i++)
 		tcase_add_test(ends, life[i]);
 	suite_add_tcase(s, use);
+	suite_add_tcase(s, watches);
 	suite_add_tcase(s, ends);
 	rc = tap_main(s);
 	clean_up();

@@ -431,6 +431,55 @@ t_inotify_tells_of_the_peers_removals_and_of_all_that_is_done_here() {
 }
 LIMIT_S[t_inotify_tells_of_the_peers_removals_and_of_all_that_is_done_here]=90
 
+# Of the peer's changes it says MODIFY, for what was changed itself and for the directory around it; and nothing of that goes
+# back to the peer as a change.
+t_with_o_inotify_who_watches_hears_of_all_that_the_peer_did() {
+	local watcher before daemon
+	pair_up
+	mkdir "$A/d"
+	for f in written removed renamed d/deep; do echo one >"$A/$f"; done
+	wait_synced
+	unmount_side b
+	mount_side b -o inotify
+	wait_together
+	daemon=$PID_b
+	ls -lR "$B" >/dev/null
+	cd "$B"
+	timeout 80 python3 "$E2E_HERE/watch.py" 80 . d written >>"$TMP/events" &
+	watcher=$!
+	within 20 grep -q watching "$TMP/events"
+	echo two >>"$A/written"
+	before=$(stat -c '%y %z' "$A/written")
+	within 20 grep -qx 'written MODIFY ' "$TMP/events"
+	within 20 grep -qx '. MODIFY written' "$TMP/events"
+	has_content written "$(printf 'one\ntwo')"
+	echo new >"$A/d/new"
+	within 20 grep -qx 'd MODIFY new' "$TMP/events"
+	ln -s new "$A/d/soft"
+	within 20 grep -qx 'd MODIFY soft' "$TMP/events"
+	chmod 600 "$A/d/deep"
+	within 20 grep -qx 'd MODIFY deep' "$TMP/events"
+	mv "$A/renamed" "$A/d/moved"
+	within 20 grep -qx 'd MODIFY moved' "$TMP/events"
+	: >"$TMP/events"
+	rm "$A/removed"
+	within 20 grep -qx '. MODIFY ' "$TMP/events"
+	wait_synced
+	is_equal "$(stat -c '%y %z' written)" "$before" "times"
+	is_equal "$(stat -c '%y %z' "$A/written")" "$before" "times on the other side"
+	kill "$watcher"
+	wait "$watcher" || true # it stands in the mount
+	cd /
+	# Unmounting is not refused while it works, and nothing stays behind.
+	for i in {1..300}; do echo "$i" >"$A/d/$i"; done
+	fusermount3 -u "$B"
+	within "$SOON_S" gone "$daemon"
+	within "$SOON_S" nobody_runs "mount $SB"
+}
+LIMIT_S[t_with_o_inotify_who_watches_hears_of_all_that_the_peer_did]=120
+
+nobody_runs() { ! pgrep -f -- "$1" >/dev/null; }
+
 # ends PID: it is gone, or a zombie of ours
 ends() { [ ! -e "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"; }
 
