@@ -154,7 +154,7 @@ static void name_op(void)
 	some_name(name);
 	some_name(name2);
 	snprintf(sub, sizeof(sub), "d%zu", chance_below(&seed, 3));
-	switch (chance_below(&seed, 9)) {
+	switch (chance_below(&seed, 10)) {
 	case 0: case 1: case 2:
 		if (volume_create(vol, dir, name, S_IFREG | 0644, 0, NULL, &cred, &a) == 0) {
 			if (aside)
@@ -180,6 +180,9 @@ static void name_op(void)
 	case 7:
 		volume_rmdir(vol, INO_ROOT, sub);
 		break;
+	case 8:
+		volume_rename(vol, dir, name, other, name2, RENAME_EXCHANGE);
+		break;
 	default:
 		volume_create(vol, dir, name, S_IFLNK | 0777, 0, "where it points", &cred, &a);
 	}
@@ -193,7 +196,7 @@ static void file_op(uint64_t ino)
 
 	snprintf(key, sizeof(key), "user.k%zu", chance_below(&seed, 3));
 	chance_bytes(&seed, (uint8_t *)value, sizeof(value));
-	switch (chance_below(&seed, 5)) {
+	switch (chance_below(&seed, 6)) {
 	case 0:
 		volume_setattr(vol, ino, SET_SIZE, &a, &a);
 		break;
@@ -205,6 +208,10 @@ static void file_op(uint64_t ino)
 		break;
 	case 3:
 		volume_removexattr(vol, ino, key);
+		break;
+	case 4:
+		volume_fallocate(vol, ino, FALLOC_FL_ZERO_RANGE | (chance_below(&seed, 2) ? FALLOC_FL_KEEP_SIZE : 0),
+		                 chance_off(&seed, FILE_SPAN_BYTES), 1 + chance_below(&seed, WRITE_MAX_BYTES));
 		break;
 	default:
 		/* a hole, or room for one; size kept */

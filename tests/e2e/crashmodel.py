@@ -12,6 +12,7 @@ a write that was cut short: the kernel hands a long one over in pieces, and the 
 A step is one system call that changes something, so the state after a crash must be that after exactly N steps: not
 less than the last "d", not more than the last "b".
 """
+import ctypes
 import hashlib
 import os
 import random
@@ -21,6 +22,16 @@ import sys
 DIRS = ["", "d1", "d2", "d1/e"]
 NAMES = ["a", "b", "c", "d"]
 PAGE = 4096
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def call(function, *args):
+    """One of the C library's that Python does not have."""
+    if getattr(libc, function)(*args) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
 
 
 class Model:
@@ -33,7 +44,10 @@ class Model:
     def print_of(self):
         out = {}
         for path, node in self.tree.items():
-            out[path] = ("file", digest(bytes(node[1]["data"])), node[1]["mode"]) if node[0] == "file" else node
+            out[path] = node
+            if node[0] == "file":
+                inode = node[1]
+                out[path] = ("file", digest(bytes(inode["data"])), inode["mode"], tuple(sorted(inode["xattrs"].items())))
         return out
 
 
@@ -54,6 +68,7 @@ class Steps:
         self.root = root
         self.number = 0
         self.pending = []
+        self.held = []  # descriptors of files that may have no name any more
 
     def real(self, path):
         return os.path.join(self.root, path)
@@ -77,7 +92,7 @@ class Steps:
     def plan(self):
         """Operations of the next thing that a program does, as a list of (name, arguments)."""
         r = self.r
-        what = r.randrange(20)
+        what = r.randrange(26)
         if what < 6:  # a save as editors make it: whole, durable, then over the old name
             path = self.new_path()
             if self.model.tree.get(path, ("file",))[0] != "file":
@@ -123,7 +138,30 @@ class Steps:
         if what == 18:
             path = self.some("file")
             return [("fsync", path)] if path else []
-        return [("fsyncdir", "")]
+        if what == 19:
+            return [("fsyncdir", "")]
+        return self.plan_more(what)
+
+    def plan_more(self, what):
+        r, path = self.r, self.some("file")
+        if not path:
+            return []
+        size = len(self.model.tree[path][1]["data"])
+        if what == 20:  # it lives on as long as it is open, and what is written then is nowhere after a crash
+            return [("hold", path), ("unlink", path), ("write_held", "", self.bytes()), ("fsyncdir", "")][:r.choice([2, 3, 4])]
+        if what == 21:
+            to = self.some("file", "link")
+            return [("exchange", path, to)] if to != path else []
+        if what == 22:
+            key = r.choice(["user.a", "user.b"])
+            if key in self.model.tree[path][1]["xattrs"]:
+                return [("removexattr", path, key)]
+            return [("setxattr", path, key, self.bytes()[:r.choice([1, 300, 5000])])]
+        if what == 23:
+            return [("append", path, self.bytes())]
+        off, length = r.choice([0, PAGE, size // 2, size]), r.choice([100, PAGE, 3 * PAGE, 100000])
+        mode = r.choice([PUNCH_HOLE | KEEP_SIZE, ZERO_RANGE | KEEP_SIZE, ZERO_RANGE] if what == 24 else [0, KEEP_SIZE])
+        return [("fallocate", path, mode, off, length), ("fsync", path)][:r.choice([1, 2])]
 
     def same(self, path, other):
         a, b = self.model.tree.get(path), self.model.tree.get(other)
@@ -141,12 +179,19 @@ class Steps:
         t = self.model.tree
         kind, args = op[0], op[1:]
         if kind == "create":
-            t[args[0]] = ("file", {"data": bytearray(), "mode": 0o644})
+            t[args[0]] = ("file", {"data": bytearray(), "mode": 0o644, "xattrs": {}})
         elif kind == "write":
-            data = t[args[0]][1]["data"]
-            if len(data) < args[1]:
-                data.extend(bytes(args[1] - len(data)))
-            data[args[1]:args[1] + len(args[2])] = args[2]
+            self.put(args[0], args[1], args[2])
+        elif kind == "append":
+            self.put(args[0], len(t[args[0]][1]["data"]), args[1])
+        elif kind == "fallocate":
+            self.imagine_fallocate(*args)
+        elif kind == "setxattr":
+            t[args[0]][1]["xattrs"][args[1]] = args[2]
+        elif kind == "removexattr":
+            del t[args[0]][1]["xattrs"][args[1]]
+        elif kind == "exchange":
+            t[args[0]], t[args[1]] = t[args[1]], t[args[0]]
         elif kind == "truncate":
             data = t[args[0]][1]["data"]
             del data[args[1]:]
@@ -164,6 +209,20 @@ class Steps:
         elif kind == "chmod":
             t[args[0]][1]["mode"] = args[1]
 
+    def put(self, path, off, new):
+        data = self.model.tree[path][1]["data"]
+        if len(data) < off:
+            data.extend(bytes(off - len(data)))
+        data[off:off + len(new)] = new
+
+    def imagine_fallocate(self, path, mode, off, length):
+        data = self.model.tree[path][1]["data"]
+        if not mode & KEEP_SIZE and len(data) < off + length:
+            data.extend(bytes(off + length - len(data)))
+        if mode & (PUNCH_HOLE | ZERO_RANGE):
+            upto = min(off + length, len(data))
+            data[off:upto] = bytes(max(upto - off, 0))
+
     # ---- for real
 
     def do(self, op):
@@ -177,6 +236,29 @@ class Steps:
                 done = os.pwrite(f.fileno(), args[2], args[1])
             if done != len(args[2]):
                 raise Short(done)
+        elif kind == "append":
+            with open(path, "ab", buffering=0) as f:
+                done = f.write(args[1])
+            if done != len(args[1]):
+                raise Short(done)
+        elif kind == "hold":
+            while len(self.held) > 3:
+                os.close(self.held.pop(0))
+            self.held.append(os.open(path, os.O_RDWR))
+        elif kind == "write_held":
+            os.write(self.held[-1], args[1])
+        elif kind == "fallocate":
+            fd = os.open(path, os.O_RDWR)
+            try:
+                call("fallocate", fd, args[1], ctypes.c_long(args[2]), ctypes.c_long(args[3]))
+            finally:
+                os.close(fd)
+        elif kind == "setxattr":
+            os.setxattr(path, args[1], args[2])
+        elif kind == "removexattr":
+            os.removexattr(path, args[1])
+        elif kind == "exchange":
+            call("renameat2", AT_FDCWD, os.fsencode(path), AT_FDCWD, os.fsencode(self.real(args[1])), RENAME_EXCHANGE)
         elif kind == "truncate":
             os.truncate(path, args[1])
         elif kind in ("fsync", "fsyncdir"):
@@ -236,7 +318,9 @@ def found(root):
                 out[rel] = ("dir",)
             else:
                 with open(path, "rb") as f:
-                    out[rel] = ("file", digest(f.read()), os.stat(path).st_mode & 0o7777)
+                    data = digest(f.read())
+                xattrs = tuple(sorted((key, os.getxattr(path, key)) for key in os.listxattr(path)))
+                out[rel] = ("file", data, os.stat(path).st_mode & 0o7777, xattrs)
     return out
 
 
@@ -259,7 +343,7 @@ def check(root, seed, journal):
         if number:
             op = steps.next_op()
             if number == begun and short is not None:
-                op = (*op[:3], op[3][:short], *op[4:])
+                op = (*op[:-1], op[-1][:short])
             steps.imagine(op)
         if number < durable:
             continue
