@@ -1,17 +1,36 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Of the names that only we changed: which go into the resolver's input? There may be a hundred thousand that the
- * secondary has not heard of, when a few changes of its come; and what comes of those depends on few of them:
- *   - links of the files and directories that it tells of, and of all above them (merge_close_upwards);
- *   - who has a name here that something of the input has, in any of the three states;
- *   - a name that people take for the same as one that it gave;
- *   - what is in a directory that it removed;
- *   - of a database that it tells of, what was beside it.
- * That holds in a directory of its that may become one with ours too. All that is left out the secondary has not
- * touched, so it stays as it is here. Where that is not enough, all that we changed goes in: under a person's word,
- * when a unit meets it, while there are copies of units that the secondary has not heard of, and when it moved a
- * directory that we removed, as all that we removed in it comes back. The simulation compares with that
- * (tests/sim/near.c).
+ * secondary has not heard of, when a few changes of its come; and what comes of those depends on few of them.
+ *
+ * The invariant: what is left out, each rule of the resolver leaves where we have it, and whatever a rule looks at
+ * because of something that the secondary did is in the input. The first holds as the secondary has it where it had it
+ * (s is b), and as its file has no link in the input (each file comes with all its links) and no bytes of the
+ * secondary's. For the second, rule by rule, what is looked at and why it is there:
+ *   0 saves       who has the old file's old name, on either side: who has a name here that something of the input has
+ *                 in any of the three states is in the input; what the secondary has there it told.
+ *   1 links       the link by itself.
+ *   2 last links  all links of the file, and whose bytes changed: those of a file come together, those that are gone
+ *                 too.
+ *   3 moved dirs  what is in a directory that one side moved and the other removed, all the way down. Removed by the
+ *                 secondary: what it removed in it, it told. Removed by us: all that we removed in it comes back, which
+ *                 is found from no name that we have; so all goes in (below).
+ *   4 parents     all directories above, in each state: merge_close_upwards. That something of ours is in a directory
+ *                 that the secondary removed: what is in that and we changed is in the input.
+ *   5 loops       upwards, likewise; and on each loop is a move of the secondary's.
+ *   6 names       who has this name here: as for 0, also in a directory of the secondary's that may become one with
+ *                 ours (here_as), and so may those in it. Names that are the same to people: one is of the secondary's
+ *                 and in its records, ours are found by a key. Whether a name for a copy is taken the tree is asked,
+ *                 too (op_name_taken).
+ *   7 contents    the file, its links; who took the name that it left: as for 0.
+ *   8 attributes  the file by itself.
+ *   units         all that is in one that both changed, and above. A unit that the secondary changed something in is
+ *                 above what it told of. Then all goes in; so it does while there are copies of units that it has not
+ *                 heard of.
+ *   databases     what is beside a file that the secondary changed, moved or removed, and what was beside it: by name
+ *                 (families_gather, merge_near_beside).
+ *   a word        all goes in, as all that we did may be discarded.
+ * The simulation compares each merge with that of all that we changed (tests/sim/near.c).
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -228,15 +247,21 @@ static int add_of_name(struct merger *m, const struct rs_pos *at)
 	return rc == 0 ? add_if_ours(m, d.link) : rc == -ENOENT ? 0 : rc;
 }
 
-static bool is_dir(struct merger *m, uint64_t ino)
+/* What was one with another here, and is two again, may be here in no state of ours. */
+static bool may_be_dir(struct merger *m, uint64_t ino)
 {
+	const struct norm_inode *rec = merge_record_of_inode(m, ino);
 	struct inode *in = xmalloc(sizeof(*in));
 	struct view last;
 	int rc = tree_inode_get(m->v, ino, in);
 
-	if (rc == -ENOENT && tree_inode_last(m->v, ino, &last) == 0)
+	if (rc == -ENOENT && rec) {
+		in->mode = rec->rec->mode;
+		rc = 0;
+	} else if (rc == -ENOENT && tree_inode_last(m->v, ino, &last) == 0) {
 		rc = tree_inode_view(m->v, ino, last, in);
-	rc = rc == 0 && S_ISDIR(in->mode);
+	}
+	rc = rc < 0 || S_ISDIR(in->mode);
 	free(in);
 	return rc;
 }
@@ -284,9 +309,10 @@ int merge_near_of_link(struct merger *m, size_t i)
 		rc = add_of_name(m, &l.p);
 	if (rc == 0 && !merge_same_pos(&l.s, &l.b))
 		rc = add_of_name(m, &l.s);
-	if (rc == 0 && l.b.present && l.p.present && !l.s.present && is_dir(m, l.child))
+	if (rc == 0 && l.b.present && l.p.present && !l.s.present && may_be_dir(m, l.child))
 		rc = add_inside(m, l.child);
-	if (rc == 0 && !l.p.present && l.s.present && !merge_same_pos(&l.s, &l.b) && is_dir(m, l.child))
+	if (rc == 0 && l.b.present && !l.p.present && l.s.present && !merge_same_pos(&l.s, &l.b) &&
+	    may_be_dir(m, l.child))
 		m->all_of_ours = true;
 	return rc == 0 && m->all_of_ours ? merge_near_add_all(m) : rc;
 }

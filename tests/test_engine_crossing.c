@@ -687,6 +687,30 @@ START_TEST(what_is_written_to_a_file_that_the_secondary_tells_anew_as_empty_is_n
 }
 END_TEST
 
+/*
+ * Two directories, one of each side, became one; the secondary moves its own before it hears of that, so they are two
+ * again; and the primary has removed the one that it sees, with what was in it. Who moved it meant to keep that.
+ */
+START_TEST(what_is_in_a_directory_that_is_two_again_is_kept_with_it)
+{
+	px_mkdir(1, "a");
+	px_put(1, "a/f", "birch");
+	px_mkdir(0, "j");
+	up();
+	px_say(1);
+	px_say(0);
+	px_hear(0);
+	px_rename(0, "j", "a");
+	px_hear(1); /* and the secondary's a is the primary's */
+	px_rename(1, "a", "d");
+	px_unlink(0, "a/f");
+	px_rmdir(0, "a");
+	px_send(1);
+	px_meet();
+	px_expect("d/f", "birch");
+}
+END_TEST
+
 /* Something was lost, or the sides differed, in these once. */
 START_TEST(orders_in_which_something_was_lost_once)
 {
@@ -722,6 +746,7 @@ int main(void)
 	tcase_add_loop_test(one, what_the_secondary_writes_to_what_is_sent_anew_goes_with_it, 0, 2);
 	tcase_add_test(one, what_was_merged_by_ranges_is_not_written_over_by_who_has_not_seen_it);
 	tcase_add_test(one, what_is_written_to_a_file_that_the_secondary_tells_anew_as_empty_is_not_lost);
+	tcase_add_test(one, what_is_in_a_directory_that_is_two_again_is_kept_with_it);
 	tcase_add_test(one, a_file_that_came_back_is_as_long_as_ours_though_the_secondary_had_more_of_it);
 	suite_add_tcase(s, one);
 	tcase_add_loop_test(many, orders_in_which_something_was_lost_once, 0, 8);
