@@ -113,13 +113,36 @@ static bool inode_is_of_family(struct volume *v, const struct rec_inode *r)
 	return S_ISREG(r->mode) && tree_links_of(v, r->ino, link_is_of_family, &x) == 1;
 }
 
+static bool file_is_of_family(struct volume *v, uint64_t ino)
+{
+	struct size_link x = { .v = v };
+	struct inode *in = xmalloc(sizeof(*in));
+	bool yes = tree_inode_get(v, ino, in) == 0 && S_ISREG(in->mode);
+
+	x.size_bytes = yes ? in->size_bytes : 0;
+	free(in);
+	return yes && tree_links_of(v, ino, link_is_of_family, &x) == 1;
+}
+
+/* It gives such a name; or it moves or removes such a file: a database alone, perhaps, and leaves what is beside it. */
+static bool record_is_of_family(struct volume *v, const struct ship_link *l)
+{
+	struct dentry d;
+
+	return (l->parent && is_tail(l->name, l->name_len)) ||
+	       (tree_link_get(v, l->link, &d) == 0 && file_is_of_family(v, d.child));
+}
+
 bool families_touched(struct volume *v, const struct shipment *s)
 {
 	for (size_t i = 0; i < s->n_links; i++)
-		if (s->links[i].parent && is_tail(s->links[i].name, s->links[i].name_len))
+		if (record_is_of_family(v, &s->links[i]))
 			return true;
 	for (size_t i = 0; i < s->n_inodes; i++)
 		if (inode_is_of_family(v, s->inodes[i]))
+			return true;
+	for (size_t i = 0; i < s->n_xattrs; i++)
+		if (file_is_of_family(v, s->xattrs[i].ino))
 			return true;
 	return false;
 }
@@ -128,12 +151,19 @@ int families_list(struct volume *v, const struct shipment *s, struct map *inodes
 {
 	int rc = 0;
 
-	for (size_t i = 0; i < s->n_links; i++)
-		if (s->links[i].parent && is_tail(s->links[i].name, s->links[i].name_len))
+	for (size_t i = 0; rc == 0 && i < s->n_links; i++) {
+		if (record_is_of_family(v, &s->links[i]))
 			map_put(inodes, s->links[i].child, 1);
+		rc = landing_breathe(v);
+	}
 	for (size_t i = 0; rc == 0 && i < s->n_inodes; i++) {
 		if (inode_is_of_family(v, s->inodes[i]))
 			map_put(inodes, s->inodes[i]->ino, 1);
+		rc = landing_breathe(v);
+	}
+	for (size_t i = 0; rc == 0 && i < s->n_xattrs; i++) {
+		if (file_is_of_family(v, s->xattrs[i].ino))
+			map_put(inodes, s->xattrs[i].ino, 1);
 		rc = landing_breathe(v);
 	}
 	return rc;
@@ -253,6 +283,24 @@ static int add_family(struct merger *m, uint64_t dir, const char *stem, size_t l
 	return rc;
 }
 
+/*
+ * The main file may be a database, as it is here, and the secondary moved or removed it or set something on it: what we
+ * have beside it may be new to it, or written to.
+ */
+static bool used_main(struct merger *m, const struct rs_link *l)
+{
+	struct inode *in;
+	bool yes = !merge_same_pos(&l->b, &l->s) || map_get(&m->ni_by_ino, l->child, NULL) ||
+		   map_get(&m->s->xattr_by_ino, l->child, NULL);
+
+	if (!yes || !l->p.present)
+		return false;
+	in = xmalloc(sizeof(*in));
+	yes = tree_inode_get(m->v, l->child, in) == 0 && S_ISREG(in->mode) && may_be_database(in->size_bytes);
+	free(in);
+	return yes;
+}
+
 int families_gather(struct merger *m)
 {
 	size_t n_links = m->n_links; /* those that are added here need no look */
@@ -272,6 +320,7 @@ int families_gather(struct merger *m)
 			seen = MIN(seen, m->ni[at - 1].seen_bytes);
 			main = may_be_database(m->ni[at - 1].rec->size_bytes);
 		}
+		main = main || used_main(m, l);
 		for (size_t k = 0; rc == 0 && k < ARRAY_LEN(pos); k++) {
 			uint64_t known;
 			size_t stem;

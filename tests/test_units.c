@@ -1129,6 +1129,33 @@ START_TEST(a_database_removed_on_one_side_and_changed_on_the_other_is_there_whol
 }
 END_TEST
 
+/* The secondary, where it was closed, does something to the database alone; what the primary wrote is in the log: one
+ * that it made, or that both had. */
+START_TEST(what_the_primary_wrote_to_its_log_is_with_a_database_taken_away)
+{
+	static const unsigned files[] = { 2, 3, 3, 3, 4, 4 };
+
+	database(0, "app.db", "base");
+	if (_i >= 3)
+		px_put(0, "app.db-wal", "log");
+	px_meet();
+	px_put(0, "app.db-wal", "alder");
+	if (_i % 3 == 0)
+		px_unlink(1, "app.db");
+	else if (_i % 3 == 1)
+		px_rename(1, "app.db", "x.db");
+	else
+		px_setxattr(1, "app.db", "user.key", "birch");
+	px_meet();
+	database_is("app.db", "base", "alder");
+	if (_i % 3 == 1)
+		database_is("x.db", "base", NULL);
+	else if (_i % 3 == 2)
+		database_is(database_copy(), "base", _i >= 3 ? "log" : NULL);
+	ck_assert_uint_eq(px_count(0, ""), files[_i]);
+}
+END_TEST
+
 START_TEST(files_that_are_no_database_are_none_though_they_are_called_so)
 {
 	px_put(0, "app.db", "text");
@@ -1219,6 +1246,7 @@ int main(void)
 	tcase_add_test(db, a_database_made_on_both_sides_is_two);
 	tcase_add_loop_test(db, a_database_changed_on_one_side_is_as_that_has_it, 0, 2);
 	tcase_add_loop_test(db, a_database_removed_on_one_side_and_changed_on_the_other_is_there_whole, 0, 2);
+	tcase_add_loop_test(db, what_the_primary_wrote_to_its_log_is_with_a_database_taken_away, 0, 6);
 	tcase_add_test(db, files_that_are_no_database_are_none_though_they_are_called_so);
 	tcase_add_loop_test(db, of_two_databases_one_is_taken_with_its_log, 0, 2);
 	suite_add_tcase(s, db);
