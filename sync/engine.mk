@@ -12,7 +12,8 @@ sync_libsync_a_SOURCES += \
 	sync/merge.c sync/merge.h \
 	sync/merge_attrs.c sync/merge_bytes.c sync/merge_families.c sync/merge_gather.c sync/merge_inodes.c \
 	sync/merge_land.c sync/merge_land.h sync/merge_lineage.c sync/merge_links.c sync/merge_near.c \
-	sync/merge_notes.c sync/merge_prefer.c sync/merge_resolve.c sync/merge_saves.c sync/merge_state.h sync/merge_units.c \
+	sync/merge_notes.c sync/merge_prefer.c sync/merge_resolve.c sync/merge_saves.c sync/merge_state.h \
+	sync/merge_units.c sync/merge_unplaced.c \
 	sync/name_fold.c sync/name_fold.h \
 	sync/outbox.c sync/outbox.h \
 	sync/plan.c sync/plan.h \
@@ -90,6 +91,12 @@ tests_test_engine_open_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 tests_test_engine_rules_SOURCES = tests/test_engine_rules.c tests/pair_fixture.h
 tests_test_engine_rules_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 tests_test_engine_rules_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=tree_links_of
+# It has a merge of its own, which refuses what it is told to.
+check_PROGRAMS += tests/test_unplaced
+TESTS += tests/test_unplaced
+tests_test_unplaced_SOURCES = tests/test_unplaced.c tests/pair_fixture.h sync/merge_resolve.c
+tests_test_unplaced_CPPFLAGS = $(AM_CPPFLAGS) -DMERGE_TEST
+tests_test_unplaced_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 check_PROGRAMS += tests/test_cut_rows
 TESTS += tests/test_cut_rows
 tests_test_cut_rows_SOURCES = tests/test_cut_rows.c tests/volume_fixture.h

@@ -380,6 +380,8 @@ static int merge_locked(struct volume *v, struct shipment *s, const struct merge
 		rc = conflict_take(v, &s->conflicts[i], s->begin.seen);
 	if (rc || ((s->is_part ? !has_records(s) : shipment_is_empty(s)) && !(under && word.pending)))
 		;
+	else if (names->names_stay) /* not even a word counts for names that make no tree */
+		rc = merge_three_way(v, s, names, jobs, now_ms, NULL);
 	else if ((fast = may_fast_forward(v, s, under ? &word : NULL)) != 0)
 		rc = fast < 0 ? fast : fast_forward(v, s);
 	else
@@ -752,6 +754,10 @@ int merge_shipment(struct volume *v, struct shipment *s, const struct merge_name
 		rc = merge_group_with_jobs(v, s, &plain, &jobs, now_ms);
 		if (rc == 0)
 			merge_warn_by_file();
+	}
+	if (is_no_tree(rc)) {
+		plain.names_stay = true;
+		rc = merge_group_with_jobs(v, s, &plain, &jobs, now_ms);
 	}
 	driver_jobs_release(&jobs);
 	if (is_no_tree(rc))

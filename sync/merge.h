@@ -6,7 +6,8 @@
  * Conflict: we changed the entity in a group later than the record's `seen`. If nothing of the shipment conflicts and
  * it keeps clear of the names that we changed and the secondary does not know of, it is taken as it is (fast-forward).
  * Otherwise the three states are gathered (what both changed, and the directories above), resolve() decides about names
- * and attributes, content_decide() about bytes.
+ * and attributes, content_decide() about bytes. What comes to no valid tree is tried again, believing less each time;
+ * the last way always does (merge_unplaced.c), so that the pair does not stand still.
  */
 #ifndef TWINFS_SYNC_MERGE_H
 #define TWINFS_SYNC_MERGE_H
@@ -17,7 +18,8 @@
 
 struct merge_names {
 	char self[33], peer[33]; /* node names, for conflict names and rows */
-	bool no_copies, no_units; /* no lineage of units; merge file by file: set by merge_shipment alone */
+	/* No lineage of units; merge file by file; names stay (merge_unplaced.c): set by merge_shipment alone. */
+	bool no_copies, no_units, names_stay;
 	struct driver driver;    /* runs the commands of policies; fn NULL: none can be run */
 };
 

@@ -156,7 +156,7 @@ static int make(struct merger *m, struct inode *in, uint64_t parent, const char 
 }
 
 /* A directory of those above things aside: whoever may not look into the one it stands for may not look into it. */
-static int make_dir_like(struct merger *m, uint64_t like, uint64_t parent, const char *name, size_t len, uint64_t *ino)
+int merge_make_dir_like(struct merger *m, uint64_t like, uint64_t parent, const char *name, size_t len, uint64_t *ino)
 {
 	const struct rec_inode *r = shipment_inode(m->s, like);
 	struct inode *in = xcalloc(1, sizeof(*in));
@@ -192,7 +192,7 @@ static int top_dir(struct merger *m, uint64_t *ino)
 	gmtime_r(&t, &tm);
 	strftime(stamp, sizeof(stamp), "%Y%m%d-%H%M%S", &tm);
 	snprintf(name, sizeof(name), "discarded-%.32s-%s", node, stamp);
-	rc = make_dir_like(m, INO_ROOT, INO_HIDDEN, name, strlen(name), ino);
+	rc = merge_make_dir_like(m, INO_ROOT, INO_HIDDEN, name, strlen(name), ino);
 	m->prefer->top = *ino;
 	return rc ? rc : prefer_note(m->v, m->prefer, m->names->self, m->names->peer);
 }
@@ -243,7 +243,7 @@ static int mirror(struct merger *m, uint64_t dir, uint64_t *out)
 		    tree_inode_get(m->v, d.child, &in) == 0 && S_ISDIR(in.mode))
 			*out = d.child;
 		else
-			rc = make_dir_like(m, chain[n].dir, parent, at->name, at->name_len, out);
+			rc = merge_make_dir_like(m, chain[n].dir, parent, at->name, at->name_len, out);
 		map_put(&m->aside_dir, chain[n].dir, *out);
 	}
 	free(chain);

@@ -212,13 +212,16 @@ int merge_three_way(struct volume *v, struct shipment *s, const struct merge_nam
 			  (unsigned long long)rec_seen(s->inodes[i], REC_CONTENT),
 			  (unsigned long long)s->inodes[i]->size_bytes, (long long)s->inodes[i]->shrunk_to);
 
+	if (rc == 0 && names->names_stay)
+		rc = merge_unplaced(&m);
 	if (rc == 0) {
 		rc = merge_resolve(&m, &r);
 #ifdef MERGE_TEST
 		if (rc == 0)
 			merge_test_resolved(&m, &r);
 #endif
-		for (int moves_too = 0; rc == -EUCLEAN && moves_too < 2 && !s->is_part; moves_too++) {
+		for (int moves_too = 0; rc == -EUCLEAN && moves_too < 2 && !s->is_part && !names->names_stay;
+		     moves_too++) {
 			log_debug("merge", "no valid tree: the secondary's records alone count%s",
 				  moves_too ? ", and none of its moves" : "");
 			rc = believe_records_only(&m, moves_too);
@@ -242,6 +245,12 @@ int merge_three_way(struct volume *v, struct shipment *s, const struct merge_nam
 		merge_index(&m);
 		units_name(&m, &r);
 		rc = merge_land(&m, &r);
+		if (rc == 0 && names->names_stay)
+			rc = merge_note_unplaced(&m);
+#ifdef MERGE_TEST
+		if (rc == 0 && merge_test_refuses(&m))
+			rc = -EUCLEAN;
+#endif
 		if (rc == 0 && r.by_file)
 			merge_warn_by_file();
 		log_debug("merge", "landing it: %d", rc);

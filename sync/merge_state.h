@@ -163,6 +163,7 @@ struct merger {
 	size_t n_save_sets, cap_save_sets;
 	struct norm_inode *follows; /* of files of ours: what the secondary wrote to the backups of them */
 	size_t n_follows, cap_follows;
+	uint64_t unplaced_dir; /* merge_unplaced.c; 0: nothing is in it */
 	bool in_units; /* what is saved may be in a unit that both changed: then nothing is merged as that */
 
 	void **arena; /* what lives until the end: names */
@@ -260,6 +261,13 @@ int merge_take_theirs(struct merger *m, struct norm_inode *n);
 /* After all else: what we changed, and the secondary does not mention, is as the secondary has it. */
 int merge_take_back(struct merger *m);
 
+/* A new directory of ours with the attributes of `like`, under this name or, if that is taken, one like it. */
+int merge_make_dir_like(struct merger *m, uint64_t like, uint64_t parent, const char *name, size_t len, uint64_t *ino);
+
+/* ---- merge_unplaced.c: nothing that the secondary says of names is believed */
+int merge_unplaced(struct merger *m);      /* what was gathered, before it is resolved */
+int merge_note_unplaced(struct merger *m); /* when all has landed */
+
 /* Which inodes have a link in which state; after the links were gathered or changed. */
 void merge_presence(struct merger *m);
 
@@ -277,6 +285,8 @@ int merge_resolve(struct merger *m, struct rs_result *r); /* what was gathered; 
 #ifdef MERGE_TEST
 /* The simulation compares with what comes of an input in which all is that we changed. */
 void merge_test_resolved(const struct merger *m, const struct rs_result *r);
+/* Is all that has landed to be taken back, as if it had come to no valid tree? */
+bool merge_test_refuses(const struct merger *m);
 #endif
 /* -EAGAIN: `jobs` has commands to run first; nothing has landed. */
 int merge_three_way(struct volume *v, struct shipment *s, const struct merge_names *names, struct driver_jobs *jobs,

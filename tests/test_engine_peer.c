@@ -826,11 +826,23 @@ START_TEST(a_shipment_that_makes_no_tree_is_refused_whole)
 }
 END_TEST
 
-START_TEST(a_name_that_is_taken_and_unchanged_here_is_refused_by_the_primary)
+/* It would say so again and again: ours stays, and its file is in a directory of its own. */
+START_TEST(a_name_that_is_taken_and_unchanged_here_stays_ours_and_the_peers_file_is_elsewhere)
 {
-	static const struct refusal taken = { "a name that is taken", name_taken, -EBADMSG, "no valid tree" };
+	struct peer p;
+	char *path;
 
-	run(&taken, 0);
+	px_setup();
+	common();
+	p = peer_new(0);
+	name_taken(&p);
+	ck_assert_msg(p.rc == 0, "%s", p.err.text);
+	ck_assert_str_eq(px_bytes(0, px_at(0, "f.txt"), NULL), lines);
+	path = xasprintf("%s/1-f.txt", px_find(0, "", "unplaced.conflict-birch-"));
+	ck_assert_msg(px_at(0, path) != 0, "there is no %s", path);
+	free(path);
+	px_down();
+	px_teardown();
 }
 END_TEST
 
@@ -1250,7 +1262,7 @@ int main(void)
 	tcase_add_loop_test(tc, a_wrong_hello_is_refused, 0, 2 * ARRAY_LEN(hellos));
 	tcase_add_loop_test(tc, a_record_that_breaks_a_rule_is_refused, 0, 2 * ARRAY_LEN(records));
 	tcase_add_loop_test(tc, a_shipment_that_makes_no_tree_is_refused_whole, 0, 2 * ARRAY_LEN(trees));
-	tcase_add_test(tc, a_name_that_is_taken_and_unchanged_here_is_refused_by_the_primary);
+	tcase_add_test(tc, a_name_that_is_taken_and_unchanged_here_stays_ours_and_the_peers_file_is_elsewhere);
 	tcase_add_loop_test(tc, a_link_that_has_no_place_leaves_the_secondarys_tree_as_it_was, 0,
 			    ARRAY_LEN(unplaceable));
 	BOTH(tc, a_name_goes_with_the_file_that_it_has_here_whatever_the_peer_takes_it_for);

@@ -592,11 +592,13 @@ static void check_store(struct world *w, int i)
 static bool history(struct world *w, uint64_t seed)
 {
 	unsigned phases, steps;
+	bool refused = seed >= REFUSED_FROM;
 
 	w->seed = seed;
-	w->roles = seed >= ROLES_FROM;
-	w->wide = (seed >= WIDE_FROM && seed < UNITS_FROM) || w->roles;
-	w->units = seed >= UNITS_FROM && !w->roles;
+	w->roles = seed >= ROLES_FROM && !refused;
+	w->wide = (seed >= WIDE_FROM && seed < UNITS_FROM) || w->roles || (refused && seed % 3 == 1);
+	w->units = refused ? seed % 3 == 2 : seed >= UNITS_FROM && !w->roles;
+	sim_refuse(refused ? seed * UINT64_C(0xd6e8feb86659fd93) + 1 : 0);
 	w->rng_roles.s = seed * UINT64_C(0xa0761d6478bd642f) + 9;
 	w->roles |= w->units && rng_chance(&w->rng_roles, 20);
 	w->rng.s = seed * UINT64_C(0x2545f4914f6cdd1d) + 1;
@@ -703,7 +705,7 @@ static const uint64_t failed_once[] = { 3775, 735199, 741011, 748397, 1001425, 1
 					2800530, 2802746, 2803344, 2809327, 2903406, 3213426 };
 
 /* Unless a range was asked for: those, and by turns of the first two kinds, and of twenty one with units, one with new
- * roles. */
+ * roles; of forty one is with refusals. */
 static uint64_t seed_of(uint64_t first, uint64_t i)
 {
 	uint64_t k;
@@ -712,6 +714,8 @@ static uint64_t seed_of(uint64_t first, uint64_t i)
 		return failed_once[i];
 	i -= ARRAY_LEN(failed_once);
 	k = i - i / 20;
+	if (i % 40 == 24)
+		return REFUSED_FROM + first + i / 40;
 	if (i % 20 == 9)
 		return ROLES_FROM + first + i / 20;
 	return i % 20 == 19 ? UNITS_FROM + first + i / 20 : first + k / 2 + (k % 2 ? WIDE_FROM : 0);
@@ -727,7 +731,7 @@ int main(int argc, char **argv)
 	uint64_t failed = 0, done = 0, ops = 0, cuts = 0, crashes = 0, frames = 0, started = clock_mono_ms();
 	uint64_t soak_n = number_from_env("TWINFS_SOAK_HISTORIES", 0);
 	uint64_t soak_ms = soak_n ? 0 : 1000 * number_from_env("TWINFS_SOAK_S", 0);
-	uint64_t full = 0, words = 0, roles = 0, by_file = 0, compared, left_out;
+	uint64_t full = 0, words = 0, roles = 0, by_file = 0, compared, left_out, taken[4];
 	bool trace = false, keep_going = false, in_a_row = false;
 	int c;
 
@@ -806,6 +810,10 @@ int main(int argc, char **argv)
 	printf("# %llu merges compared with one that looks at all that was changed; %llu links were left out of them\n"
 	       "# in %llu histories a unit could not be kept whole, as both moved directories that hold each other\n",
 	       (unsigned long long)compared, (unsigned long long)left_out, (unsigned long long)by_file);
+	sim_refused_counts(taken);
+	printf("# with refusals: %llu merges, %llu after them without copies, %llu without units, %llu with names as "
+	       "they were\n", (unsigned long long)taken[0], (unsigned long long)taken[1], (unsigned long long)taken[2],
+	       (unsigned long long)taken[3]);
 	printf("%sok 1 - %llu random histories of two volumes keep the promises\n1..1\n", failed ? "not " : "",
 	       (unsigned long long)done);
 	return failed != 0 && getenv("TWINFS_TAP_HARNESS") == NULL;

@@ -13,11 +13,44 @@
 static char difference[400];
 static uint64_t n_compared, n_left_out;
 static bool by_file;
+static struct rng refusals; /* s 0: nothing is refused */
+static uint64_t n_refused[4];
+static uint64_t decided_for; /* the shipment by its end */
+static unsigned refuse_until;
 
 void sim_near_begin(void)
 {
 	difference[0] = '\0';
 	by_file = false;
+}
+
+void sim_refuse(uint64_t seed)
+{
+	refusals.s = seed;
+	decided_for = UINT64_MAX;
+}
+
+void sim_refused_counts(uint64_t counts[4])
+{
+	memcpy(counts, n_refused, sizeof(n_refused));
+}
+
+/* Each shipment is refused until a way of taking it is come to that is drawn for it; the last one never. */
+bool merge_test_refuses(const struct merger *m)
+{
+	unsigned way = m->names->names_stay ? 3 : m->names->no_units ? 2 : m->names->no_copies ? 1 : 0;
+
+	if (!refusals.s)
+		return false;
+	if (way == 0 || decided_for != m->s->begin.to) {
+		decided_for = m->s->begin.to;
+		refuse_until = rng_chance(&refusals, 70) ? 0 : (unsigned)rng_below(&refusals, 4);
+	}
+	if (way >= refuse_until) {
+		n_refused[way]++;
+		return false;
+	}
+	return true;
 }
 
 bool sim_near_by_file(void)
@@ -151,7 +184,7 @@ void merge_test_resolved(const struct merger *m, const struct rs_result *r)
 	struct rs_result of_all = { 0 };
 
 	by_file |= r->by_file || m->names->no_units;
-	if (m->all_of_ours || difference[0])
+	if (m->all_of_ours || m->names->names_stay || difference[0])
 		return;
 	if (merge_gather(&all) == 0 && merge_resolve(&all, &of_all) == 0) {
 		n_compared++;

@@ -22,6 +22,9 @@
 #define UNITS_FROM UINT64_C(2000000)
 /* Seeds from here on are wide ones in which the roles change; so they do in some of those with units. */
 #define ROLES_FROM UINT64_C(3000000)
+/* Seeds from here on are of the first three kinds by turns, and the primary refuses merges at random, as if they had
+ * come to no valid tree: so it takes what comes in all the ways that there are. */
+#define REFUSED_FROM UINT64_C(4000000)
 /* Enough for a few files of one block, and soon full of what a cut piles up. */
 #define SMALL_BYTES (3u * BLOCK_BYTES)
 
@@ -136,6 +139,9 @@ void sim_near_begin(void);
 const char *sim_near_difference(void);
 /* A unit could not be kept whole in this history, as both moved directories that hold each other: docs/merging.md */
 bool sim_near_by_file(void);
+/* From now on merges are refused at random, though they come to a valid tree; 0: they are not. */
+void sim_refuse(uint64_t seed);
+void sim_refused_counts(uint64_t counts[4]); /* of all histories: taken the first way, the second … */
 /* Of all histories. */
 void sim_near_counts(uint64_t *compared, uint64_t *left_out);
 
