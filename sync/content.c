@@ -447,7 +447,7 @@ static void widen_span(const struct content_case *c, struct range_list *l)
 static int decide_ranges(struct content_case *c)
 {
 	struct range_list ours = { 0 }, theirs = { 0 }, cut_o = { 0 }, cut_t = { 0 };
-	uint64_t shrunk = UINT64_MAX, their_cut = c->theirs_whole ? UINT64_MAX : c->rec->shrunk_to;
+	uint64_t shrunk = UINT64_MAX, their_cut = c->rec->shrunk_to;
 	int rc;
 
 	c->verdict = RS_CONTENT_KEEP_BOTH;
@@ -460,7 +460,12 @@ static int decide_ranges(struct content_case *c)
 		rc = their_ranges(c, &theirs);
 	if (c->ours_whole || c->theirs_whole)
 		widen_span(c, c->ours_whole ? &ours : &theirs); /* one of the two suffices */
-	/* What one side wrote behind the place where the other cut the file has lost what it stood on. */
+	/* What one side wrote behind the place where the other cut the file has lost what it stood on. A version written
+	 * as a whole, and shorter, is cut. */
+	if (c->ours_whole)
+		shrunk = c->ours_size;
+	if (c->theirs_whole)
+		their_cut = c->theirs_size;
 	if (shrunk < c->base_size)
 		range_add(&cut_o, shrunk, UINT64_MAX);
 	if (their_cut < c->base_size)

@@ -263,7 +263,7 @@ START_TEST(a_log_saved_on_one_side_and_appended_on_the_other_has_both)
 }
 END_TEST
 
-static char data[3][8193]; /* base, side 0's, side 1's */
+static char data[3][8200]; /* base, side 0's, side 1's */
 
 static void save_data(int i, size_t len)
 {
@@ -353,6 +353,24 @@ START_TEST(data_shifted_on_one_side_is_not_mixed_with_a_change_behind_it)
 	save_data(1, 8192);
 	px_meet();
 	expect_data(data[1], 8193);
+	ck_assert_uint_eq(px_count(0, ""), 2);
+}
+END_TEST
+
+/* What was added to the end of the old one does not go behind the end of a shorter one, with zeros between them. */
+START_TEST(data_saved_shorter_is_not_mixed_with_what_was_added_at_the_end)
+{
+	int saver = _i % 2;
+
+	data_together();
+	memset(data[!saver + 1] + 8192, 0xfe, 4);
+	save_data(saver, 8000);
+	if (_i < 2)
+		px_write(!saver, "f.bin", data[!saver + 1] + 8192, 4, 8192);
+	else
+		save_data(!saver, 8196);
+	px_meet();
+	expect_data(data[1], saver == 0 ? 8000 : 8196);
 	ck_assert_uint_eq(px_count(0, ""), 2);
 }
 END_TEST
@@ -781,6 +799,7 @@ int main(void)
 	tcase_add_loop_test(kinds, a_log_saved_on_one_side_and_appended_on_the_other_has_both, 0, 2);
 	tcase_add_loop_test(kinds, data_saved_with_changes_in_different_places_has_both, 0, 3);
 	tcase_add_loop_test(kinds, a_value_saved_anew_is_not_mixed_with_what_was_written_over_a_part_of_it, 0, 14);
+	tcase_add_loop_test(kinds, data_saved_shorter_is_not_mixed_with_what_was_added_at_the_end, 0, 4);
 	tcase_add_test(kinds, data_shifted_on_one_side_is_not_mixed_with_a_change_behind_it);
 	tcase_add_test(kinds, what_has_parts_that_depend_on_each_other_stays_two_files);
 	tcase_add_loop_test(kinds, a_policy_decides_about_saves_as_about_any_other_change, 0, 2);
