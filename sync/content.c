@@ -104,6 +104,8 @@ int content_open(struct content_case *c, struct volume *v, const struct shipment
 	c->apart = !redirect && lineage_get(v, LINEAGE_INODE, ino, &lin) == 0 && lin.kind == 'c' && lin.grp > seen;
 	if (lineage_get(v, LINEAGE_BASE, rec->ino, &note) == 0 && note.grp > rec_seen(rec, REC_CONTENT)) {
 		base_from_note(c, &note);
+		if (c->apart && c->mixed) /* what it sent last went into the copy, and was merged there */
+			c->base_ino = lin.dst;
 		return sizes(c, &note);
 	}
 	if (redirect)

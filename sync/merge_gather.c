@@ -250,23 +250,28 @@ static int is_dropped(void *ctx, const struct dentry *d)
 
 /*
  * May what the secondary wrote on to its own version go to the copy that was made of it? Yes if it does not know of the
- * copy; and if it does, as long as the copy is as it was made: then it is an older version of the same, no more.
+ * copy; and if it does, as long as it says nothing of the copy itself: what it has is an older version of that. *compare:
+ * it knows of it, and since this went there last the copy was changed, by us or by the secondary: what that changed is
+ * to be found by comparing.
  */
-static bool copy_is_open(struct merger *m, uint64_t src, uint64_t copy)
+static bool copy_is_open(struct merger *m, const struct lineage *lin, bool *compare)
 {
 	struct view seen = { .kind = VIEW_AT, .group = m->s->begin.seen };
-	const struct rec_inode *r = shipment_inode(m->s, copy);
+	const struct rec_inode *r = shipment_inode(m->s, lin->dst);
 	struct lineage base;
 	struct inode in;
 	uint64_t cborn;
 
-	if (tree_inode_get(m->v, copy, &in) < 0 || in.nlink == 0)
+	if (tree_inode_get(m->v, lin->dst, &in) < 0 || in.nlink == 0)
 		return false;
 	cborn = in.cborn;
-	if (tree_inode_view(m->v, copy, seen, &in) == -ENOENT)
+	if (tree_inode_view(m->v, lin->dst, seen, &in) == -ENOENT)
 		return true;
-	return lineage_get(m->v, LINEAGE_BASE, src, &base) == 0 && base.dst == copy && cborn <= base.grp &&
-	       !(r && (r->fields & (REC_CONTENT | REC_NEW))) && tree_links_of(m->v, copy, is_dropped, m) == 0;
+	if (lineage_get(m->v, LINEAGE_BASE, lin->src, &base) < 0 || base.grp < lin->grp ||
+	    (r && (r->fields & (REC_CONTENT | REC_NEW))) || tree_links_of(m->v, lin->dst, is_dropped, m) != 0)
+		return false;
+	*compare = cborn > base.grp;
+	return true;
 }
 
 /* The secondary's state is preferred: its version is not the copy's any more, but the file's again. */
@@ -322,7 +327,7 @@ static void normalize_inodes(struct merger *m)
 							 merge_equal_since(m, r->ino, lin.dst));
 		} else if ((r->fields & REC_CONTENT) && lineage_get(m->v, LINEAGE_INODE, r->ino, &lin) == 0 &&
 			   lin.kind == 'c' && n->seen_bytes < lin.grp && !is_its_own_again(m, &lin)) {
-			if (copy_is_open(m, r->ino, lin.dst)) {
+			if (copy_is_open(m, &lin, &n->compare)) {
 				n->redirected_bytes = true;
 				n->lin = lin;
 				n->bytes_ino = lin.dst;

@@ -62,6 +62,7 @@ int merge_open_case(struct merger *m, struct norm_inode *n)
 	n->open_case = true;
 	rc = content_open(&n->cc, m->v, m->s, n->rec, n->bytes_ino, n->seen_bytes,
 			  n->aliased || n->redirected_bytes ? &n->lin : NULL, "");
+	n->cc.ours_whole |= n->compare;
 	return rc ? rc : merge_decide(m, n);
 }
 

@@ -35,6 +35,7 @@ struct norm_inode {
 	uint64_t seen_bytes;    /* effective for bytes_ino */
 	struct lineage lin;     /* of the redirection, if any */
 	bool redirected_bytes;  /* kind 'c': the bytes belong to the conflict copy */
+	bool compare;           /* what the copy has got since is found by comparing: it may be the secondary's own */
 	bool aliased;           /* kind 'a' */
 	bool in_copy;           /* aliased, but rec->ino is ours too: what it did to it is about the copy of the unit */
 	bool by_name;           /* in_copy, but for a name alone that it has it by */
