@@ -5,6 +5,17 @@
 #include "util/log.h"
 #include "util/map.h"
 
+/* Does this side have bytes of its own in the file that the peer has not answered yet? What it tells whole because it
+ * keeps a name is as the peer has it (changes_touch_taken). */
+static bool has_unsent(struct volume *v, const struct shipment *s, uint64_t ino)
+{
+	struct change_row rows[ENT_ASK + 1];
+	unsigned changed = changes_of_inode(v, ino, rows);
+
+	return ((changed & 1u << ENT_CONTENT) && rows[ENT_CONTENT].seen < s->begin.to) ||
+	       ((changed & 1u << ENT_NEW) && rows[ENT_NEW].seen < s->begin.to);
+}
+
 /*
  * Is what became something else no more here by its old id? Two that became one: its link is gone, which waits for
  * unsent bytes. A copy: its bytes are the primary's now; unsent ones follow the others, and the answer to them tells
@@ -13,13 +24,11 @@
 static bool has_left(struct volume *v, const struct shipment *s, const struct rec_lineage *l)
 {
 	const struct rec_inode *r = shipment_inode(s, l->src);
-	struct change_row rows[ENT_ASK + 1];
 	struct inode in;
 
 	if (l->kind == 'a')
 		return tree_inode_get(v, l->src, &in) == 0 && in.nlink == 0;
-	return r && (r->fields & REC_CONTENT) &&
-	       !(changes_of_inode(v, l->src, rows) & (1u << ENT_CONTENT | 1u << ENT_NEW));
+	return r && (r->fields & REC_CONTENT) && !has_unsent(v, s, l->src);
 }
 
 int follow_shipment(struct volume *v, const struct shipment *s)
