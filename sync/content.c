@@ -47,10 +47,31 @@ static void base_from_note(struct content_case *c, const struct lineage *note)
 	c->no_base |= c->mixed && c->theirs_whole;
 }
 
+/*
+ * History goes by acknowledgements alone. Who was the primary until just now may have acknowledged what was written
+ * here after the version that it says it knew: what it changed since it tells with all of its ranges, and theirs too,
+ * as it had decided about both. So what it acknowledged will do.
+ */
+static int base_view(struct content_case *c, struct inode *in)
+{
+	struct volume_ids ids;
+	struct view acked = { .kind = VIEW_AT };
+	int rc = tree_inode_view(c->v, c->base_ino, c->base, in);
+
+	if (rc != -ENOENT || c->base.kind != VIEW_PEER || c->theirs_whole)
+		return rc;
+	volume_ids(c->v, &ids);
+	acked.group = ids.acked;
+	rc = tree_inode_view(c->v, c->base_ino, acked, in);
+	if (rc == 0)
+		c->base = acked;
+	return rc;
+}
+
 static int sizes(struct content_case *c, const struct lineage *note)
 {
 	struct inode in;
-	int rc = tree_inode_view(c->v, c->base_ino, c->base, &in);
+	int rc = base_view(c, &in);
 
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
@@ -102,6 +123,7 @@ int content_open(struct content_case *c, struct volume *v, const struct shipment
 	begin(c, v, s, rec, ino, seen);
 	c->name = name;
 	c->apart = !redirect && lineage_get(v, LINEAGE_INODE, ino, &lin) == 0 && lin.kind == 'c' && lin.grp > seen;
+	c->apart_here = map_get(&s->copied, ino, NULL);
 	if (lineage_get(v, LINEAGE_BASE, rec->ino, &note) == 0 && note.grp > rec_seen(rec, REC_CONTENT)) {
 		base_from_note(c, &note);
 		if (c->apart && c->mixed) /* what it sent last went into the copy, and was merged there */
@@ -714,14 +736,14 @@ static int decide_all(struct content_case *c)
 	c->verdict = RS_CONTENT_EQUAL;
 	if (rc == 1)
 		return 0;
-	rc = c->had_base && !c->apart && !c->ours_whole && !c->theirs_whole ? only_claimed(c) : 0;
+	rc = c->had_base && !c->apart && !c->apart_here && !c->ours_whole && !c->theirs_whole ? only_claimed(c) : 0;
 	c->ours_is_base = rc == 1;
 	c->one_sided = rc == 2;
 	if (rc != 0)
 		return MIN(rc, 0);
 	c->verdict = RS_CONTENT_KEEP_BOTH;
 	c->rule = "both sides went on changing a file that was in conflict";
-	if (c->apart)
+	if (c->apart || c->apart_here)
 		return 0;
 	c->rule = base_unknown;
 	if (c->no_base && c->policy.kind != POLICY_NEWEST && c->policy.kind != POLICY_PRIMARY)

@@ -49,6 +49,7 @@ struct content_case {
 	bool had_base;      /* both sides had the file before */
 	bool ours_is_base;  /* EQUAL: ours counts as changed, but is not: theirs is the outcome */
 	bool apart; /* an earlier version of theirs went to a copy already: this one does too, nothing is mixed */
+	bool apart_here; /* the same of ours, at a primary that the old one tells that it had decided so */
 };
 
 /* redirect: the lineage note by which rec->ino lives on in `ino`, or NULL. Release with content_close also after an

@@ -44,6 +44,7 @@ void shipment_free(struct shipment *s)
 	free(s->conflicts);
 	free(s->asks);
 	free(s->lineages);
+	map_release(&s->copied);
 	map_release(&s->by_ino);
 	map_release(&s->by_link);
 	map_release(&s->xattr_by_ino);
@@ -228,6 +229,8 @@ static int add_lineage(struct shipment *s, const struct rec_lineage *r, struct e
 		return bad(err, "what became of an inode outside its space", r->src);
 	s->lineages = grow(s->lineages, s->n_lineages, &s->cap_lineages, sizeof(*s->lineages));
 	s->lineages[s->n_lineages++] = *r;
+	if (r->kind == 'c')
+		map_put(&s->copied, r->src, 1);
 	return 0;
 }
 

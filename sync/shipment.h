@@ -47,6 +47,7 @@ struct shipment {
 	size_t n_asks, cap_asks;
 	struct rec_lineage *lineages; /* of kinds 'a' and 'c' */
 	size_t n_lineages, cap_lineages;
+	struct map copied;          /* src of those of kind 'c' -> 1 */
 	struct map by_ino, by_link; /* id -> index + 1 */
 	struct map xattr_by_ino;    /* ino -> index + 1 of its last xattr record, chained by `next` */
 	struct stage *stage;        /* made with the first data */

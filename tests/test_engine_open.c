@@ -205,6 +205,67 @@ START_TEST(who_waits_for_what_it_wrote_late_goes_to_the_copy_in_which_it_was_mer
 }
 END_TEST
 
+/* The same, and by then this side has heard of the copy: it goes on with its own until it has heard that it is in it. */
+START_TEST(what_it_wrote_having_heard_of_the_copy_is_merged_there_too)
+{
+	static const char *const before[] = { "1\n2\n3\n4\n", "\x8f\x01\x9e\n1\n2\n3\n4\n" };
+	char want[80];
+	const char *at;
+	size_t h;
+
+	together("f.txt", before[_i % 2]);
+	px_write(0, "f.txt", "a", 1, 0);
+	px_write(1, "f.txt", "b", 1, 0);
+	h = hold(1, "f.txt");
+	up();
+	px_send(1);
+	px_say(0);
+	appends(1, h, "late\n");
+	px_say(1);
+	px_hear(0);
+	holds(1, h, "f.txt");
+	if (_i < 2)
+		px_write(0, px_find(0, "", "f.conflict-birch"), "A", 1, strlen(before[_i % 2]) - 4);
+	px_hear(1);
+	if (_i >= 2)
+		px_write(0, px_find(0, "", "f.conflict-birch"), "A", 1, strlen(before[_i % 2]) - 4);
+	appends(1, h, "later\n");
+	px_send(1);
+	px_meet();
+	at = copy();
+	snprintf(want, sizeof(want), "b%sA\n4\nlate\nlater\n", _i % 2 ? "\x01\x9e\n1\n2\n" : "\n2\n");
+	px_expect(at, want);
+	holds(1, h, at);
+}
+END_TEST
+
+/* It keeps a name of the file that the primary removed, and tells the file whole for that: as the primary's, which it
+ * is by then. */
+START_TEST(who_holds_a_file_that_is_kept_for_another_name_goes_to_the_copy)
+{
+	size_t h;
+
+	px_put(0, "f.txt", "one\n");
+	px_link(0, "f.txt", "g");
+	px_meet();
+	px_down();
+	px_put(0, "f.txt", "alder\n");
+	px_put(1, "f.txt", "birch\n");
+	h = hold(1, "f.txt");
+	up();
+	px_send(1);
+	px_unlink(0, "g");
+	px_say(0);
+	px_rename(1, "g", "h");
+	px_hear(0);
+	px_meet();
+	holds(1, h, copy());
+	px_expect("f.txt", "alder\n");
+	px_expect("h", "alder\n");
+	px_expect(copy(), "birch\n");
+}
+END_TEST
+
 START_TEST(a_cut_before_the_outcome_arrives_changes_nothing)
 {
 	size_t h;
@@ -531,6 +592,8 @@ int main(void)
 	tcase_add_loop_test(tc, what_is_written_before_the_outcome_is_known_is_in_the_copy_too, 0, 2);
 	tcase_add_test(tc, who_waits_for_what_it_wrote_late_goes_to_the_copy_that_has_it);
 	tcase_add_test(tc, who_waits_for_what_it_wrote_late_goes_to_the_copy_in_which_it_was_merged);
+	tcase_add_loop_test(tc, what_it_wrote_having_heard_of_the_copy_is_merged_there_too, 0, 4);
+	tcase_add_test(tc, who_holds_a_file_that_is_kept_for_another_name_goes_to_the_copy);
 	tcase_add_loop_test(tc, a_cut_before_the_outcome_arrives_changes_nothing, 0, 2);
 	tcase_add_test(tc, who_comes_after_the_outcome_has_the_primarys);
 	tcase_add_test(tc, who_holds_a_file_whose_copy_cannot_be_placed_yet_follows_when_it_can);

@@ -240,6 +240,62 @@ static void setup_in_steps(void)
 	px_setup();
 }
 
+/* The new primary had written to its file, was told of the conflict, and had the first of that acknowledged: what it
+ * had before is not in its history any more, and the other's version is whole all the same. */
+START_TEST(the_version_of_the_old_primary_is_whole_though_what_it_was_before_is_forgotten)
+{
+	static const char *const before[] = { "1\n2\n3\n4\n", "\x8f\x01\x9e\n1\n2\n3\n4\n" };
+	char want[2][80];
+
+	px_put(0, "a", before[_i]);
+	px_meet();
+	px_down();
+	px_write(0, "a", "P", 1, 0);
+	px_write(1, "a", "S", 1, 0);
+	ck_assert_int_eq(volume_commit(px[1].v), 0);
+	say_hello();
+	px_send(1);
+	px_append(1, "a", "more\n");
+	px_send(0);
+	take_over(1);
+	old_primary_hears(0);
+	px_meet();
+	snprintf(want[0], sizeof(want[0]), "P%s", before[_i] + 1);
+	snprintf(want[1], sizeof(want[1]), "S%smore\n", before[_i] + 1);
+	px_expect("a", want[1]);
+	px_expect(px_find(0, "", "a.conflict-alder"), want[0]);
+}
+END_TEST
+
+/* The old primary had put its own in place, and what the new one had into a copy; that does not know, and goes on with
+ * its own: that is not put on top of the other's. */
+START_TEST(what_the_new_primary_goes_on_with_is_not_mixed_with_what_was_put_in_its_place)
+{
+	static const char before[] = "\x8f\x01\x9e\n1\n2\n3\n4\n";
+	char want[2][80];
+
+	px_put(0, "a", before);
+	px_meet();
+	px_down();
+	px_write(0, "a", "P", 1, 0);
+	px_write(1, "a", "S", 1, 0);
+	ck_assert_int_eq(volume_commit(px[1].v), 0);
+	say_hello();
+	px_send(1);
+	if (_i == 0)
+		px_append(1, "a", "more\n");
+	take_over(1);
+	old_primary_hears(0);
+	if (_i == 1)
+		px_append(1, "a", "more\n");
+	px_meet();
+	snprintf(want[0], sizeof(want[0]), "P%s", before + 1);
+	snprintf(want[1], sizeof(want[1]), "S%smore\n", before + 1);
+	px_expect("a", want[1]);
+	px_expect(px_find(0, "", "a.conflict-alder"), want[0]);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("roles");
@@ -253,6 +309,8 @@ int main(void)
 	tcase_add_test(tc, what_was_decided_stays_so);
 	tcase_add_test(tc, a_crash_between_the_two_commits_changes_nothing);
 	tcase_add_test(tc, who_is_no_secondary_does_not_take_over);
+	tcase_add_loop_test(tc, the_version_of_the_old_primary_is_whole_though_what_it_was_before_is_forgotten, 0, 2);
+	tcase_add_loop_test(tc, what_the_new_primary_goes_on_with_is_not_mixed_with_what_was_put_in_its_place, 0, 2);
 	suite_add_tcase(s, tc);
 	tcase_add_checked_fixture(steps, setup_in_steps, px_teardown);
 	tcase_set_timeout(steps, 20);
