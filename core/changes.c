@@ -373,6 +373,11 @@ int peer_link_get(struct volume *v, uint64_t link, struct peer_link *out)
 	return peer_link_row_get(v->db, link, out);
 }
 
+int peer_links_gone(struct volume *v, int (*fn)(void *ctx, uint64_t child), void *ctx)
+{
+	return peer_link_rows_gone(v->db, fn, ctx);
+}
+
 int lineage_put(struct volume *v, const struct lineage *l)
 {
 	int rc = keep(v);

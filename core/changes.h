@@ -85,6 +85,8 @@ bool changes_any_link_after(struct volume *v, uint64_t after); /* the same of a 
 int peer_link_put(struct volume *v, const struct peer_link *p);
 int peer_link_drop(struct volume *v, uint64_t link);
 int peer_link_get(struct volume *v, uint64_t link, struct peer_link *out); /* -ENOENT */
+/* Of what has the secondary a name that is none here, as far as it is noted? fn: 0 goes on; any number of times. */
+int peer_links_gone(struct volume *v, int (*fn)(void *ctx, uint64_t child), void *ctx);
 
 /* Primary: what became of the secondary's entities: struct lineage. */
 int lineage_put(struct volume *v, const struct lineage *l);             /* replaces (class of kind, src) */

@@ -51,6 +51,22 @@ int peer_link_row_purge(struct db *db, uint64_t upto)
 	return DB_RUN(db, "DELETE FROM peer_link WHERE grp <= ?1", upto);
 }
 
+int peer_link_rows_gone(struct db *db, int (*fn)(void *ctx, uint64_t child), void *ctx)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT child FROM peer_link p WHERE parent != 0"
+				      " AND NOT EXISTS (SELECT 1 FROM dentry d WHERE d.link = p.link)");
+	int rc;
+
+	while ((rc = db_step(db, s)) == 1) {
+		rc = db_cols_int(s, 0, 1) ? fn(ctx, db_col_u64(s, 0)) : db_damaged(db, "impossible row in peer_link");
+		if (rc != 0) {
+			db_done(s);
+			break;
+		}
+	}
+	return rc;
+}
+
 /* Columns src, dst, grp, kind, since. dst may be a size in bytes. */
 static int lineage_read(struct db *db, sqlite3_stmt *s, struct lineage *out)
 {

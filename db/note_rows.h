@@ -10,6 +10,8 @@
 int peer_link_row_put(struct db *db, const struct peer_link *p);
 int peer_link_row_get(struct db *db, uint64_t link, struct peer_link *out);
 int peer_link_row_purge(struct db *db, uint64_t upto);
+/* The children of those that name a place, of links that are not in the tree; any number of times. fn: 0 goes on. */
+int peer_link_rows_gone(struct db *db, int (*fn)(void *ctx, uint64_t child), void *ctx);
 
 int lineage_row_put(struct db *db, const struct lineage *l);
 int lineage_row_get(struct db *db, enum lineage_class c, uint64_t src, struct lineage *out);

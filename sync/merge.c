@@ -217,22 +217,38 @@ static bool keeps_clear(struct volume *v, const struct shipment *s, uint64_t low
 	return true;
 }
 
-static bool any_notes(struct volume *v)
+struct notes {
+	bool any;           /* of what became of the secondary's things */
+	struct map more_of; /* files of which it has a name that was discarded here */
+};
+
+static int list_child(void *ctx, uint64_t child)
 {
-	return lineage_each(v, LINEAGE_LINK, stop_at_note, NULL) != 0 ||
-	       lineage_each(v, LINEAGE_INODE, stop_at_note, NULL) != 0;
+	map_put(ctx, child, 1);
+	return 0;
+}
+
+static int notes_load(struct volume *v, struct notes *n)
+{
+	*n = (struct notes){ .any = lineage_each(v, LINEAGE_LINK, stop_at_note, NULL) != 0 ||
+				    lineage_each(v, LINEAGE_INODE, stop_at_note, NULL) != 0 };
+	return peer_links_gone(v, list_child, &n->more_of);
 }
 
 /* Is it taken whatever else comes? As far as the names of others go: keeps_clear. */
-static bool link_is_clear(struct volume *v, const struct shipment *s, const struct ship_link *l, bool notes)
+static bool link_is_clear(struct volume *v, const struct shipment *s, const struct ship_link *l,
+			  const struct notes *notes)
 {
 	struct change_row row;
 	struct dentry d;
 
 	if (l->report || (changes_get_link(v, l->link, &row) == 0 && row.grp > l->seen))
 		return false;
-	if (notes && (has_lineage(v, LINEAGE_LINK, l->link) || has_lineage(v, LINEAGE_INODE, l->child) ||
-		      has_lineage(v, LINEAGE_INODE, l->parent)))
+	if (notes->any && (has_lineage(v, LINEAGE_LINK, l->link) || has_lineage(v, LINEAGE_INODE, l->child) ||
+			   has_lineage(v, LINEAGE_INODE, l->parent)))
+		return false;
+	/* It removes one name of the file, having another one in mind: no last one. */
+	if (!l->parent && map_get(&notes->more_of, l->child, NULL))
 		return false;
 	/* Removed or moved there, written here: something may come back, or is to be noted. */
 	if ((!l->parent || tree_link_get(v, l->link, &d) == 0) && p_changed_content(v, l->child, l->seen))
@@ -241,35 +257,34 @@ static bool link_is_clear(struct volume *v, const struct shipment *s, const stru
 	return !l->parent || (inode_known(v, s, l->child) && inode_known(v, s, l->parent));
 }
 
-static bool inode_is_clear(struct volume *v, const struct rec_inode *r, bool notes)
+static bool inode_is_clear(struct volume *v, const struct rec_inode *r, const struct notes *notes)
 {
-	return !(notes && has_lineage(v, LINEAGE_INODE, r->ino)) && !inode_conflicts(v, r);
+	return !(notes->any && has_lineage(v, LINEAGE_INODE, r->ino)) && !inode_conflicts(v, r);
 }
 
-static bool xattr_is_clear(struct volume *v, const struct ship_xattr *x, bool notes)
+static bool xattr_is_clear(struct volume *v, const struct ship_xattr *x, const struct notes *notes)
 {
 	struct change_row row;
 
 	/* Where all of it is on its way as we have it, the secondary loses the xattrs that do not come with it. */
-	return !(notes && has_lineage(v, LINEAGE_INODE, x->ino)) &&
+	return !(notes->any && has_lineage(v, LINEAGE_INODE, x->ino)) &&
 	       !(changes_get_xattr(v, x->ino, x->key, &row) == 0 && row.grp > x->seen) &&
 	       !(changes_get(v, x->ino, ENT_NEW, &row) == 0 && row.grp > x->seen);
 }
 
 static bool is_fast_forward(struct volume *v, const struct shipment *s)
 {
-	bool notes = any_notes(v);
+	struct notes notes;
+	bool fast = notes_load(v, &notes) == 0;
 
-	for (size_t i = 0; i < s->n_links; i++)
-		if (!link_is_clear(v, s, &s->links[i], notes))
-			return false;
-	for (size_t i = 0; i < s->n_inodes; i++)
-		if (!inode_is_clear(v, s->inodes[i], notes))
-			return false;
-	for (size_t i = 0; i < s->n_xattrs; i++)
-		if (!xattr_is_clear(v, &s->xattrs[i], notes))
-			return false;
-	return true;
+	for (size_t i = 0; fast && i < s->n_links; i++)
+		fast = link_is_clear(v, s, &s->links[i], &notes);
+	for (size_t i = 0; fast && i < s->n_inodes; i++)
+		fast = inode_is_clear(v, s->inodes[i], &notes);
+	for (size_t i = 0; fast && i < s->n_xattrs; i++)
+		fast = xattr_is_clear(v, &s->xattrs[i], &notes);
+	map_release(&notes.more_of);
+	return fast;
 }
 
 int take_inode(struct volume *v, const struct shipment *s, const struct rec_inode *r, uint64_t ino, uint32_t fields)
@@ -451,7 +466,8 @@ static bool is_noted(struct volume *v, uint64_t ino, bool notes, bool conflicts)
 struct judging {
 	struct plan *p;
 	uint64_t low;
-	bool notes, conflicts, own;
+	struct notes notes;
+	bool conflicts, own;
 };
 
 static bool link_meets(struct judging *j, const struct ship_link *l)
@@ -461,8 +477,8 @@ static bool link_meets(struct judging *j, const struct ship_link *l)
 	struct dentry d;
 	uint64_t src;
 
-	if (!link_is_clear(v, j->p->s, l, j->notes) || is_noted(v, l->child, j->notes, j->conflicts) ||
-	    (j->notes && lineage_source(v, LINEAGE_LINK, l->link, &src) == 0))
+	if (!link_is_clear(v, j->p->s, l, &j->notes) || is_noted(v, l->child, j->notes.any, j->conflicts) ||
+	    (j->notes.any && lineage_source(v, LINEAGE_LINK, l->link, &src) == 0))
 		return true;
 	if (peer_link_get(v, l->link, &note) != -ENOENT || (j->own && links_changed(v, l->child, j->low)))
 		return true;
@@ -481,7 +497,7 @@ static int judge_records(struct judging *j)
 		if (link_meets(j, l))
 			split_add_link(&p->split, l);
 		/* By this name there may be one of ours, as the directory is another one here. */
-		if (j->notes && has_lineage(p->v, LINEAGE_INODE, l->parent))
+		if (j->notes.any && has_lineage(p->v, LINEAGE_INODE, l->parent))
 			split_add_new_dir(&p->split, l->child);
 		rc = landing_breathe(p->v);
 	}
@@ -490,7 +506,7 @@ static int judge_records(struct judging *j)
 		uint64_t placed = 0;
 
 		map_get(&p->placed, r->ino, &placed);
-		if (!inode_is_clear(p->v, r, j->notes) || is_noted(p->v, r->ino, j->notes, j->conflicts) ||
+		if (!inode_is_clear(p->v, r, &j->notes) || is_noted(p->v, r->ino, j->notes.any, j->conflicts) ||
 		    (j->own && links_changed(p->v, r->ino, j->low)) ||
 		    (r->ino > INO_HIDDEN && !placed && !has_name(p->v, r->ino)))
 			split_add(&p->split, r->ino, false);
@@ -499,7 +515,7 @@ static int judge_records(struct judging *j)
 	for (size_t i = 0; rc == 0 && i < s->n_xattrs; i++) {
 		const struct ship_xattr *x = &s->xattrs[i];
 
-		if (!xattr_is_clear(p->v, x, j->notes) || is_noted(p->v, x->ino, j->notes, j->conflicts) ||
+		if (!xattr_is_clear(p->v, x, &j->notes) || is_noted(p->v, x->ino, j->notes.any, j->conflicts) ||
 		    (j->own && links_changed(p->v, x->ino, j->low)))
 			split_add(&p->split, x->ino, false);
 		rc = landing_breathe(p->v);
@@ -563,8 +579,7 @@ static void add_whole(struct plan *p)
  */
 static int judge_all(struct plan *p)
 {
-	struct judging j = { .p = p, .low = merge_lowest_seen(p->s), .notes = any_notes(p->v),
-			     .conflicts = conflicts_any(p->v) };
+	struct judging j = { .p = p, .low = merge_lowest_seen(p->s), .conflicts = conflicts_any(p->v) };
 	struct merging *m = p->ctx;
 	struct prefer word;
 	uint8_t *fits = NULL;
@@ -574,7 +589,9 @@ static int judge_all(struct plan *p)
 		return -ENOTSUP;
 	j.own = changes_any_link_after(p->v, j.low);
 	map_clear(&m->whole);
-	rc = units_list(p->v, p->s, &m->whole);
+	rc = notes_load(p->v, &j.notes);
+	if (rc == 0)
+		rc = units_list(p->v, p->s, &m->whole);
 	if (rc == 0)
 		rc = families_list(p->v, p->s, &m->whole);
 	if (rc == 0 && changes_any_after(p->v, j.low))
@@ -589,6 +606,7 @@ static int judge_all(struct plan *p)
 		if (!fits[i])
 			split_add_link(&p->split, &p->s->links[i]);
 	free(fits);
+	map_release(&j.notes.more_of);
 	return rc;
 }
 
