@@ -487,10 +487,31 @@ static bool is_hidden(struct merger *m, uint64_t dir)
 	return at == INO_HIDDEN;
 }
 
-/* No word is about what merges and earlier words have put into .twinfs. */
 static bool in_hidden(struct merger *m, const struct rs_pos *at)
 {
 	return at->present && is_hidden(m, at->parent);
+}
+
+bool merge_is_hidden(struct merger *m, uint64_t ino)
+{
+	uint64_t where;
+
+	return map_get(&m->hidden, ino, &where) && where == 1;
+}
+
+/*
+ * No word is about what merges and earlier words have put into .twinfs. But one side may not have heard of that, and
+ * have it where it was, or may have taken it out of there: of such a link the word is good.
+ */
+static bool is_under_word(struct merger *m, const struct rs_link *l)
+{
+	bool below = in_hidden(m, &l->p) || in_hidden(m, &l->s) || in_hidden(m, &l->b);
+	bool elsewhere = (l->p.present && !in_hidden(m, &l->p)) || (l->s.present && !in_hidden(m, &l->s));
+	uint64_t where = 0;
+
+	map_get(&m->hidden, l->child, &where);
+	map_put(&m->hidden, l->child, where | (below ? 1u : 0u) | (elsewhere ? 2u : 0u));
+	return elsewhere || !below;
 }
 
 /* Did the secondary have this link of ours, or we one of its, before one of us changed it? */
@@ -549,12 +570,10 @@ int merge_add_link(struct merger *m, uint64_t link)
 		l->b = l->s = (struct rs_pos){ 0 }; /* ours stays, as if it were new to the secondary */
 		l->returns = true;
 	}
-	if (m->prefer && (in_hidden(m, &l->p) || in_hidden(m, &l->s) || in_hidden(m, &l->b))) {
+	if (m->prefer && !is_under_word(m, l))
 		l->late = true;
-		map_put(&m->hidden, l->child, 1);
-	} else if (merge_prefers(m) == RS_PREFER_S && changed) {
+	else if (merge_prefers(m) == RS_PREFER_S && changed)
 		l->late = row.grp > m->prefer->ours_upto;
-	}
 	return 0;
 }
 
@@ -688,7 +707,7 @@ static int fill_inode(struct merger *m, struct rs_inode *n, const struct map *by
 		      p_changed_xattrs(m->v, n->ino, seen));
 	n->s_attrs = (rec && (rec->rec->fields & (REC_MODE | REC_OWNER))) || map_get(&m->s->xattr_by_ino, n->ino, NULL);
 	if (m->prefer)
-		n->late = map_get(&m->hidden, n->ino, NULL) ||
+		n->late = merge_is_hidden(m, n->ino) ||
 			  (merge_prefers(m) == RS_PREFER_S && p_changed_content(m->v, n->ino, m->prefer->ours_upto));
 	free(in);
 	return rc;
@@ -714,7 +733,7 @@ static bool is_late_attr(struct merger *m, uint64_t ino, const struct rec_inode 
 {
 	uint64_t upto = m->prefer ? m->prefer->ours_upto : 0;
 
-	if (!m->prefer || map_get(&m->hidden, ino, NULL))
+	if (!m->prefer || merge_is_hidden(m, ino))
 		return m->prefer != NULL;
 	return merge_prefers(m) == RS_PREFER_S &&
 	       (((r->fields & REC_MODE) && p_changed_inode(m->v, ino, ENT_MODE, upto)) ||
@@ -780,7 +799,7 @@ static void gather_xattr(struct merger *m, size_t i)
 		 (struct rs_attr){ .ino = ino,
 				   .field = RS_XATTR,
 				   .key = x->key,
-				   .late = m->prefer && (map_get(&m->hidden, ino, NULL) ||
+				   .late = m->prefer && (merge_is_hidden(m, ino) ||
 							 (merge_prefers(m) == RS_PREFER_S && known &&
 							  row.grp > m->prefer->ours_upto)),
 				   .equal = n == -ENODATA ? !x->value

@@ -371,6 +371,14 @@ static int out_of_the_way(struct merger *m, const struct rs_aside *a)
 	return rc ? rc : place(m, a->link, top, name, strlen(name), a->ino);
 }
 
+/* Each side removed another one of its names: nobody removed the last one that he saw. */
+static bool is_of_two_removals(struct merger *m, const struct rs_aside *a)
+{
+	uint64_t at;
+
+	return map_get(&m->link_at, a->link, &at) && m->links[at - 1].returns && m->links[at - 1].p.present;
+}
+
 int merge_begin_aside(struct merger *m, const struct rs_result *r)
 {
 	uint64_t how;
@@ -384,7 +392,7 @@ int merge_begin_aside(struct merger *m, const struct rs_result *r)
 		const struct rs_inode *n = merge_input_inode(m, a->ino);
 		uint64_t at;
 
-		if (a->link == 0 || is_taken_back(m, a->ino))
+		if (a->link == 0 || (is_taken_back(m, a->ino) && !is_of_two_removals(m, a)))
 			continue;
 		rc = merge_ensure_inode(m, a->ino);
 		if (rc == -ENOENT) { /* not even history has it: the secondary keeps it, and sends it anew */
@@ -532,7 +540,7 @@ static int take_inode_back(struct merger *m, const struct rs_inode *n)
 	uint32_t sent = map_get(&m->ni_by_ino, n->ino, &at) ? m->ni[at - 1].rec->fields : 0;
 	int rc = 0;
 
-	if (!n->in_s || map_get(&m->hidden, n->ino, NULL) || tree_inode_get(m->v, n->ino, &in) < 0)
+	if (!n->in_s || merge_is_hidden(m, n->ino) || tree_inode_get(m->v, n->ino, &in) < 0)
 		return 0;
 	if (!n->late)
 		rc = forget_copy(m, n->ino);
@@ -564,7 +572,7 @@ static int list_key(void *ctx, uint64_t ino, const char *key, const struct chang
 	struct key *k;
 
 	if ((strncmp(key, CONFLICT_XATTR, strlen(CONFLICT_XATTR)) == 0) != l->other ||
-	    row->grp > l->m->prefer->ours_upto || !n || !n->in_s || map_get(&l->m->hidden, ino, NULL) ||
+	    row->grp > l->m->prefer->ours_upto || !n || !n->in_s || merge_is_hidden(l->m, ino) ||
 	    shipment_xattr(l->m->s, ino, key))
 		return 0;
 	k = xmalloc(sizeof(*k) + strlen(key) + 1);
@@ -628,7 +636,7 @@ static bool is_as_noted(void *ctx, const struct conflict *c)
 	char key[XATTR_NAME_MAX_BYTES + 1];
 	struct noted_attribute a;
 
-	if (!n || !n->in_s || map_get(&m->hidden, c->ino, NULL))
+	if (!n || !n->in_s || merge_is_hidden(m, c->ino))
 		return false;
 	if (strcmp(c->kind, "content") == 0)
 		return !n->late && !(sent & (REC_CONTENT | REC_TIMES)) && !was_heard(m, c);
@@ -658,7 +666,7 @@ int merge_take_back(struct merger *m)
 		rc = take_xattrs_back(m, true);
 	/* An ACL that the secondary removed, or left alone as it had set the mode, may have come back. */
 	for (size_t i = 0; rc == 0 && i < m->n_inodes; i++)
-		if (m->inodes[i].in_s && !map_get(&m->hidden, m->inodes[i].ino, NULL))
+		if (m->inodes[i].in_s && !merge_is_hidden(m, m->inodes[i].ino))
 			rc = merge_let_acl_agree(m, m->inodes[i].ino);
 	return rc;
 }

@@ -87,7 +87,7 @@ struct merger {
 	uint64_t now_ms;
 	struct prefer *prefer; /* a person's word under which this is merged, or NULL */
 	struct map hidden_dir; /* directory -> 1: not below .twinfs, 2: below */
-	struct map hidden;     /* inode with a link below .twinfs: no word is about that */
+	struct map hidden;     /* inode with a link below .twinfs: 1; with another one: 2; or both */
 	struct map aside_dir;  /* directory of the discarded side -> where what was in it goes */
 	struct map aside_link; /* link that goes aside: 1; 2: it should, but it is asked for */
 	struct map dir_link;   /* inode -> index + 1 of a link that the discarded side has of it */
@@ -248,6 +248,8 @@ static inline enum rs_prefer merge_prefers(const struct merger *m)
 {
 	return !m->prefer ? RS_PREFER_NONE : m->prefer->word.keep == ROLE_PRIMARY ? RS_PREFER_P : RS_PREFER_S;
 }
+/* With a word: all links of it, on both sides, are below .twinfs. */
+bool merge_is_hidden(struct merger *m, uint64_t ino);
 /* The secondary's record is about something of ours that stays as it is here, by a person's word. */
 bool merge_stays_ours(struct merger *m, uint64_t ino);
 /* The three below: merge_prefer.c. Did the other side change the bytes? As rs_ops.content. */

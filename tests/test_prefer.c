@@ -697,6 +697,123 @@ START_TEST(versions_set_aside_before_are_not_touched)
 }
 END_TEST
 
+/* What the secondary did is heard; it hears nothing of what became of that. */
+static void only_the_secondary_speaks(void)
+{
+	struct err err = ERR_INIT;
+
+	px_now_ms += 50;
+	px_talk(1);
+	while (px_next(1))
+		ck_assert_msg(px_deliver(1, &err) == 0, "%s", err_text(&err));
+}
+
+/* Its own name of the file is discarded; not knowing that it removes the other one. 2: by another file put there. */
+START_TEST(a_file_is_not_gone_with_a_name_that_was_discarded_and_one_that_was_removed)
+{
+	common();
+	px_link(1, "f.txt", "d/own");
+	give(_i & 1, 0);
+	shake_hands();
+	only_the_secondary_speaks();
+	if (_i & 2)
+		px_rename(1, "attr", "f.txt");
+	else
+		px_unlink(1, "f.txt");
+	px_meet();
+	px_expect("f.txt", lines);
+	if (_i & 2)
+		px_expect(px_find(0, "", "f.conflict-"), "of attributes\n");
+}
+END_TEST
+
+/* The same; but it hears of it, as it removed it before it knew, and then its own state is to count: what it has is
+ * gone there by two removals that did not know of each other. */
+START_TEST(what_two_removals_took_is_kept_when_the_secondary_is_preferred_then)
+{
+	struct err err = ERR_INIT;
+
+	common();
+	px_link(1, "f.txt", "d/own");
+	px_put(0, "d/own", "the primary's\n");
+	give(_i & 1, 0);
+	shake_hands();
+	only_the_secondary_speaks();
+	px_unlink(1, "f.txt");
+	px_now_ms += 50;
+	px_talk(0);
+	while (px_next(0))
+		ck_assert_msg(px_deliver(0, &err) == 0, "%s", err_text(&err));
+	px_down();
+	give(_i & 1, 1);
+	px_meet();
+	px_gone("f.txt");
+	px_expect(kept_at(0, "f.txt"), lines);
+}
+END_TEST
+
+/* Where the secondary has not heard of the first word it has things where they were, as it made them, and that is what
+ * counts. 2: it gave what was discarded one more name since. */
+START_TEST(a_second_word_for_the_other_side_brings_back_what_the_first_one_discarded)
+{
+	common();
+	px_mkdir(1, "own");
+	px_put(1, "own/fresh", "fresh\n");
+	save(1, "f.txt", "saved\n");
+	px_append(1, "e", "more\n");
+	px_rename(1, "m", "own/m");
+	px_put(0, "d/g", "the primary's\n");
+	give(_i & 1, 0);
+	shake_hands();
+	only_the_secondary_speaks();
+	ck_assert_uint_eq(px_at(0, "own"), 0);
+	px_down();
+	if (_i & 2)
+		px_link(1, "own/fresh", "d/again");
+	give(_i & 1, 1);
+	px_meet();
+	px_expect("own/fresh", "fresh\n");
+	px_expect("f.txt", "saved\n");
+	px_expect("e", "both have it\nmore\n");
+	px_expect("e2", "both have it\nmore\n");
+	px_expect("own/m", "moved by both\n");
+	px_expect("d/g", "inside\n");
+	if (_i & 2)
+		px_expect("d/again", "fresh\n");
+	px_gone("m");
+}
+END_TEST
+
+/* No word is about what is in .twinfs; but of what people see one side's is taken whole, names into it as well. */
+START_TEST(what_the_other_side_took_out_of_twinfs_is_back_there)
+{
+	int k = KEPT, d = !k;
+	struct px_list *l = xmalloc(sizeof(*l));
+	char *want, *kept = NULL;
+
+	common();
+	px_put(0, "f.txt", "ONE\ntwo\nthree\nfour\nfive\n");
+	px_put(1, "f.txt", "one\ntwo\nthree\nfour\nFIVE\n");
+	px_meet(); /* merged, both are kept aside */
+	px_down();
+	px_list(d, px_at(d, HIDDEN_NAME), l);
+	for (size_t i = 0; i < l->n && !kept; i++)
+		if (strstr(l->e[i].name, "birch"))
+			kept = xasprintf(HIDDEN_NAME "/%s", l->e[i].name);
+	free(l);
+	ck_assert_ptr_nonnull(kept);
+	px_link(d, kept, "both");
+	px_rename(d, kept, "d/g");
+	px_set(k, "f.txt", SET_MTIME, (struct attr){ .mtime = { .tv_sec = 5 } });
+	want = tree(k);
+	give(_i & 1, k);
+	px_meet();
+	expect_tree(0, xstrdup(want));
+	expect_tree(1, want);
+	free(kept);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("prefer");
@@ -722,6 +839,10 @@ int main(void)
 	tcase_add_loop_test(tc, deleting_everything_is_undone_by_preferring_the_other_side, 0, 4);
 	tcase_add_loop_test(tc, what_the_preferred_side_deleted_is_still_held_until_it_is_confirmed, 0, 4);
 	tcase_add_loop_test(tc, versions_set_aside_before_are_not_touched, 0, 4);
+	tcase_add_loop_test(tc, a_file_is_not_gone_with_a_name_that_was_discarded_and_one_that_was_removed, 0, 4);
+	tcase_add_loop_test(tc, what_two_removals_took_is_kept_when_the_secondary_is_preferred_then, 0, 2);
+	tcase_add_loop_test(tc, a_second_word_for_the_other_side_brings_back_what_the_first_one_discarded, 0, 4);
+	tcase_add_loop_test(tc, what_the_other_side_took_out_of_twinfs_is_back_there, 0, 4);
 	suite_add_tcase(s, tc);
 	return tap_main(s);
 }
