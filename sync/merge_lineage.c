@@ -212,19 +212,44 @@ static int leads_to_its_own(void *ctx, const struct dentry *d)
 	       note.at.parent != 0 && note.at.child == n->ino;
 }
 
-/*
- * It has heard of the copy, and we do not have the file any more; but a name that it gave to its own before leads to
- * the copy's here, and it does not know of that: what it writes by that name goes there. That says nothing of what it
- * means by other ids, and holds whatever those are taken to mean.
- */
-static bool is_named_in_copy(struct merger *m, uint64_t ino, struct lineage *lin)
+/* Does it have this link of the file that is ours? */
+static int is_there_as_ours(void *ctx, const struct dentry *d)
+{
+	const struct its_name *n = ctx;
+	struct view view = { .kind = VIEW_PEER, .group = n->m->s->begin.seen };
+	const struct ship_link *l = shipment_link(n->m->s, d->link);
+	struct peer_link note;
+	struct dentry its;
+
+	if (l)
+		return l->parent != 0;
+	if (peer_link_get(n->m->v, d->link, &note) == 0 && note.at.born > n->m->s->begin.seen)
+		return note.at.parent != 0;
+	return tree_link_view(n->m->v, d->link, view, &its) == 0;
+}
+
+/* Neither do we have the file, nor, under a word, the secondary by a name that leads to it here. */
+static bool is_ours_no_more(struct merger *m, uint64_t ino)
 {
 	struct its_name n = { .m = m, .ino = ino };
 	struct inode in;
 
-	return (map_count(&m->of_inode) > 0 || m->names->no_copies) &&
+	return tree_inode_get(m->v, ino, &in) == -ENOENT ||
+	       (m->prefer && tree_links_of(m->v, ino, is_there_as_ours, &n) == 0);
+}
+
+/*
+ * It has heard of the copy, or a person's word is about what is where now, and we do not have the file any more; but a
+ * name that it gave to its own before leads to the copy's here, and it does not know of that: what it writes by that
+ * name goes there. That says nothing of what it means by other ids, and holds whatever those are taken to mean.
+ */
+static bool is_named_in_copy(struct merger *m, uint64_t ino, struct lineage *lin)
+{
+	struct its_name n = { .m = m, .ino = ino };
+
+	return (map_count(&m->of_inode) > 0 || m->names->no_copies || m->prefer) &&
 	       lineage_get(m->v, LINEAGE_INODE, ino, lin) == 0 && lin->kind == 'u' &&
-	       tree_inode_get(m->v, ino, &in) == -ENOENT && tree_links_of(m->v, lin->dst, leads_to_its_own, &n) == 1;
+	       is_ours_no_more(m, ino) && tree_links_of(m->v, lin->dst, leads_to_its_own, &n) == 1;
 }
 
 uint64_t merge_their_inode(struct merger *m, uint64_t ino, uint64_t seen, struct lineage *lin)

@@ -3,6 +3,7 @@
 #include "tests/pair_fixture.h"
 
 #include "core/policy.h"
+#include "sync/prefer.h"
 
 /* "name=text" of all that is below, sorted, in one string; the last four stay valid. */
 static void text_of(int i, uint64_t dir, const char *path, struct buf *to)
@@ -924,6 +925,38 @@ START_TEST(what_it_linked_to_outside_before_it_heard_is_one_file)
 }
 END_TEST
 
+/* The same, and a person says whose state counts (1: the secondary's); 2: it has heard of the copy; 4: it gives it
+ * another name as well; 8: ours is still there. */
+START_TEST(what_it_writes_by_a_name_of_the_copy_is_kept_whoever_is_preferred)
+{
+	judged(false);
+	if (!(_i & 8))
+		px_unlink(0, ".git/o/2");
+	px_say(0);
+	px_link(1, ".git/o/2", "outside");
+	px_unlink(1, ".git/o/2");
+	px_send(1);
+	hear_all(0);
+	if (_i & 2) {
+		px_say(0);
+		hear_all(0);
+	}
+	px_down();
+	px_append(1, "outside", "+birch");
+	if (_i & 4)
+		px_rename(1, "outside", "elsewhere");
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(volume_commit(px[i].v), 0);
+	ck_assert_int_eq(prefer_give(px[_i & 1].v, _i & 1 ? ROLE_SECONDARY : ROLE_PRIMARY), 0);
+	px_meet();
+	if (_i & 1)
+		px_expect(_i & 4 ? "elsewhere" : "outside", "two+birch");
+	for (int i = 0; i < 2; i++)
+		ck_assert_msg(strstr(below(i, ""), "=two+birch ") || strstr(below(i, HIDDEN_NAME), "=two+birch "),
+			      "side %d: %s in .twinfs: %s", i, below(i, ""), below(i, HIDDEN_NAME));
+}
+END_TEST
+
 /* In the copy the primary has set it as well: then there is one more. It is no xattr of what is in place. */
 START_TEST(what_it_sets_on_its_own_is_not_set_in_place)
 {
@@ -1236,6 +1269,7 @@ int main(void)
 	tcase_add_test(on, what_it_removes_in_place_before_it_has_ours_is_back);
 	tcase_add_test(on, what_it_sets_on_a_file_in_conflict_that_it_puts_into_a_unit_is_each_sides_own);
 	tcase_add_loop_test(on, what_it_linked_to_outside_before_it_heard_is_one_file, 0, 4);
+	tcase_add_loop_test(on, what_it_writes_by_a_name_of_the_copy_is_kept_whoever_is_preferred, 0, 16);
 	tcase_add_loop_test(on, what_it_sets_on_its_own_is_not_set_in_place, 0, 2);
 	tcase_add_test(on, what_it_writes_to_bytes_of_ours_is_in_the_copy_to_the_end);
 	tcase_add_loop_test(on, what_it_writes_to_bytes_of_ours_by_a_name_in_the_copy_is_in_place, 0, 8);
