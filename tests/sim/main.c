@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The simulation. Usage: sim [--seeds N] [--first K] [--seed K --trace]
+ * The simulation. Usage: sim [--seeds N] [--first K] [--seed K --trace] [--keep-going] [--words PERCENT]
+ * --words: in wide histories so often a word of a person (resume --prefer) is given when the connection comes up, and
+ * each quiet point is followed by a time apart; a seed is another history then.
  * Prints TAP (tests/tap.h about the exit code); a failing seed replays exactly with --seed K --trace.
  * TWINFS_SOAK_HISTORIES: so many instead of the default, or, without that, TWINFS_SOAK_S: as many as fit into so many
  * seconds. CK_TIMEOUT_MULTIPLIER, which slow runs set (valgrind), divides the default number of seeds.
@@ -26,6 +28,7 @@
 #include "util/util.h"
 
 static char base[200];
+static unsigned words_percent = 10;
 
 /* Every look at the clock is a microsecond later than the one before. */
 static int64_t sim_clock_ns;
@@ -240,7 +243,7 @@ static int give_word(struct world *w)
 
 static void net_up(struct world *w)
 {
-	if (w->wide && !w->roles && !w->pure && rng_chance(&w->rng_words, 10))
+	if (w->wide && !w->roles && !w->pure && rng_chance(&w->rng_words, words_percent))
 		give_word(w);
 	w->pure = false;
 	sim_trace(w, "-- link up\n");
@@ -448,15 +451,22 @@ static bool quiet(struct world *w)
 	if (want && !w->failure[0]) {
 		char *got = inspect_tree(w, 0);
 
-		if (strcmp(got, want) != 0)
-			sim_fail(w, "not the tree of the side that was preferred\n%s-- wanted\n%s", got, want);
+		size_t same = 0, line = 0; /* up to the first line that differs */
+
+		for (; got[same] && got[same] == want[same]; same++)
+			if (got[same] == '\n')
+				line = same + 1;
+		if (got[same] || want[same])
+			sim_fail(w, "not the tree of the side that was preferred\n  has    %.*s\n  wanted %.*s",
+				 (int)strcspn(got + line, "\n"), got + line, (int)strcspn(want + line, "\n"),
+				 want + line);
 		free(got);
 	}
 	free(want);
 	w->pausing = false;
 	if (w->failure[0] || !inspect_quiet(w))
 		return false;
-	if (w->wide && !w->small && rng_chance(&w->rng_words, 30)) {
+	if (w->wide && !w->small && rng_chance(&w->rng_words, MAX(words_percent, 30))) {
 		net_down(w);
 		w->pure = true;
 	}
@@ -725,7 +735,8 @@ int main(int argc, char **argv)
 {
 	static const struct option options[] = { { "seeds", 1, NULL, 'n' },      { "first", 1, NULL, 'f' },
 						 { "seed", 1, NULL, 's' },       { "trace", 0, NULL, 't' },
-						 { "keep-going", 0, NULL, 'k' }, { 0 } };
+						 { "keep-going", 0, NULL, 'k' }, { "words", 1, NULL, 'w' },
+						 { 0 } };
 	const char *tmp = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
 	uint64_t first = 1, n = MAX(SEEDS_DEFAULT / number_from_env("CK_TIMEOUT_MULTIPLIER", 1), 1);
 	uint64_t failed = 0, done = 0, ops = 0, cuts = 0, crashes = 0, frames = 0, started = clock_mono_ms();
@@ -749,6 +760,7 @@ int main(int argc, char **argv)
 			break;
 		case 't': trace = true; break;
 		case 'k': keep_going = true; break;
+		case 'w': words_percent = (unsigned)strtoul(optarg, NULL, 10); break;
 		default: return 2;
 		}
 	}
