@@ -139,6 +139,20 @@ static struct told of_discard(const struct about *a, const struct conflict *c)
 	return t;
 }
 
+static bool is(const struct conflict *c, const char *kind, const char *outcome)
+{
+	return strcmp(c->kind, kind) == 0 && (!outcome || strcmp(c->outcome, outcome) == 0);
+}
+
+/* A person's word undid what one side had done to a name, and nobody has wanted it otherwise since. */
+static bool is_undone(const struct conflict *c)
+{
+	static const char prefix[] = "resumed with --prefer: ";
+
+	return (is(c, "move", NULL) || is(c, "delete", NULL)) && strncmp(c->rule, prefix, sizeof(prefix) - 1) == 0 &&
+	       !strstr(c->rule, " by hand");
+}
+
 static bool is_unit(const struct about *a, const struct conflict *c)
 {
 	struct attr dir;
@@ -168,7 +182,7 @@ static struct told tell_of(const struct about *a, const struct conflict *c)
 	t.part = PART_ORIGINAL;
 	if (same_path(c->path, a->path) || (a->here && c->ino && c->ino == a->now.ino))
 		return t;
-	t.inside = below(a->path, c->now) && is_unit(a, c);
+	t.inside = below(a->path, c->now) && (is_unit(a, c) || is_undone(c));
 	t.elsewhere = !a->here && c->now && (same_path(c->version[0].value, a->path) ||
 					     same_path(c->version[1].value, a->path));
 	return t.inside || t.elsewhere ? t : (struct told){ .part = PART_NONE };
@@ -196,11 +210,6 @@ static const struct conflict_version *put_elsewhere(const struct conflict *c)
 		if (*c->version[i].node && c->version[i].ino != c->ino)
 			return &c->version[i];
 	return NULL;
-}
-
-static bool is(const struct conflict *c, const char *kind, const char *outcome)
-{
-	return strcmp(c->kind, kind) == 0 && (!outcome || strcmp(c->outcome, outcome) == 0);
 }
 
 static void tell_versions(struct about *a, const struct conflict *c)
@@ -254,12 +263,27 @@ static void tell_alike(struct about *a, const struct conflict *c, const char *wh
 	           s->path ?: "what is gone by now", s->node, c->rule, when);
 }
 
+static void tell_undone(struct about *a, const char *path, const struct conflict *c, const char *when)
+{
+	bool primary = strcmp(c->outcome, "primary") == 0;
+	const struct conflict_version *stays = &c->version[!primary], *gone = &c->version[primary];
+
+	if (is(c, "move", NULL))
+		buf_printf(&a->text, "%s was moved to %s on %s", path, gone->value ?: "another place", gone->node);
+	else
+		buf_printf(&a->text, "%s was deleted on %s", path, gone->node);
+	buf_printf(&a->text, "; that was discarded at %s, as %s was preferred (resumed with --prefer): it stays", when,
+		   stays->node);
+}
+
 static void tell_original(struct about *a, const char *path, const struct conflict *c, const char *when)
 {
 	const struct conflict_version *other = put_elsewhere(c);
 	const char *place = other && other->node == c->version[0].node ? c->version[1].node : c->version[0].node;
 
-	if (is(c, "content", "merged")) {
+	if (is_undone(c)) {
+		tell_undone(a, path, c, when);
+	} else if (is(c, "content", "merged")) {
 		buf_printf(&a->text, "%s was changed on both sides; they were merged at %s (%s)", path, when, c->rule);
 		tell_versions(a, c);
 	} else if (is(c, "content", "kept-both")) {
@@ -323,7 +347,8 @@ static void tell(struct about *a, const struct told *t)
 
 	time_rfc3339(t->c->when_ms, when);
 	if (t->inside)
-		buf_printf(&a->text, "%s is in %s, which is kept as a whole; ", a->path, path);
+		buf_printf(&a->text, "%s is in %s%s; ", a->path, path,
+			   is_undone(t->c) ? "" : ", which is kept as a whole");
 	if (discarded_holds(t->c))
 		tell_discard(a, t, when);
 	else if (is(t->c, "name", "merged"))

@@ -222,6 +222,8 @@ int merge_land(struct merger *m, struct rs_result *r)
 		rc = send_together(m);
 	if (rc == 0)
 		rc = merge_put_notes(m, r, copies);
+	if (rc == 0 && m->prefer)
+		rc = merge_note_discarded(m, r);
 	if (rc == 0)
 		rc = follow_shipment(m->v, m->s);
 	if (rc == 0)

@@ -86,5 +86,7 @@ int merge_put_note(struct merger *m, const struct rs_note *n, const struct norm_
 		   const struct made_copy *copies, size_t n_copies);
 /* All that the resolver says. */
 int merge_put_notes(struct merger *m, const struct rs_result *r, const struct made_copy *copies);
+/* Under a word: what the discarded side had moved or removed, which is undone. */
+int merge_note_discarded(struct merger *m, const struct rs_result *r);
 
 #endif

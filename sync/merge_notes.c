@@ -7,6 +7,10 @@
 #include "sync/merge_land.h"
 #include "util/util.h"
 
+/* Of what a word discards so many removals and moves are told one by one: they stay in the list for a month, and who
+ * discards more than that looks at the tree. */
+#define DISCARDED_NOTES_MAX 1000u
+
 static void fill_version(struct merger *m, struct conflict_version *ver, const char *node, uint64_t ino,
 			 uint64_t written_ms)
 {
@@ -203,5 +207,100 @@ int merge_put_notes(struct merger *m, const struct rs_result *r, const struct ma
 
 		rc = is_told_with_mode(m, r->notes, i) ? 0 : merge_put_note(m, n, rec, copies, r->n_copies);
 	}
+	return rc;
+}
+
+/* ---- under a word: what is undone and leaves nothing else */
+
+static const struct rs_pos *side_of(const struct rs_link *l, bool primary)
+{
+	return primary ? &l->p : &l->s;
+}
+
+/* Two others may have one key: then a sentence less is said. */
+static uint64_t key_of(const struct rs_pos *at)
+{
+	uint64_t key = UINT64_C(1469598103934665603) ^ at->parent;
+
+	for (uint16_t i = 0; i < at->name_len; i++)
+		key = (key ^ (uint8_t)at->name[i]) * UINT64_C(1099511628211);
+	return key ? key : 1;
+}
+
+/* Where the discarded side had it: what it had made and is in .twinfs by now counts as where it was. */
+static char *place_there(struct merger *m, const struct rs_pos *at)
+{
+	static const char aside[] = "/" HIDDEN_NAME "/discarded-";
+	char *path = place_text(m, at), *rest = NULL;
+
+	if (strncmp(path, aside, sizeof(aside) - 1) == 0 && (rest = strchr(path + sizeof(aside) - 1, '/')))
+		memmove(path, rest, strlen(rest) + 1);
+	return path;
+}
+
+static int put_discarded(struct merger *m, const struct rs_link *l, bool ours_stays)
+{
+	const struct rs_inode *n = merge_input_inode(m, l->child);
+	bool moved = side_of(l, !ours_stays)->present, whole = moved || (ours_stays ? !n->in_s : !n->in_p);
+	struct conflict c = { .id = id_new(m->v), .when_ms = m->prefer->when_ms, .resolved = true,
+			      .ino = whole ? l->child : 0 };
+	int rc;
+
+	snprintf(c.kind, sizeof(c.kind), moved ? "move" : "delete");
+	snprintf(c.outcome, sizeof(c.outcome), ours_stays ? "primary" : "secondary");
+	c.rule = xasprintf("resumed with --prefer: %s had %s", ours_stays ? m->names->peer : m->names->self,
+			   moved	? "moved it"
+			   : whole ? "deleted it"
+				   : "removed this name of it");
+	c.path = place_text(m, side_of(l, ours_stays));
+	for (int i = 0; i < 2; i++) {
+		fill_version(m, &c.version[i], i ? m->names->peer : m->names->self, 0, c.when_ms);
+		if (whole)
+			c.version[i].value = place_there(m, side_of(l, i == 0));
+	}
+	c.version[ours_stays ? 0 : 1].ino = c.ino;
+	rc = conflict_put(m->v, &c);
+	conflict_release(&c);
+	return rc;
+}
+
+/* Something else took its name there, or it went with the directory that it was in: that says enough. */
+static bool goes_without_saying(struct merger *m, const struct rs_link *l, bool ours_stays, const struct map *taken)
+{
+	const struct rs_pos *was = side_of(l, ours_stays);
+	const struct rs_inode *dir = merge_input_inode(m, was->parent);
+
+	return !side_of(l, !ours_stays)->present &&
+	       ((dir && !(ours_stays ? dir->in_s : dir->in_p)) || map_get(taken, key_of(was), NULL));
+}
+
+int merge_note_discarded(struct merger *m, const struct rs_result *r)
+{
+	bool ours_stays = merge_prefers(m) == RS_PREFER_P;
+	struct map taken = MAP_INIT;
+	unsigned left = DISCARDED_NOTES_MAX;
+	int rc = 0;
+
+	for (size_t i = 0; i < m->n_links; i++)
+		if (side_of(&m->links[i], !ours_stays)->present)
+			map_put(&taken, key_of(side_of(&m->links[i], !ours_stays)), 1);
+	for (size_t i = 0; rc == 0 && left > 0 && i < r->n_links; i++) {
+		const struct rs_pos *stays, *gone;
+		const struct rs_link *l;
+		uint64_t at;
+
+		if (!map_get(&m->link_at, r->links[i].id, &at))
+			continue;
+		l = &m->links[at - 1];
+		stays = side_of(l, ours_stays);
+		gone = side_of(l, !ours_stays);
+		if (l->late || !l->b.present || !stays->present || merge_same_pos(gone, &l->b) ||
+		    merge_same_pos(gone, stays) || !merge_same_pos(&r->links[i].pos, stays) ||
+		    !merge_input_inode(m, l->child) || goes_without_saying(m, l, ours_stays, &taken))
+			continue;
+		rc = put_discarded(m, l, ours_stays);
+		left--;
+	}
+	map_release(&taken);
 	return rc;
 }

@@ -87,14 +87,45 @@ static void expect_row(int k, bool open)
 		ck_assert_uint_eq(info.conflicts_open, 0); /* nobody waits for anything */
 		ck_assert_uint_eq(info.conflicts_merged, open);
 		ck_assert_int_eq(volume_conflicts(px[i].v, &c, &n), 0);
-		ck_assert_uint_eq(n, 1);
-		ck_assert_str_eq(c->kind, "content");
+		ck_assert_uint_ge(n, 1);
+		ck_assert_str_eq(c->kind, "content"); /* the first one; what was undone is told after it */
 		ck_assert_str_eq(c->outcome, k ? "secondary" : "primary");
 		ck_assert_int_eq(c->resolved, !open);
 		if (open)
 			ck_assert_ptr_nonnull(strstr(c->version[!k].path, "/.twinfs/discarded-"));
+		for (size_t row = 1; row < n; row++) {
+			ck_assert(strcmp(c[row].kind, "move") == 0 || strcmp(c[row].kind, "delete") == 0);
+			ck_assert_ptr_nonnull(strstr(c[row].rule, k ? "alder had " : "birch had "));
+			ck_assert(c[row].resolved);
+			conflict_release(&c[row]);
+		}
 		conflict_release(c);
 		free(c);
+	}
+}
+
+/* What was undone of the discarded side: one row says so, on both sides. value NULL: none does. */
+static void is_told(const char *kind, const char *path, const char *value)
+{
+	for (int i = 0; i < 2; i++) {
+		struct conflict *c;
+		unsigned found = 0;
+		size_t n;
+
+		ck_assert_int_eq(volume_conflicts(px[i].v, &c, &n), 0);
+		for (size_t k = 0; k < n; k++) {
+			bool primary_stays = strcmp(c[k].outcome, "primary") == 0;
+			const char *there = c[k].version[primary_stays].value;
+
+			if (strcmp(c[k].kind, kind) == 0 && strcmp(c[k].path, path) == 0) {
+				found++;
+				ck_assert(value && there && strcmp(there, value) == 0);
+				ck_assert_str_eq(c[k].version[!primary_stays].value, path);
+			}
+			conflict_release(&c[k]);
+		}
+		free(c);
+		ck_assert_msg(found == (value != NULL), "side %d: %s of %s is told %u times", i, kind, path, found);
 	}
 }
 
@@ -178,6 +209,71 @@ START_TEST(deletions_and_moves_alone_are_undone_and_leave_nothing)
 	expect_tree(1, want);
 	expect_row(k, false);
 	ck_assert_uint_eq(px_count(0, HIDDEN_NAME), 0);
+	is_told("delete", "/e", "deleted");
+	is_told("delete", "/e2", "deleted");
+	is_told("delete", "/d", "deleted");
+	is_told("move", "/d/sub", "/elsewhere");
+	is_told("move", "/m", "/f.txt");
+	is_told("delete", "/d/g", NULL); /* it went with its directory */
+	is_told("delete", "/f.txt", NULL); /* another one took its place */
+}
+END_TEST
+
+START_TEST(what_was_undone_can_be_done_after_all)
+{
+	int k = KEPT, d = !k;
+	struct err err = ERR_INIT;
+
+	common();
+	px_unlink(d, "gone");
+	px_unlink(d, "e"); /* one of two names: the other one is no matter of that */
+	px_rename(d, "m", "n");
+	give(_i & 1, k);
+	px_meet();
+	px_expect("gone", "removed by the one that stays\n");
+	ck_assert_msg(volume_conflict_resolve(px[k].v, "/gone", 1, &err) == 0, "%s", err_text(&err));
+	ck_assert_msg(volume_conflict_resolve(px[k].v, "/m", 1, &err) == 0, "%s", err_text(&err));
+	volume_conflict_resolve(px[k].v, "/e", 1, &err);
+	px_meet();
+	px_gone("gone");
+	px_gone("m");
+	px_expect("n", "moved by both\n");
+	px_expect("e", "both have it\n");
+	px_expect("e2", "both have it\n");
+}
+END_TEST
+
+/* More than are told one by one: the tree is as it is to be all the same. */
+START_TEST(of_very_many_removals_a_thousand_are_told)
+{
+	struct conflict *c;
+	char name[32];
+	size_t n;
+
+	for (int i = 0; i < 1100; i++) {
+		snprintf(name, sizeof(name), "n%04d", i);
+		px_put(0, name, "x");
+	}
+	px_put(0, "f.txt", lines);
+	px_settle();
+	px_down();
+	for (int i = 0; i < 1100; i++) {
+		snprintf(name, sizeof(name), "n%04d", i);
+		px_unlink(1, name);
+	}
+	px_unlink(1, "f.txt");
+	give(_i & 1, 0);
+	px_settle();
+	for (int i = 0; i < 2; i++) {
+		ck_assert_uint_ne(px_at(i, "n0000"), 0);
+		ck_assert_uint_ne(px_at(i, "n1099"), 0);
+		ck_assert_uint_ne(px_at(i, "f.txt"), 0);
+		ck_assert_int_eq(volume_conflicts(px[i].v, &c, &n), 0);
+		ck_assert_uint_eq(n, 1001);
+		for (size_t k = 0; k < n; k++)
+			conflict_release(&c[k]);
+		free(c);
+	}
 }
 END_TEST
 
@@ -823,6 +919,8 @@ int main(void)
 	tcase_set_timeout(tc, 180);
 	tcase_add_loop_test(tc, both_have_the_tree_of_the_side_preferred_and_all_that_the_other_had, 0, 4);
 	tcase_add_loop_test(tc, deletions_and_moves_alone_are_undone_and_leave_nothing, 0, 4);
+	tcase_add_loop_test(tc, what_was_undone_can_be_done_after_all, 0, 4);
+	tcase_add_loop_test(tc, of_very_many_removals_a_thousand_are_told, 0, 1);
 	tcase_add_loop_test(tc, a_file_that_comes_back_is_as_the_side_preferred_has_it, 0, 4);
 	tcase_add_loop_test(tc, a_merged_file_that_comes_back_is_as_the_side_preferred_has_it, 0, 4);
 	tcase_add_loop_test(tc, an_xattr_that_the_side_preferred_removed_is_gone, 0, 28);

@@ -219,6 +219,45 @@ START_TEST(what_was_discarded_is_told_of_where_it_was_and_where_it_is)
 }
 END_TEST
 
+/* Names that the side discarded had moved or removed: they stay, and nothing of it is kept. */
+START_TEST(what_a_word_undid_is_told)
+{
+	uint64_t d = fx_mkdir(INO_ROOT, "d"), f = fx_file(d, "f"), g = fx_file(INO_ROOT, "g");
+	char moved[] = "resumed with --prefer: beta had moved it",
+	     gone[] = "resumed with --prefer: beta had deleted it",
+	     name[] = "resumed with --prefer: alpha had removed this name of it", at_d[] = "/d", at_g[] = "/g",
+	     at_h[] = "/h", deleted[] = "deleted";
+	struct conflict c = { .kind = "delete", .outcome = "primary", .rule = gone, .path = at_d, .ino = d,
+			      .resolved = true };
+
+	fx_file(INO_ROOT, "h");
+	c.version[0] = (struct conflict_version){ .node = "alpha", .ino = d, .value = at_d };
+	c.version[1] = (struct conflict_version){ .node = "beta", .value = deleted };
+	put_row(&c);
+	c = (struct conflict){ .kind = "move", .outcome = "primary", .rule = moved, .path = at_g, .ino = g,
+			       .resolved = true };
+	c.version[0] = (struct conflict_version){ .node = "alpha", .ino = g, .value = at_g };
+	c.version[1] = (struct conflict_version){ .node = "beta", .value = xstrdup("/elsewhere") };
+	put_row(&c);
+	free(c.version[1].value);
+	c = (struct conflict){ .kind = "delete", .outcome = "secondary", .rule = name, .path = at_h, .resolved = true };
+	c.version[0] = (struct conflict_version){ .node = "alpha" };
+	c.version[1] = (struct conflict_version){ .node = "beta" };
+	put_row(&c);
+	in_step();
+	SAYS("/d", "/d was deleted on beta; that was discarded at " AT ", as alpha was preferred (resumed with "
+		   "--prefer): it stays. It is the same on both sides");
+	SAYS("/d/f", "/d/f is in /d; /d was deleted on beta; that was discarded at " AT ", as alpha was preferred "
+		     "(resumed with --prefer): it stays. /d/f is the same on both sides");
+	SAYS("/g", "/g was moved to /elsewhere on beta; that was discarded at " AT ", as alpha was preferred");
+	SAYS("/elsewhere", "/g was moved to /elsewhere on beta; that was discarded at " AT);
+	SAYS("/h", "/h was deleted on alpha; that was discarded at " AT ", as beta was preferred");
+	ck_assert_int_eq(volume_rename(fx, d, "f", INO_ROOT, "f", 0), 0);
+	SAYS("/f", "/f was changed here (names)");
+	ck_assert_uint_ne(f, 0);
+}
+END_TEST
+
 START_TEST(a_file_in_a_unit_tells_of_the_unit)
 {
 	uint64_t unit = fx_mkdir(INO_ROOT, "lib"), copy = fx_mkdir(INO_ROOT, "copy");
@@ -309,6 +348,7 @@ int main(void)
 	tcase_add_test(tc, the_newest_note_counts_and_follows_a_rename);
 	tcase_add_test(tc, a_place_that_one_side_had_leads_to_where_it_is);
 	tcase_add_test(tc, what_was_discarded_is_told_of_where_it_was_and_where_it_is);
+	tcase_add_test(tc, what_a_word_undid_is_told);
 	tcase_add_test(tc, a_file_in_a_unit_tells_of_the_unit);
 	tcase_add_test(tc, all_that_one_reconciliation_did_is_told_and_what_waits_first);
 	tcase_add_test(tc, a_path_without_a_note_is_told_how_it_stands);

@@ -58,6 +58,7 @@ t_this_side_is_preferred_on_the_primary_that_is_disconnected() {
 	in_place_of b
 	is_equal "$(status_of a prefer)" null "the word, when it is done"
 	tw_b why "$B/docs/plan" | grep -q 'what right had changed of /docs/plan was discarded at .*, and is kept as /.twinfs/disc'
+	tw_b why "$B/docs/old" | grep -q '/docs/old was deleted on right; that was discarded at .*, as left was preferred'
 	tw_a conflicts "$A" | grep -q '1 discarded by resume --prefer'
 	refused_a 'is connected' resume "$A" --prefer local
 	# One thing is taken back, the rest is dismissed.
