@@ -419,6 +419,22 @@ int merge_resend_original(struct merger *m, struct norm_inode *n)
 	return rc;
 }
 
+/* Has the secondary a name of it? */
+static bool is_named_there(struct merger *m, const struct norm_inode *n)
+{
+	for (size_t i = 0; i < m->n_nl; i++)
+		if (m->nl[i].parent && (m->nl[i].raw_child == n->rec->ino || m->nl[i].child == n->bytes_ino))
+			return true;
+	for (size_t i = 0; i < m->n_links; i++)
+		if (m->links[i].s.present && (m->links[i].child == n->ino || m->links[i].child == n->bytes_ino))
+			return true;
+	return false;
+}
+
+/*
+ * What has no name here has a place for no copy. If the secondary has one the outcome is none that we may have come to;
+ * if not, nobody has the file any more: the last name that anybody saw was removed by who wrote to it.
+ */
 static int extra_copy(struct merger *m, struct norm_inode *n)
 {
 	struct dentry d;
@@ -430,7 +446,7 @@ static int extra_copy(struct merger *m, struct norm_inode *n)
 	int rc;
 
 	if (!tree_first_link(m->v, n->bytes_ino, &d))
-		return n->in_copy ? -EUCLEAN : 0;
+		return n->in_copy || is_named_there(m, n) ? -EUCLEAN : 0;
 	do {
 		c.name_len = (uint16_t)conflict_name(d.name, d.name_len, m->names->peer,
 						     (uint64_t)(n->rec->mtime_ns / 1000000), tries++, name);
