@@ -629,6 +629,25 @@ START_TEST(a_file_that_came_back_is_as_long_as_ours_though_the_secondary_had_mor
 END_TEST
 
 /* Ranges of both were merged, of which it has not heard; now it is a text, and it writes over what we had written. */
+/* As it comes it is none of what is on its way: the secondary would drop it. */
+START_TEST(an_xattr_that_the_secondary_sets_on_what_is_sent_anew_goes_with_it)
+{
+	struct volume_info info;
+	uint64_t ino = px_put(0, "f", "text\n");
+
+	px_meet();
+	volume_info(px[0].v, &info);
+	ck_assert_int_eq(volume_apply_begin(px[0].v), 0);
+	ck_assert_int_eq(changes_touch_whole(px[0].v, ino), 0);
+	ck_assert_int_eq(volume_apply_commit(px[0].v, info.applied), 0);
+	px_setxattr(1, "f", "user.key", "birch");
+	px_send(1);
+	px_meet();
+	for (int i = 0; i < 2; i++)
+		ck_assert_str_eq(px_xattr(i, "f", "user.key"), "birch");
+}
+END_TEST
+
 START_TEST(what_was_merged_by_ranges_is_not_written_over_by_who_has_not_seen_it)
 {
 	px_make(0, "f", S_IFREG | 0644);
@@ -744,6 +763,7 @@ int main(void)
 	tcase_add_test(one, what_we_wrote_to_the_copy_of_its_version_is_not_written_over);
 	tcase_add_test(one, mode_and_acl_agree_when_ours_is_taken_back);
 	tcase_add_loop_test(one, what_the_secondary_writes_to_what_is_sent_anew_goes_with_it, 0, 2);
+	tcase_add_test(one, an_xattr_that_the_secondary_sets_on_what_is_sent_anew_goes_with_it);
 	tcase_add_test(one, what_was_merged_by_ranges_is_not_written_over_by_who_has_not_seen_it);
 	tcase_add_test(one, what_is_written_to_a_file_that_the_secondary_tells_anew_as_empty_is_not_lost);
 	tcase_add_test(one, what_is_in_a_directory_that_is_two_again_is_kept_with_it);
