@@ -629,6 +629,35 @@ START_TEST(a_file_that_came_back_is_as_long_as_ours_though_the_secondary_had_mor
 END_TEST
 
 /* Ranges of both were merged, of which it has not heard; now it is a text, and it writes over what we had written. */
+/*
+ * Something of ours has no place there, so what is on its way with it is sent again, as a whole: an empty file, which
+ * the secondary has written to meanwhile. It removes that by the one name that it has heard of. 1, 2: so do we, before
+ * or after.
+ */
+START_TEST(what_the_secondary_writes_to_what_is_sent_again_with_what_had_no_place_is_there)
+{
+	px_mkdir(0, "d");
+	px_meet();
+	px_put(0, "f", "");
+	px_put(0, "n", "alder");
+	px_put(1, "n", "birch");
+	px_send(0);
+	px_link(0, "f", "d/c");
+	if (_i == 1)
+		px_unlink(0, "f");
+	px_say(1);
+	px_append(1, "f", "bytes");
+	px_rename(1, "f", "g");
+	px_hear(1);
+	if (_i == 2)
+		px_unlink(0, "f");
+	px_send(1);
+	px_unlink(1, "g");
+	px_meet();
+	px_expect("d/c", "bytes");
+}
+END_TEST
+
 /* As it comes it is none of what is on its way: the secondary would drop it. */
 START_TEST(an_xattr_that_the_secondary_sets_on_what_is_sent_anew_goes_with_it)
 {
@@ -763,6 +792,7 @@ int main(void)
 	tcase_add_test(one, what_we_wrote_to_the_copy_of_its_version_is_not_written_over);
 	tcase_add_test(one, mode_and_acl_agree_when_ours_is_taken_back);
 	tcase_add_loop_test(one, what_the_secondary_writes_to_what_is_sent_anew_goes_with_it, 0, 2);
+	tcase_add_loop_test(one, what_the_secondary_writes_to_what_is_sent_again_with_what_had_no_place_is_there, 0, 3);
 	tcase_add_test(one, an_xattr_that_the_secondary_sets_on_what_is_sent_anew_goes_with_it);
 	tcase_add_test(one, what_was_merged_by_ranges_is_not_written_over_by_who_has_not_seen_it);
 	tcase_add_test(one, what_is_written_to_a_file_that_the_secondary_tells_anew_as_empty_is_not_lost);
