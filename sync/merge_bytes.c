@@ -367,7 +367,8 @@ static int land_bytes_elsewhere(struct merger *m, struct norm_inode *n)
 		.src = n->rec->ino, .dst = n->bytes_ino, .grp = group_number(m->v),
 		.kind = n->in_copy ? 'u' : n->aliased ? 'a' : 'c', .since = n->in_copy ? n->lin.since : 0
 	};
-	bool second = is_second(m, n), changed = second || n->compare || p_changed_content(m->v, n->bytes_ino, n->seen_bytes);
+	bool second = is_second(m, n);
+	bool changed = second || n->compare || p_changed_content(m->v, n->bytes_ino, n->seen_bytes);
 	struct lineage now;
 	int rc;
 
