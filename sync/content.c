@@ -484,8 +484,8 @@ static int decide_ranges(struct content_case *c)
 		rc = their_ranges(c, &theirs);
 	if (c->ours_whole || c->theirs_whole)
 		widen_span(c, c->ours_whole ? &ours : &theirs); /* one of the two suffices */
-	/* What one side wrote behind the place where the other cut the file has lost what it stood on. A version that was
-	 * written as a whole, and is shorter, is cut. */
+	/* What one side wrote behind the place where the other cut the file has lost what it stood on. A version that
+	 * was written as a whole, and is shorter, is cut. */
 	if (c->ours_whole)
 		shrunk = c->ours_size;
 	if (c->theirs_whole)

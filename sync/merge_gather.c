@@ -250,9 +250,9 @@ static int is_dropped(void *ctx, const struct dentry *d)
 
 /*
  * May what the secondary wrote on to its own version go to the copy that was made of it? Yes if it does not know of the
- * copy; and if it does, as long as it says nothing of the copy itself: what it has is an older version of that. *compare:
- * it knows of it, and since this went there last the copy was changed, by us or by the secondary: what that changed is
- * to be found by comparing.
+ * copy; and if it does, as long as it says nothing of the copy itself: what it has is an older version of that.
+ * *compare: it knows of it, and since this went there last the copy was changed, by us or by the secondary: what that
+ * changed is to be found by comparing.
  */
 static bool copy_is_open(struct merger *m, const struct lineage *lin, bool *compare)
 {
