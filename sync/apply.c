@@ -668,7 +668,7 @@ static int add_holders(void *ctx, uint64_t from, uint64_t to)
 static void add_moves(struct plan *p)
 {
 	for (size_t i = 0; i < p->s->n_lineages; i++)
-		if (tree_is_held(p->v, p->s->lineages[i].src))
+		if (follow_concerns(p->v, p->s, &p->s->lineages[i]))
 			add_holders(p, p->s->lineages[i].src, p->s->lineages[i].dst);
 	tree_holders_each_waiting(p->v, add_holders, p);
 }

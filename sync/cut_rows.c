@@ -184,8 +184,7 @@ static int copy_lineage(void *ctx, const struct lineage *l)
 {
 	struct cut_rows *r = ctx;
 
-	/* Whoever works in a unit stays where it is: the copy is of what was there before. */
-	if (l->kind != 'a' && l->kind != 'c')
+	if (l->kind != 'a' && l->kind != 'c' && l->kind != 'u')
 		return 0;
 	r->lineages = grow(r->lineages, r->n_lineages, &r->cap_lineages, sizeof(*r->lineages));
 	r->lineages[r->n_lineages++] = (struct rec_lineage){ .src = l->src, .dst = l->dst, .kind = l->kind };

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "sync/follow.h"
 
+#include <sys/stat.h>
+
 #include "core/changes.h"
 #include "util/log.h"
 #include "util/map.h"
@@ -18,17 +20,32 @@ static bool has_unsent(struct volume *v, const struct shipment *s, uint64_t ino)
 
 /*
  * Is what became something else no more here by its old id? Two that became one: its link is gone, which waits for
- * unsent bytes. A copy: its bytes are the primary's now; unsent ones follow the others, and the answer to them tells
- * this again.
+ * unsent bytes. A copy: its bytes are the primary's now, or it is gone; unsent ones follow the others, and the answer
+ * to them tells this again. In a unit's copy: they may be the same in both.
  */
 static bool has_left(struct volume *v, const struct shipment *s, const struct rec_lineage *l)
 {
 	const struct rec_inode *r = shipment_inode(s, l->src);
 	struct inode in;
+	bool is_gone = tree_inode_get(v, l->src, &in) == 0 && in.nlink == 0;
 
 	if (l->kind == 'a')
-		return tree_inode_get(v, l->src, &in) == 0 && in.nlink == 0;
-	return r && (r->fields & REC_CONTENT) && !has_unsent(v, s, l->src);
+		return is_gone;
+	return (l->kind == 'u' || is_gone || (r && (r->fields & REC_CONTENT))) && !has_unsent(v, s, l->src);
+}
+
+/* Everybody waits while holders move, and what the kernel has in its caches counts as held: so it is about a
+ * quarter of a second at most. */
+#define OF_UNITS_MAX 5000u
+
+bool follow_concerns(struct volume *v, const struct shipment *s, const struct rec_lineage *l)
+{
+	struct inode in;
+
+	if (!tree_is_held(v, l->src))
+		return false;
+	return l->kind != 'u' ||
+	       (s->n_of_units <= OF_UNITS_MAX && tree_inode_get(v, l->src, &in) == 0 && S_ISREG(in.mode));
 }
 
 int follow_shipment(struct volume *v, const struct shipment *s)
@@ -44,12 +61,12 @@ int follow_shipment(struct volume *v, const struct shipment *s)
 			const struct rec_lineage *l = &s->lineages[i];
 			bool left;
 
-			if (map_get(&sources, l->dst, NULL) != (pass == 1) || !tree_is_held(v, l->src))
+			if (map_get(&sources, l->dst, NULL) != (pass == 1) || !follow_concerns(v, s, l))
 				continue;
 			left = has_left(v, s, l);
 			log_debug("apply", "%#llx is %#llx now: who has it open %s", (unsigned long long)l->src,
 				  (unsigned long long)l->dst, left ? "follows" : "waits");
-			if (left && l->kind == 'c' && !tree_holders_may_come(v, l->dst))
+			if (left && l->kind != 'a' && !tree_holders_may_come(v, l->dst))
 				tree_holders_wait(v, l->src, l->dst);
 			else if (left)
 				rc = tree_holders_move(v, l->src, l->dst);
@@ -63,7 +80,7 @@ bool follow_any(struct volume *v, const struct shipment *s)
 	bool any = tree_holders_waiting(v);
 
 	for (size_t i = 0; i < s->n_lineages && !any; i++)
-		any = tree_is_held(v, s->lineages[i].src);
+		any = follow_concerns(v, s, &s->lineages[i]);
 	return any;
 }
 

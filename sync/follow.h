@@ -13,6 +13,9 @@
  * shipment moves holders (*still, unless NULL) no request of theirs is on its way from now on. What takes long is done
  * while they still are: the last landing, and the open group. */
 int follow_hold_still(struct volume *v, const struct shipment *s, bool *still);
+/* Lock held: does somebody hold what this is about, and could follow? Not who works in a directory of a unit, nor if a
+ * unit's copy is very large. */
+bool follow_concerns(struct volume *v, const struct shipment *s, const struct rec_lineage *l);
 /* Lock held: are there any whom it could move? */
 bool follow_any(struct volume *v, const struct shipment *s);
 /* Between apply_begin and apply_commit, when all is in its place but what has lost its last link is not reaped yet. */

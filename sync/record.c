@@ -241,7 +241,7 @@ const char *record_judge(const struct frame *f)
 	case FRAME_LINEAGE:
 		if (f->lineage.src == 0 || f->lineage.dst == 0)
 			return "id is 0";
-		return f->lineage.kind && strchr("lacb", f->lineage.kind) ? NULL : "kind is unknown";
+		return f->lineage.kind && strchr("lacbu", f->lineage.kind) ? NULL : "kind is unknown";
 	case FRAME_SKIP:
 		if (f->skip.id == 0)
 			return "id is 0";

@@ -18,7 +18,7 @@
 #include "core/volume.h"
 #include "util/buf.h"
 
-#define PROTOCOL_VERSION 4
+#define PROTOCOL_VERSION 5
 /* A DATA record carries at most 256 KiB: large enough to cost nothing per byte, small enough to keep both sides'
  * buffers small. */
 #define DATA_MAX_BYTES (256u << 10)

@@ -223,12 +223,13 @@ static int add_ask(struct shipment *s, const struct rec_skip *r, struct err *err
 
 static int add_lineage(struct shipment *s, const struct rec_lineage *r, struct err *err)
 {
-	if (r->kind != 'a' && r->kind != 'c')
+	if (r->kind != 'a' && r->kind != 'c' && r->kind != 'u')
 		return 0; /* of a later version; nothing here depends on it */
 	if (!id_legal(s, r->src) || !id_legal(s, r->dst) || r->src <= INO_HIDDEN || r->dst <= INO_HIDDEN)
 		return bad(err, "what became of an inode outside its space", r->src);
 	s->lineages = grow(s->lineages, s->n_lineages, &s->cap_lineages, sizeof(*s->lineages));
 	s->lineages[s->n_lineages++] = *r;
+	s->n_of_units += r->kind == 'u';
 	if (r->kind == 'c')
 		map_put(&s->copied, r->src, 1);
 	return 0;

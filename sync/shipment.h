@@ -45,8 +45,8 @@ struct shipment {
 	size_t n_conflicts, cap_conflicts;
 	uint64_t *asks; /* inodes that the peer wants whole: FRAME_SKIP */
 	size_t n_asks, cap_asks;
-	struct rec_lineage *lineages; /* of kinds 'a' and 'c' */
-	size_t n_lineages, cap_lineages;
+	struct rec_lineage *lineages; /* of kinds 'a', 'c' and 'u' */
+	size_t n_lineages, cap_lineages, n_of_units;
 	struct map copied;          /* src of those of kind 'c' -> 1 */
 	struct map by_ino, by_link; /* id -> index + 1 */
 	struct map xattr_by_ino;    /* ino -> index + 1 of its last xattr record, chained by `next` */

@@ -205,7 +205,7 @@ START_TEST(who_waits_for_what_it_wrote_late_goes_to_the_copy_in_which_it_was_mer
 }
 END_TEST
 
-/* The same, and by then this side has heard of the copy: it goes on with its own until it has heard that it is in it. */
+/* The same, and by then this side has heard of the copy: it goes on with its own until it hears that it is in it. */
 START_TEST(what_it_wrote_having_heard_of_the_copy_is_merged_there_too)
 {
 	static const char *const before[] = { "1\n2\n3\n4\n", "\x8f\x01\x9e\n1\n2\n3\n4\n" };
@@ -263,6 +263,27 @@ START_TEST(who_holds_a_file_that_is_kept_for_another_name_goes_to_the_copy)
 	px_expect("f.txt", "alder\n");
 	px_expect("h", "alder\n");
 	px_expect(copy(), "birch\n");
+}
+END_TEST
+
+/* By the time this side hears of the copy the primary has removed the file: the copy is what is left. */
+START_TEST(who_holds_a_file_that_the_primary_removed_after_all_goes_to_the_copy)
+{
+	size_t h;
+
+	together("f.txt", "one\n");
+	px_put(0, "f.txt", "alder\n");
+	px_put(1, "f.txt", "birch\n");
+	h = hold(1, "f.txt");
+	up();
+	px_send(1);
+	px_unlink(0, "f.txt");
+	px_meet();
+	holds(1, h, copy());
+	appends(1, h, "more\n");
+	px_meet();
+	px_gone("f.txt");
+	px_expect(copy(), "birch\nmore\n");
 }
 END_TEST
 
@@ -393,6 +414,138 @@ START_TEST(a_conflict_on_the_copy_moves_its_holder_once_more)
 	px_expect("f.txt", "alder\n");
 	px_expect(first, "alder too\n");
 	ck_assert_uint_eq(px_count(0, ""), 3);
+}
+END_TEST
+
+/* ---- a unit of which the secondary's is in a copy ---- */
+
+/* The copy of one, or of its database; with what is behind it. */
+static const char *in_copy(const char *prefix, const char *rest)
+{
+	static char path[2 * NAME_MAX_BYTES];
+	const char *name = px_find(1, "", prefix);
+
+	ck_assert_msg(*name, "there is no copy");
+	snprintf(path, sizeof(path), "%s%s", name, rest);
+	return path;
+}
+
+/* What both changed, what only it did, and what nobody did. */
+START_TEST(who_has_files_of_a_unit_open_goes_on_in_its_copy)
+{
+	static const char *const names[] = { ".git/both", ".git/birch", ".git/none" };
+	size_t h[3], late;
+
+	px_mkdir(0, ".git");
+	for (int i = 0; i < 3; i++)
+		px_put(0, names[i], "one\n");
+	px_meet();
+	px_down();
+	px_put(0, ".git/both", "alder\n");
+	px_put(1, ".git/both", "birch\n");
+	px_put(1, ".git/birch", "birch\n");
+	for (int i = 0; i < 3; i++)
+		h[i] = hold(1, names[i]);
+	up();
+	px_send(1);
+	for (int i = 0; i < 3 && _i > 0; i++)
+		appends(1, h[i], "late\n");
+	if (_i > 1)
+		px_say(1); /* it crosses the outcome */
+	px_send(0);
+	for (int i = 0; i < 3 && _i > 0; i++) {
+		holds(1, h[i], names[i]);
+		appends(1, h[i], "later\n");
+	}
+	if (_i > 1)
+		px_hear(1);
+	px_meet();
+	late = hold(1, ".git/none");
+	for (int i = 0; i < 3; i++)
+		holds(1, h[i], in_copy(".git.conflict-", names[i] + 4));
+	for (int i = 0; i < 3; i++)
+		appends(1, h[i], "and more\n");
+	px_meet();
+	holds(1, late, ".git/none");
+	px_expect(".git/both", "alder\n");
+	px_expect(".git/birch", "one\n");
+	px_expect(".git/none", "one\n");
+	px_expect(in_copy(".git.conflict-", "/both"), _i ? "birch\nlate\nlater\nand more\n" : "birch\nand more\n");
+	px_expect(in_copy(".git.conflict-", "/birch"), _i ? "birch\nlate\nlater\nand more\n" : "birch\nand more\n");
+	px_expect(in_copy(".git.conflict-", "/none"), _i ? "one\nlate\nlater\nand more\n" : "one\nand more\n");
+	ck_assert_uint_eq(px_count(0, ""), 2);
+}
+END_TEST
+
+/* What it wrote late is in one more copy where the primary wrote to the first, and it comes to that. */
+START_TEST(who_wrote_late_in_a_unit_of_which_the_copy_was_changed_goes_to_the_next)
+{
+	char path[2 * NAME_MAX_BYTES];
+	size_t h;
+
+	px_mkdir(0, ".git");
+	px_put(0, ".git/f", "1\n2\n3\n4\n");
+	px_meet();
+	px_down();
+	px_write(0, ".git/f", "a", 1, 0);
+	px_write(1, ".git/f", "b", 1, 0);
+	h = hold(1, ".git/f");
+	up();
+	px_send(1);
+	if (_i)
+		appends(1, h, "late\n");
+	else
+		ck_assert_int_eq(volume_write(px[1].v, held[1][h], "b", 1, 0, 0, NULL), 1);
+	px_say(0);
+	snprintf(path, sizeof(path), "%s/f", px_find(0, "", ".git.conflict-"));
+	px_write(0, path, "C", 1, 4);
+	px_send(1);
+	px_hear(0);
+	holds(1, h, ".git/f");
+	px_meet();
+	ck_assert_uint_ne(held[1][h], px_at(1, path));
+	ck_assert_uint_ne(held[1][h], px_at(1, ".git/f"));
+	appends(1, h, "later\n");
+	px_meet();
+	px_expect(path, "b\n2\nC\n4\n");
+	px_expect(".git/f", "a\n2\n3\n4\n");
+	ck_assert_str_eq(px_bytes(0, held[1][h], NULL), _i ? "b\n2\n3\n4\nlate\nlater\n" : "b\n2\n3\n4\nlater\n");
+}
+END_TEST
+
+/* A program that has a database open has all files of it in its copy. */
+START_TEST(who_has_a_database_open_goes_on_in_its_copy)
+{
+	static const char *const names[] = { "a.db", "a.db-wal" };
+	size_t h[2];
+
+	px_make(0, "a.db", S_IFREG | 0644);
+	px_write(0, "a.db", "SQLite format 3", 16, 0);
+	px_make(0, "a.db-wal", S_IFREG | 0644);
+	px_meet();
+	px_down();
+	for (int i = 0; i < 2; i++)
+		for (int k = 0; k < 2; k++)
+			px_append(i, names[k], i ? "birch" : "alder");
+	for (int k = 0; k < 2; k++)
+		h[k] = hold(1, names[k]);
+	up();
+	px_send(1);
+	if (_i)
+		appends(1, h[1], "+late");
+	px_meet();
+	for (int k = 0; k < 2; k++) {
+		char *path = volume_path(px[1].v, held[1][h[k]]);
+
+		appends(1, h[k], "+more");
+		ck_assert_ptr_nonnull(strstr(path, "/a.conflict-birch-"));
+		ck_assert_int_eq(strstr(path, "-wal") != NULL, k);
+		free(path);
+	}
+	px_meet();
+	px_expect("a.db-wal", "alder");
+	ck_assert_str_eq(px_bytes(0, held[1][h[1]], NULL), _i ? "birch+late+more" : "birch+more");
+	ck_assert_mem_eq(px_bytes(0, held[1][h[0]], NULL) + 16, "birch+more", 10);
 }
 END_TEST
 
@@ -582,6 +735,137 @@ START_TEST(who_opens_the_file_when_the_one_who_had_to_follow_is_gone_stays)
 }
 END_TEST
 
+/* ---- an apply that comes to nothing ---- */
+
+static int stillness;
+
+static void on_still(void *ctx, bool still)
+{
+	(void)ctx;
+	stillness += still ? 1 : -1;
+}
+
+static void begin_apply(void)
+{
+	volume_hold_still(px[1].v);
+	ck_assert_int_eq(stillness, 1);
+	ck_assert_int_eq(volume_apply_begin(px[1].v), 0);
+}
+
+static bool is_held(uint64_t ino)
+{
+	bool yes;
+
+	volume_lock(px[1].v);
+	yes = tree_is_held(px[1].v, ino);
+	volume_unlock(px[1].v);
+	return yes;
+}
+
+/* Those who waited wait on, and those who were moved are where they were. */
+START_TEST(an_apply_that_is_given_up_moves_nobody)
+{
+	struct volume_info info;
+	uint64_t f, g;
+	size_t h;
+
+	together("f.txt", "one\n");
+	together("g", "two\n");
+	f = px_at(1, "f.txt");
+	g = px_at(1, "g");
+	stillness = 0;
+	volume_set_still(px[1].v, on_still, NULL);
+	volume_info(px[1].v, &info);
+	h = hold(1, "f.txt");
+	for (int i = 0; i < 2; i++) { /* asked for at once, or having waited */
+		begin_apply();
+		if (i == 0)
+			ck_assert_int_eq(tree_holders_move(px[1].v, f, g), 0);
+		tree_holders_wait(px[1].v, f, g);
+		if (i == 1)
+			ck_assert_int_eq(tree_holders_arrive(px[1].v), 0);
+		ck_assert(tree_is_held(px[1].v, g) && !tree_is_held(px[1].v, f));
+		volume_apply_abort(px[1].v);
+		ck_assert_int_eq(stillness, 0);
+		ck_assert(is_held(f) && !is_held(g));
+		holds(1, h, "f.txt");
+	}
+	begin_apply();
+	ck_assert(tree_holders_waiting(px[1].v));
+	ck_assert_int_eq(tree_holders_arrive(px[1].v), 0);
+	ck_assert_int_eq(volume_apply_commit(px[1].v, info.applied), 0);
+	ck_assert_int_eq(stillness, 0);
+	holds(1, h, "g");
+	ck_assert(!is_held(f) && is_held(g));
+	volume_lock(px[1].v);
+	ck_assert(!tree_holders_waiting(px[1].v));
+	volume_unlock(px[1].v);
+	volume_set_still(px[1].v, NULL, NULL);
+}
+END_TEST
+
+static unsigned steps, fails_at;
+
+static int fail_once(int i)
+{
+	return i == 1 && steps++ == fails_at ? -EIO : 0;
+}
+
+/* What is acknowledged is dropped bit by bit. */
+static void settle(void)
+{
+	px_settle();
+	for (int i = 0; i < 2; i++)
+		volume_settle(px[i].v);
+	px_same();
+}
+
+/* Wherever the engine fails at what moves a holder: it is done as a whole when it comes again. */
+START_TEST(who_waits_while_an_apply_fails_follows_with_the_next)
+{
+	struct err err = ERR_INIT;
+	int rc = 0;
+	size_t h;
+
+	px_put(0, "f.txt", "one\n");
+	settle();
+	px_down();
+	px_put(0, "f.txt", "alder\n");
+	px_put(1, "f.txt", "birch\n");
+	h = hold(1, "f.txt");
+	stillness = 0;
+	volume_set_still(px[1].v, on_still, NULL);
+	up();
+	px_send(1);
+	px_say(0);
+	steps = 0;
+	fails_at = (unsigned)_i;
+	px_meanwhile = fail_once;
+	while (rc == 0 && px_next(0))
+		rc = px_deliver(0, &err);
+	px_meanwhile = NULL;
+	ck_assert_int_eq(rc, steps > fails_at ? -EIO : 0);
+	ck_assert_int_eq(stillness, 0);
+	holds(1, h, rc ? "f.txt" : copy());
+	if (rc)
+		ck_assert_str_eq(px_bytes(1, px_at(1, "f.txt"), NULL), "birch\n");
+	px_down();
+	settle();
+	ck_assert_int_eq(stillness, 0);
+	volume_set_still(px[1].v, NULL, NULL);
+	holds(1, h, copy());
+	appends(1, h, "more\n");
+	settle();
+	px_expect(copy(), "birch\nmore\n");
+}
+END_TEST
+
+static void setup_in_steps(void)
+{
+	px_step_rows = 1;
+	setup();
+}
+
 int main(void)
 {
 	Suite *s = suite_create("engine, open files");
@@ -594,6 +878,7 @@ int main(void)
 	tcase_add_test(tc, who_waits_for_what_it_wrote_late_goes_to_the_copy_in_which_it_was_merged);
 	tcase_add_loop_test(tc, what_it_wrote_having_heard_of_the_copy_is_merged_there_too, 0, 4);
 	tcase_add_test(tc, who_holds_a_file_that_is_kept_for_another_name_goes_to_the_copy);
+	tcase_add_test(tc, who_holds_a_file_that_the_primary_removed_after_all_goes_to_the_copy);
 	tcase_add_loop_test(tc, a_cut_before_the_outcome_arrives_changes_nothing, 0, 2);
 	tcase_add_test(tc, who_comes_after_the_outcome_has_the_primarys);
 	tcase_add_test(tc, who_holds_a_file_whose_copy_cannot_be_placed_yet_follows_when_it_can);
@@ -602,12 +887,20 @@ int main(void)
 	tcase_add_test(tc, the_primary_moves_nobody);
 	tcase_add_test(tc, what_was_merged_in_place_is_held_still);
 	tcase_add_test(tc, a_conflict_on_the_copy_moves_its_holder_once_more);
+	tcase_add_loop_test(tc, who_has_files_of_a_unit_open_goes_on_in_its_copy, 0, 3);
+	tcase_add_loop_test(tc, who_wrote_late_in_a_unit_of_which_the_copy_was_changed_goes_to_the_next, 0, 2);
+	tcase_add_loop_test(tc, who_has_a_database_open_goes_on_in_its_copy, 0, 2);
 	tcase_add_loop_test(tc, of_two_equal_files_the_holder_of_one_has_the_one, 0, 2);
 	tcase_add_test(tc, an_unlinked_file_follows_nobody);
 	tcase_add_loop_test(tc, who_works_in_a_new_directory_works_on_when_it_is_one_with_the_other, 0, 5);
 	tcase_add_test(tc, who_holds_what_was_saved_has_the_merged_file);
 	tcase_add_test(tc, who_wrote_in_place_what_the_primary_saved_has_the_merged_file);
 	tcase_add_loop_test(tc, who_only_reads_what_the_other_side_saves_has_the_old_one, 0, 2);
+	tcase_add_test(tc, an_apply_that_is_given_up_moves_nobody);
+	suite_add_tcase(s, tc);
+	tc = tcase_create("steps");
+	tcase_add_checked_fixture(tc, setup_in_steps, teardown);
+	tcase_add_loop_test(tc, who_waits_while_an_apply_fails_follows_with_the_next, 0, 16);
 	suite_add_tcase(s, tc);
 	return tap_main(s);
 }

@@ -91,6 +91,62 @@ t_a_mapping_writes_on_in_the_copy() {
 	same_tree "$A" "$B"
 }
 
+# Each line of stdin is a row of table t of a database in WAL mode, kept open.
+inserter() {
+	python3 -c '
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+print(*db.execute("pragma journal_mode=wal").fetchone(), flush=True)
+db.execute("pragma wal_autocheckpoint=0")
+db.execute("create table if not exists t(x)")
+for line in sys.stdin:
+    db.execute("insert into t values(?)", (line.strip(),))
+    print(*db.execute("select group_concat(x) from t").fetchone(), flush=True)' "$1"
+}
+
+# Of a database and its log as they are, elsewhere.
+rows_of() {
+	cp "$1" "$TMP/rows.db" && cp "$1-wal" "$TMP/rows.db-wal"
+	rm -f "$TMP/rows.db-shm"
+	python3 -c '
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+for query in "pragma integrity_check", "select group_concat(x) from t":
+    print(*db.execute(query).fetchone())' "$TMP/rows.db"
+}
+
+t_a_database_that_a_program_has_open_goes_on_whole_in_its_copy() {
+	local said copy
+	pair_up
+	coproc inserter "$B/app.db"
+	read -r said <&"${COPROC[0]}"
+	is_equal "$said" wal 'the journal mode'
+	echo before >&"${COPROC[1]}"
+	read -r said <&"${COPROC[0]}"
+	wait_synced
+	link_cut_down
+	wait_apart
+	python3 -c '
+import os, sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+db.execute("insert into t values(?)", ("left",))
+os._exit(0)  # the log stays' "$A/app.db"
+	echo right >&"${COPROC[1]}"
+	read -r said <&"${COPROC[0]}"
+	link_restore
+	wait_together
+	echo onward >&"${COPROC[1]}"
+	read -r said <&"${COPROC[0]}"
+	is_equal "$said" before,right,onward 'what the program has'
+	exec {COPROC[0]}<&-
+	wait_synced
+	copy=$(echo "$A"/app.conflict-right-*.db)
+	is_equal "$(rows_of "$copy")" "$(printf 'ok\nbefore,right,onward')" 'the copy'
+	is_equal "$(rows_of "$A/app.db")" "$(printf 'ok\nbefore,left')" 'the database'
+	exec {COPROC[1]}>&-
+	both_equal
+}
+
 t_a_program_in_a_directory_that_became_one_with_another_works_on() {
 	pair_up
 	link_cut_down

@@ -296,7 +296,7 @@ static void check_lost(struct world *w, struct walker *k)
 }
 
 /* Has a directory its place, and is all there that was written through it, and that nobody overwrote? A word of a
- * person sets versions aside, and of a unit's copy the holders do not have it. */
+ * person sets versions aside. */
 static void check_held(struct world *w, int side, const struct held *h)
 {
 	struct volume *v = w->side[side].v;
@@ -304,7 +304,7 @@ static void check_held(struct world *w, int side, const struct held *h)
 	struct attr a;
 	uint8_t *p;
 
-	if (w->n_words > 0 || w->units || volume_getattr(v, h->ino, &a) < 0)
+	if (w->n_words > 0 || volume_getattr(v, h->ino, &a) < 0)
 		return;
 	if (S_ISDIR(a.mode) && a.nlink == 0 && !w->dirs_removed)
 		sim_fail(w, "%c: nobody removed a directory, and the one held as %#llx has no place", "PS"[side],
