@@ -476,8 +476,13 @@ int merge_land_beside(struct merger *m, struct norm_inode *n)
 	return rc ? rc : extra_copy(m, n);
 }
 
-/* Both changed the bytes, but by name each has another file (a name in the copy of a unit is not one of ours): the
- * resolver saw no conflict. */
+/*
+ * Both changed the bytes, but by name each has another file (a name in the copy of a unit is not one of ours): the
+ * resolver saw no conflict. So no bytes of ours are written over, whatever the names were taken for.
+ * keep_what_it_wrote (merge_lineage.c) gives the secondary the name where that is known beforehand. For bytes that both
+ * wrote each of the two suffices; that one is also for a file that only the secondary wrote to, and whose name of ours
+ * it is taken to have removed: that would go, and its bytes with it. This one is also for all other ways to get here.
+ */
 static bool is_unasked(struct merger *m, const struct norm_inode *n)
 {
 	return !n->has_case && !m->prefer && !n->made_again && merge_changed_content(m, n->ino, n->seen_bytes);
