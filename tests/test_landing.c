@@ -416,6 +416,65 @@ START_TEST(what_is_changed_while_it_is_judged_is_taken_into_account)
 }
 END_TEST
 
+static unsigned broken_at, broken_steps;
+static int broken_side;
+
+static int break_off(int i)
+{
+	return i == broken_side && broken_steps++ == broken_at ? -EIO : 0;
+}
+
+/* All of the shipment arrives, and the receiver is broken off; what it said. */
+static int hear_broken_off(int from)
+{
+	struct err err = ERR_INIT;
+	int rc = 0;
+
+	if (!px_is_up) {
+		px_up();
+		for (int i = 0; i < 2; i++)
+			px_talk(i);
+		for (int i = 0; i < 2; i++)
+			while (px_next(i))
+				ck_assert_msg(px_deliver(i, &err) == 0, "%s", err_text(&err));
+	}
+	px_say(from);
+	broken_side = !from;
+	broken_steps = 0;
+	px_meanwhile = break_off;
+	while (rc == 0 && px_next(from))
+		rc = px_deliver(from, &err);
+	px_meanwhile = NULL;
+	return rc;
+}
+
+/* At each moment in which others are let in: nothing of it is there, the error is told and no other, and what comes
+ * next lands. */
+START_TEST(what_is_broken_off_while_it_is_judged_and_written_down_changes_nothing)
+{
+	int to = !_i, rc = -EIO;
+	char *then, *now;
+
+	together(!to);
+	change(!to);
+	then = tree_of(to);
+	for (broken_at = 0; rc != 0; broken_at++) {
+		rc = hear_broken_off(!to);
+		ck_assert_int_eq(rc, broken_steps > broken_at ? -EIO : 0);
+		if (rc == 0)
+			break;
+		now = tree_of(to);
+		ck_assert_str_eq(now, then);
+		free(now);
+		px_down();
+	}
+	free(then);
+	ck_assert_uint_gt(broken_at, 20);
+	same_trees();
+	meet();
+}
+END_TEST
+
 /* A name that each of many in a row gives up for the next, and a directory of many. */
 START_TEST(names_shifted_by_one_are_carried_out_from_any_of_them)
 {
@@ -461,6 +520,11 @@ int main(void)
 	tcase_add_loop_test(landing, nobody_sees_a_part_while_it_is_judged_and_written_down, 0, 2);
 	tcase_add_loop_test(landing, what_is_changed_while_it_is_judged_is_taken_into_account, 0, 66);
 	tcase_add_loop_test(landing, names_shifted_by_one_are_carried_out_from_any_of_them, 0, 20);
+	suite_add_tcase(s, landing);
+	landing = tcase_create("broken off");
+	tcase_add_checked_fixture(landing, setup_by_hand, px_teardown);
+	tcase_set_timeout(landing, 60);
+	tcase_add_loop_test(landing, what_is_broken_off_while_it_is_judged_and_written_down_changes_nothing, 0, 2);
 	suite_add_tcase(s, landing);
 	return tap_main(s);
 }
