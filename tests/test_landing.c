@@ -499,6 +499,46 @@ START_TEST(names_shifted_by_one_are_carried_out_from_any_of_them)
 }
 END_TEST
 
+static bool has_row(int i, uint64_t link)
+{
+	struct change_row row;
+	int rc;
+
+	volume_lock(px[i].v);
+	rc = changes_get_link(px[i].v, link, &row);
+	volume_unlock(px[i].v);
+	ck_assert(rc == -ENOENT || (rc == 0 && row.skipped));
+	return rc == 0;
+}
+
+/* Its place could not be given to it here at first, and that was not told yet. Now it goes to another one, as what is
+ * looked up first wants its name: there is nothing to be told any more. */
+START_TEST(a_link_that_gives_up_its_name_is_taken_as_one_that_is_looked_up)
+{
+	struct dentry d;
+
+	px_put(0, "a", "a");
+	px_put(0, "b", "b");
+	meet();
+	volume_lock(px[1].v);
+	ck_assert_int_eq(tree_lookup(px[1].v, INO_ROOT, "a", 1, &d), 0);
+	volume_unlock(px[1].v);
+	px_put(1, "x", "in its way");
+	px_rename(0, "a", "x");
+	px_send(0);
+	ck_assert(has_row(1, d.link));
+	px_rename(0, "x", "y");
+	px_rename(0, "b", "a");
+	px_send(0);
+	ck_assert_str_eq(px_bytes(1, px_at(1, _i ? "a" : "y"), NULL), _i ? "b" : "a");
+	ck_assert(!has_row(1, d.link));
+	meet();
+	px_expect("a", "b");
+	px_expect("x", "in its way");
+	px_expect("y", "a");
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("landing");
@@ -520,6 +560,7 @@ int main(void)
 	tcase_add_loop_test(landing, nobody_sees_a_part_while_it_is_judged_and_written_down, 0, 2);
 	tcase_add_loop_test(landing, what_is_changed_while_it_is_judged_is_taken_into_account, 0, 66);
 	tcase_add_loop_test(landing, names_shifted_by_one_are_carried_out_from_any_of_them, 0, 20);
+	tcase_add_loop_test(landing, a_link_that_gives_up_its_name_is_taken_as_one_that_is_looked_up, 0, 2);
 	suite_add_tcase(s, landing);
 	landing = tcase_create("broken off");
 	tcase_add_checked_fixture(landing, setup_by_hand, px_teardown);
