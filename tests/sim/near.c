@@ -156,7 +156,8 @@ static struct rs_note *sorted_notes(const struct rs_result *r)
 
 	if (!notes)
 		abort();
-	memcpy(notes, r->notes, r->n_notes * sizeof(*notes));
+	if (r->n_notes > 0)
+		memcpy(notes, r->notes, r->n_notes * sizeof(*notes));
 	qsort(notes, r->n_notes, sizeof(*notes), note_cmp);
 	return notes;
 }
