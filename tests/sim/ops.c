@@ -271,6 +271,14 @@ static void op_write_odd(struct world *w, int side, uint64_t ino, const char *na
 		write_tokens(w, side, ino, name, rng_below(&w->rng, a.size_bytes + 40), n, false);
 }
 
+/* Somebody removed it while the volume let others in. */
+static bool dir_is_gone(struct world *w, int side, uint64_t dir)
+{
+	struct attr a;
+
+	return volume_getattr(w->side[side].v, dir, &a) < 0 || a.nlink == 0;
+}
+
 static void op_create(struct world *w, int side, uint64_t parent, const char *name, uint32_t type)
 {
 	struct cred cred = { .uid = 1000, .gid = 1000 };
@@ -282,7 +290,7 @@ static void op_create(struct world *w, int side, uint64_t parent, const char *na
 		  rc, rc ? 0ull : (unsigned long long)a.ino);
 	if (rc == 0 && S_ISREG(type) && rng_chance(&w->rng, 80))
 		op_write(w, side, a.ino, name);
-	else if (rc < 0 && rc != -EEXIST && !is_full(w, side, rc))
+	else if (rc < 0 && rc != -EEXIST && !(rc == -ENOENT && dir_is_gone(w, side, parent)) && !is_full(w, side, rc))
 		sim_fail(w, "create %s: %s", name, strerror(-rc));
 }
 
