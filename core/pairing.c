@@ -320,7 +320,7 @@ int volume_unpair(struct volume *v, const char *const *settings, size_t n, struc
 
 static int become(struct volume *v, enum role role, uint64_t generation, uint64_t seen)
 {
-	static const char *const words[] = { "prefer", "prefer_now", "prefer_taken" };
+	static const char *const words[] = { "prefer", "prefer_now", "prefer_back", "prefer_taken" };
 	char group[24];
 	int rc = group_open(v);
 

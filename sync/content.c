@@ -1217,6 +1217,8 @@ int content_take_back(struct volume *v, uint64_t ino, uint64_t seen)
 
 	if (rc < 0)
 		return rc == -ENOENT ? 0 : rc;
+	if (content_is(v, ino, from, view, size) == 1)
+		return 0; /* that was done before: no change of now */
 	rc = changes_ranges(v, ino, seen, GROUP_MAX, add_ours, &ours);
 	/* What was cut off here is back: a cut that the secondary took already is told by no range. */
 	if (changes_get(v, ino, ENT_CONTENT, &row) == 0)

@@ -389,6 +389,7 @@ static int merge_locked(struct volume *v, struct shipment *s, const struct merge
 	struct prefer word;
 	bool in_force = prefer_in_force(v, &word), under = in_force && s->begin.from < word.upto;
 	int rc = 0, fast;
+	uint64_t back;
 
 	/* First: what the secondary has settled by removing a file is not to be settled by us as well. */
 	for (size_t i = 0; rc == 0 && i < s->n_conflicts; i++)
@@ -410,6 +411,9 @@ static int merge_locked(struct volume *v, struct shipment *s, const struct merge
 	/* Only now, after the records were looked at: what the secondary had seen at its cut is settled. */
 	if (rc == 0)
 		rc = changes_purge(v, s->begin.seen);
+	back = rc == 0 ? prefer_taken_back(v) : 0;
+	if (back && back <= merge_lowest_seen(s)) /* what it did before it heard of that is told in this, or was */
+		rc = prefer_put_taken_back(v, 0);
 	if (rc == 0)
 		rc = lineage_purge(v, s->begin.seen);
 	if (rc == 0)
@@ -692,6 +696,8 @@ static int take_word(struct volume *v, struct shipment *s, const struct rec_hell
 		rc = prefer_note(v, &p, names->self, names->peer);
 	if (rc == 0 && word->keep == ROLE_SECONDARY && !pending)
 		rc = merge_three_way(v, s, names, &jobs, now_ms, &p);
+	if (rc == 0 && word->keep == ROLE_SECONDARY && !pending)
+		rc = prefer_put_taken_back(v, group_number(v));
 	if (rc == 0)
 		rc = prefer_put(v, p.upto > ids.applied ? &p : NULL);
 	/* What the secondary sends next is measured against this. */

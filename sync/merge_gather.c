@@ -570,8 +570,8 @@ int merge_add_link(struct merger *m, uint64_t link)
 		l->b = l->s = (struct rs_pos){ 0 }; /* ours stays, as if it were new to the secondary */
 		l->returns = true;
 	}
-	if (m->prefer && !is_under_word(m, l))
-		l->late = true;
+	if ((m->prefer || m->back) && !is_under_word(m, l))
+		l->late = m->prefer != NULL;
 	else if (merge_prefers(m) == RS_PREFER_S && changed)
 		l->late = row.grp > m->prefer->ours_upto;
 	return 0;
@@ -655,6 +655,12 @@ void merge_presence(struct merger *m)
 	}
 }
 
+/* What a word took back of ours is as the secondary has it, and so counts as seen; not what it was not about. */
+static uint64_t or_taken_back(struct merger *m, uint64_t ino, uint64_t seen)
+{
+	return m->back > seen && !merge_is_hidden(m, ino) ? m->back : seen;
+}
+
 static bool tells_bytes(const struct norm_inode *n)
 {
 	return n && (n->rec->fields & REC_CONTENT) && !n->redirected_bytes;
@@ -674,6 +680,7 @@ static int fill_inode(struct merger *m, struct rs_inode *n, const struct map *by
 		seen = rec->seen_bytes;
 	else
 		map_get(bytes_seen, n->ino, &seen);
+	seen = or_taken_back(m, n->ino, seen);
 	if (rc == 0) {
 		n->type = in->mode & S_IFMT;
 		n->p_written_ms = (uint64_t)(in->mtime_ns / 1000000);
@@ -745,7 +752,7 @@ static void gather_attrs(struct merger *m, size_t i)
 {
 	const struct norm_inode *n = &m->ni[i];
 	const struct rec_inode *r = n->rec;
-	uint64_t floor = n->aliased ? n->lin.grp : 0;
+	uint64_t floor = or_taken_back(m, n->ino, n->aliased ? n->lin.grp : 0);
 	struct inode *in = xmalloc(sizeof(*in));
 
 	if (tree_inode_get(m->v, n->ino, in) == 0) {
@@ -785,7 +792,7 @@ static void gather_xattr(struct merger *m, size_t i)
 	const struct ship_xattr *x = &m->s->xattrs[i];
 	struct lineage lin = { .kind = 0 };
 	uint64_t ino = merge_their_inode(m, x->ino, x->seen, &lin);
-	uint64_t seen = lin.kind == 'u' ? MAX(x->seen, lin.grp) : x->seen;
+	uint64_t seen = or_taken_back(m, ino, lin.kind == 'u' ? MAX(x->seen, lin.grp) : x->seen);
 	struct change_row row;
 	bool known = changes_get_xattr(m->v, ino, x->key, &row) == 0;
 	uint8_t *value;

@@ -498,7 +498,10 @@ static int take_attrs_back(struct merger *m, uint64_t ino, uint32_t sent)
 
 	if (rc == 0)
 		rc = tree_inode_view(m->v, ino, known, was);
-	if (rc == 0) {
+	if (rc == 0) { /* what was taken back before is no change of now */
+		mode = mode && in->mode != was->mode;
+		owner = owner && (in->uid != was->uid || in->gid != was->gid);
+		times = times && (in->atime_ns != was->atime_ns || in->mtime_ns != was->mtime_ns);
 		if (mode)
 			in->mode = was->mode;
 		if (owner) {
@@ -583,6 +586,17 @@ static int list_key(void *ctx, uint64_t ino, const char *key, const struct chang
 	return 0;
 }
 
+/* len < 0: it has none. */
+static bool has_value(struct volume *v, uint64_t ino, const char *key, const uint8_t *value, ssize_t len)
+{
+	uint8_t *now = xmalloc(XATTR_VALUE_MAX_BYTES);
+	ssize_t n = tree_xattr_get(v, ino, key, now, XATTR_VALUE_MAX_BYTES);
+	bool same = len < 0 ? n == -ENODATA : n == len && memcmp(now, value, (size_t)len) == 0;
+
+	free(now);
+	return same;
+}
+
 static int take_xattrs_back(struct merger *m, bool other)
 {
 	const struct view known = { .kind = VIEW_PEER, .group = m->s->begin.seen };
@@ -597,7 +611,8 @@ static int take_xattrs_back(struct merger *m, bool other)
 
 		if (rc == 0 && n < 0 && n != -ENODATA)
 			rc = (int)n;
-		if (rc == 0 && tree_inode_get(m->v, k->ino, &in) == 0) {
+		if (rc == 0 && tree_inode_get(m->v, k->ino, &in) == 0 &&
+		    !has_value(m->v, k->ino, k->key, value, n)) {
 			rc = tree_xattr_put(m->v, k->ino, k->key, n < 0 ? NULL : value, n < 0 ? 0 : (size_t)n,
 					    ORIGIN_LOCAL);
 			if (rc == 0 || rc == -ENODATA)

@@ -195,7 +195,8 @@ int merge_resolve(struct merger *m, struct rs_result *r)
 int merge_three_way(struct volume *v, struct shipment *s, const struct merge_names *names, struct driver_jobs *jobs,
 		    uint64_t now_ms, struct prefer *prefer)
 {
-	struct merger m = { .v = v, .s = s, .names = names, .jobs = jobs, .now_ms = now_ms, .prefer = prefer };
+	struct merger m = { .v = v, .s = s, .names = names, .jobs = jobs, .now_ms = now_ms, .prefer = prefer,
+			    .back = prefer ? 0 : prefer_taken_back(v) };
 	struct rs_result r = { 0 };
 	int rc = merge_gather(&m);
 

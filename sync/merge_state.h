@@ -86,6 +86,7 @@ struct merger {
 	struct driver_jobs *jobs;
 	uint64_t now_ms;
 	struct prefer *prefer; /* a person's word under which this is merged, or NULL */
+	uint64_t back;         /* prefer_taken_back, if this is under no word */
 	struct map hidden_dir; /* directory -> 1: not below .twinfs, 2: below */
 	struct map hidden;     /* inode with a link below .twinfs: 1; with another one: 2; or both */
 	struct map aside_dir;  /* directory of the discarded side -> where what was in it goes */
@@ -248,7 +249,7 @@ static inline enum rs_prefer merge_prefers(const struct merger *m)
 {
 	return !m->prefer ? RS_PREFER_NONE : m->prefer->word.keep == ROLE_PRIMARY ? RS_PREFER_P : RS_PREFER_S;
 }
-/* With a word: all links of it, on both sides, are below .twinfs. */
+/* With a word, or when one was taken: all links of it, on both sides, are below .twinfs. */
 bool merge_is_hidden(struct merger *m, uint64_t ino);
 /* The secondary's record is about something of ours that stays as it is here, by a person's word. */
 bool merge_stays_ours(struct merger *m, uint64_t ino);

@@ -303,7 +303,7 @@ static void note_touched(struct merger *m, struct map *touched, uint64_t unit, u
 
 static void touched_at(struct merger *m, const struct map *dir_link, struct map *touched, uint64_t dir, uint64_t seen)
 {
-	seen = units_known_since(m, seen);
+	seen = MAX(units_known_since(m, seen), m->back);
 	note_touched(m, touched, unit_above(m, dir_link, dir, false), seen);
 	note_touched(m, touched, unit_above(m, dir_link, dir, true), seen);
 }

@@ -12,6 +12,7 @@
 
 #define SETTING_WORD "prefer"        /* ID:ROLE, given here */
 #define SETTING_NOW "prefer_now"     /* the word in force: ID:ROLE:UPTO:OURS_UPTO:TOP:NOTE:WHEN:PENDING */
+#define SETTING_BACK "prefer_back"   /* group in which all was taken back, at the primary */
 #define SETTING_TAKEN "prefer_taken" /* ID of the secondary's last word that was taken here */
 
 static struct prefer_word parse_word(const char *text)
@@ -105,6 +106,23 @@ int prefer_put(struct volume *v, const struct prefer *p)
 	snprintf(text, sizeof(text), "%" PRIx64 ":%u:%" PRIu64 ":%" PRIu64 ":%" PRIx64 ":%" PRIx64 ":%" PRIu64 ":%u",
 		 p->word.id, (unsigned)p->word.keep, p->upto, p->ours_upto, p->top, p->note, p->when_ms, p->pending);
 	return setting_put(v, SETTING_NOW, text);
+}
+
+uint64_t prefer_taken_back(struct volume *v)
+{
+	char *text = setting_get(v, SETTING_BACK);
+	uint64_t group = text ? strtoull(text, NULL, 10) : 0;
+
+	free(text);
+	return group;
+}
+
+int prefer_put_taken_back(struct volume *v, uint64_t group)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%" PRIu64, group);
+	return setting_put(v, SETTING_BACK, group ? text : NULL);
 }
 
 int prefer_note(struct volume *v, const struct prefer *p, const char *self, const char *peer)

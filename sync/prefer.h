@@ -47,6 +47,14 @@ int prefer_put(struct volume *v, const struct prefer *p); /* NULL: it is over. L
 /* What people see of it, put down or again; self, peer: the nodes' names. Lock held, at the primary. */
 int prefer_note(struct volume *v, const struct prefer *p, const char *self, const char *peer);
 
+/*
+ * The group in which the primary's state was discarded, as long as the secondary may tell what it did before it heard
+ * of that: all that was changed here until then is as it had it, and no change of ours to what it did. 0: none. Lock
+ * held.
+ */
+uint64_t prefer_taken_back(struct volume *v);
+int prefer_put_taken_back(struct volume *v, uint64_t group); /* 0: it has heard */
+
 /* Fill what HELLO tells of it. */
 void prefer_tell(struct volume *v, struct rec_hello *h);
 /*

@@ -12,7 +12,7 @@
 
 int roles_leave(struct volume *v, const char *const *settings, size_t n, struct err *err)
 {
-	static const char *const own[] = { "applied_id", "prefer", "prefer_now", "prefer_taken" };
+	static const char *const own[] = { "applied_id", "prefer", "prefer_now", "prefer_back", "prefer_taken" };
 	const char *all[SETTINGS_MAX];
 	size_t n_all = 0;
 

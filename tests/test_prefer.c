@@ -880,6 +880,28 @@ START_TEST(a_second_word_for_the_other_side_brings_back_what_the_first_one_disca
 }
 END_TEST
 
+/* What was taken back of the primary's is no change of it: the secondary, which was preferred, goes on with its own. */
+START_TEST(what_was_taken_back_does_not_stand_against_what_comes_next)
+{
+	common();
+	px_put(0, "gone", "the primary's\n");
+	px_set(0, "attr", SET_MODE, (struct attr){ .mode = S_IFREG | 0640 });
+	px_setxattr(0, "attr", "user.k", "alder");
+	give(_i & 1, 1);
+	shake_hands();
+	only_the_secondary_speaks();
+	px_unlink(1, "gone");
+	px_set(1, "attr", SET_MODE, (struct attr){ .mode = S_IFREG | 0600 });
+	px_setxattr(1, "attr", "user.k", "birch");
+	px_meet();
+	px_gone("gone");
+	for (int i = 0; i < 2; i++) {
+		ck_assert_uint_eq(px_stat(i, "attr").mode & 07777, 0600);
+		ck_assert_str_eq(px_xattr(i, "attr", "user.k"), "birch");
+	}
+}
+END_TEST
+
 /* No word is about what is in .twinfs; but of what people see one side's is taken whole, names into it as well. */
 START_TEST(what_the_other_side_took_out_of_twinfs_is_back_there)
 {
@@ -940,6 +962,7 @@ int main(void)
 	tcase_add_loop_test(tc, a_file_is_not_gone_with_a_name_that_was_discarded_and_one_that_was_removed, 0, 4);
 	tcase_add_loop_test(tc, what_two_removals_took_is_kept_when_the_secondary_is_preferred_then, 0, 2);
 	tcase_add_loop_test(tc, a_second_word_for_the_other_side_brings_back_what_the_first_one_discarded, 0, 4);
+	tcase_add_loop_test(tc, what_was_taken_back_does_not_stand_against_what_comes_next, 0, 2);
 	tcase_add_loop_test(tc, what_the_other_side_took_out_of_twinfs_is_back_there, 0, 4);
 	suite_add_tcase(s, tc);
 	return tap_main(s);

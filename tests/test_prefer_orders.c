@@ -351,6 +351,7 @@ static void word(int keep, int on)
 struct order {
 	int keep;
 	bool unit;
+	bool plain; /* there is no first word: both are merged, and the secondary may hear of that, or not */
 	unsigned s_before, p_before; /* done before the word */
 	unsigned s_after, p_after;   /* and after it */
 	unsigned s_when;  /* before it says what it did; before that is heard; before the answer is said; is heard */
@@ -442,7 +443,8 @@ static bool in_this_order(const struct order *o)
 
 	begin(o->unit);
 	can = does(1, o->s_before) && does(0, o->p_before);
-	word(o->keep, o->s_after % 2);
+	if (!o->plain)
+		word(o->keep, o->s_after % 2);
 	shake_hands();
 	can = can && (o->s_when != 0 || does(1, o->s_after)) && (o->p_when != 0 || does(0, o->p_after));
 	if (!o->again || o->quiet < 2)
@@ -467,8 +469,7 @@ static bool in_this_order(const struct order *o)
 		word(keep, o->s_when % 2);
 		/* What the first word did to attributes leaves nothing that could come back. */
 		want = tree(keep, false);
-	} else if (o->keep ? !p_late && !(o->unit && s_late) : !s_late) {
-		/* What it does in a unit in which something of ours was just taken back may make a copy of that. */
+	} else if (o->keep ? !p_late : !s_late) {
 		want = tree(o->keep, true);
 	}
 	px_settle();
@@ -507,6 +508,7 @@ static struct order order_of(uint64_t n)
 	o.p_when = (unsigned)chance_below(&seed, 2);
 	o.again = chance_below(&seed, 2) ? 0 : 1 + (unsigned)chance_below(&seed, 4);
 	o.quiet = (unsigned)chance_below(&seed, 3);
+	o.plain = o.again && chance_below(&seed, 2);
 	return o;
 }
 

@@ -181,7 +181,7 @@ static void compare_notes(const struct rs_result *near, const struct rs_result *
 void merge_test_resolved(const struct merger *m, const struct rs_result *r)
 {
 	struct merger all = { .v = m->v, .s = m->s, .names = m->names, .jobs = m->jobs, .now_ms = m->now_ms,
-			      .prefer = m->prefer, .all_of_ours = true };
+			      .prefer = m->prefer, .back = m->back, .all_of_ours = true };
 	struct rs_result of_all = { 0 };
 
 	by_file |= r->by_file || m->names->no_units;
