@@ -18,17 +18,10 @@ static int inode_in_view(struct volume *v, uint64_t ino, struct view view, struc
 	return view.kind == VIEW_NOW ? tree_inode_get(v, ino, in) : tree_inode_view(v, ino, view, in);
 }
 
-int data_read(struct volume *v, uint64_t ino, struct view view, void *buf, size_t len_bytes, uint64_t off)
+static int read_blocks(struct volume *v, uint64_t ino, struct view view, uint8_t *p, uint64_t off, uint64_t end)
 {
-	struct inode in;
-	int rc = inode_in_view(v, ino, view, &in);
-	uint8_t *p = buf;
+	int rc = 0;
 
-	if (rc)
-		return rc;
-	uint64_t end = off < in.size_bytes ? MIN(in.size_bytes, off + len_bytes) : off;
-
-	memset(p + (end - off), 0, len_bytes - (size_t)(end - off));
 	while (!rc && off < end) {
 		struct block_ref refs[STEP_BLOCKS + 1];
 		uint64_t first = off >> BLOCK_SHIFT;
@@ -44,6 +37,28 @@ int data_read(struct volume *v, uint64_t ino, struct view view, void *buf, size_
 		p += len;
 	}
 	return rc;
+}
+
+int data_read(struct volume *v, uint64_t ino, struct view view, void *buf, size_t len_bytes, uint64_t off)
+{
+	struct inode in;
+	int rc = inode_in_view(v, ino, view, &in);
+	uint8_t *p = buf;
+
+	if (rc)
+		return rc;
+	uint64_t end = off < in.size_bytes ? MIN(in.size_bytes, off + len_bytes) : off;
+
+	memset(p + (end - off), 0, len_bytes - (size_t)(end - off));
+	return read_blocks(v, ino, view, p, off, end);
+}
+
+int data_read_beyond(struct volume *v, uint64_t ino, struct view view, void *buf, size_t len_bytes, uint64_t off)
+{
+	struct inode in;
+	int rc = inode_in_view(v, ino, view, &in);
+
+	return rc ? rc : read_blocks(v, ino, view, buf, off, off + len_bytes);
 }
 
 void data_touch_inode(struct volume *v, struct inode *in, uint64_t end_bytes, enum origin origin)
@@ -290,6 +305,39 @@ int data_next(struct volume *v, uint64_t ino, struct view view, uint64_t off, ui
 
 	*next = rc > 0 ? MAX(off, block << BLOCK_SHIFT) : UINT64_MAX;
 	return MIN(rc, 0);
+}
+
+int data_differ(struct volume *v, uint64_t ino, struct view a, struct view b, uint64_t off, uint64_t end,
+                uint64_t *next)
+{
+	struct block_ref x[STEP_BLOCKS], y[STEP_BLOCKS];
+	uint64_t block = off >> BLOCK_SHIFT, last = (end + BLOCK_BYTES - 1) >> BLOCK_SHIFT;
+
+	*next = end;
+	while (block < last) {
+		uint64_t in_a = 0, in_b = 0;
+		int rc_a = next_row(v, ino, a, block, &in_a), rc_b = next_row(v, ino, b, block, &in_b), rc;
+
+		if (rc_a <= 0 && rc_b <= 0)
+			return MIN(rc_a, rc_b);
+		block = rc_a > 0 && rc_b > 0 ? MIN(in_a, in_b) : rc_a > 0 ? in_a : in_b;
+		size_t n = (size_t)MIN(last > block ? last - block : 0, STEP_BLOCKS);
+
+		if (n == 0)
+			return 0;
+		rc = blocks_map(v, ino, a, block, n, x);
+		if (!rc)
+			rc = blocks_map(v, ino, b, block, n, y);
+		for (size_t i = 0; !rc && i < n; i++)
+			if (x[i].phys != y[i].phys) {
+				*next = MAX(off, (block + i) << BLOCK_SHIFT);
+				return 0;
+			}
+		if (rc)
+			return rc;
+		block += n;
+	}
+	return 0;
 }
 
 /* First block >= from, below end, that is a hole (or is not): 1 and *block. 0: none. */

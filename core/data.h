@@ -15,6 +15,9 @@
 /* Reads exactly len_bytes; zeros in holes and beyond the view's end of file. -EIO on checksum mismatch. Does I/O
  * under the lock. */
 int data_read(struct volume *v, uint64_t ino, struct view view, void *buf, size_t len_bytes, uint64_t off);
+/* The same, whatever the view says about the size: beyond it what the view's blocks have there. For who knows the size
+ * of the peer's version, which the view has not where we cut or grew the file in the very group in which it came. */
+int data_read_beyond(struct volume *v, uint64_t ino, struct view view, void *buf, size_t len_bytes, uint64_t off);
 /* Writes and grows the inode's size if needed (row updated: size, cborn, corigin; times are the caller's). */
 int data_write(struct volume *v, uint64_t ino, const void *buf, size_t len_bytes, uint64_t off, enum origin origin);
 /* Does the disk give anything at all? If not, what cannot be read is not lost yet. */
@@ -33,6 +36,10 @@ int64_t data_seek(struct volume *v, uint64_t ino, struct view view, uint64_t off
 /* The first offset >= off that may have bytes in the view, whatever the file's size: all before it is zeros.
  * UINT64_MAX: there is none. Lock held. */
 int data_next(struct volume *v, uint64_t ino, struct view view, uint64_t off, uint64_t *next);
+/* The next block at or after off, but before end, that two views do not take from the same place (its bytes are not
+ * looked at): *next is where it begins, or end. Lock held. */
+int data_differ(struct volume *v, uint64_t ino, struct view a, struct view b, uint64_t off, uint64_t end,
+                uint64_t *next);
 /* How far the view goes on in the same way from off, at most len_bytes: *run_bytes > 0 of data or of *hole. It may stop
  * short of a change (one look at the map: the cost does not follow the size of the file). Beyond the end of file all is
  * hole. len_bytes > 0. */
@@ -63,6 +70,14 @@ int stage_sync(struct stage *s);
  * nothing is staged for it. What would be merged with a damaged block of dst_ino is lost with it: that block stays
  * unreadable. */
 int stage_adopt(struct stage *s, uint64_t src_ino, uint64_t dst_ino, enum origin origin);
+/*
+ * The same of the peer's bytes, where the file has some of ours that the peer does not know. A block that is changed in
+ * part gets two versions then: the peer's, of what `below` gives for it and the staged bytes, and at once, over it,
+ * ours, of what the file has there and the staged bytes. So the peer's view (tree.h) is what the peer has, and no mix.
+ * below: 0, or -EIO: it is not to be had, and nobody can read the peer's version of the block.
+ */
+typedef int (*stage_below_fn)(void *ctx, void *block, uint64_t off);
+int stage_adopt_merged(struct stage *s, uint64_t src_ino, uint64_t dst_ino, stage_below_fn below, void *ctx);
 /* The group in which it was adopted is durable; or not, and nothing of it happened: then all of it is staged still. */
 void stage_settle(struct stage *s, bool landed);
 /* Read staged bytes over a base already in buf: overlays the pieces of ino that fall into [off, off+len). Lock held. */

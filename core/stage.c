@@ -507,25 +507,57 @@ static int adopt_runs(struct stage *s, struct stage_file *f, uint64_t dst, enum 
 	return rc;
 }
 
-static int adopt_parts(struct stage *s, const struct stage_file *f, uint64_t dst, enum origin origin)
+/* What the peer has below the parts; fn NULL: what the file has. */
+struct below {
+	stage_below_fn fn;
+	void *ctx;
+};
+
+/* The peer's version of the block, if it is another than ours, which comes over it. */
+static int put_below(struct stage *s, const struct stage_file *f, uint64_t dst, size_t first, size_t end,
+		     const struct below *below, const uint8_t *ours, bool *differs)
 {
+	uint64_t block = f->parts[first].off >> BLOCK_SHIFT;
 	uint8_t data[BLOCK_BYTES];
+	int rc = below->fn(below->ctx, data, block << BLOCK_SHIFT);
+
+	*differs = true;
+	if (rc == -EIO)
+		return blocks_lose(s->v, dst, block, ORIGIN_PEER);
+	for (size_t i = first; !rc && i < end; i++)
+		rc = stage_part_read(s, &f->parts[i], data + IN_BLOCK(f->parts[i].off));
+	*differs = rc || memcmp(data, ours, BLOCK_BYTES) != 0;
+	return rc || !*differs ? rc : blocks_write(s->v, dst, block, 1, data, ORIGIN_PEER, SPACE_RESERVE);
+}
+
+/* Parts [first, end), all of one block. */
+static int adopt_block(struct stage *s, const struct stage_file *f, uint64_t dst, size_t first, size_t end,
+		       enum origin origin, const struct below *below)
+{
+	uint64_t block = f->parts[first].off >> BLOCK_SHIFT;
+	uint8_t data[BLOCK_BYTES];
+	bool differs = false;
+	int rc = blocks_read_one(s->v, dst, (struct view){ VIEW_NOW, 0 }, block, data);
+
+	if (rc == -EIO)
+		return blocks_lose(s->v, dst, block, origin);
+	for (size_t i = first; !rc && i < end; i++)
+		rc = stage_part_read(s, &f->parts[i], data + IN_BLOCK(f->parts[i].off));
+	if (!rc && below->fn)
+		rc = put_below(s, f, dst, first, end, below, data, &differs);
+	return rc ? rc : blocks_write(s->v, dst, block, 1, data, differs ? ORIGIN_LOCAL : origin, SPACE_RESERVE);
+}
+
+static int adopt_parts(struct stage *s, const struct stage_file *f, uint64_t dst, enum origin origin,
+		       const struct below *below)
+{
 	int rc = 0;
 
-	for (size_t i = 0; !rc && i < f->n_parts;) {
-		uint64_t block = f->parts[i].off >> BLOCK_SHIFT;
-
-		rc = blocks_read_one(s->v, dst, (struct view){ VIEW_NOW, 0 }, block, data);
-		if (rc == -EIO) {
-			rc = blocks_lose(s->v, dst, block, origin);
-			while (i < f->n_parts && f->parts[i].off >> BLOCK_SHIFT == block)
-				i++;
-			continue;
-		}
-		for (; !rc && i < f->n_parts && f->parts[i].off >> BLOCK_SHIFT == block; i++)
-			rc = stage_part_read(s, &f->parts[i], data + IN_BLOCK(f->parts[i].off));
-		if (!rc)
-			rc = blocks_write(s->v, dst, block, 1, data, origin, SPACE_RESERVE);
+	for (size_t i = 0, end; !rc && i < f->n_parts; i = end) {
+		for (end = i + 1; end < f->n_parts; end++)
+			if (f->parts[end].off >> BLOCK_SHIFT != f->parts[i].off >> BLOCK_SHIFT)
+				break;
+		rc = adopt_block(s, f, dst, i, end, origin, below);
 	}
 	return rc;
 }
@@ -540,7 +572,7 @@ static void file_free(struct stage *s, struct stage_file *f)
 	free(f);
 }
 
-int stage_adopt(struct stage *s, uint64_t src_ino, uint64_t dst_ino, enum origin origin)
+static int adopt(struct stage *s, uint64_t src_ino, uint64_t dst_ino, enum origin origin, const struct below *below)
 {
 	struct stage_file *f = stage_file_of(s, src_ino, false);
 	struct inode in;
@@ -554,13 +586,23 @@ int stage_adopt(struct stage *s, uint64_t src_ino, uint64_t dst_ino, enum origin
 	if (!rc)
 		rc = adopt_runs(s, f, dst_ino, origin);
 	if (!rc)
-		rc = adopt_parts(s, f, dst_ino, origin);
+		rc = adopt_parts(s, f, dst_ino, origin, below);
 	if (rc)
 		return rc;
 	data_touch_inode(s->v, &in, f->end_bytes, origin);
 	map_del(&s->files, src_ino);
 	map_put(&s->adopted, src_ino, (uintptr_t)f);
 	return tree_inode_put(s->v, &in);
+}
+
+int stage_adopt(struct stage *s, uint64_t src_ino, uint64_t dst_ino, enum origin origin)
+{
+	return adopt(s, src_ino, dst_ino, origin, &(struct below){ NULL, NULL });
+}
+
+int stage_adopt_merged(struct stage *s, uint64_t src_ino, uint64_t dst_ino, stage_below_fn below, void *ctx)
+{
+	return adopt(s, src_ino, dst_ino, ORIGIN_PEER, &(struct below){ below, ctx });
 }
 
 void stage_settle(struct stage *s, bool landed)

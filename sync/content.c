@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "sync/content.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,10 +22,11 @@ static const struct view view_now = { .kind = VIEW_NOW };
 /* Of a version written as a whole a span counts as changed (see whole_span): looking for it must end. */
 #define COMPARE_MAX_BYTES (64u << 20)
 
+/* What is kept of blocks that history forgets (see keep_below) is written with the lock held. */
+#define KEEP_BELOW_MAX_BYTES (64u << 20)
+
 /* A number, a date, an id: of a value that is given anew few bytes may differ, but all of it was written. */
 #define VALUE_BYTES 16
-
-static const char base_unknown[] = "what both sides had before is not known any more";
 
 static void begin(struct content_case *c, struct volume *v, const struct shipment *s, const struct rec_inode *rec,
 		  uint64_t ino, uint64_t seen)
@@ -35,16 +37,61 @@ static void begin(struct content_case *c, struct volume *v, const struct shipmen
 	c->base_ino = ino;
 	c->theirs_size = rec->size_bytes;
 	c->theirs_whole = (rec->fields & REC_NEW) != 0;
+	c->since = rec->ino == ino ? seen + 1 : 0;
+}
+
+/* Can the peer's view as of this group be had? It has no versions that ended before what the peer has acknowledged. */
+static bool reaches(struct volume *v, uint64_t group)
+{
+	struct volume_ids ids;
+
+	volume_ids(v, &ids);
+	return ids.acked <= group;
+}
+
+/* What a note of merged ranges says: the peer's view of the file, or (mixed) what both sides' ranges made of it. */
+static struct view merged_view(struct volume *v, const struct lineage *note, bool *mixed)
+{
+	*mixed = note->since == 0 || !reaches(v, note->since - 1);
+	return *mixed ? (struct view){ .kind = VIEW_AT, .group = note->grp }
+		      : (struct view){ .kind = VIEW_PEER, .group = note->since - 1 };
+}
+
+/* The peer's view is that of a file which the secondary has by this id itself. */
+static bool is_its_own(const struct content_case *c)
+{
+	return c->rec->ino == c->ino && c->base_ino == c->ino;
 }
 
 /* A note says where the bytes are that the secondary had: they are kept there, or were in the file itself. */
 static void base_from_note(struct content_case *c, const struct lineage *note)
 {
+	if (note->kind == 's') {
+		c->base = merged_view(c->v, note, &c->mixed);
+		c->base_ino = c->mixed ? c->base_ino : note->src;
+		c->since = c->mixed || !is_its_own(c) ? 0 : note->since;
+		return;
+	}
 	c->base = (struct view){ .kind = VIEW_AT, .group = note->grp };
-	c->mixed = note->kind == 's';
-	if (!c->mixed)
-		c->base_ino = note->dst;
-	c->no_base |= c->mixed && c->theirs_whole;
+	c->base_ino = note->dst;
+	c->since = is_its_own(c) ? note->grp + 1 : 0;
+}
+
+/* The row of a file in a view. -ENOENT also if it is about to go, and blocks of it may have gone: the secondary has
+ * acknowledged that it is another one. */
+static int view_of(struct volume *v, uint64_t ino, struct view view, struct inode *in)
+{
+	struct inode *now;
+	int rc = tree_inode_view(v, ino, view, in);
+
+	if (rc < 0 || view.kind != VIEW_AT || reaches(v, view.group))
+		return rc;
+	now = xmalloc(sizeof(*now));
+	rc = tree_inode_get(v, ino, now);
+	if (rc == 0 && now->born > view.group)
+		rc = -ENOENT;
+	free(now);
+	return rc;
 }
 
 /*
@@ -56,15 +103,17 @@ static int base_view(struct content_case *c, struct inode *in)
 {
 	struct volume_ids ids;
 	struct view acked = { .kind = VIEW_AT };
-	int rc = tree_inode_view(c->v, c->base_ino, c->base, in);
+	int rc = view_of(c->v, c->base_ino, c->base, in);
 
 	if (rc != -ENOENT || c->base.kind != VIEW_PEER || c->theirs_whole)
 		return rc;
 	volume_ids(c->v, &ids);
 	acked.group = ids.acked;
 	rc = tree_inode_view(c->v, c->base_ino, acked, in);
-	if (rc == 0)
+	if (rc == 0) {
 		c->base = acked;
+		c->since = 0;
+	}
 	return rc;
 }
 
@@ -81,6 +130,7 @@ static int sizes(struct content_case *c, const struct lineage *note)
 	if (note && note->kind == 's')
 		c->base_size = note->dst;
 	c->ours_whole |= c->base_ino != c->ino;
+	c->no_base |= c->mixed && (c->ours_whole || c->theirs_whole);
 	rc = tree_inode_get(c->v, c->ino, &in);
 	if (rc == 0)
 		c->ours_size = in.size_bytes;
@@ -97,6 +147,7 @@ static void base_of_redirected(struct content_case *c, const struct lineage *red
 	struct inode in;
 
 	c->base_ino = c->rec->ino;
+	c->since = 0;
 	if (redirect->kind == 'u') { /* it is a file here still, and what is here by that id the secondary knew then */
 		c->base.group = rec_seen(c->rec, REC_CONTENT);
 		if (tree_inode_view(c->v, c->rec->ino, c->base, &in) == 0)
@@ -142,6 +193,7 @@ int content_open_save(struct content_case *c, struct volume *v, const struct shi
 
 	begin(c, v, s, rec, ino, had->seen);
 	c->base_ino = had->ino;
+	c->since = 0;
 	if (lineage_get(v, LINEAGE_BASE, had->src, &note) < 0 || note.grp <= had->seen)
 		return sizes(c, NULL);
 	base_from_note(c, &note);
@@ -164,7 +216,7 @@ static int read_base(const struct content_case *c, void *buf, size_t len, uint64
 	size_t n = off >= end ? 0 : (size_t)MIN(len, end - off);
 
 	memset((char *)buf + n, 0, len - n);
-	return n ? data_read(c->v, c->base_ino, c->base, buf, n, off) : 0;
+	return n ? data_read_beyond(c->v, c->base_ino, c->base, buf, n, off) : 0;
 }
 
 static int overlay(const struct content_case *c, void *buf, size_t len, uint64_t off)
@@ -270,15 +322,21 @@ int content_same(const struct content_case *c)
 /* ---- text ----------------------------------------------------------------------------------------------------------
  */
 
+/* What needs the base's bytes cannot be done without. */
+static bool base_is_unknown(struct content_case *c)
+{
+	c->verdict = RS_CONTENT_KEEP_BOTH;
+	c->rule = "what both sides had before is not known any more";
+	return c->no_base || c->mixed;
+}
+
 static int decide_text(struct content_case *c)
 {
 	uint64_t nb = c->base_size, no = c->ours_size, nt = c->theirs_size;
 	uint8_t *mem;
 	int rc;
 
-	c->verdict = RS_CONTENT_KEEP_BOTH;
-	c->rule = base_unknown;
-	if (c->mixed)
+	if (base_is_unknown(c))
 		return 0;
 	c->rule = "the same lines were changed on both sides";
 	if (MAX(MAX(nb, no), nt) > MERGE3_MAX_BYTES) {
@@ -347,7 +405,9 @@ static int by_off(const void *a, const void *b)
 	return x->off < y->off ? -1 : x->off > y->off;
 }
 
-static bool overlap(struct range_list *a, struct range_list *b)
+/* fn is called with each piece that is in both, ascending, until it returns true: so does this then. */
+static bool overlap(struct range_list *a, struct range_list *b, bool (*fn)(void *ctx, uint64_t off, uint64_t end),
+		    void *ctx)
 {
 	size_t i = 0, j = 0;
 
@@ -356,12 +416,14 @@ static bool overlap(struct range_list *a, struct range_list *b)
 	qsort(a->r, a->n, sizeof(*a->r), by_off);
 	qsort(b->r, b->n, sizeof(*b->r), by_off);
 	while (i < a->n && j < b->n) {
-		if (a->r[i].end <= b->r[j].off)
-			i++;
-		else if (b->r[j].end <= a->r[i].off)
-			j++;
-		else
+		uint64_t off = MAX(a->r[i].off, b->r[j].off), end = MIN(a->r[i].end, b->r[j].end);
+
+		if (off < end && (!fn || fn(ctx, off, end)))
 			return true;
+		if (a->r[i].end < b->r[j].end)
+			i++;
+		else
+			j++;
 	}
 	return false;
 }
@@ -431,6 +493,9 @@ static int our_ranges(const struct content_case *c, struct range_list *l, uint64
 	int rc = changes_get(c->v, c->ino, ENT_CONTENT, &row);
 
 	*shrunk_to = rc == 0 ? row.shrunk_to : UINT64_MAX;
+	/* Of a file that was deleted here after it was cut, and that came back, no row tells of the cut. */
+	if (c->ours_size < c->base_size)
+		*shrunk_to = MIN(*shrunk_to, c->ours_size);
 	return changes_ranges(c->v, c->ino, c->seen, GROUP_MAX, add_ours, l);
 }
 
@@ -468,6 +533,42 @@ static void widen_span(const struct content_case *c, struct range_list *l)
 		}
 }
 
+struct looking {
+	const struct content_case *c;
+	uint64_t left; /* bytes that may still be compared */
+};
+
+/* Are the bytes of ours in the piece others than the base's? If not, they are no change of ours: the secondary made
+ * them itself, and they count as ours as it gets them back from a merge of ranges (content_send_back). */
+static bool is_our_own(void *ctx, uint64_t off, uint64_t end)
+{
+	struct looking *l = ctx;
+	const struct content_case *c = l->c;
+	uint8_t *a, *b;
+	bool own = c->mixed || end > MIN(c->base_size, c->ours_size) || end - off > l->left;
+
+	if (own)
+		return true;
+	l->left -= end - off;
+	a = xmalloc(2 * (size_t)PIECE_BYTES);
+	b = a + PIECE_BYTES;
+	for (size_t n; !own && off < end; off += n) {
+		n = (size_t)MIN(PIECE_BYTES, end - off);
+		own = data_read(c->v, c->ino, view_now, a, n, off) != 0 ||
+		      read_base(c, b, n, off, c->base_size) != 0 || memcmp(a, b, n) != 0;
+	}
+	free(a);
+	return own;
+}
+
+/* Did we change something of what they did? */
+static bool meets_ours(const struct content_case *c, struct range_list *ours, struct range_list *theirs)
+{
+	struct looking l = { .c = c, .left = COMPARE_MAX_BYTES };
+
+	return overlap(ours, theirs, c->ours_whole || c->theirs_whole ? NULL : is_our_own, &l);
+}
+
 static int decide_ranges(struct content_case *c)
 {
 	struct range_list ours = { 0 }, theirs = { 0 }, cut_o = { 0 }, cut_t = { 0 };
@@ -495,8 +596,8 @@ static int decide_ranges(struct content_case *c)
 	if (their_cut < c->base_size)
 		range_add(&cut_t, their_cut, UINT64_MAX);
 	c->rule = "the same bytes were changed on both sides";
-	if (rc == 0 && !overlap(&ours, &theirs) && !overlap(&ours, &cut_t) && !overlap(&cut_o, &theirs) &&
-	    sizes_go_together(c, shrunk, their_cut)) {
+	if (rc == 0 && !meets_ours(c, &ours, &theirs) && !meets_ours(c, &ours, &cut_t) &&
+	    !overlap(&cut_o, &theirs, NULL, NULL) && sizes_go_together(c, shrunk, their_cut)) {
 		c->verdict = RS_CONTENT_MERGED;
 		c->rule = "data: different bytes were changed, both changes are in it";
 		c->merged_size = merged_size(c);
@@ -601,13 +702,11 @@ static int decide_command(struct content_case *c)
 	uint64_t born = in->cborn;
 
 	free(in);
-	c->verdict = RS_CONTENT_KEEP_BOTH;
+	if (base_is_unknown(c))
+		return rc;
 	c->rule = "policy command: the command was not set on this machine";
 	if (rc < 0 || !c->jobs || !c->policy.local_command)
 		return rc;
-	c->rule = base_unknown;
-	if (c->mixed)
-		return 0;
 	c->rule = "policy command: the file is too large for a command";
 	if (MAX(MAX(c->base_size, c->ours_size), c->theirs_size) > DRIVER_FILE_MAX_BYTES)
 		return 0;
@@ -699,7 +798,7 @@ static int only_claimed(const struct content_case *c)
 		rc = stage_ranges(c->s->stage, c->rec->ino, add_theirs, &theirs);
 	if (rc == 0 && theirs.n == 0 && c->rec->shrunk_to >= c->base_size && c->theirs_size == c->base_size)
 		rc = 2;
-	else if (rc == 0 && ours.n == 0 && shrunk >= c->base_size && c->ours_size == c->base_size)
+	else if (rc == 0 && !c->mixed && ours.n == 0 && shrunk >= c->base_size && c->ours_size == c->base_size)
 		rc = same_as_base(c);
 	free(ours.r);
 	free(theirs.r);
@@ -745,7 +844,7 @@ static int decide_all(struct content_case *c)
 	c->rule = "both sides went on changing a file that was in conflict";
 	if (c->apart || c->apart_here)
 		return 0;
-	c->rule = base_unknown;
+	base_is_unknown(c);
 	if (c->no_base && c->policy.kind != POLICY_NEWEST && c->policy.kind != POLICY_PRIMARY)
 		return 0;
 	rc = c->no_base ? 0 : decide_one_sided(c);
@@ -895,7 +994,7 @@ static int read_viewed(const void *ctx, void *buf, size_t len_bytes, uint64_t of
 {
 	const struct viewed *w = ctx;
 
-	return data_read(w->v, w->ino, w->view, buf, len_bytes, off);
+	return data_read_beyond(w->v, w->ino, w->view, buf, len_bytes, off);
 }
 
 static int next_viewed(const void *ctx, uint64_t off, uint64_t *next)
@@ -1014,21 +1113,133 @@ static int land_append(struct content_case *c)
 	return rc ? rc : changes_touch_range(c->v, c->ino, c->ours_size, c->theirs_size - c->base_size);
 }
 
+/*
+ * A block as the secondary has it, and at once, over it, as we have it, if that is another. So the peer's view is what
+ * it has, whatever versions there were.
+ */
+static int put_both(struct content_case *c, const uint8_t *theirs, const uint8_t *ours, uint64_t off, size_t n)
+{
+	static const uint8_t zeros[BLOCK_BYTES];
+	int rc = data_write(c->v, c->ino, theirs, n, off, ORIGIN_PEER);
+
+	if (rc < 0 || memcmp(theirs, ours, n) == 0)
+		return rc;
+	if (memcmp(ours, zeros, n) == 0) /* it may be a hole, or behind our end */
+		return data_punch(c->v, c->ino, off, n, ORIGIN_LOCAL);
+	return data_write(c->v, c->ino, ours, n, off, ORIGIN_LOCAL);
+}
+
+/* Both versions of what is to be put as both. What cannot be read of one makes the peer's view one that is not exact:
+ * false. */
+static bool read_both(struct content_case *c, uint8_t *theirs, uint8_t *ours, uint64_t off, size_t n, uint64_t end)
+{
+	if (read_base(c, theirs, n, off, MIN(end, base_end(c))) == 0 &&
+	    data_read(c->v, c->ino, view_now, ours, n, off) == 0)
+		return true;
+	c->since = 0;
+	return false;
+}
+
+/* One that history is about to forget. */
+static int keep_block(struct content_case *c, uint64_t off)
+{
+	uint8_t theirs[BLOCK_BYTES], ours[BLOCK_BYTES];
+
+	return read_both(c, theirs, ours, off, BLOCK_BYTES, UINT64_MAX) ? put_both(c, theirs, ours, off, BLOCK_BYTES)
+									 : 0;
+}
+
+/*
+ * The secondary was told of some of what we changed, and has left it alone: history is about to forget what it has in
+ * these places, as it acknowledges that with this shipment. It is put into the peer's view anew. All else that we
+ * changed is in history until it has heard of the merge. Too much of it, or a block that cannot be read: the view is
+ * not exact.
+ */
+static int keep_below(struct content_case *c)
+{
+	const uint64_t upto = c->s->begin.seen;
+	const struct view had = { VIEW_PEER, c->since - 1 }, then = { VIEW_PEER, upto };
+	uint64_t left = MIN(KEEP_BELOW_MAX_BYTES, data_room(c->v) / 16), shrunk;
+	struct range_list ours = { 0 };
+	int rc;
+
+	assert(c->since == 0 || is_its_own(c));
+	if (c->since == 0 || upto < c->since)
+		return 0;
+	rc = our_ranges(c, &ours, &shrunk);
+	range_add(&ours, shrunk, c->base_size);
+	for (size_t i = 0; i < ours.n; i++) {
+		uint64_t off = ours.r[i].off - ours.r[i].off % BLOCK_BYTES, end = ours.r[i].end;
+
+		while (rc == 0 && c->since && (rc = data_differ(c->v, c->ino, had, then, off, end, &off)) == 0 &&
+		       off < end) {
+			if (left < BLOCK_BYTES)
+				c->since = 0;
+			else
+				rc = keep_block(c, off);
+			left -= MIN(left, BLOCK_BYTES);
+			off += BLOCK_BYTES;
+		}
+	}
+	free(ours.r);
+	if (c->since)
+		c->since = upto + 1;
+	return rc;
+}
+
+/*
+ * The bytes that the secondary cut off. Of the block in which the cut is it has what it had before, and we have ours:
+ * two versions, as stage_adopt_merged makes them.
+ */
+static int land_cut(struct content_case *c, uint64_t cut, uint64_t end, enum origin origin)
+{
+	uint8_t theirs[BLOCK_BYTES], ours[BLOCK_BYTES];
+	uint64_t off = cut - cut % BLOCK_BYTES;
+	size_t n = (size_t)MIN(BLOCK_BYTES, end - off), keep = (size_t)(cut - off);
+
+	if (origin == ORIGIN_PEER && keep && read_both(c, theirs, ours, off, n, cut)) {
+		int rc;
+
+		memset(ours + keep, 0, n - keep);
+		rc = put_both(c, theirs, ours, off, n);
+		if (rc < 0)
+			return rc;
+		cut = MIN(off + BLOCK_BYTES, end);
+	}
+	return data_punch(c->v, c->ino, cut, end - cut, origin);
+}
+
+static int read_below(void *ctx, void *block, uint64_t off)
+{
+	const struct content_case *c = ctx;
+
+	return read_base(c, block, BLOCK_BYTES, off, base_end(c));
+}
+
+static int land_staged(struct content_case *c, enum origin origin)
+{
+	if (!c->s->stage)
+		return 0;
+	return origin == ORIGIN_PEER ? stage_adopt_merged(c->s->stage, c->rec->ino, c->ino, read_below, c)
+				     : stage_adopt(c->s->stage, c->rec->ino, c->ino, origin);
+}
+
 static int land_ranges(struct content_case *c)
 {
-	uint64_t cut = c->their_cut;
-	int rc = content_send_back(c);
+	/* Authored by the peer: so its later changes find their base here. Not what it has in another file. */
+	enum origin origin = c->rec->ino == c->ino ? ORIGIN_PEER : ORIGIN_LOCAL;
+	uint64_t cut = c->their_cut, end = MIN(c->base_size, c->ours_size);
+	int rc = keep_below(c);
 
-	if (rc == 0 && cut < MIN(c->base_size, c->ours_size)) {
-		uint64_t end = MIN(c->base_size, c->ours_size);
-
-		rc = data_punch(c->v, c->ino, cut, end - cut, ORIGIN_PEER);
+	if (rc == 0)
+		rc = content_send_back(c);
+	if (rc == 0 && cut < end) {
+		rc = land_cut(c, cut, end, origin);
 		if (rc == 0)
 			rc = changes_touch_range(c->v, c->ino, cut, end - cut);
 	}
-	/* Authored by the peer: so its later changes find their base here. */
-	if (rc == 0 && c->s->stage)
-		rc = stage_adopt(c->s->stage, c->rec->ino, c->ino, ORIGIN_PEER);
+	if (rc == 0)
+		rc = land_staged(c, origin);
 	if (rc == 0)
 		rc = data_truncate(c->v, c->ino, c->merged_size, ORIGIN_LOCAL);
 	if (rc == 0 && c->merged_size < c->ours_size)
@@ -1137,22 +1348,23 @@ int content_known(struct volume *v, uint64_t ino, uint64_t seen, uint64_t *from,
 		  uint64_t *size_bytes)
 {
 	struct lineage base;
-	struct inode *in;
+	struct inode *in = xmalloc(sizeof(*in));
+	bool noted = lineage_get(v, LINEAGE_BASE, ino, &base) == 0 && base.grp > seen, ranges, mixed = false;
+	uint64_t kept;
 	int rc;
 
-	*from = ino;
-	*view = (struct view){ .kind = VIEW_PEER, .group = seen };
-	if (lineage_get(v, LINEAGE_BASE, ino, &base) == 0 && base.grp > seen) {
-		*view = (struct view){ .kind = VIEW_AT, .group = base.grp };
-		*from = base.kind == 's' ? ino : base.dst;
-	} else {
-		base.kind = 'b';
+	ranges = noted && base.kind == 's';
+	*from = noted && !ranges ? base.dst : ino;
+	*view = ranges ? merged_view(v, &base, &mixed)
+		       : (struct view){ .kind = noted ? VIEW_AT : VIEW_PEER, .group = noted ? base.grp : seen };
+	kept = mixed ? conflict_kept_version(v, ino, base.grp - 1) : 0;
+	if (kept && tree_inode_get(v, kept, in) == 0) {
+		*from = kept;
+		*view = view_now;
+		ranges = false;
 	}
-	in = xmalloc(sizeof(*in));
-	rc = tree_inode_view(v, *from, *view, in);
-	*size_bytes = rc == 0 ? in->size_bytes : 0;
-	if (rc == 0 && base.kind == 's')
-		*size_bytes = base.dst;
+	rc = view_of(v, *from, *view, in);
+	*size_bytes = rc < 0 ? 0 : ranges ? base.dst : in->size_bytes;
 	free(in);
 	return rc;
 }
@@ -1175,7 +1387,7 @@ int content_is(struct volume *v, uint64_t ino, uint64_t from, struct view view, 
 
 		if (rc < 0 || n == 0)
 			break;
-		rc = data_read(v, from, view, a, n, off);
+		rc = data_read_beyond(v, from, view, a, n, off);
 		if (rc == 0)
 			rc = data_read(v, ino, view_now, b, n, off);
 		same = rc == 0 && memcmp(a, b, n) == 0;
@@ -1185,35 +1397,13 @@ int content_is(struct volume *v, uint64_t ino, uint64_t from, struct view view, 
 	return rc ? rc : same;
 }
 
-int content_unmerged(struct volume *v, uint64_t ino, uint64_t seen, uint64_t *from, struct view *view,
-		     uint64_t *size_bytes)
-{
-	struct lineage base;
-	uint64_t kept;
-	struct inode in;
-	int rc = content_known(v, ino, seen, from, view, size_bytes);
-
-	/* Only of what was merged by ranges there are both sides' bytes in the file that the note names. */
-	if (rc < 0 || lineage_get(v, LINEAGE_BASE, ino, &base) < 0 || base.kind != 's' || base.grp <= seen)
-		return rc;
-	kept = conflict_kept_version(v, ino, seen);
-	if (kept && tree_inode_get(v, kept, &in) == 0) {
-		*from = kept;
-		*view = view_now;
-		*size_bytes = in.size_bytes;
-	} else { /* theirs are the blocks that they made, and else what both had */
-		*view = (struct view){ .kind = VIEW_PEER, .group = seen };
-	}
-	return 0;
-}
-
 int content_take_back(struct volume *v, uint64_t ino, uint64_t seen)
 {
 	struct range_list ours = { 0 };
 	struct change_row row;
 	uint64_t from, size;
 	struct view view;
-	int rc = content_unmerged(v, ino, seen, &from, &view, &size);
+	int rc = content_known(v, ino, seen, &from, &view, &size);
 
 	if (rc < 0)
 		return rc == -ENOENT ? 0 : rc;

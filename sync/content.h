@@ -6,6 +6,15 @@
  *
  * The base is what the secondary had before: VIEW_PEER at the record's `seen`, or what a lineage note of class BASE
  * says. Of a file saved anew (a new one at the name of the old one) it is what the secondary had in the old one.
+ *
+ * The invariant: of what the secondary sends, until it has heard of the outcome, either
+ *   - base_ino in the view `base`, of which base_size bytes count, is what it had before, byte by byte. Of a file that
+ *     both have by one id the peer's view as of group since - 1 is that, whatever was merged into it: what lands there
+ *     as the peer's is just what the peer has, and ours is another version, over it. So it is as long as the peer has
+ *     acknowledged no later group, as history forgets what the view needs;
+ *   - or it is known not to be (`mixed`, `no_base`), and then nothing is compared with it.
+ * A byte of ours that passes for the secondary's is lost when it writes over it; one of its own that passes for ours is
+ * a conflict when it does.
  */
 #ifndef TWINFS_SYNC_CONTENT_H
 #define TWINFS_SYNC_CONTENT_H
@@ -25,9 +34,11 @@ struct content_case {
 	struct view base;            /* with base_ino: where the base's bytes are */
 	uint64_t base_ino;
 	uint64_t base_size;
+	bool mixed;        /* the base holds bytes of ours too that the secondary has not: what it has is not known. It
+			    * is good for what is put on top of it, but nothing is compared with it */
+	uint64_t since;    /* 1 + the group as of which the peer's view of the file is what the secondary has; 0: none
+			    * is known */
 	bool no_base;      /* what the secondary had is not known any more: nothing can be measured against it */
-	bool mixed;        /* the base is what both sides' ranges made: good for what comes on top of it, by ranges,
-			      not for comparing, as bytes of ours are in it that the secondary has not seen */
 	/* The version was written as a whole: what it changed is found by comparing it with the base, and nothing of
 	 * the base is below theirs. */
 	bool ours_whole, theirs_whole;
@@ -87,12 +98,10 @@ int content_copy(struct volume *v, uint64_t from, struct view view, uint64_t siz
 		 enum origin origin);
 /* Is our version what the secondary's is? For who need not decide more. 1 yes, 0 no, -errno. */
 int content_same(const struct content_case *c);
-/* Where the bytes are that the secondary has in `ino` as of our group `seen`. -ENOENT: it has none. */
+/* Where the bytes are that the secondary has in `ino` as of our group `seen`: size_bytes of them, whatever the view
+ * says about the size. -ENOENT: it has none. */
 int content_known(struct volume *v, uint64_t ino, uint64_t seen, uint64_t *from, struct view *view,
 		  uint64_t *size_bytes);
-/* The same, exact where what both wrote was merged here and the secondary has not heard of it. */
-int content_unmerged(struct volume *v, uint64_t ino, uint64_t seen, uint64_t *from, struct view *view,
-		     uint64_t *size_bytes);
 /* 1: a file holds these bytes and no others, 0, -errno. */
 int content_is(struct volume *v, uint64_t ino, uint64_t from, struct view view, uint64_t size_bytes);
 /* Take back what we changed in `ino` since `seen`: it has the bytes that the secondary has (and gets again). */

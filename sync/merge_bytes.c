@@ -284,9 +284,14 @@ static int land_merged(struct merger *m, struct norm_inode *n)
 		lin.kind = 'b';
 		lin.dst = n->kept_theirs;
 	}
-	n->cc.ino = n->bytes_ino; /* it is another one if it follows */
+	if (n->cc.ino != n->bytes_ino) { /* it follows: of that one the peer's view says nothing */
+		n->cc.ino = n->bytes_ino;
+		n->cc.since = 0;
+	}
 	if (rc == 0)
 		rc = content_land_merged(&n->cc);
+	if (!needed)
+		lin.since = n->cc.since;
 	return rc ? rc : lineage_put(m->v, &lin);
 }
 

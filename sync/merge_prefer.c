@@ -472,8 +472,8 @@ int merge_take_theirs(struct merger *m, struct norm_inode *n)
 	struct view view = c->base;
 	int rc = content_send_back(c); /* first: it asks for what is staged */
 
-	if (rc == 0 && from == n->ino && view.kind == VIEW_AT)
-		rc = content_unmerged(m->v, n->ino, m->s->begin.seen, &from, &view, &size);
+	if (rc == 0 && c->mixed) /* a version that is kept may tell */
+		rc = content_known(m->v, n->ino, rec_seen(n->rec, REC_CONTENT), &from, &view, &size);
 	if (rc == 0)
 		rc = content_copy(m->v, from, view, c->theirs_whole ? 0 : size, n->ino, ORIGIN_LOCAL);
 	if (rc == 0)

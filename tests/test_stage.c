@@ -157,6 +157,94 @@ START_TEST(adopted_pieces_in_any_order_equal_plain_writes)
 }
 END_TEST
 
+struct at_peer {
+	uint64_t ino;
+	struct view view;
+};
+
+static int read_at_peer(void *ctx, void *block, uint64_t off)
+{
+	const struct at_peer *p = ctx;
+
+	return data_read_beyond(st.v, p->ino, p->view, block, BLOCK_BYTES, off);
+}
+
+static void adopt_merged(struct stage *s, uint64_t src, struct at_peer *p)
+{
+	ck_assert_int_eq(volume_apply_begin(st.v), 0);
+	ck_assert_int_eq(stage_adopt_merged(s, src, p->ino, read_at_peer, p), 0);
+	ck_assert_int_eq(volume_apply_commit(st.v, 1), 0);
+	stage_settle(s, true);
+}
+
+/* The peer's view, whatever its size is; every block in which it is another than ours is told. */
+static void expect_at_peer(const struct at_peer *p, const struct model *theirs, const struct model *ours)
+{
+	uint8_t *buf = xmalloc(FILE_MAX);
+
+	volume_lock(st.v);
+	ck_assert_int_eq(data_read_beyond(st.v, p->ino, p->view, buf, FILE_MAX, 0), 0);
+	for (uint64_t off = 0, next; off < FILE_MAX; off = next + BLOCK_BYTES) {
+		ck_assert_int_eq(data_differ(st.v, p->ino, p->view, (struct view){ VIEW_NOW, 0 }, off, FILE_MAX,
+					     &next), 0);
+		ck_assert_uint_ge(next, off);
+		for (size_t i = off; i < MIN(next, FILE_MAX); i++)
+			ck_assert_msg((i < theirs->len ? theirs->data[i] : 0) == (i < ours->len ? ours->data[i] : 0),
+				      "byte %zu is another and was not told", i);
+	}
+	volume_unlock(st.v);
+	expect_same(theirs, buf, 0, FILE_MAX, "at the peer");
+	free(buf);
+}
+
+/* Rounds of writes of both, of which neither side hears: we have all, the peer what it had and its own. */
+START_TEST(what_the_peer_has_is_known_byte_by_byte_though_both_are_merged_in_one_file)
+{
+	uint64_t seed = (uint64_t)_i + 5, ino = store_file(&st, "f");
+	uint8_t *buf = xmalloc(FILE_MAX);
+	struct model ours = { 0 }, theirs;
+	struct at_peer peer = { .ino = ino, .view = { .kind = VIEW_PEER } };
+
+	chance_bytes(&seed, buf, FILE_MAX / 2);
+	ck_assert_int_eq(volume_write(st.v, ino, buf, FILE_MAX / 2, 0, 0, NULL), (ssize_t)FILE_MAX / 2);
+	model_write(&ours, 0, buf, FILE_MAX / 2);
+	peer.view.group = store_cut(&st);
+	theirs = model_copy(&ours);
+	for (int round = 0; round < 6; round++) {
+		struct stage *s = stage_new(st.v);
+		struct staged m = { 0 };
+
+		for (int i = 0; i < 20; i++) {
+			size_t off = chance_below(&seed, 2) ? chance_below(&seed, 3 * BLOCK_BYTES)
+							    : chance_off(&seed, FILE_MAX / 2);
+			size_t len = chance_len(&seed, i % 5 ? 300 : FILE_MAX / 8);
+
+			chance_bytes(&seed, buf, len);
+			ck_assert_int_eq(volume_write(st.v, ino, buf, len, off, 0, NULL), (ssize_t)len);
+			model_write(&ours, off, buf, len);
+			put_random(s, 1000, &m, &seed, buf);
+		}
+		adopt_merged(s, 1000, &peer);
+		overlay_model(&ours, &m);
+		overlay_model(&theirs, &m);
+		expect_content(&st, ino, &ours);
+		expect_at_peer(&peer, &theirs, &ours);
+		stage_free(s);
+		store_check_owners(&st);
+		model_free(&m.data);
+		model_free(&m.mark);
+	}
+	volume_crash(st.v);
+	store_reopen(&st);
+	expect_content(&st, ino, &ours);
+	expect_at_peer(&peer, &theirs, &ours);
+	store_check_owners(&st);
+	model_free(&ours);
+	model_free(&theirs);
+	free(buf);
+}
+END_TEST
+
 START_TEST(what_is_not_adopted_is_free_again)
 {
 	struct stage *s = stage_new(st.v);
@@ -301,6 +389,7 @@ int main(void)
 	tcase_set_timeout(tc, 120);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, adopted_pieces_in_any_order_equal_plain_writes, 0, 8);
+	tcase_add_loop_test(tc, what_the_peer_has_is_known_byte_by_byte_though_both_are_merged_in_one_file, 0, 8);
 	tcase_add_test(tc, what_is_not_adopted_is_free_again);
 	tcase_add_test(tc, an_aborted_apply_neither_leaks_nor_frees_twice);
 	tcase_add_test(tc, what_an_aborted_apply_adopted_is_staged_still);
