@@ -405,9 +405,10 @@ static int by_off(const void *a, const void *b)
 	return x->off < y->off ? -1 : x->off > y->off;
 }
 
-/* fn is called with each piece that is in both, ascending, until it returns true: so does this then. */
-static bool overlap(struct range_list *a, struct range_list *b, bool (*fn)(void *ctx, uint64_t off, uint64_t end),
-		    void *ctx)
+/* fn is called with each piece that is in both and the range of a that it is of, ascending, until it returns true: so
+ * does this then. */
+typedef bool (*overlap_fn)(void *ctx, const struct range *of_a, uint64_t off, uint64_t end);
+static bool overlap(struct range_list *a, struct range_list *b, overlap_fn fn, void *ctx)
 {
 	size_t i = 0, j = 0;
 
@@ -418,7 +419,7 @@ static bool overlap(struct range_list *a, struct range_list *b, bool (*fn)(void 
 	while (i < a->n && j < b->n) {
 		uint64_t off = MAX(a->r[i].off, b->r[j].off), end = MIN(a->r[i].end, b->r[j].end);
 
-		if (off < end && (!fn || fn(ctx, off, end)))
+		if (off < end && (!fn || fn(ctx, &a->r[i], off, end)))
 			return true;
 		if (a->r[i].end < b->r[j].end)
 			i++;
@@ -538,15 +539,21 @@ struct looking {
 	uint64_t left; /* bytes that may still be compared */
 };
 
-/* Are the bytes of ours in the piece others than the base's? If not, they are no change of ours: the secondary made
- * them itself, and they count as ours as it gets them back from a merge of ranges (content_send_back). */
-static bool is_our_own(void *ctx, uint64_t off, uint64_t end)
+/*
+ * Are the bytes of ours in the piece others than the base's? If not, they are no change of ours: the secondary made
+ * them itself, and they count as ours as it gets them back from a merge of ranges (content_send_back). With the rest of
+ * a value that the piece is a part of: of what we wrote some bytes may be what they were.
+ */
+static bool is_our_own(void *ctx, const struct range *of_ours, uint64_t off, uint64_t end)
 {
 	struct looking *l = ctx;
 	const struct content_case *c = l->c;
 	uint8_t *a, *b;
-	bool own = c->mixed || end > MIN(c->base_size, c->ours_size) || end - off > l->left;
+	bool own;
 
+	off -= MIN(off - of_ours->off, VALUE_BYTES - 1);
+	end += MIN(of_ours->end - end, VALUE_BYTES - 1);
+	own = c->mixed || end > MIN(c->base_size, c->ours_size) || end - off > l->left;
 	if (own)
 		return true;
 	l->left -= end - off;

@@ -9,12 +9,14 @@
 
 enum { BASE_BYTES = 40960, MOST_BYTES = 131072 };
 
-enum kind { END, WRITE, SAME, SIZE, PUNCH, ZERO };
-struct op { /* WRITE: bytes of the side's own, SAME: bytes that are the same for both; SIZE: len is the size */
+enum kind { END, WRITE, VALUE, SAME, SIZE, PUNCH, ZERO };
+struct op { /* WRITE: bytes of the side's own, VALUE: of them the first three as they were, SAME: bytes that are the
+	     * same for both; SIZE: len is the size */
 	enum kind kind;
 	uint64_t off, len;
 };
 #define W(off, len) { WRITE, off, len }
+#define V(off, len) { VALUE, off, len }
 #define SAME_BYTES(off, len) { SAME, off, len }
 #define T(size) { SIZE, 0, size }
 #define PUNCHED(off, len) { PUNCH, off, len }
@@ -44,6 +46,7 @@ static const struct row {
 	{ "bytes that touch", { W(100, 50) }, { W(150, 50) }, MERGED, 40960, 40960 },
 	{ "bytes in between", { W(100, 50), W(300, 50) }, { W(200, 50), W(400, 50) }, MERGED, 40960, 40960 },
 	{ "one byte in common", { W(100, 51) }, { W(150, 50) }, KEPT, 0, 0 },
+	{ "of a value written anew only bytes that are as they were", { V(149, 16) }, { W(120, 32) }, KEPT, 0, 0 },
 	{ "one inside the other", { W(100, 5000) }, { W(200, 50) }, KEPT, 0, 0 },
 	{ "some in common, some not", { W(100, 50), W(300, 50) }, { W(300, 50), W(30000, 50) }, KEPT, 0, 0 },
 	{ "the first byte and the last", { W(0, 1) }, { W(40959, 1) }, MERGED, 40960, 40960 },
@@ -113,7 +116,8 @@ static void carry_out(int i, struct version *v, const struct op ops[3], int roun
 
 	for (int k = 0; k < 3 && ops[k].kind != END; k++) {
 		const struct op *o = &ops[k];
-		int byte = o->kind == SAME ? 0xaa : o->kind == WRITE ? 0xb0 + 0x10 * round + i : 0, rc = 0;
+		int byte = o->kind == SAME ? 0xaa : o->kind == WRITE || o->kind == VALUE ? 0xb0 + 0x10 * round + i : 0;
+		int rc = 0;
 		struct attr a = { .size_bytes = o->len };
 
 		memset(bytes, byte, MOST_BYTES);
@@ -132,7 +136,9 @@ static void carry_out(int i, struct version *v, const struct op ops[3], int roun
 				? FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE : FALLOC_FL_ZERO_RANGE, o->off, o->len);
 			break;
 		default:
+			memcpy(bytes, v->p + o->off, o->kind == VALUE ? 3 : 0);
 			put(v, o->off, o->len, byte);
+			memcpy(v->p + o->off, bytes, o->kind == VALUE ? 3 : 0);
 			px_write(i, "x.bin", bytes, o->len, o->off);
 		}
 		ck_assert_int_eq(rc, 0);
