@@ -560,7 +560,7 @@ void notifier_push(struct notifier *n, const struct notice *list, size_t count)
 	for (size_t i = 0; i < count && !n->stop; i++) {
 		const struct notice *x = &list[i];
 
-		if (n->watch.started)
+		if (n->front->inotify) /* also before its thread runs */
 			push_watch(n, x);
 		if (x->kind == NOTICE_EVERYTHING) {
 			everything(n);
