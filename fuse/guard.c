@@ -58,6 +58,7 @@ _Noreturn static void guard_main(int fd, pid_t daemon, const sigset_t *wake)
 {
 	int got;
 
+	setsid(); /* or who kills the daemon's process group kills us with it, when we are needed most */
 	prctl(PR_SET_NAME, "twinfs-guard");
 	prctl(PR_SET_PDEATHSIG, WAKE);
 	/* What the daemon has open or stands in must not stay in use because of us. */

@@ -99,6 +99,7 @@ _Noreturn static void watchers_main(int fd, const char *mountpoint, const struct
 	static char path[PATH_MAX];
 	ssize_t n;
 
+	setsid(); /* a signal for the daemon's process group is not for us */
 	prctl(PR_SET_NAME, "twinfs-watchers");
 	/* What the daemon has open or stands in must not stay in use because of us. */
 	if (fd != 0)

@@ -1063,6 +1063,7 @@ static void host_main(int in, int out)
 {
 	struct notice notice = { .kind = NOTICE_ENTRY, .parent = INO_ROOT, .name = "y", .name_len_bytes = 1 };
 
+	setpgid(0, 0); /* it is killed with all of its group, as by timeout(1) */
 	setup();
 	ck_assert_int_eq(write(out, "m", 1), 1);
 	expect_byte(in);
@@ -1111,7 +1112,7 @@ START_TEST(a_killed_daemon_goes_even_while_it_tells_of_a_name_in_a_busy_director
 	}
 	ck_assert_int_eq(write(in[1], "n", 1), 1);
 	ck_assert(sleeps_in(host, "fuse_reverse_inval_entry"));
-	ck_assert_int_eq(kill(host, SIGKILL), 0);
+	ck_assert_int_eq(kill(-host, SIGKILL), 0);
 	gone = is_gone(host);
 	umount2(mnt, MNT_FORCE | MNT_DETACH); /* unties it if there was no guard */
 	for (int i = 0; i < 3; i++)
@@ -1261,6 +1262,7 @@ static void watched_main(int in, int out)
 {
 	struct notice notice = { .kind = NOTICE_INODE, .ino = INO_ROOT };
 
+	setpgid(0, 0);
 	setup_inotify();
 	ck_assert_int_eq(write(out, "m", 1), 1);
 	expect_byte(in);
@@ -1289,7 +1291,7 @@ START_TEST(a_killed_daemon_goes_even_while_who_watches_is_told)
 	ck_assert_int_gt(helper, 0);
 	ck_assert_int_eq(write(in[1], "s", 1), 1);
 	ck_assert(sleeps_in(helper, "request_wait_answer"));
-	ck_assert_int_eq(kill(host, SIGKILL), 0);
+	ck_assert_int_eq(kill(-host, SIGKILL), 0);
 	gone = is_gone(host);
 	umount2(mnt, MNT_FORCE | MNT_DETACH);
 	ck_assert(gone);
