@@ -155,8 +155,9 @@ static void expect_version(const char *path, const struct version *v, const char
 		ck_assert_msg(px_stat(i, path).size_bytes == v->size && n == (ssize_t)MIN(v->size, MOST_BYTES),
 			      "%s, side %d: %s has %zd bytes, not %llu", what, i, path, n, (unsigned long long)v->size);
 		for (size_t k = 0; k < (size_t)n; k++)
-			ck_assert_msg(got[k] == v->p[k], "%s, side %d: byte %zu of %s is %#x, not %#x", what, i, k,
-				      path, got[k], v->p[k]);
+			if (got[k] != v->p[k])
+				ck_abort_msg("%s, side %d: byte %zu of %s is %#x, not %#x", what, i, k, path, got[k],
+					     v->p[k]);
 		free(got);
 	}
 }
