@@ -148,6 +148,8 @@ class Steps:
             return []
         size = len(self.model.tree[path][1]["data"])
         if what == 20:  # it lives on as long as it is open, and what is written then is nowhere after a crash
+            if self.links(path) > 1:
+                return []
             return [("hold", path), ("unlink", path), ("write_held", "", self.bytes()), ("fsyncdir", "")][:r.choice([2, 3, 4])]
         if what == 21:
             to = self.some("file", "link")
@@ -162,6 +164,10 @@ class Steps:
         off, length = r.choice([0, PAGE, size // 2, size]), r.choice([100, PAGE, 3 * PAGE, 100000])
         mode = r.choice([PUNCH_HOLE | KEEP_SIZE, ZERO_RANGE | KEEP_SIZE, ZERO_RANGE] if what == 24 else [0, KEEP_SIZE])
         return [("fallocate", path, mode, off, length), ("fsync", path)][:r.choice([1, 2])]
+
+    def links(self, path):
+        inode = self.model.tree[path][1]
+        return sum(node[0] == "file" and node[1] is inode for node in self.model.tree.values())
 
     def same(self, path, other):
         a, b = self.model.tree.get(path), self.model.tree.get(other)
