@@ -135,13 +135,15 @@ void watchers_start(struct watchers *w, const char *mountpoint)
 {
 	const struct timeval limit = { .tv_sec = TELL_MAX_S };
 	struct statx is;
-	int ends[2];
+	int ends[2], err;
 
 	*w = (struct watchers){ .pid = -1, .fd = -1 };
 	/* Nobody answers yet: that is why it must not ask. */
 	if (device_of(AT_FDCWD, mountpoint, &is) && socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) == 0) {
 		w->pid = start(ends[1], mountpoint, &is);
+		err = errno;
 		close(ends[1]);
+		errno = err;
 		w->fd = ends[0];
 		setsockopt(w->fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit));
 	}

@@ -69,19 +69,19 @@ static bool has_sides(struct volume *v, uint64_t dir, const char *stem, size_t l
 	return false;
 }
 
-static uint64_t key_of(uint64_t dir, const char *stem, size_t len)
+uint64_t merge_name_key(uint64_t dir, const char *name, size_t len)
 {
 	uint64_t key = UINT64_C(1469598103934665603) ^ dir;
 
 	for (size_t i = 0; i < len; i++)
-		key = (key ^ (uint8_t)stem[i]) * UINT64_C(1099511628211);
+		key = (key ^ (uint8_t)name[i]) * UINT64_C(1099511628211);
 	return key ? key : 1;
 }
 
 /* As the src of a note. */
 static uint64_t note_key(uint64_t dir, const char *stem, size_t len)
 {
-	uint64_t key = key_of(dir, stem, len) % ID_LIMIT;
+	uint64_t key = merge_name_key(dir, stem, len) % ID_LIMIT;
 
 	return key ? key : 1;
 }
@@ -233,7 +233,7 @@ static void look_at(struct merger *m, struct family *f, const struct rs_link *l,
 struct families {
 	struct family *f;
 	size_t n, cap;
-	struct map at; /* key_of -> index + 1; of two with one key the second is no family */
+	struct map at; /* merge_name_key -> index + 1; of two with one key the second is no family */
 };
 
 static struct family *family_at(struct families *all, const struct rs_pos *at, bool make)
@@ -244,7 +244,7 @@ static struct family *family_at(struct families *all, const struct rs_pos *at, b
 	if (!at->present)
 		return NULL;
 	tail_of(at->name, at->name_len, &stem);
-	key = key_of(at->parent, at->name, stem);
+	key = merge_name_key(at->parent, at->name, stem);
 	if (map_get(&all->at, key, &i)) {
 		struct family *f = &all->f[i - 1];
 

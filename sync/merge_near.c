@@ -44,14 +44,12 @@
 /* Two others may have one key: then more goes in than has to. */
 static uint64_t key_of(uint64_t dir, const char *name, size_t len_bytes)
 {
-	uint64_t key = UINT64_C(1469598103934665603) ^ dir;
 	size_t len;
 	char *folded = name_fold(name, len_bytes, &len);
+	uint64_t key = merge_name_key(dir, folded, len);
 
-	for (size_t i = 0; i < len; i++)
-		key = (key ^ (uint8_t)folded[i]) * UINT64_C(1099511628211);
 	free(folded);
-	return key ? key : 1;
+	return key;
 }
 
 /* ---- directories of the secondary's that may become one with ours */

@@ -220,11 +220,7 @@ static const struct rs_pos *side_of(const struct rs_link *l, bool primary)
 /* Two others may have one key: then a sentence less is said. */
 static uint64_t key_of(const struct rs_pos *at)
 {
-	uint64_t key = UINT64_C(1469598103934665603) ^ at->parent;
-
-	for (uint16_t i = 0; i < at->name_len; i++)
-		key = (key ^ (uint8_t)at->name[i]) * UINT64_C(1099511628211);
-	return key ? key : 1;
+	return merge_name_key(at->parent, at->name, at->name_len);
 }
 
 /* Where the discarded side had it: what it had made and is in .twinfs by now counts as where it was. */

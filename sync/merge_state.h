@@ -272,6 +272,9 @@ int merge_make_dir_like(struct merger *m, uint64_t like, uint64_t parent, const 
 int merge_unplaced(struct merger *m);      /* what was gathered, before it is resolved */
 int merge_note_unplaced(struct merger *m); /* when all has landed */
 
+/* Of a name in a directory, for a map: never 0, and two may have the same. Notes in the store are made of it. */
+uint64_t merge_name_key(uint64_t dir, const char *name, size_t len);
+
 /* Which inodes have a link in which state; after the links were gathered or changed. */
 void merge_presence(struct merger *m);
 

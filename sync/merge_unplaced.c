@@ -26,9 +26,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "sync/merge_land.h"
 #include "util/conflict_name.h"
 #include "util/log.h"
@@ -103,7 +100,7 @@ static int says_nothing_twice(struct merger *m)
 
 	for (size_t i = 0; rc == 0 && i < m->s->n_links; i++) {
 		const struct ship_link *l = &m->s->links[i], *other;
-		uint64_t key = XXH3_64bits_withSeed(l->name, l->name_len, l->parent) | 1, at;
+		uint64_t key = merge_name_key(l->parent, l->name, l->name_len), at;
 
 		if (!l->parent)
 			continue;
@@ -148,8 +145,9 @@ int merge_unplaced(struct merger *m)
 	map_release(&placed);
 	merge_index(m);
 	merge_presence(m);
-	log_warn("the peer's changes of names make no valid tree here: names stay as they are here%s",
-		 n ? ", and what only the peer has is in a directory \"unplaced.conflict-...\"" : "");
+	if (rc == 0)
+		log_warn("the peer's changes of names make no valid tree here: names stay as they are here%s",
+			 n ? ", and what only the peer has is in a directory \"unplaced.conflict-...\"" : "");
 	return rc;
 }
 

@@ -191,6 +191,19 @@ static inline int px_deliver(int i, struct err *err)
 	return rc;
 }
 
+/* Both have said HELLO, and nothing else is on its way. */
+static inline void px_hello(void)
+{
+	struct err err = ERR_INIT;
+
+	px_up();
+	for (int i = 0; i < 2; i++)
+		px_talk(i);
+	for (int i = 0; i < 2; i++)
+		while (px_next(i))
+			ck_assert_msg(px_deliver(i, &err) == 0, "%s", err_text(&err));
+}
+
 /* Side i cuts a shipment of all it has; it is on its way from now on. */
 static inline void px_say(int i)
 {
@@ -341,6 +354,24 @@ static inline void px_dump_dir(int i, uint64_t dir, const char *path, struct buf
 		free(sub);
 	}
 	free(l);
+}
+
+/* Is the line in a file of this directory, or below? */
+static inline bool px_is_below(int i, uint64_t dir, const char *line)
+{
+	struct px_list *list = xmalloc(sizeof(*list));
+	bool found = false;
+
+	px_list(i, dir, list);
+	for (size_t k = 0; k < list->n && !found; k++) {
+		struct attr a;
+
+		ck_assert_int_eq(volume_getattr(px[i].v, list->e[k].ino, &a), 0);
+		found = S_ISDIR(a.mode) ? px_is_below(i, a.ino, line)
+					: S_ISREG(a.mode) && strstr(px_bytes(i, a.ino, NULL), line);
+	}
+	free(list);
+	return found;
 }
 
 /* Everything people can see of a side, as text; free it. */

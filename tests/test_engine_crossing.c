@@ -16,41 +16,10 @@ static void save(int i, const char *name, const char *new_text)
 	px_rename(i, "tmp#", name);
 }
 
-/* Is the line in a file of this directory, or below? */
-static bool is_below(int i, uint64_t dir, const char *line)
-{
-	struct px_list *list = xmalloc(sizeof(*list));
-	bool found = false;
-
-	px_list(i, dir, list);
-	for (size_t k = 0; k < list->n && !found; k++) {
-		struct attr a;
-
-		ck_assert_int_eq(volume_getattr(px[i].v, list->e[k].ino, &a), 0);
-		found = S_ISDIR(a.mode) ? is_below(i, a.ino, line)
-					: S_ISREG(a.mode) && strstr(px_bytes(i, a.ino, NULL), line);
-	}
-	free(list);
-	return found;
-}
-
 /* In a file that people see, or in one that a conflict keeps. */
 static bool is_there(int i, const char *line)
 {
-	return is_below(i, INO_ROOT, line) || is_below(i, INO_HIDDEN, line);
-}
-
-/* Both know of each other's stores, and nothing else is on its way. */
-static void up(void)
-{
-	struct err err = ERR_INIT;
-
-	px_up();
-	for (int i = 0; i < 2; i++)
-		px_talk(i);
-	for (int i = 0; i < 2; i++)
-		while (px_next(i))
-			ck_assert_msg(px_deliver(i, &err) == 0, "%s", err_text(&err));
+	return px_is_below(i, INO_ROOT, line) || px_is_below(i, INO_HIDDEN, line);
 }
 
 /* ---- names that people take for the same */
@@ -78,7 +47,7 @@ START_TEST(names_equal_but_for_case_are_noted_once_in_any_order)
 	px_meet();
 	px_down();
 	if (_i & 1)
-		up();
+		px_hello();
 	px_put(0, "d/README", "alder\n");
 	px_put(1, "d/ReadMe", "birch\n");
 	if (_i & 2)
@@ -86,7 +55,7 @@ START_TEST(names_equal_but_for_case_are_noted_once_in_any_order)
 	if (_i & 4)
 		ck_assert_int_eq(volume_commit(px[0].v), 0);
 	if (!px_is_up)
-		up();
+		px_hello();
 	if (_i & 8) {
 		px_send(!!(_i & 16));
 		px_talk(!(_i & 16)); /* the answer, before or with what it did itself */
@@ -349,7 +318,7 @@ START_TEST(the_secondary_goes_on_with_a_backup_of_what_became_one_with_ours)
 	px_put(0, "f", text);
 	px_meet();
 	px_down();
-	up();
+	px_hello();
 	save(0, "f", "one\nTWO\nthree\nfour\nfive\nsix\nseven\neight\nnine\n");
 	save(1, "f", "one\ntwo\nthree\nfour\nfive\nsix\nseven\nEIGHT\nnine\n");
 	px_send(1);
@@ -370,7 +339,7 @@ START_TEST(what_is_written_to_a_backup_that_becomes_another_file_is_not_lost)
 	px_put(0, "f", text);
 	px_meet();
 	px_down();
-	up();
+	px_hello();
 	save(0, "f", "one\nTWO\nthree\nfour\nfive\nsix\nseven\neight\nnine\n");
 	save(1, "f", "one\ntwo\nthree\nfour\nfive\nsix\nseven\nEIGHT\nnine\n");
 	px_send(1);
@@ -393,7 +362,7 @@ START_TEST(what_is_written_to_a_backup_of_what_the_primary_removed_has_all_else_
 	px_put(0, "f", text);
 	px_meet();
 	px_down();
-	up();
+	px_hello();
 	save(0, "f", "alder\n");
 	px_say(0);
 	px_link(1, "f", "f~");
@@ -415,7 +384,7 @@ START_TEST(ours_sent_back_whole_after_an_older_change_of_mode_is_not_put_into_th
 	px_put(0, "f", "base\n");
 	px_meet();
 	px_down();
-	up();
+	px_hello();
 	px_link(0, "f", "h");
 	px_put(0, "h", "alder\n");
 	save(0, "f", "saved\n");
@@ -441,7 +410,7 @@ START_TEST(what_we_wrote_to_the_copy_of_its_version_is_not_written_over)
 	px_put(0, "f", "base");
 	px_meet();
 	px_down();
-	up();
+	px_hello();
 	px_put(0, "f", "alder");
 	px_put(1, "f", "birch");
 	px_say(0);
@@ -452,13 +421,13 @@ START_TEST(what_we_wrote_to_the_copy_of_its_version_is_not_written_over)
 	px_write(1, "f", "birch", 5, 0);
 	px_send(1);
 	px_down(); /* it hears no more than that this came */
-	up();
+	px_hello();
 	px_append(1, "f", "+birch");
 	px_send(1);
 	px_meet();
 	for (int i = 0; i < 2; i++) {
-		ck_assert_msg(is_below(i, INO_ROOT, "+alder"), "side %d", i);
-		ck_assert_msg(is_below(i, INO_ROOT, "+birch"), "side %d", i);
+		ck_assert_msg(px_is_below(i, INO_ROOT, "+alder"), "side %d", i);
+		ck_assert_msg(px_is_below(i, INO_ROOT, "+birch"), "side %d", i);
 	}
 	free(copy);
 }
@@ -474,7 +443,7 @@ START_TEST(an_acl_that_the_secondary_left_alone_is_not_in_its_version)
 	px_put(0, "f", text);
 	px_meet();
 	px_down();
-	up();
+	px_hello();
 	ck_assert_int_eq(volume_setxattr(px[0].v, px_at(0, "f"), ACL_ACCESS_KEY, some_acl, sizeof(some_acl), 0), 0);
 	px_say(0);
 	px_set(1, "f", SET_MODE, (struct attr){ .mode = 0604 });
@@ -500,7 +469,7 @@ START_TEST(what_is_written_to_each_of_two_files_that_are_one_here_is_not_lost)
 	px_put(1, "f", text);
 	px_meet();
 	px_down();
-	up();
+	px_hello();
 	save(0, "f", "one\nTWO\nthree\nfour\nfive\nsix\nseven\neight\nnine\n");
 	px_set(1, "f", SET_MODE, (struct attr){ .mode = 0600 });
 	px_send(1);
@@ -515,7 +484,7 @@ START_TEST(what_is_written_to_each_of_two_files_that_are_one_here_is_not_lost)
 		ck_assert(is_there(i, "ten\n"));
 		ck_assert(is_there(i, "One\n"));
 		ck_assert(!_i || is_there(i, "ONe\n"));
-		ck_assert(is_below(i, INO_ROOT, "TWO\n"));
+		ck_assert(px_is_below(i, INO_ROOT, "TWO\n"));
 	}
 }
 END_TEST
@@ -526,7 +495,7 @@ START_TEST(what_came_back_is_as_the_secondary_has_it_when_that_counts)
 	px_put(0, "f", text);
 	px_meet();
 	px_down();
-	up();
+	px_hello();
 	px_unlink(0, "f");
 	px_say(0);
 	px_rename(1, "f", "g");
@@ -557,7 +526,7 @@ START_TEST(mode_and_acl_agree_when_ours_is_taken_back)
 	ck_assert_int_eq(volume_setxattr(px[1].v, px_at(1, "f"), ACL_ACCESS_KEY, some_acl, sizeof(some_acl), 0), 0);
 	px_meet();
 	px_down();
-	up();
+	px_hello();
 	ck_assert_int_eq(volume_removexattr(px[1].v, px_at(1, "f"), ACL_ACCESS_KEY), 0);
 	px_set(1, "f", SET_MODE, (struct attr){ .mode = 0605 });
 	px_send(1);
@@ -744,7 +713,7 @@ START_TEST(what_is_in_a_directory_that_is_two_again_is_kept_with_it)
 	px_mkdir(1, "a");
 	px_put(1, "a/f", "birch");
 	px_mkdir(0, "j");
-	up();
+	px_hello();
 	px_say(1);
 	px_say(0);
 	px_hear(0);

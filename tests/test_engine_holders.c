@@ -178,22 +178,10 @@ static bool take_over(int i)
 	return true;
 }
 
-static void up(void)
-{
-	struct err err = ERR_INIT;
-
-	px_up();
-	for (int i = 0; i < 2; i++)
-		px_talk(i);
-	for (int i = 0; i < 2; i++)
-		while (px_next(i))
-			ck_assert_msg(px_deliver(i, &err) == 0, "%s", err_text(&err));
-}
-
 static bool come_up(void)
 {
 	if (!px_is_up)
-		up();
+		px_hello();
 	return true;
 }
 
@@ -396,7 +384,7 @@ static size_t history(const char *word)
 	px_write(1, "f", "S", 1, 0);
 	hold(0, "f");
 	hold(1, "f");
-	up();
+	px_hello();
 	while (word[done] && act(word[done]))
 		done++;
 	if (!word[done]) {

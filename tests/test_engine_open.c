@@ -74,19 +74,6 @@ static void together(const char *path, const char *text)
 	px_down();
 }
 
-/* Both have said hello. */
-static void up(void)
-{
-	struct err err = ERR_INIT;
-
-	px_up();
-	for (int i = 0; i < 2; i++)
-		px_talk(i);
-	for (int i = 0; i < 2; i++)
-		while (px_next(i))
-			ck_assert_msg(px_deliver(i, &err) == 0, "%s", err_text(&err));
-}
-
 static const char *copy(void)
 {
 	const char *name = px_find(1, "", "f.conflict-birch");
@@ -126,7 +113,7 @@ START_TEST(what_is_written_before_the_outcome_is_known_is_in_the_copy_too)
 	px_put(0, "f.txt", "alder\n");
 	px_put(1, "f.txt", "birch\n");
 	h = hold(1, "f.txt");
-	up();
+	px_hello();
 	px_send(1);
 	appends(1, h, "2\n");
 	if (_i)
@@ -158,7 +145,7 @@ START_TEST(who_waits_for_what_it_wrote_late_goes_to_the_copy_that_has_it)
 	px_put(0, "f.txt", "alder\n");
 	px_put(1, "f.txt", "birch\n");
 	h = hold(1, "f.txt");
-	up();
+	px_hello();
 	px_send(1);
 	appends(1, h, "late\n");
 	px_send(0);
@@ -187,7 +174,7 @@ START_TEST(who_waits_for_what_it_wrote_late_goes_to_the_copy_in_which_it_was_mer
 	px_put(0, "f.txt", "alder\n");
 	px_put(1, "f.txt", "1\n2\n3\n4\nbirch\n");
 	h = hold(1, "f.txt");
-	up();
+	px_hello();
 	px_send(1);
 	px_say(0);
 	px_write(0, px_find(0, "", "f.conflict-birch"), "A", 1, 0);
@@ -217,7 +204,7 @@ START_TEST(what_it_wrote_having_heard_of_the_copy_is_merged_there_too)
 	px_write(0, "f.txt", "a", 1, 0);
 	px_write(1, "f.txt", "b", 1, 0);
 	h = hold(1, "f.txt");
-	up();
+	px_hello();
 	px_send(1);
 	px_say(0);
 	appends(1, h, "late\n");
@@ -252,7 +239,7 @@ START_TEST(who_holds_a_file_that_is_kept_for_another_name_goes_to_the_copy)
 	px_put(0, "f.txt", "alder\n");
 	px_put(1, "f.txt", "birch\n");
 	h = hold(1, "f.txt");
-	up();
+	px_hello();
 	px_send(1);
 	px_unlink(0, "g");
 	px_say(0);
@@ -275,7 +262,7 @@ START_TEST(who_holds_a_file_that_the_primary_removed_after_all_goes_to_the_copy)
 	px_put(0, "f.txt", "alder\n");
 	px_put(1, "f.txt", "birch\n");
 	h = hold(1, "f.txt");
-	up();
+	px_hello();
 	px_send(1);
 	px_unlink(0, "f.txt");
 	px_meet();
@@ -295,7 +282,7 @@ START_TEST(a_cut_before_the_outcome_arrives_changes_nothing)
 	px_put(0, "f.txt", "alder\n");
 	px_put(1, "f.txt", "birch\n");
 	h = hold(1, "f.txt");
-	up();
+	px_hello();
 	px_send(1);
 	px_say(0);
 	px_down();
@@ -446,7 +433,7 @@ START_TEST(who_has_files_of_a_unit_open_goes_on_in_its_copy)
 	px_put(1, ".git/birch", "birch\n");
 	for (int i = 0; i < 3; i++)
 		h[i] = hold(1, names[i]);
-	up();
+	px_hello();
 	px_send(1);
 	for (int i = 0; i < 3 && _i > 0; i++)
 		appends(1, h[i], "late\n");
@@ -490,7 +477,7 @@ START_TEST(who_wrote_late_in_a_unit_of_which_the_copy_was_changed_goes_to_the_ne
 	px_write(0, ".git/f", "a", 1, 0);
 	px_write(1, ".git/f", "b", 1, 0);
 	h = hold(1, ".git/f");
-	up();
+	px_hello();
 	px_send(1);
 	if (_i)
 		appends(1, h, "late\n");
@@ -529,7 +516,7 @@ START_TEST(who_has_a_database_open_goes_on_in_its_copy)
 			px_append(i, names[k], i ? "birch" : "alder");
 	for (int k = 0; k < 2; k++)
 		h[k] = hold(1, names[k]);
-	up();
+	px_hello();
 	px_send(1);
 	if (_i)
 		appends(1, h[1], "+late");
@@ -560,7 +547,7 @@ START_TEST(of_two_equal_files_the_holder_of_one_has_the_one)
 	px_put(1, "f.txt", "same\n");
 	h = hold(1, "f.txt");
 	if (_i) { /* it writes on before it hears that they are one */
-		up();
+		px_hello();
 		px_send(1);
 		appends(1, h, "early\n");
 	}
@@ -581,7 +568,7 @@ START_TEST(an_unlinked_file_follows_nobody)
 	px_put(0, "f.txt", "same\n");
 	px_put(1, "f.txt", "same\n");
 	h = hold(1, "f.txt");
-	up();
+	px_hello();
 	px_send(1);
 	px_unlink(1, "f.txt");
 	px_meet();
@@ -603,7 +590,7 @@ START_TEST(who_works_in_a_new_directory_works_on_when_it_is_one_with_the_other)
 	px_mkdir(1, "d");
 	px_put(1, "d/birch", "birch");
 	h = hold(1, "d");
-	up();
+	px_hello();
 	if (_i > 0) /* what each has crosses */
 		px_say(0);
 	if (_i > 1)
@@ -698,7 +685,7 @@ static const char *copy_in_the_way(size_t *h)
 	px_put(0, "f.txt", "alder\n");
 	px_put(1, "f.txt", "birch\n");
 	*h = hold(1, "f.txt");
-	up();
+	px_hello();
 	px_send(1);
 	px_say(0);
 	snprintf(name, sizeof(name), "%s", px_find(0, "", "f.conflict-birch"));
@@ -835,7 +822,7 @@ START_TEST(who_waits_while_an_apply_fails_follows_with_the_next)
 	h = hold(1, "f.txt");
 	stillness = 0;
 	volume_set_still(px[1].v, on_still, NULL);
-	up();
+	px_hello();
 	px_send(1);
 	px_say(0);
 	steps = 0;

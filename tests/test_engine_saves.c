@@ -521,18 +521,6 @@ END_TEST
 
 /* ---- what crosses on its way */
 
-static void up(void)
-{
-	struct err err = ERR_INIT;
-
-	px_up();
-	for (int i = 0; i < 2; i++)
-		px_talk(i);
-	for (int i = 0; i < 2; i++)
-		while (px_next(i))
-			ck_assert_msg(px_deliver(i, &err) == 0, "%s", err_text(&err));
-}
-
 /* The secondary goes on before it hears of the merge: it writes on, saves again, renames or deletes. */
 START_TEST(what_the_secondary_does_before_it_hears_of_the_merge_is_merged_too)
 {
@@ -545,7 +533,7 @@ START_TEST(what_the_secondary_does_before_it_hears_of_the_merge_is_merged_too)
 		save(1, "f.txt", theirs, RENAMED);
 	else
 		px_put(1, "f.txt", theirs);
-	up();
+	px_hello();
 	if (_i / 2 != 2)
 		px_say(0); /* on its way from before the merge */
 	px_send(1);
@@ -579,7 +567,7 @@ START_TEST(what_is_written_to_a_backup_on_and_on_is_in_what_was_saved)
 	together("f.txt", text);
 	save(saver, "f.txt", saved, BACKUP);
 	px_append(!saver, "f.txt", "ten\n");
-	up();
+	px_hello();
 	px_send(1);
 	if (_i / 2)
 		px_write(1, "f.txt", "SIX", 3, saver ? 26 : 24);
@@ -609,7 +597,7 @@ START_TEST(who_hears_of_the_other_s_save_first_does_not_matter)
 		px_write(1, "f.txt", "ONE", 3, 0);
 	else
 		save(1, "f.txt", with(text, "one", "ONE"), RENAMED);
-	up();
+	px_hello();
 	px_send(_i < 4);
 	px_send(_i >= 4);
 	px_meet();
@@ -626,7 +614,7 @@ START_TEST(the_primary_saves_again_before_the_secondary_hears_of_the_merge)
 		save(1, "f.txt", with(text, "eight", "BIRCH"), RENAMED);
 	else
 		px_put(1, "f.txt", with(text, "eight", "BIRCH"));
-	up();
+	px_hello();
 	px_send(1);
 	save(0, "f.txt", with(with(with(text, "two", "ALDER"), "eight", "BIRCH"), "one", "ONE"), RENAMED);
 	px_append(1, "f.txt", "ten\n");
@@ -644,7 +632,7 @@ START_TEST(the_primary_saves_what_was_merged_by_ranges_while_the_secondary_write
 	data_together();
 	px_write(0, "f.bin", "\1ALDER\2", 7, 100);
 	px_write(1, "f.bin", "\1BIRCH\2", 7, 6000);
-	up();
+	px_hello();
 	px_send(1);
 	memcpy(data[1] + 100, "\1ALDER\2", 7);
 	memcpy(data[1] + 6000, "\1BIRCH\2", 7);
@@ -664,7 +652,7 @@ START_TEST(the_primary_deletes_the_merged_file_while_the_secondary_writes_on)
 	together("f.txt", text);
 	save(0, "f.txt", with(text, "two", "ALDER"), RENAMED);
 	save(1, "f.txt", with(text, "eight", "BIRCH"), RENAMED);
-	up();
+	px_hello();
 	px_send(1);
 	px_unlink(0, "f.txt");
 	px_append(1, "f.txt", "ten\n");
@@ -679,7 +667,7 @@ START_TEST(what_is_written_to_an_equal_file_after_it_became_one_is_not_lost)
 	together("other", "x");
 	px_put(0, "same", "same\n");
 	px_put(1, "same", "same\n");
-	up();
+	px_hello();
 	px_send(1); /* one */
 	if (_i % 2)
 		px_unlink(0, "same");
@@ -704,7 +692,7 @@ START_TEST(an_old_file_that_is_sent_whole_does_not_undo_the_save)
 	together("f.txt", text);
 	save(0, "f.txt", saved, RENAMED);
 	px_rename(1, "f.txt", "g.txt");
-	up();
+	px_hello();
 	px_send(1);
 	px_link(1, "g.txt", "d.txt");
 	if (_i)
@@ -720,7 +708,7 @@ START_TEST(an_old_file_that_is_sent_whole_and_equal_to_the_save_is_one_with_it)
 	together("f.txt", text);
 	save(0, "f.txt", text, RENAMED);
 	px_rename(1, "f.txt", "g.txt");
-	up();
+	px_hello();
 	px_send(1);
 	px_link(1, "g.txt", "d.txt");
 	px_send(0);
@@ -738,7 +726,7 @@ START_TEST(what_the_primary_wrote_to_the_one_file_is_not_undone_by_a_link_to_the
 	struct attr a = { .uid = 7 };
 
 	px_put(1, "f.txt", "");
-	up();
+	px_hello();
 	px_send(1);
 	px_say(0);
 	px_setxattr(0, "f.txt", "user.k", "v");
@@ -765,7 +753,7 @@ START_TEST(a_backup_that_the_secondary_replaces_keeps_what_the_primary_wrote)
 	save(0, "f.txt", with(text, "two", "ALDER"), BACKUP);
 	save(1, "f.txt", with(text, "eight", "BIRCH"), LINKED_BACKUP);
 	px_write(0, "f.txt~", "ONE", 3, 0);
-	up();
+	px_hello();
 	px_say(1);
 	save(1, "f.txt~", "another\n", RENAMED);
 	px_hear(1);

@@ -79,23 +79,6 @@ static bool has_dir(int i, const char *name)
 	return at(i, name) && !has_file(i, name);
 }
 
-static bool is_below(int i, uint64_t dir, const char *line)
-{
-	struct px_list *list = xmalloc(sizeof(*list));
-	bool found = false;
-
-	px_list(i, dir, list);
-	for (size_t k = 0; k < list->n && !found; k++) {
-		struct attr a;
-
-		ck_assert_int_eq(volume_getattr(px[i].v, list->e[k].ino, &a), 0);
-		found = S_ISDIR(a.mode) ? is_below(i, a.ino, line)
-					: S_ISREG(a.mode) && strstr(px_bytes(i, a.ino, NULL), line);
-	}
-	free(list);
-	return found;
-}
-
 /* ---- things that one does */
 
 /* The parent of a name is there, and nothing at the name itself. */
@@ -413,8 +396,8 @@ static void nothing_is_lost(void)
 {
 	for (unsigned k = 1; k <= h.n; k++)
 		for (int i = 0; i < 2; i++)
-			ck_assert_msg(h.over[k] || is_below(i, INO_ROOT, line_of(k)) ||
-					      is_below(i, INO_HIDDEN, line_of(k)),
+			ck_assert_msg(h.over[k] || px_is_below(i, INO_ROOT, line_of(k)) ||
+					      px_is_below(i, INO_HIDDEN, line_of(k)),
 				      "side %d lost %s:%s", i, line_of(k), h.told);
 }
 

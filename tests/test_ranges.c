@@ -280,18 +280,6 @@ static const struct next_row {
 
 enum { LARGE_BYTES = 9 << 20, GOES_ON_KINDS = 2 };
 
-static void hello(void)
-{
-	struct err err = ERR_INIT;
-
-	px_up();
-	for (int i = 0; i < 2; i++)
-		px_talk(i);
-	for (int i = 0; i < 2; i++)
-		while (px_next(i))
-			ck_assert_msg(px_deliver(i, &err) == 0, "%s", err_text(&err));
-}
-
 /* What the primary does meanwhile; the name of the file then. */
 static const char *meanwhile(enum next next, struct version *v)
 {
@@ -359,7 +347,7 @@ START_TEST(what_the_secondary_does_next_is_on_top_of_what_it_has)
 		return;
 	}
 	begin_next(r, large, v);
-	hello();
+	px_hello();
 	if (is_heard(r->next)) { /* of ours as well: but its own stand against them */
 		px_put(0, "other", "something else\n");
 		px_send(0);

@@ -425,19 +425,6 @@ START_TEST(one_of_two_is_taken_or_both_stay)
 }
 END_TEST
 
-/* Both say HELLO and nothing more. */
-static void up(void)
-{
-	struct err err = ERR_INIT;
-
-	px_up();
-	for (int i = 0; i < 2; i++)
-		px_talk(i);
-	for (int i = 0; i < 2; i++)
-		while (px_next(i))
-			ck_assert_msg(px_deliver(i, &err) == 0, "%s", err_text(&err));
-}
-
 /* What the secondary takes of the primary's after it changed the unit, and before the primary has heard of that, is not
  * in its copy: neither names nor bytes. */
 START_TEST(what_it_took_of_ours_after_it_changed_the_unit_is_not_in_the_copy)
@@ -448,7 +435,7 @@ START_TEST(what_it_took_of_ours_after_it_changed_the_unit_is_not_in_the_copy)
 	px_setxattr(0, ".git/o/1", "user.k", "alder");
 	px_put(0, ".git/o/a", "new");
 	px_put(1, ".git/refs", "birch");
-	up();
+	px_hello();
 	px_send(0);
 	if (_i)
 		px_append(1, ".git/refs", "+");
@@ -483,7 +470,7 @@ START_TEST(what_the_primary_did_to_what_the_secondary_put_in_is_not_in_the_copy)
 	px_rename(1, "f", ".git/f");
 	px_rename(1, "d", ".git/d");
 	if (_i) { /* it has what the primary did before that has heard of it */
-		up();
+		px_hello();
 		px_send(0);
 		px_send(1);
 	}
@@ -528,7 +515,7 @@ static void judged(bool crossing)
 	px_put(0, ".git/HEAD", "alder");
 	px_put(0, ".git/o/a", "new");
 	px_put(1, ".git/refs", "birch");
-	up();
+	px_hello();
 	if (crossing)
 		px_say(0);
 	px_send(1);
@@ -766,7 +753,7 @@ START_TEST(what_the_primary_wrote_is_not_written_over_in_the_copy)
 	px_put(0, ".git/HEAD", "alder");
 	px_put(0, "d/f", "alder in d");
 	px_rename(1, "d", ".git/d");
-	up();
+	px_hello();
 	px_send(1);
 	px_put(1, ".git/d/f", "birch in d");
 	px_send(1);
@@ -783,7 +770,7 @@ START_TEST(what_it_writes_again_to_ours_that_it_had_taken_is_in_the_copy)
 	px_down();
 	px_put(0, ".git/HEAD", "alder");
 	px_put(1, ".git/refs", "birch");
-	up();
+	px_hello();
 	px_send(0);
 	px_append(1, ".git/HEAD", "+birch");
 	px_send(1);
@@ -880,7 +867,7 @@ START_TEST(what_it_sets_on_a_file_in_conflict_that_it_puts_into_a_unit_is_each_s
 	px_down();
 	px_put(0, "w/f", "alder");
 	px_put(1, "w/f", "birch");
-	up();
+	px_hello();
 	px_send(1);
 	px_append(1, "w/f", "+");
 	px_set(1, "w/f", SET_MODE, (struct attr){ .mode = 0600 });
@@ -1033,7 +1020,7 @@ START_TEST(what_both_removed_from_it_is_not_in_the_way)
 	px_link(0, "d", ".git/g");
 	px_unlink(1, ".git/o/2");
 	px_put(1, ".git/refs", "birch");
-	up();
+	px_hello();
 	px_send(1);
 	px_put(1, "y", "birch in y");
 	px_put(1, "d", "birch in d");
