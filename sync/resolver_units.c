@@ -249,6 +249,15 @@ static bool has_units(const struct rs_input *in)
 	return false;
 }
 
+/* Both changed it, or one did and the other removed it. What only the side changed that removed it is in nobody's way. */
+static bool is_of_both(const struct unit_finder *f, uint32_t u)
+{
+	const struct rw_node *n = &f->w->nodes[u];
+	bool by_p = (f->changed[u] & (1u << RW_P)) != 0, by_s = (f->changed[u] & (1u << RW_S)) != 0;
+
+	return (by_p && by_s) || (n->has[RW_B] && ((by_p && !n->has[RW_S]) || (by_s && !n->has[RW_P])));
+}
+
 size_t rw_units_of_both(struct rw_work *w, uint64_t **units)
 {
 	struct unit_finder f;
@@ -256,13 +265,9 @@ size_t rw_units_of_both(struct rw_work *w, uint64_t **units)
 
 	finder_open(&f, w);
 	*units = xmalloc(((size_t)w->n_nodes + 1) * sizeof(**units));
-	for (uint32_t u = 0; u < w->n_nodes; u++) {
-		const struct rw_node *d = &w->nodes[u];
-		uint8_t by = f.changed[u];
-
-		if (by == (1u << RW_P | 1u << RW_S) || (by && d->has[RW_B] && !(d->has[RW_P] && d->has[RW_S])))
-			(*units)[n++] = d->in->ino;
-	}
+	for (uint32_t u = 0; u < w->n_nodes; u++)
+		if (is_of_both(&f, u))
+			(*units)[n++] = w->nodes[u].in->ino;
 	finder_close(&f);
 	return n;
 }

@@ -607,6 +607,41 @@ START_TEST(what_returns_is_no_save)
 }
 END_TEST
 
+/* Which units the input must hold whole, and while there are any nothing is merged as a save. 20 is in the unit 10. */
+static const struct {
+	const char *what;
+	bool p, s, p_file, s_file; /* who has the unit, who has the file in it as it was */
+	size_t want;
+} units_rows[] = {
+	{ "one side changed it", true, true, true, false, 0 },
+	{ "both changed it", true, true, false, false, 1 },
+	{ "the primary removed what the secondary did not change", false, true, false, true, 0 },
+	{ "the secondary removed what the primary did not change", true, false, true, false, 0 },
+	{ "the primary removed what the secondary changed", false, true, false, false, 1 },
+	{ "the secondary removed what the primary changed", true, false, false, false, 1 },
+	{ "both removed it", false, false, false, false, 0 },
+};
+
+START_TEST(a_unit_that_one_side_removed_is_of_both_if_the_other_changed_it)
+{
+	struct rs_link l[] = { { .id = 11, .child = 10, .b = AT(1, ".git"), .unit = true },
+		{ .id = 21, .child = 20, .b = AT(10, "f") } };
+	struct rs_inode n[] = { { .ino = 1, .type = S_IFDIR }, { .ino = 10, .type = S_IFDIR },
+		{ .ino = 20, .type = S_IFREG } };
+	struct rs_input in = { .links = l, .n_links = 2, .inodes = n, .n_inodes = 3, .root = 1 };
+	uint64_t *units;
+
+	for (size_t i = 0; i < 2; i++) {
+		bool p = i ? units_rows[_i].p_file : units_rows[_i].p, s = i ? units_rows[_i].s_file : units_rows[_i].s;
+
+		l[i].p = p ? l[i].b : (struct rs_pos){ .present = false };
+		l[i].s = s ? l[i].b : (struct rs_pos){ .present = false };
+	}
+	ck_assert_msg(resolve_units(&in, &units) == units_rows[_i].want, "%s", units_rows[_i].what);
+	free(units);
+}
+END_TEST
+
 START_TEST(an_input_that_is_no_tree_has_no_saves_and_no_units)
 {
 	struct rs_link l[] = { { .id = 10, .child = 99, .p = AT(1, "f") } };
@@ -690,6 +725,8 @@ int main(void)
 	tcase_add_test(tc, there_may_be_many_saves);
 	tcase_add_test(tc, a_file_is_one_side_of_one_save_at_most);
 	tcase_add_test(tc, what_returns_is_no_save);
+	tcase_add_loop_test(tc, a_unit_that_one_side_removed_is_of_both_if_the_other_changed_it, 0,
+			    (int)ARRAY_LEN(units_rows));
 	tcase_add_test(tc, an_input_that_is_no_tree_has_no_saves_and_no_units);
 	tcase_add_loop_test(tc, odd_names_get_conflict_names_too, 0, (int)ARRAY_LEN(odd_names));
 	suite_add_tcase(s, tc);

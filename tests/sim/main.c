@@ -599,16 +599,32 @@ static void check_store(struct world *w, int i)
 		sim_fail(w, "%c: fsck: %s", "PS"[i], err_text(&err));
 }
 
+/* What kind of history its number makes it. */
+static void choose_kind(struct world *w)
+{
+	uint64_t seed = w->seed;
+	bool refused = seed >= REFUSED_FROM && seed < BRIEF_FROM;
+
+	w->brief = seed >= BRIEF_FROM;
+	w->roles = w->brief ? seed % 8 == 7 : seed >= ROLES_FROM && !refused;
+	w->wide = (seed >= WIDE_FROM && seed < UNITS_FROM) || w->roles || (refused && seed % 3 == 1) ||
+		  (w->brief && seed % 4 == 1);
+	w->units = refused ? seed % 3 == 2 : w->brief ? seed % 4 == 2 : seed >= UNITS_FROM && !w->roles;
+	sim_refuse(refused ? seed * UINT64_C(0xd6e8feb86659fd93) + 1 : 0);
+}
+
+/* How many steps a part of it takes. */
+static unsigned some_steps(struct world *w)
+{
+	return w->brief ? 4 + (unsigned)rng_below(&w->rng, 26) : 5 + (unsigned)rng_below(&w->rng, 120);
+}
+
 static bool history(struct world *w, uint64_t seed)
 {
-	unsigned phases, steps;
-	bool refused = seed >= REFUSED_FROM;
+	unsigned phases;
 
 	w->seed = seed;
-	w->roles = seed >= ROLES_FROM && !refused;
-	w->wide = (seed >= WIDE_FROM && seed < UNITS_FROM) || w->roles || (refused && seed % 3 == 1);
-	w->units = refused ? seed % 3 == 2 : seed >= UNITS_FROM && !w->roles;
-	sim_refuse(refused ? seed * UINT64_C(0xd6e8feb86659fd93) + 1 : 0);
+	choose_kind(w);
 	w->rng_roles.s = seed * UINT64_C(0xa0761d6478bd642f) + 9;
 	w->roles |= w->units && rng_chance(&w->rng_roles, 20);
 	w->rng.s = seed * UINT64_C(0x2545f4914f6cdd1d) + 1;
@@ -629,14 +645,16 @@ static bool history(struct world *w, uint64_t seed)
 		buf_init(&w->side[i].to_peer.bytes, 256u << 20);
 		open_side(w, i);
 	}
-	phases = 1 + (unsigned)rng_below(&w->rng, 3);
+	phases = 1 + (unsigned)rng_below(&w->rng, w->brief ? 2 : 3);
 	for (unsigned p = 0; p < phases && !w->failure[0]; p++) {
+		unsigned steps;
+
 		/* start together with something to quarrel about */
-		for (unsigned n = (unsigned)rng_below(&w->rng, 10); p == 0 && n > 0; n--)
+		for (unsigned n = (unsigned)rng_below(&w->rng, w->brief ? 5 : 10); p == 0 && n > 0; n--)
 			sim_op(w, (int)rng_below(&w->rng, 2));
 		if (p == 0 && !w->small && rng_chance(&w->rng, 80))
 			quiet(w);
-		steps = 5 + (unsigned)rng_below(&w->rng, 120);
+		steps = some_steps(w);
 		if (w->units && rng_chance(&w->rng, 70))
 			apart(w, steps / 3);
 		if (w->apart && rng_chance(&w->rng, 60))

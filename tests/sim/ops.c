@@ -22,8 +22,13 @@ static const char *const plain_names[] = { "a", "b", "c", "d", "f.txt", "g.txt",
 static const char *const unit_names[] = { ".git", "b", ".git", "d", "f.txt", "g.txt", "h.bin", "i.bin", "j.log" };
 static_assert(ARRAY_LEN(plain_names) == ARRAY_LEN(unit_names), "drawn from alike");
 
+/* A directory's name, or a unit's, those of two texts and of what is no text. */
+static const size_t brief_names[] = { 0, 4, 5, 6 };
+
 static const char *some_name(struct world *w)
 {
+	if (w->brief)
+		return (w->units ? unit_names : plain_names)[brief_names[rng_below(&w->rng, ARRAY_LEN(brief_names))]];
 	return (w->units ? unit_names : plain_names)[rng_below(&w->rng, ARRAY_LEN(plain_names))];
 }
 

@@ -25,6 +25,8 @@
 /* Seeds from here on are of the first three kinds by turns, and the primary refuses merges at random, as if they had
  * come to no valid tree: so it takes what comes in all the ways that there are. */
 #define REFUSED_FROM UINT64_C(4000000)
+/* Seeds from here on are short histories of few names, of all kinds by turns: what takes few steps is met often. */
+#define BRIEF_FROM UINT64_C(5000000)
 /* Enough for a few files of one block, and soon full of what a cut piles up. */
 #define SMALL_BYTES (3u * BLOCK_BYTES)
 
@@ -84,6 +86,7 @@ struct world {
 	bool wide;          /* seeds from WIDE_FROM on: all kinds of operations, at any byte */
 	bool texts;         /* mostly a few texts, saved as editors do */
 	bool units;         /* seeds from UNITS_FROM on */
+	bool brief;         /* seeds from BRIEF_FROM on */
 	bool apart;         /* since then neither may have heard of the other, as of side[].apart_at */
 	unsigned small;     /* bit i: side i has a store of SMALL_BYTES, until it is given room */
 	struct rng rng, rng_words; /* rng_words: of what came later than the first million seeds */
