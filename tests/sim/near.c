@@ -40,7 +40,8 @@ bool merge_test_refuses(const struct merger *m)
 {
 	unsigned way = m->names->names_stay ? 3 : m->names->no_units ? 2 : m->names->no_copies ? 1 : 0;
 
-	if (!refusals.s)
+	/* An empty one discards what the primary has, and there is one way for that. */
+	if (!refusals.s || m->s->begin.from == m->s->begin.to)
 		return false;
 	if (way == 0 || decided_for != m->s->begin.to) {
 		decided_for = m->s->begin.to;
