@@ -67,16 +67,18 @@ int peer_link_rows_gone(struct db *db, int (*fn)(void *ctx, uint64_t child), voi
 	return rc;
 }
 
-/* Columns src, dst, grp, kind, since. dst may be a size in bytes. */
+#define LINEAGE_COLS "src, dst, grp, kind, since, known"
+
+/* These columns. dst may be a size in bytes. */
 static int lineage_read(struct db *db, sqlite3_stmt *s, struct lineage *out)
 {
 	uint64_t kind = db_col_u64(s, 3);
 
 	*out = (struct lineage){ .src = db_col_u64(s, 0), .dst = db_col_u64(s, 1),
 		                 .grp = db_col_u64(s, 2), .kind = (char)kind,
-		                 .since = db_col_u64(s, 4) };
-	if (db_cols_int(s, 0, 5) && out->src - 1 < ID_LIMIT - 1 && out->grp <= GROUP_LIMIT &&
-	    out->since <= out->grp && kind < 128 && kind && strchr("lmacbsunf", (char)kind) &&
+		                 .since = db_col_u64(s, 4), .known = db_col_u64(s, 5) };
+	if (db_cols_int(s, 0, 6) && out->src - 1 < ID_LIMIT - 1 && out->grp <= GROUP_LIMIT &&
+	    out->since <= out->grp && out->known <= out->grp && kind < 128 && kind && strchr("lmacbsunf", (char)kind) &&
 	    out->dst < (kind == 's' ? SIZE_MAX_BYTES + 1 : ID_LIMIT))
 		return 0;
 	return db_damaged(db, "impossible row of %lld in lineage", (long long)out->src);
@@ -92,14 +94,14 @@ static enum lineage_class class_of(char kind)
 int lineage_row_put(struct db *db, const struct lineage *l)
 {
 	return DB_RUN(db,
-	              "INSERT OR REPLACE INTO lineage(is_link, src, dst, grp, kind, since) "
-	              "VALUES(?1, ?2, ?3, ?4, ?5, ?6)",
-	              class_of(l->kind), l->src, l->dst, l->grp, (unsigned char)l->kind, l->since);
+	              "INSERT OR REPLACE INTO lineage(is_link, src, dst, grp, kind, since, known) "
+	              "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+	              class_of(l->kind), l->src, l->dst, l->grp, (unsigned char)l->kind, l->since, l->known);
 }
 
 int lineage_row_get(struct db *db, enum lineage_class c, uint64_t src, struct lineage *out)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT src, dst, grp, kind, since FROM lineage WHERE is_link = ?1 AND src = ?2");
+	sqlite3_stmt *s = db_stmt(db, "SELECT " LINEAGE_COLS " FROM lineage WHERE is_link = ?1 AND src = ?2");
 	int rc;
 
 	DB_BIND_INTS(s, 1, c, src);
@@ -131,7 +133,7 @@ static int walk_lineages(struct db *db, sqlite3_stmt *s, lineage_row_fn fn, void
 
 int lineage_rows(struct db *db, enum lineage_class c, lineage_row_fn fn, void *ctx)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT src, dst, grp, kind, since FROM lineage WHERE is_link = ?1");
+	sqlite3_stmt *s = db_stmt(db, "SELECT " LINEAGE_COLS " FROM lineage WHERE is_link = ?1");
 
 	DB_BIND_INTS(s, 1, c);
 	return walk_lineages(db, s, fn, ctx);
@@ -140,7 +142,7 @@ int lineage_rows(struct db *db, enum lineage_class c, lineage_row_fn fn, void *c
 int lineage_rows_behind(struct db *db, enum lineage_class c, uint64_t src, size_t max_rows, lineage_row_fn fn,
                         void *ctx)
 {
-	sqlite3_stmt *s = db_stmt(db, "SELECT src, dst, grp, kind, since FROM lineage WHERE is_link = ?1 AND src > ?2"
+	sqlite3_stmt *s = db_stmt(db, "SELECT " LINEAGE_COLS " FROM lineage WHERE is_link = ?1 AND src > ?2"
 	                              " ORDER BY src LIMIT ?3");
 
 	DB_BIND_INTS(s, 1, c, src, max_rows);

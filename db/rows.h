@@ -91,15 +91,14 @@ struct lineage {
 		      INODE 'u', LINK 'n': dst is src in the copy of its unit that is the secondary's.
 		      NAME 'f': src stands for a name in a directory, a database's; link dst leads to the copy */
 	uint64_t since; /* 'u' 'n' 'f': what the secondary did knowing less than this group of ours, it did to dst.
-	                   'c': what it has of dst is as of this group, not as of grp. 's': 1 + the group as of which
-	                   the peer's view of the file (core/tree.h) is what the secondary has in src, as long as it
-	                   has acknowledged no later one; 0: the file as of grp stands for it, with bytes of ours. Else,
-	                   or if that is not so, 0 */
+	                   's': 1 + the group as of which the peer's view of the file (core/tree.h) is what the
+	                   secondary has in src, as long as it has acknowledged no later one; 0: the file as of grp
+	                   stands for it, with bytes of ours. Else 0 */
+	uint64_t known; /* 'c' 'u': what the secondary has of dst's bytes is as of this group; 0: as of grp */
 };
-/* What the secondary has of dst is as of this group. */
 static inline uint64_t lineage_known(const struct lineage *l)
 {
-	return l->kind == 'c' && l->since ? l->since : l->grp;
+	return l->known ? l->known : l->grp;
 }
 
 struct conflict {

@@ -115,7 +115,8 @@ static const char SCHEMA[] =
 	" seen INTEGER NOT NULL DEFAULT 0);"
 	/* is_link: enum lineage_class */
 	"CREATE TABLE lineage(is_link INTEGER, src INTEGER, dst INTEGER, grp INTEGER, kind INTEGER,"
-	" since INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(is_link, src)) WITHOUT ROWID;"
+	" since INTEGER NOT NULL DEFAULT 0, known INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(is_link, src)) WITHOUT "
+	"ROWID;"
 	"CREATE TABLE conflict(id INTEGER PRIMARY KEY, grp INTEGER, kind TEXT, outcome TEXT, rule TEXT, path TEXT,"
 	" ino INTEGER, when_ms INTEGER, node0 TEXT, path0 TEXT, ino0 INTEGER, written0_ms INTEGER, node1 TEXT, path1 "
 	"TEXT,"
@@ -152,6 +153,8 @@ static const char *const MIGRATION[SCHEMA_VERSION] = {
 	ASIDE_TABLE,
 	"ALTER TABLE lineage ADD COLUMN since INTEGER NOT NULL DEFAULT 0;",
 	LANDING_TABLES,
+	"ALTER TABLE lineage ADD COLUMN known INTEGER NOT NULL DEFAULT 0;"
+	"UPDATE lineage SET known = since, since = 0 WHERE kind = 99;", /* 'c' */
 	NULL,
 };
 

@@ -77,9 +77,7 @@ static void base_from_note(struct content_case *c, const struct lineage *note)
 	c->since = is_its_own(c) ? note->grp + 1 : 0;
 }
 
-/* The row of a file in a view. -ENOENT also if it is about to go, and blocks of it may have gone: the secondary has
- * acknowledged that it is another one. */
-static int view_of(struct volume *v, uint64_t ino, struct view view, struct inode *in)
+int content_view(struct volume *v, uint64_t ino, struct view view, struct inode *in)
 {
 	struct inode *now;
 	int rc = tree_inode_view(v, ino, view, in);
@@ -103,7 +101,7 @@ static int base_view(struct content_case *c, struct inode *in)
 {
 	struct volume_ids ids;
 	struct view acked = { .kind = VIEW_AT };
-	int rc = view_of(c->v, c->base_ino, c->base, in);
+	int rc = content_view(c->v, c->base_ino, c->base, in);
 
 	if (rc != -ENOENT || c->base.kind != VIEW_PEER || c->theirs_whole)
 		return rc;
@@ -146,13 +144,14 @@ static void base_of_redirected(struct content_case *c, const struct lineage *red
 	struct lineage known = *redirect;
 	struct inode in;
 
+	known.grp = lineage_known(redirect);
 	c->base_ino = c->rec->ino;
 	c->since = 0;
 	if (redirect->kind == 'u') { /* it is a file here still, and what is here by that id the secondary knew then */
 		c->base.group = rec_seen(c->rec, REC_CONTENT);
 		if (tree_inode_view(c->v, c->rec->ino, c->base, &in) == 0)
 			return;
-		base_from_note(c, redirect);
+		base_from_note(c, &known);
 		return;
 	}
 	if (redirect->kind == 'a' && tree_inode_view(c->v, c->rec->ino, c->base, &in) == 0)
@@ -162,7 +161,6 @@ static void base_of_redirected(struct content_case *c, const struct lineage *red
 		return;
 	}
 	c->no_base = redirect->kind == 'a';
-	known.grp = lineage_known(redirect);
 	base_from_note(c, &known);
 }
 
@@ -1370,7 +1368,7 @@ int content_known(struct volume *v, uint64_t ino, uint64_t seen, uint64_t *from,
 		*view = view_now;
 		ranges = false;
 	}
-	rc = view_of(v, *from, *view, in);
+	rc = content_view(v, *from, *view, in);
 	*size_bytes = rc < 0 ? 0 : ranges ? base.dst : in->size_bytes;
 	free(in);
 	return rc;

@@ -102,6 +102,9 @@ int content_same(const struct content_case *c);
  * says about the size. -ENOENT: it has none. */
 int content_known(struct volume *v, uint64_t ino, uint64_t seen, uint64_t *from, struct view *view,
 		  uint64_t *size_bytes);
+/* The row of a file in a view. -ENOENT also if it is about to go, and blocks of it may have gone: the secondary has
+ * acknowledged that it is another one. */
+int content_view(struct volume *v, uint64_t ino, struct view view, struct inode *in);
 /* 1: a file holds these bytes and no others, 0, -errno. */
 int content_is(struct volume *v, uint64_t ino, uint64_t from, struct view view, uint64_t size_bytes);
 /* Take back what we changed in `ino` since `seen`: it has the bytes that the secondary has (and gets again). */

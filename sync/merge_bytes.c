@@ -121,7 +121,7 @@ int merge_record_copy(struct merger *m, const struct norm_inode *n, const struct
 	if (rc == 0)
 		rc = changes_touch_link(m->v, c->link, c->ino, true, false);
 	if (n->in_copy)
-		lin = (struct lineage){ lin.src, lin.dst, lin.grp, 'u', n->lin.since };
+		lin = (struct lineage){ lin.src, lin.dst, lin.grp, 'u', .since = n->lin.since };
 	else if (rc == 0 && n->aliased)
 		rc = alias_copy(m, c, &lin);
 	if (rc == 0)
@@ -394,13 +394,10 @@ static int land_bytes_elsewhere(struct merger *m, struct norm_inode *n)
 		if (rc == 0 && !n->asked && !n->saved)
 			rc = note_case(m, n, NULL);
 		/* What it has is not what is there now: of what we wrote to that it does not know by this. But it is
-		 * told of the copy again, for who has the file open. */
-		if (stays_as_it_was(n) || n->cc.verdict == RS_CONTENT_MERGED || n->cc.verdict == RS_CONTENT_PRIMARY) {
-			if (lin.kind == 'c')
-				lin.since = lineage_known(&n->lin);
-			else if (lin.kind == 'u')
-				lin.grp = n->lin.grp;
-		}
+		 * told of the copy again, for who has the file open, and what it goes on with is in it. */
+		if (lin.kind != 'a' && (stays_as_it_was(n) || n->cc.verdict == RS_CONTENT_MERGED ||
+					n->cc.verdict == RS_CONTENT_PRIMARY))
+			lin.known = lineage_known(&n->lin);
 	} else if (rc == 0) {
 		rc = land_redirected(m, n);
 		if (rc == 0)

@@ -300,7 +300,8 @@ static bool is_written_itself(struct merger *m, const struct lineage *lin)
 	struct inode in;
 
 	return m->s->begin.seen >= lin->since && tree_inode_get(m->v, lin->dst, &in) == 0 && in.nlink > 0 &&
-	       ((r && (r->fields & (REC_CONTENT | REC_NEW))) || (in.corigin == ORIGIN_PEER && in.cborn > lin->grp));
+	       ((r && (r->fields & (REC_CONTENT | REC_NEW))) ||
+		(in.corigin == ORIGIN_PEER && in.cborn > lineage_known(lin)));
 }
 
 static void normalize_inodes(struct merger *m)
@@ -322,7 +323,7 @@ static void normalize_inodes(struct merger *m)
 			n->by_name = n->in_copy && lowest_seen(r) >= lin.since;
 			n->lin = lin;
 			/* Sent whole: what it had seen by then is no word about the bytes that it is one with here. */
-			n->seen_bytes = n->in_copy ? MAX(n->seen_bytes, lin.grp)
+			n->seen_bytes = n->in_copy ? MAX(n->seen_bytes, lineage_known(&lin))
 						   : MAX(r->fields & REC_NEW ? 0 : n->seen_bytes,
 							 merge_equal_since(m, r->ino, lin.dst));
 		} else if ((r->fields & REC_CONTENT) && lineage_get(m->v, LINEAGE_INODE, r->ino, &lin) == 0 &&

@@ -285,12 +285,12 @@ struct rs_pos merge_their_pos(struct merger *m, const struct dentry *d, uint64_t
 	return pos;
 }
 
-uint64_t merge_copy_seen(struct merger *m, uint64_t dir)
+uint64_t merge_copy_seen(struct merger *m, uint64_t ino)
 {
 	struct lineage lin;
 	uint64_t src;
 
-	return map_get(&m->of_inode, dir, &src) && lineage_get(m->v, LINEAGE_INODE, src, &lin) == 0 && lin.dst == dir
+	return map_get(&m->of_inode, ino, &src) && lineage_get(m->v, LINEAGE_INODE, src, &lin) == 0 && lin.dst == ino
 		       ? lin.grp
 		       : 0;
 }
@@ -329,7 +329,7 @@ bool merge_changed_content(struct merger *m, uint64_t ino, uint64_t seen)
 
 	/* What it holds in a copy is the secondary's, as of the last that landed there. */
 	if (map_get(&m->of_inode, ino, &src) && lineage_get(m->v, LINEAGE_INODE, src, &lin) == 0 && lin.dst == ino)
-		seen = MAX(seen, lin.grp);
+		seen = MAX(seen, lineage_known(&lin));
 	if (!p_changed_content(m->v, ino, seen))
 		return false;
 	/* It was sent again to whom had written to its own of that name: that alone is no change. */
@@ -368,7 +368,7 @@ uint64_t merge_their_version(struct merger *m, uint64_t ino, struct view *view)
 		view->group = MIN(view->group, known - 1);
 	if (map_get(&m->of_inode, ino, &src) && lineage_get(m->v, LINEAGE_INODE, src, &lin) == 0 && lin.dst == ino &&
 	    (m->by_copies || m->s->begin.seen < lin.since))
-		*view = (struct view){ .kind = VIEW_AT, .group = lin.grp };
+		*view = (struct view){ .kind = VIEW_AT, .group = lineage_known(&lin) };
 	else if (map_count(&m->of_inode) > 0 && lineage_get(m->v, LINEAGE_INODE, ino, &lin) == 0 && lin.kind == 'u')
 		; /* a note about its bytes is about the copy */
 	else if (lineage_get(m->v, LINEAGE_BASE, ino, &lin) == 0 && lin.grp > m->s->begin.seen && lin.kind == 'b') {
@@ -376,16 +376,6 @@ uint64_t merge_their_version(struct merger *m, uint64_t ino, struct view *view)
 		return lin.dst;
 	}
 	return ino;
-}
-
-static int extend(struct merger *m, enum lineage_class c, uint64_t src)
-{
-	struct lineage lin;
-
-	if (lineage_get(m->v, c, src, &lin) < 0)
-		return 0;
-	lin.grp = group_number(m->v);
-	return lineage_put(m->v, &lin);
 }
 
 int merge_extend_copy(struct merger *m, uint64_t dir)
@@ -396,7 +386,7 @@ int merge_extend_copy(struct merger *m, uint64_t dir)
 
 	for (unsigned depth = 0; rc == 0 && dir > INO_HIDDEN && depth < PATH_DEPTH_MAX; depth++) {
 		if (map_get(&m->of_inode, dir, &src))
-			rc = extend(m, LINEAGE_INODE, src);
+			rc = merge_renew_note(m, LINEAGE_INODE, src);
 		if (!tree_first_link(m->v, dir, &d))
 			break;
 		dir = d.parent;
@@ -411,12 +401,12 @@ int merge_extend_copy_of(struct merger *m, uint64_t ino)
 	int rc = 0;
 
 	if (ino && map_get(&m->of_inode, ino, &src))
-		rc = extend(m, LINEAGE_INODE, src);
+		rc = merge_renew_note(m, LINEAGE_INODE, src);
 	if (rc || !tree_first_link(m->v, ino, &d))
 		return rc;
 	family = families_copy_at(m, d.parent, d.name, d.name_len, NULL);
 	if (family)
-		rc = extend(m, LINEAGE_NAME, family);
+		rc = merge_renew_note(m, LINEAGE_NAME, family);
 	return rc ? rc : merge_extend_copy(m, d.parent);
 }
 

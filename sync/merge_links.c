@@ -185,14 +185,15 @@ int merge_renew_base(struct merger *m, uint64_t src)
 	return lineage_put(m->v, &base);
 }
 
-/* What the secondary calls by an id of its own it has by that id still: the alias is good until it has seen this. */
-static int keep_alias(struct merger *m, enum lineage_class c, uint64_t src)
+int merge_renew_note(struct merger *m, enum lineage_class c, uint64_t src)
 {
 	struct lineage lin;
 	int rc;
 
 	if (lineage_get(m->v, c, src, &lin) < 0 || lin.kind == 'c')
 		return 0;
+	if (lin.kind == 'u')
+		lin.known = lineage_known(&lin);
 	lin.grp = group_number(m->v);
 	rc = lineage_put(m->v, &lin);
 	return rc || c != LINEAGE_INODE ? rc : merge_renew_base(m, src);
@@ -235,17 +236,17 @@ static int keep_aliases(struct merger *m)
 		const struct norm_link *n = &m->nl[i];
 
 		if ((n->raw_parent || n->in_copy) && n->alias_of)
-			rc = keep_alias(m, LINEAGE_LINK, n->alias_of);
+			rc = merge_renew_note(m, LINEAGE_LINK, n->alias_of);
 		if (rc == 0 && n->raw_parent && n->raw_child != n->child)
-			rc = keep_alias(m, LINEAGE_INODE, n->raw_child);
+			rc = merge_renew_note(m, LINEAGE_INODE, n->raw_child);
 		if (rc == 0 && n->raw_parent != n->parent)
-			rc = keep_alias(m, LINEAGE_INODE, n->raw_parent);
+			rc = merge_renew_note(m, LINEAGE_INODE, n->raw_parent);
 		if (rc == 0 && n->family)
-			rc = keep_alias(m, LINEAGE_NAME, n->family);
+			rc = merge_renew_note(m, LINEAGE_NAME, n->family);
 	}
 	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
 		if (m->ni[i].aliased)
-			rc = keep_alias(m, LINEAGE_INODE, m->ni[i].rec->ino);
+			rc = merge_renew_note(m, LINEAGE_INODE, m->ni[i].rec->ino);
 	return rc ? rc : keep_copies(m);
 }
 

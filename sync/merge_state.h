@@ -228,8 +228,9 @@ bool merge_link_in_copy(struct merger *m, uint64_t link, uint64_t seen, struct l
 /* The other way round: the link is in a copy, and the secondary has it as lin->src. */
 bool merge_link_of_copy(struct merger *m, uint64_t link, uint64_t seen, struct lineage *lin);
 struct rs_pos merge_their_pos(struct merger *m, const struct dentry *d, uint64_t seen);
-/* The last group of ours that the secondary counts as knowing in its copy of a unit; 0: the directory is none. */
-uint64_t merge_copy_seen(struct merger *m, uint64_t dir);
+/* The last group of ours that the secondary counts as knowing of an inode in its copy of a unit, but for its bytes;
+ * 0: it is in none. */
+uint64_t merge_copy_seen(struct merger *m, uint64_t ino);
 /* The same of whatever copy the link is in, or was, and the secondary removed it from there. */
 uint64_t merge_known_in_copy(struct merger *m, uint64_t link, const struct rs_pos *pos);
 bool merge_in_copy(struct merger *m, uint64_t dir);
@@ -237,11 +238,14 @@ bool merge_in_copy(struct merger *m, uint64_t dir);
 bool merge_has_copy(struct merger *m, uint64_t link);
 /* p_changed_content, but that a file was only sent again does not count. */
 bool merge_changed_content(struct merger *m, uint64_t ino, uint64_t seen);
-/* Where, in which view, what the secondary has of an inode is to be found if it does not send it. */
+/* Where, in which view, the bytes that the secondary has of an inode are to be found if it does not send them. */
 uint64_t merge_their_version(struct merger *m, uint64_t ino, struct view *view);
 /* What it did landed in its copy: that is what it has, and the notes are good for longer. dir: in a copy. */
 int merge_extend_copy(struct merger *m, uint64_t dir);
 int merge_extend_copy_of(struct merger *m, uint64_t ino);
+/* What the secondary calls by that id it has by that still: the alias, or note of a copy, is good until it has seen
+ * this. Of the bytes there it knows no more by that. */
+int merge_renew_note(struct merger *m, enum lineage_class c, uint64_t src);
 /* 'u' or 'n': dst was made as the clone of `of`. */
 int merge_note_copy(struct merger *m, char kind, uint64_t of, uint64_t dst);
 

@@ -751,7 +751,7 @@ static int clone_bytes(struct merger *m, const struct norm_inode *n, uint64_t of
 	}
 	in = xmalloc(sizeof(*in));
 	from = merge_their_version(m, of, &view);
-	rc = tree_inode_view(m->v, from, view, in);
+	rc = content_view(m->v, from, view, in);
 	if (rc == -ENOENT) { /* not even history has what it had: then it is as here */
 		view = (struct view){ .kind = VIEW_NOW };
 		from = of;
@@ -763,11 +763,14 @@ static int clone_bytes(struct merger *m, const struct norm_inode *n, uint64_t of
 	return rc;
 }
 
-/* Where its bytes are elsewhere its attributes are not. */
+/* Where its bytes are elsewhere its attributes are not; and those that landed in its copy since it knew the bytes there
+ * are its own. */
 static void their_attrs(struct merger *m, uint64_t ino, struct view *view)
 {
 	if (merge_their_version(m, ino, view) != ino)
 		*view = (struct view){ .kind = VIEW_PEER, .group = m->s->begin.seen };
+	else if (view->kind == VIEW_AT)
+		view->group = merge_copy_seen(m, ino);
 }
 
 struct key_list {
@@ -934,7 +937,7 @@ int units_as_theirs(struct merger *m, uint64_t ino)
 
 	if (map_get(&m->member, ino, &seen) && tree_inode_get(m->v, ino, in) == 0 && S_ISREG(in->mode)) {
 		from = merge_their_version(m, ino, &view);
-		rc = tree_inode_view(m->v, from, view, in);
+		rc = content_view(m->v, from, view, in);
 		if (rc == 0)
 			rc = content_copy(m->v, from, view, in->size_bytes, ino, ORIGIN_LOCAL);
 		rc = rc == -ENOENT ? 0 : rc;

@@ -500,6 +500,87 @@ START_TEST(who_wrote_late_in_a_unit_of_which_the_copy_was_changed_goes_to_the_ne
 }
 END_TEST
 
+/* The primary gave the unit another name: the copy is none then, and what it wrote late is merged into a file there. It
+ * goes on with its own until it hears that. */
+START_TEST(who_wrote_late_in_a_unit_goes_to_the_copy_in_which_it_was_merged)
+{
+	static const char *const before[] = { "1\n2\n3\n4\n", "\x8f\x01\x9e\n1\n2\n3\n4\n" };
+	const char *const start = before[_i % 2];
+	char path[2 * NAME_MAX_BYTES], want[80];
+	size_t h;
+
+	px_mkdir(0, ".git");
+	px_put(0, ".git/f", start);
+	px_meet();
+	px_down();
+	px_rename(0, ".git", "g");
+	px_write(0, "g/f", "a", 1, 0);
+	px_write(1, ".git/f", "b", 1, 0);
+	h = hold(1, ".git/f");
+	px_hello();
+	px_send(1);
+	appends(1, h, "late\n");
+	px_say(0);
+	snprintf(path, sizeof(path), "%s/f", px_find(0, "", "g.conflict-"));
+	px_write(0, path, "A", 1, strlen(start) - 4);
+	px_send(1);
+	px_hear(0);
+	holds(1, h, "g/f");
+	for (int k = 0; k < _i / 2; k++) { /* each time it has heard of the one before */
+		appends(1, h, "later\n");
+		px_say(1);
+		px_send(0);
+		holds(1, h, "g/f");
+		px_hear(1);
+	}
+	px_meet();
+	snprintf(want, sizeof(want), "b%sA\n4\nlate\n%s", _i % 2 ? "\x01\x9e\n1\n2\n" : "\n2\n",
+		 &"later\nlater\nlater\n"[6 * (3 - _i / 2)]);
+	px_expect(path, want);
+	holds(1, h, path);
+	snprintf(want, sizeof(want), "a%s", start + 1);
+	px_expect("g/f", want);
+	ck_assert_uint_eq(px_count(0, ""), 2);
+	appends(1, h, "more\n");
+	px_meet();
+	px_expect("g/f", want);
+}
+END_TEST
+
+/* What else it does to the file meanwhile says nothing of what it knows of the copy's bytes. */
+START_TEST(who_changed_the_mode_late_in_a_unit_knows_nothing_of_what_is_in_its_copy)
+{
+	char path[2 * NAME_MAX_BYTES];
+	size_t h;
+
+	px_mkdir(0, ".git");
+	px_put(0, ".git/f", "1\n2\n3\n4\n");
+	px_meet();
+	px_down();
+	px_rename(0, ".git", "g");
+	px_write(0, "g/f", "a", 1, 0);
+	px_write(1, ".git/f", "b", 1, 0);
+	h = hold(1, ".git/f");
+	px_hello();
+	px_send(1);
+	snprintf(path, sizeof(path), "%s/f", px_find(0, "", "g.conflict-"));
+	px_write(0, path, "A", 1, 4);
+	if (_i)
+		px_set(1, ".git/f", SET_MODE, (struct attr){ .mode = 0600 });
+	else
+		px_setxattr(1, ".git/f", "user.k", "v");
+	px_send(1);
+	ck_assert_int_eq(volume_write(px[1].v, held[1][h], "B", 1, 4, 0, NULL), 1);
+	px_meet();
+	px_expect("g/f", "a\n2\n3\n4\n");
+	ck_assert(px_is_below(0, INO_ROOT, "b\n2\nA\n4\n"));
+	ck_assert_str_eq(px_bytes(1, held[1][h], NULL), "b\n2\nB\n4\n");
+	appends(1, h, "more\n");
+	px_meet();
+	px_expect("g/f", "a\n2\n3\n4\n");
+}
+END_TEST
+
 /* A program that has a database open has all files of it in its copy. */
 START_TEST(who_has_a_database_open_goes_on_in_its_copy)
 {
@@ -876,6 +957,8 @@ int main(void)
 	tcase_add_test(tc, a_conflict_on_the_copy_moves_its_holder_once_more);
 	tcase_add_loop_test(tc, who_has_files_of_a_unit_open_goes_on_in_its_copy, 0, 3);
 	tcase_add_loop_test(tc, who_wrote_late_in_a_unit_of_which_the_copy_was_changed_goes_to_the_next, 0, 2);
+	tcase_add_loop_test(tc, who_wrote_late_in_a_unit_goes_to_the_copy_in_which_it_was_merged, 0, 8);
+	tcase_add_loop_test(tc, who_changed_the_mode_late_in_a_unit_knows_nothing_of_what_is_in_its_copy, 0, 2);
 	tcase_add_loop_test(tc, who_has_a_database_open_goes_on_in_its_copy, 0, 2);
 	tcase_add_loop_test(tc, of_two_equal_files_the_holder_of_one_has_the_one, 0, 2);
 	tcase_add_test(tc, an_unlinked_file_follows_nobody);

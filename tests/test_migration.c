@@ -105,6 +105,21 @@ static const char format_7[] =
 
 /* What made 8 of 7. */
 static const char format_8[] = "ALTER TABLE lineage ADD COLUMN since INTEGER NOT NULL DEFAULT 0;";
+/* In which a conflict copy's note said there how much the peer has of it. */
+static const char format_8_rows[] = "INSERT INTO lineage VALUES(0, %llu, %llu, 3, 99, 2);";
+
+/* What made 9 of 8. */
+static const char format_9[] =
+	"CREATE TABLE landing_inode(ino INTEGER PRIMARY KEY, fields INTEGER, mode INTEGER, uid INTEGER, gid INTEGER,"
+	" rdev INTEGER, size INTEGER, shrunk_to INTEGER, atime INTEGER, mtime INTEGER, ctime INTEGER, target BLOB);"
+	"CREATE TABLE landing_link(link INTEGER PRIMARY KEY, parent INTEGER, child INTEGER, from_parent INTEGER,"
+	" turn INTEGER, name BLOB);"
+	"CREATE INDEX landing_link_name ON landing_link(parent, name);"
+	"CREATE INDEX landing_link_from ON landing_link(from_parent);"
+	"CREATE INDEX landing_link_child ON landing_link(child);"
+	"CREATE TABLE landing_xattr(ino INTEGER, key TEXT, value BLOB, PRIMARY KEY(ino, key)) WITHOUT ROWID;"
+	"CREATE TABLE landing_extent(ino INTEGER, off INTEGER, len INTEGER, phys INTEGER, sums BLOB,"
+	" PRIMARY KEY(ino, off)) WITHOUT ROWID;";
 
 #define OWN(n) ((UINT64_C(1) << ID_SLOT_SHIFT) | (n))
 #define DIR_INO OWN(1)
@@ -219,8 +234,14 @@ static void make_store(int format)
 		run(db, format_6);
 	if (format >= 7)
 		run(db, format_7);
-	if (format >= 8)
+	if (format >= 8) {
 		run(db, format_8);
+		free(text);
+		text = xasprintf(format_8_rows, (unsigned long long)PEER_INO, (unsigned long long)FILE_INO);
+		run(db, text);
+	}
+	if (format >= 9)
+		run(db, format_9);
 	put_extent(db, "extent", 0, 2, 3, "");
 	put_extent(db, "extent", 2, 3, 3, "");
 	put_extent(db, "old_extent", 0, 1, 2, ", 3");
@@ -270,7 +291,7 @@ static void expect_content(void)
 }
 
 /* What was known of the peer is known still, by the words of now. */
-static void expect_notes(void)
+static void expect_notes(int format)
 {
 	struct view then = { .kind = VIEW_AT, .group = 2 };
 	struct change_row row;
@@ -293,7 +314,8 @@ static void expect_notes(void)
 	ck_assert(note.at.parent == INO_ROOT && note.at.child == FILE_INO && note.at.name[0] == 'g' && note.seen == 0);
 	ck_assert_int_eq(lineage_get(fx, LINEAGE_BASE, PEER_INO, &lin), 0);
 	ck_assert(lin.kind == 'b' && lin.dst == FILE_INO);
-	ck_assert_int_eq(lineage_get(fx, LINEAGE_INODE, PEER_INO, &lin), -ENOENT);
+	ck_assert_int_eq(lineage_get(fx, LINEAGE_INODE, PEER_INO, &lin), format >= 8 ? 0 : -ENOENT);
+	ck_assert(format < 8 || (lin.kind == 'c' && lin.grp == 3 && lin.since == 0 && lineage_known(&lin) == 2));
 	ck_assert_int_eq(lineage_get(fx, LINEAGE_LINK, PEER_INO, &lin), 0);
 	ck_assert(lin.kind == 'l' && lin.dst == OWN(13));
 	volume_unlock(fx);
@@ -304,14 +326,14 @@ START_TEST(a_store_of_a_former_format_is_opened_with_all_that_is_in_it)
 	make_store(_i);
 	fx_open();
 	expect_content();
-	expect_notes();
+	expect_notes(_i);
 	/* It is used like one made today. */
 	fx_write(fx_ino(INO_ROOT, "hard"), "new");
 	fx_file(fx_ino(INO_ROOT, "d"), "g");
 	ck_assert_int_eq(volume_unlink(fx, INO_ROOT, "hard"), 0);
 	fx_reopen_after_crash();
 	expect_content();
-	expect_notes();
+	expect_notes(_i);
 	ck_assert_int_eq(volume_close(fx), 0);
 	fx = NULL;
 	fsck_is_clean();
@@ -367,7 +389,7 @@ START_TEST(one_that_cannot_be_migrated_is_refused_and_stays_as_it_was)
 	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
 	fx_open();
 	expect_content();
-	expect_notes();
+	expect_notes(_i);
 }
 END_TEST
 
