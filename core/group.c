@@ -190,9 +190,11 @@ int volume_room(struct volume *v)
 	return v->room_short ? -ENOSPC : 0;
 }
 
-bool volume_is_orphan(const struct volume *v, uint64_t ino)
+bool volume_is_orphan(struct volume *v, uint64_t ino)
 {
-	return map_count(&v->orphans) > 0 && map_get(&v->orphans, ino, NULL);
+	if (map_count(&v->orphans) > 0 && map_get(&v->orphans, ino, NULL))
+		return true;
+	return v->doomed && ino > v->doomed_at && orphan_row_is(v->db, ino) == 1;
 }
 
 /* ---- open ---- */
@@ -289,7 +291,10 @@ static void group_undo(struct volume *v)
 	v->info.applied = v->saved_applied;
 	map_clear(&v->orphans);
 	map_clear(&v->orphans_new);
-	orphan_rows(v->db, add_orphan, &v->orphans);
+	if (v->doomed)
+		leftover_doom(v); /* from the beginning: some may be back */
+	else
+		orphan_rows(v->db, add_orphan, &v->orphans);
 	leftover_load(v);
 	landing_load(v);
 	history_again(v); /* what was freed is back */
@@ -447,7 +452,9 @@ static void reap_unheld(struct volume *v)
 	uint64_t ino, value;
 	size_t it = 0;
 
-	orphan_rows(v->db, add_orphan, &all);
+	while (map_next(&v->orphans, &it, &ino, &value)) /* which tree_reap changes */
+		map_put(&all, ino, 1);
+	it = 0;
 	while (map_next(&all, &it, &ino, &value))
 		if (!map_get(&v->refs, ino, NULL) && group_open(v) == 0)
 			tree_reap(v, ino);

@@ -91,15 +91,16 @@ struct volume {
 	enum { ENTER_NOT, ENTER_BEGUN, ENTER_DONE } entering; /* core/pairing.c */
 	struct map leftovers;       /* ino -> struct leftover *; table leftover. Nearly always empty */
 	struct map ranges_gone;     /* inodes that are no more but have rows in change_extent; `ranges_gone` in meta */
-	struct map doomed;          /* orphans of the last run that wait for being purged */
-	size_t doomed_it;
+	bool doomed;                /* orphans of the last run wait for being purged */
+	uint64_t doomed_at;         /* rows of table orphan up to this one are in `orphans`, or gone */
 	bool rows_left;             /* there may be forgotten rows of the change set */
 	bool history_left;          /* of history: some that died up to info.acked was not looked at */
 	struct old_pos history_at[OLD_TABLES]; /* what died before was, and dropped but for what a pin holds */
 	pthread_t reaper;           /* core/leftover.c */
 	bool reaper_made, reaper_idle, reaper_stop;
 	struct committer committer;
-	struct map orphans;         /* inodes without a link that are still referenced; table orphan */
+	struct map orphans;         /* inodes without a link that are still referenced; table orphan. While there are
+				       doomed ones, not all: volume_is_orphan */
 	struct map orphans_new;     /* those of them that have no row yet: orphans_store */
 	struct map touched;         /* ino << 3 | entity: has a change row of the open group already; a bounded cache */
 	struct map noticed; /* peer_apply: inodes that need no (other) notice: made in this group, or listed already */
@@ -157,7 +158,7 @@ bool group_is_full(struct volume *v, unsigned times);
 /* -ENOSPC when the host is nearly out of space (the reserve is for commits and for the peer's changes). 0 while
  * peer_apply. */
 int volume_room(struct volume *v);
-bool volume_is_orphan(const struct volume *v, uint64_t ino);
+bool volume_is_orphan(struct volume *v, uint64_t ino);
 /* holders.c; lock held. The moves hold and are told, or are undone. */
 void holders_end(struct volume *v, bool done);
 void holders_go_on(struct volume *v); /* without the lock: ends volume_hold_still */

@@ -7,6 +7,7 @@
 #include "core/landing.h"
 #include "db/change_rows.h"
 #include "db/change_set.h"
+#include "db/inode_rows.h"
 #include "db/leftover_rows.h"
 #include "db/meta_rows.h"
 #include "util/log.h"
@@ -211,13 +212,10 @@ void leftover_mark(struct volume *v, uint64_t ino, struct extent_list *rows)
 		}
 }
 
-void leftover_doom(struct volume *v, struct map *inodes)
+void leftover_doom(struct volume *v)
 {
-	assert(map_count(&v->doomed) == 0);
-	map_release(&v->doomed);
-	v->doomed = *inodes;
-	v->doomed_it = 0;
-	*inodes = (struct map)MAP_INIT;
+	v->doomed = true;
+	v->doomed_at = 0;
 	leftover_start(v);
 }
 
@@ -226,23 +224,22 @@ void leftover_doom(struct volume *v, struct map *inodes)
 bool leftover_any(struct volume *v)
 {
 	return !v->fault && (v->landing || map_count(&v->leftovers) > 0 || map_count(&v->ranges_gone) > 0 ||
-	                     map_count(&v->doomed) > 0 || v->rows_left || v->history_left);
+	                     v->doomed || v->rows_left || v->history_left);
 }
 
-/* Inodes that nobody can have got hold of since the store was opened. */
 static int reap_some(struct volume *v)
 {
-	uint64_t ino, value;
-	int rc = 0;
+	uint64_t list[STEP_INODES];
+	int n = orphan_rows_some(v->db, v->doomed_at, list, STEP_INODES), rc = 0;
 
-	for (unsigned i = 0; !rc && i < STEP_INODES; i++) {
-		if (!map_next(&v->doomed, &v->doomed_it, &ino, &value)) {
-			map_release(&v->doomed);
-			break;
-		}
-		rc = tree_reap(v, ino);
-	}
-	return rc;
+	for (int i = 0; i < n; i++)
+		map_put(&v->orphans, list[i], 1);
+	if (n > 0)
+		v->doomed_at = list[n - 1];
+	v->doomed = n == (int)STEP_INODES;
+	for (int i = 0; !rc && i < n; i++) /* what somebody got hold of by its handle stays */
+		rc = tree_reap(v, list[i]);
+	return MIN(n, rc);
 }
 
 static void some_work(struct volume *v)
@@ -258,7 +255,7 @@ static void some_work(struct volume *v)
 		step(v, (struct leftover *)(uintptr_t)value, STEP_ROWS);
 	else if (map_next(&v->ranges_gone, &it_ranges, &ino, &value))
 		drop_ranges(v, ino, STEP_ROWS);
-	else if (map_count(&v->doomed) > 0)
+	else if (v->doomed)
 		reap_some(v);
 	else if (v->rows_left)
 		changes_drop_forgotten(v, STEP_ROWS);
@@ -363,5 +360,4 @@ void leftover_release(struct volume *v)
 	forget_all(v);
 	map_release(&v->leftovers);
 	map_release(&v->ranges_gone);
-	map_release(&v->doomed);
 }

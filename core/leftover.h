@@ -28,7 +28,8 @@
  *
  * Inodes that were unlinked but open when the store was last closed or died
  *
- * They are reaped by the same thread when there are many.
+ * They are reaped by the same thread when there are many: it goes through table orphan, and until it is at the end
+ * whoever asks for one that it has not come to asks the table (volume_is_orphan). Opening reads none of them.
  *
  * Its group
  *
@@ -75,8 +76,8 @@ int leftover_ranges_put(struct volume *v, uint64_t ino);
 /* Open group. Drop what is left over of them, if anything. */
 int leftover_ranges_settle(struct volume *v, uint64_t ino);
 bool leftover_ranges_gone(const struct volume *v, uint64_t ino);
-/* Reap these inodes without a link (keys) by and by. Takes the map. */
-void leftover_doom(struct volume *v, struct map *inodes);
+/* Reap by and by what table orphan lists and nobody holds. */
+void leftover_doom(struct volume *v);
 /* Start the thread if there is work for it. */
 void leftover_start(struct volume *v);
 /* End the thread; what is left over stays so. Without the lock. */

@@ -356,38 +356,27 @@ static int read_identity(struct volume *v)
 	return rc;
 }
 
-static void add_orphan(void *ctx, uint64_t ino)
-{
-	map_put(ctx, ino, 1);
-}
-
 /* More orphans of the last run than these are not waited for. */
 #define PURGE_AT_ONCE 1000u
 
 /* What was unlinked but open when the last run ended. Nobody holds it any more. */
 static int purge_orphans(struct volume *v)
 {
-	struct map all = MAP_INIT;
-	uint64_t ino, value;
-	size_t it = 0;
-	int rc = orphan_rows(v->db, add_orphan, &v->orphans);
+	uint64_t list[PURGE_AT_ONCE + 1];
+	int n = orphan_rows_some(v->db, ORPHANS_FROM_FIRST, list, ARRAY_LEN(list)), rc;
 
-	if (!rc && map_count(&v->orphans) > 0) {
-		orphan_rows(v->db, add_orphan, &all);
-		if (map_count(&all) > PURGE_AT_ONCE) {
-			leftover_doom(v, &all);
-			return 0;
-		}
-		rc = group_open(v);
-		while (!rc && map_next(&all, &it, &ino, &value))
-			rc = tree_reap(v, ino);
-		if (!rc && map_count(&v->orphans) > 0)
-			rc = db_damaged(v->db, "table orphan lists files that have names, or that do not exist");
-		if (!rc)
-			rc = group_commit_locked(v);
-	}
-	map_release(&all);
-	return rc;
+	if (n > (int)PURGE_AT_ONCE)
+		leftover_doom(v);
+	if (n <= 0 || n > (int)PURGE_AT_ONCE)
+		return MIN(n, 0);
+	for (int i = 0; i < n; i++)
+		map_put(&v->orphans, list[i], 1);
+	rc = group_open(v);
+	for (int i = 0; !rc && i < n; i++)
+		rc = tree_reap(v, list[i]);
+	if (!rc && map_count(&v->orphans) > 0)
+		rc = db_damaged(v->db, "table orphan lists files that have names, or that do not exist");
+	return rc ? rc : group_commit_locked(v);
 }
 
 static void volume_free(struct volume *v)

@@ -384,19 +384,46 @@ int orphan_row_drop(struct db *db, uint64_t ino)
 	return DB_RUN(db, "DELETE FROM orphan WHERE ino = ?1", ino);
 }
 
+/* As db_step; 1: *ino. */
+static int orphan_step(struct db *db, sqlite3_stmt *s, uint64_t *ino)
+{
+	int rc = db_step(db, s);
+
+	if (rc != 1)
+		return rc;
+	*ino = db_col_u64(s, 0);
+	if (*ino > 0 && *ino < ID_LIMIT)
+		return 1;
+	db_done(s);
+	return db_damaged(db, "impossible inode number %lld in table orphan", (long long)*ino);
+}
+
 int orphan_rows(struct db *db, void (*fn)(void *ctx, uint64_t ino), void *ctx)
 {
 	sqlite3_stmt *s = db_stmt(db, "SELECT ino FROM orphan");
+	uint64_t ino;
 	int rc;
 
-	while ((rc = db_step(db, s)) == 1) {
-		uint64_t ino = db_col_u64(s, 0);
-
-		if (ino == 0 || ino >= ID_LIMIT) {
-			db_done(s);
-			return db_damaged(db, "impossible inode number %lld in table orphan", (long long)ino);
-		}
+	while ((rc = orphan_step(db, s, &ino)) == 1)
 		fn(ctx, ino);
-	}
 	return rc;
+}
+
+int orphan_rows_some(struct db *db, uint64_t after, uint64_t *list, size_t max)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT ino FROM orphan WHERE ino > ?1 ORDER BY ino LIMIT ?2");
+	size_t n = 0;
+	int rc;
+
+	DB_BIND_INTS(s, 1, after, max);
+	while ((rc = orphan_step(db, s, &list[n])) == 1)
+		n++;
+	return rc < 0 ? rc : (int)n;
+}
+
+int orphan_row_is(struct db *db, uint64_t ino)
+{
+	uint64_t one;
+
+	return DB_GET(db, "SELECT 1 FROM orphan WHERE ino = ?1", &one, ino);
 }

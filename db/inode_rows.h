@@ -35,5 +35,10 @@ int orphan_row_put(struct db *db, uint64_t ino);
 int orphan_row_drop(struct db *db, uint64_t ino);
 /* fn must not change the table. */
 int orphan_rows(struct db *db, void (*fn)(void *ctx, uint64_t ino), void *ctx);
+/* The next rows after that of inode `after`, at most max, ascending. How many, or negative. */
+#define ORPHANS_FROM_FIRST (UINT64_C(1) << 63) /* the least integer of the database */
+int orphan_rows_some(struct db *db, uint64_t after, uint64_t *list, size_t max);
+/* 1: it has a row, 0: not. */
+int orphan_row_is(struct db *db, uint64_t ino);
 
 #endif
