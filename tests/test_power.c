@@ -220,6 +220,35 @@ static void file_op(uint64_t ino)
 	}
 }
 
+/* How far the file goes on in the same way from off: up to the next hole or the next data. */
+static uint64_t run_end(uint64_t ino, uint64_t off, uint64_t end)
+{
+	int64_t hole = volume_seek(vol, ino, off, SEEK_HOLE), data = volume_seek(vol, ino, off, SEEK_DATA);
+	int64_t at = data == (int64_t)off ? hole : data; /* -ENXIO: a hole to the end */
+
+	return at < 0 ? end : MIN((uint64_t)at, end);
+}
+
+/* A copy goes run by run, and a group may end after each: each is a state that a cut may find. */
+static void copy_op(void)
+{
+	uint64_t from = some_file(), to = some_file(), at = chance_off(&seed, FILE_SPAN_BYTES), off_to;
+	uint64_t len = 1 + chance_below(&seed, WRITE_MAX_BYTES);
+	struct attr a;
+
+	off_to = from == to ? at + len + chance_below(&seed, BLOCK_BYTES) : chance_off(&seed, FILE_SPAN_BYTES);
+	if (!from || !to || volume_getattr(vol, from, &a) != 0)
+		return;
+	for (uint64_t end = MIN(at + len, a.size_bytes); at < end;) {
+		uint64_t n = run_end(from, at, end) - at;
+
+		ck_assert_int_eq(volume_copy(vol, from, at, to, off_to, n), (ssize_t)n);
+		note();
+		at += n;
+		off_to += n;
+	}
+}
+
 /* Bytes of the peer's, staged before there is a group for them. */
 static void peer_op(void)
 {
@@ -293,7 +322,7 @@ static void drop_op(void)
 static void any_op(void)
 {
 	char word[24];
-	size_t what = chance_below(&seed, 41);
+	size_t what = chance_below(&seed, 44);
 	uint64_t ino = some_file();
 
 	if (small && chance_below(&seed, 3)) {
@@ -317,6 +346,8 @@ static void any_op(void)
 		checkpoint_op();
 	else if (what == 40)
 		drop_op();
+	else if (what > 40)
+		copy_op();
 	else if (what == 37) {
 		snprintf(word, sizeof(word), "%llu", (unsigned long long)chance(&seed));
 		ck_assert_int_eq(volume_setting_set_now(vol, "word", word), 0);

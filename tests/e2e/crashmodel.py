@@ -10,7 +10,8 @@ The steps follow from the seed alone, so the checker makes them again on a model
 as ext4 does with its journal; a file's own fsync is all that a program may rely on, this asks for more). "p N BYTES" is
 a write that was cut short: the kernel hands a long one over in pieces, and the filesystem was gone after some of them.
 A step is one system call that changes something, so the state after a crash must be that after exactly N steps: not
-less than the last "d", not more than the last "b".
+less than the last "d", not more than the last "b". Only a copy (copy_file_range) goes on piece by piece, as from hole to
+data: of the step after N there may be the beginning, up to the end of a block.
 """
 import ctypes
 import hashlib
@@ -92,7 +93,7 @@ class Steps:
     def plan(self):
         """Operations of the next thing that a program does, as a list of (name, arguments)."""
         r = self.r
-        what = r.randrange(26)
+        what = r.randrange(27)
         if what < 6:  # a save as editors make it: whole, durable, then over the old name
             path = self.new_path()
             if self.model.tree.get(path, ("file",))[0] != "file":
@@ -161,6 +162,11 @@ class Steps:
             return [("setxattr", path, key, self.bytes()[:r.choice([1, 300, 5000])])]
         if what == 23:
             return [("append", path, self.bytes())]
+        if what == 26:
+            to, off = self.some("file"), r.choice([0, PAGE, size // 2])
+            length = min(r.choice([100, PAGE, 3 * PAGE, 100000]), size - off)
+            at = off + length + r.choice([0, 1, PAGE]) if self.same(path, to) else r.choice([0, PAGE, 5000, size])
+            return [("copy", to, path, off, at, length), ("fsync", to)][:r.choice([1, 2])] if length > 0 else []
         off, length = r.choice([0, PAGE, size // 2, size]), r.choice([100, PAGE, 3 * PAGE, 100000])
         mode = r.choice([PUNCH_HOLE | KEEP_SIZE, ZERO_RANGE | KEEP_SIZE, ZERO_RANGE] if what == 24 else [0, KEEP_SIZE])
         return [("fallocate", path, mode, off, length), ("fsync", path)][:r.choice([1, 2])]
@@ -190,6 +196,9 @@ class Steps:
             self.put(args[0], args[1], args[2])
         elif kind == "append":
             self.put(args[0], len(t[args[0]][1]["data"]), args[1])
+        elif kind == "copy":
+            to, path, off, at, length = args
+            self.put(to, at, t[path][1]["data"][off:off + length])
         elif kind == "fallocate":
             self.imagine_fallocate(*args)
         elif kind == "setxattr":
@@ -253,6 +262,11 @@ class Steps:
             self.held.append(os.open(path, os.O_RDWR))
         elif kind == "write_held":
             os.write(self.held[-1], args[1])
+        elif kind == "copy":
+            with open(path, "r+b", buffering=0) as to, open(self.real(args[1]), "rb", buffering=0) as f:
+                done = os.copy_file_range(f.fileno(), to.fileno(), args[4], args[2], args[3])
+            if done != args[4]:
+                raise Short(done)
         elif kind == "fallocate":
             fd = os.open(path, os.O_RDWR)
             try:
@@ -330,6 +344,28 @@ def found(root):
     return out
 
 
+def shortened(op, done):
+    last = done if op[0] == "copy" else op[-1][:done]
+    return (*op[:-1], last)
+
+
+def begun_copy(steps, op, there):
+    """Is a part of this copy there, and of what comes after it nothing?"""
+    _, to, path, off, at, length = op
+    inode = steps.model.tree[to][1]
+    before, source = inode["data"][:], steps.model.tree[path][1]["data"][off:off + length]
+    want, names = steps.model.print_of(), {p for p, n in steps.model.tree.items() if n[1:] and n[1] is inode}
+    if any(want.get(p) != there.get(p) for p in (want.keys() | there.keys()) - names):
+        return False
+    for done in range(PAGE - off % PAGE, length, PAGE):
+        steps.put(to, at, source[:done])
+        found_it = steps.model.print_of() == there
+        inode["data"] = before[:]
+        if found_it:
+            return True
+    return False
+
+
 def check(root, seed, journal):
     begun = durable = 0
     short = None
@@ -349,7 +385,10 @@ def check(root, seed, journal):
         if number:
             op = steps.next_op()
             if number == begun and short is not None:
-                op = (*op[:-1], op[-1][:short])
+                op = shortened(op, short)
+            if op[0] == "copy" and number > durable and begun_copy(steps, op, there):
+                print(f"steps: {begun} begun, {durable} durable, {number - 1} and a part there, {len(there)} entries")
+                return
             steps.imagine(op)
         if number < durable:
             continue
