@@ -248,7 +248,7 @@ int volume_format(const char *dir, const char *volume_id, const char *node_name,
 
 static int take_lock(struct volume *v, struct err *err)
 {
-	char *path = store_path(v->dir, "lock"), text[24] = "";
+	char *path = store_path(v->dir, "lock");
 	int e;
 
 	v->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -258,9 +258,20 @@ static int take_lock(struct volume *v, struct err *err)
 		return err_set(err, -e, "cannot open %s/lock: %s", v->dir, strerror(e));
 	if (flock(v->lock_fd, LOCK_EX | LOCK_NB) == 0)
 		return 0;
-	if (pread(v->lock_fd, text, sizeof(text) - 1, 0) < 0)
+	return err_set(err, -EBUSY, "%s is already mounted or in use by pid %ld", v->dir, (long)volume_user(v->dir));
+}
+
+pid_t volume_user(const char *dir)
+{
+	char *path = store_path(dir, "lock"), text[24] = "";
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	free(path);
+	if (fd < 0 || pread(fd, text, sizeof(text) - 1, 0) < 0)
 		text[0] = '\0';
-	return err_set(err, -EBUSY, "%s is already mounted or in use by pid %ld", v->dir, strtol(text, NULL, 10));
+	if (fd >= 0)
+		close(fd);
+	return (pid_t)strtol(text, NULL, 10);
 }
 
 /* The pid only informs; the lock is what counts, so a failure to write it is no reason to stop. Written once the store

@@ -95,6 +95,8 @@ void volume_unmake(const char *dir);
  * not a twinfs store (-EINVAL), is newer than this program (-EPROTONOSUPPORT) or damaged (-EUCLEAN). Purges orphans of
  * the last run. */
 int volume_open(const char *dir, const struct volume_options *opt, struct volume **out, struct err *err);
+/* Who took the store's lock last, as it said itself; 0: nobody did. */
+pid_t volume_user(const char *dir);
 
 /* Commits the open group and closes. Always frees; returns the commit's result. */
 int volume_close(struct volume *v);

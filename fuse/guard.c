@@ -100,6 +100,42 @@ pid_t guard_start(const char *mountpoint)
 	return pid;
 }
 
+/* Its first thread has ended, as that of a daemon never does alone; others of it have not, or somebody would have
+ * reaped it. */
+static bool is_dying(pid_t pid)
+{
+	char path[40], text[512], *end;
+	bool dying = false;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	file = fopen(path, "re");
+	if (!file)
+		return false;
+	if (fgets(text, sizeof(text), file) && (end = strrchr(text, ')'))) /* "PID (NAME) STATE" */
+		dying = strncmp(end, ") Z", 3) == 0;
+	fclose(file);
+	return dying;
+}
+
+bool guard_untie(const char *mountpoint, pid_t daemon)
+{
+	bool done;
+	int fd;
+
+	if (!is_dying(daemon))
+		return false;
+	fd = open_abort(mountpoint);
+	if (fd < 0)
+		return false;
+	done = write(fd, "1", 1) == 1;
+	close(fd);
+	if (done)
+		log_info("%s: was the mount of pid %d, which was killed and could not end: it can now", mountpoint,
+		         (int)daemon);
+	return done;
+}
+
 void guard_stop(pid_t guard)
 {
 	if (guard < 0)

@@ -15,10 +15,15 @@
 #ifndef TWINFS_FUSE_GUARD_H
 #define TWINFS_FUSE_GUARD_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 /* The guard's pid, or -1. From the thread that lives as long as the daemon; the mount is there, if not served. */
 pid_t guard_start(const char *mountpoint);
 void guard_stop(pid_t guard); /* -1: nothing to do */
+/* The same from outside, where the guard was killed with its daemon (a whole cgroup was): if that daemon is dying, the
+ * connection of its mount is aborted. False: it lives, is gone, or its connection has no abort file. Asks the mount
+ * nothing. */
+bool guard_untie(const char *mountpoint, pid_t daemon);
 
 #endif

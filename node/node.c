@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "fuse/guard.h"
 #include "node/baseline_mounts.h"
 #include "node/logger.h"
 #include "node/merge_command.h"
@@ -614,8 +615,8 @@ static void block_signals(void)
 	sigaction(SIGPIPE, &ignore, NULL);
 }
 
-/* Who unmounted a moment ago may still be saying goodbye to its peer: wait for that. A store that is mounted is refused
- * at once. */
+/* Who unmounted a moment ago may still be saying goodbye to its peer, and who was killed may need help to die: wait for
+ * that. A store that is mounted is refused at once. */
 static int open_store(const char *store, struct volume **out, struct err *err)
 {
 	const struct timespec step = { .tv_nsec = 50000000 };
@@ -625,9 +626,10 @@ static int open_store(const char *store, struct volume **out, struct err *err)
 	while ((rc = store_open(store, out, err)) == -EBUSY && clock_mono_ms() < give_up_ms) {
 		char *mountpoint = mounts_of_store(store);
 		char *baseline = mountpoint ? NULL : mounts_of_baseline(store);
-		bool in_use = mountpoint || baseline;
+		const char *used = mountpoint ? mountpoint : baseline;
+		bool in_use = used && !guard_untie(used, volume_user(store));
 
-		if (baseline)
+		if (baseline && in_use)
 			err_set(err, rc,
 				"%s is in use: its baseline is mounted at %s; unmount that first (it can be mounted "
 				"again beside the store)",

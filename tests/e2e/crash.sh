@@ -21,6 +21,9 @@ crash_round() {
 	within "$SOON_S" test -s "$journal"
 	sleep "$((RANDOM % 2)).$((RANDOM % 900 + 100))"
 	victim=$(crash_pid)
+	if ((RANDOM % 2)); then # all that is of it, as when a whole cgroup is killed
+		pkill -9 -P "$victim" -x twinfs-guard || note "there is no guard"
+	fi
 	kill -9 "$victim"
 	within "$SOON_S" gone "$victim"
 	wait "$worker" || rc=$?
