@@ -382,6 +382,9 @@ int lineage_put(struct volume *v, const struct lineage *l)
 {
 	int rc = keep(v);
 
+	/* It is told with the group that it is of, so there must be one, though nothing else may be in it. */
+	if (rc == 0 && l->grp == group_number(v))
+		group_mark(v);
 	return rc ? rc : lineage_row_put(v->db, l);
 }
 

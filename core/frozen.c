@@ -273,6 +273,13 @@ static int take_conflict(void *ctx, const struct conflict *c)
 	return rc ? rc : f->reader.conflict(f->reader.ctx, c);
 }
 
+/* An alias that was renewed since is one of before, too: who holds what it is of must hear of it with what takes that
+ * away. */
+static bool is_told(const struct frozen *f, const struct lineage *l)
+{
+	return is_frozen(f, l->grp) || (l->kind == 'a' && l->grp > f->upto);
+}
+
 static int take_lineage(void *ctx, const struct lineage *l)
 {
 	struct frozen *f = ctx;
@@ -280,7 +287,7 @@ static int take_lineage(void *ctx, const struct lineage *l)
 	f->place.id = l->src;
 	f->n++;
 	f->left--;
-	return is_frozen(f, l->grp) ? f->reader.lineage(f->reader.ctx, l) : 0;
+	return is_told(f, l) ? f->reader.lineage(f->reader.ctx, l) : 0;
 }
 
 static int read_table(struct frozen *f)

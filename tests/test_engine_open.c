@@ -641,6 +641,45 @@ START_TEST(of_two_equal_files_the_holder_of_one_has_the_one)
 }
 END_TEST
 
+/* Its rename crosses the word that it is one with the other's; then what it told because it kept its own crosses the
+ * answer to the rename. */
+START_TEST(who_holds_what_became_one_follows_though_it_was_renamed_meanwhile)
+{
+	bool dir = _i % 2, more = _i / 2;
+	size_t h;
+
+	together("before", "before");
+	for (int i = 0; i < 2; i++)
+		if (dir)
+			px_mkdir(i, "h");
+		else
+			px_put(i, "h", "same\n");
+	h = hold(1, "h");
+	px_hello();
+	px_send(1);
+	px_rename(1, "h", "g");
+	px_say(0);
+	px_send(1);
+	px_hear(0);
+	if (dir && more)
+		px_put(1, "g/in", "i\n");
+	else if (more)
+		appends(1, h, "early\n");
+	px_send(1);
+	px_send(0);
+	px_meet();
+	holds(1, h, "g");
+	ck_assert_uint_eq(px_count(0, ""), 2);
+	if (dir && more)
+		px_expect("g/in", "i\n");
+	if (!dir) {
+		appends(1, h, "late\n");
+		px_meet();
+		px_expect("g", more ? "same\nearly\nlate\n" : "same\nlate\n");
+	}
+}
+END_TEST
+
 START_TEST(an_unlinked_file_follows_nobody)
 {
 	size_t h;
@@ -961,6 +1000,7 @@ int main(void)
 	tcase_add_loop_test(tc, who_changed_the_mode_late_in_a_unit_knows_nothing_of_what_is_in_its_copy, 0, 2);
 	tcase_add_loop_test(tc, who_has_a_database_open_goes_on_in_its_copy, 0, 2);
 	tcase_add_loop_test(tc, of_two_equal_files_the_holder_of_one_has_the_one, 0, 2);
+	tcase_add_loop_test(tc, who_holds_what_became_one_follows_though_it_was_renamed_meanwhile, 0, 4);
 	tcase_add_test(tc, an_unlinked_file_follows_nobody);
 	tcase_add_loop_test(tc, who_works_in_a_new_directory_works_on_when_it_is_one_with_the_other, 0, 5);
 	tcase_add_test(tc, who_holds_what_was_saved_has_the_merged_file);
