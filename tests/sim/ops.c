@@ -152,6 +152,19 @@ static void over_from(struct world *w, int side, uint64_t ino, uint64_t off, uin
 	free(p);
 }
 
+/* Written while a call of the same side let others in, which was about to take the file's last name: gone with it, by
+ * that side. */
+static void over_late(struct world *w, int side, uint64_t ino)
+{
+	struct attr a;
+
+	if (volume_getattr(w->side[side].v, ino, &a) == 0 && a.nlink > 0)
+		return;
+	for (size_t i = 0; i < w->n_late; i++)
+		for (uint64_t k = 0; w->late[i].ino == ino && k < w->late[i].n; k++)
+			token_over(w, side, w->late[i].token + k);
+}
+
 /* ---- picking
  * ----------------------------------------------------------------------------------------------------------------- */
 
@@ -235,6 +248,8 @@ static void write_tokens(struct world *w, int side, uint64_t ino, const char *na
 		over_from(w, side, ino, off, n * TOKEN_BYTES);
 	for (size_t i = 0; i < n; i++)
 		token_new(w, side, !ends(name, ".bin"), data + i * TOKEN_BYTES);
+	if (w->pausing && w->n_late < ARRAY_LEN(w->late))
+		w->late[w->n_late++] = (struct late){ ino, w->ledger.n - n + 1, n };
 	rc = volume_write(v, ino, data, n * TOKEN_BYTES, off, append ? WRITE_APPEND : 0, NULL);
 	mark = commit_before(w, side, mark);
 	if (rc < 0 && is_full(w, side, rc))
@@ -373,6 +388,8 @@ static void op_rename(struct world *w, int side, uint64_t p1, const char *n1, ui
 	/* It may have let others in, who wrote, or even committed. */
 	if (rc < 0 && w->side[side].n_undo >= end)
 		ledger_undo_some(w, side, mark, end);
+	if (rc == 0 && over && flags == 0)
+		over_late(w, side, dst.ino);
 }
 
 /* As an editor saves: a new file with the old lines, one changed, renamed over. */
@@ -408,6 +425,7 @@ static void op_save(struct world *w, int side, uint64_t parent, uint64_t ino, co
 		  (unsigned long long)(w->ledger.n - n / TOKEN_BYTES));
 	if (volume_rename(v, parent, ".save~", parent, name, 0) < 0)
 		sim_fail(w, "rename over %s failed", name);
+	over_late(w, side, ino);
 }
 
 /* The start of some line. */
@@ -477,6 +495,7 @@ static void op_edit(struct world *w, int side, uint64_t parent, uint64_t ino, co
 	rc = make_way(w, side, parent, ino, name, "f.txt~");
 	if (volume_rename(v, parent, ".edit~", parent, name, 0) < 0)
 		sim_fail(w, "rename over %s failed", name);
+	over_late(w, side, ino);
 	sim_trace(w, "%c edit %#llx/%s ino %#llx -> %#llx at %zu cut %zu T%llx (%zd)\n", "PS"[side],
 		  (unsigned long long)parent, name, (unsigned long long)ino, (unsigned long long)a.ino, at, cut,
 		  (unsigned long long)w->ledger.n, rc);
@@ -634,6 +653,8 @@ static void op_remove(struct world *w, int side, uint64_t parent, const char *na
 	rc = S_ISDIR(mode) ? volume_rmdir(w->side[side].v, parent, name) : volume_unlink(w->side[side].v, parent, name);
 	sim_trace(w, "%c remove %#llx/%s ino %#llx: %d\n", "PS"[side], (unsigned long long)parent, name,
 		  (unsigned long long)ino, rc);
+	if (rc == 0 && !S_ISDIR(mode))
+		over_late(w, side, ino);
 	if (rc == -ENOENT && w->meanwhile < before)
 		return; /* it waited for a landing, and somebody else was faster */
 	if (rc < 0 && rc != -ENOTEMPTY && !is_full(w, side, rc))
@@ -871,8 +892,10 @@ void sim_op(struct world *w, int side)
 	struct listing *l = xmalloc(sizeof(*l));
 	uint64_t kind = rng_below(&w->rng, 130);
 
-	if (!w->pausing)
+	if (!w->pausing) {
 		w->meanwhile = MIN(w->meanwhile + 5, 20);
+		w->n_late = 0;
+	}
 
 	list_tree(w->side[side].v, l);
 	w->n_ops++;

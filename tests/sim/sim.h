@@ -92,6 +92,10 @@ struct world {
 	struct rng rng, rng_words; /* rng_words: of what came later than the first million seeds */
 	struct rng rng_pause;      /* of what is done while an engine lets others in */
 	bool pausing;
+	struct late {
+		uint64_t ino, token, n;
+	} late[20]; /* what was written by those */
+	size_t n_late;
 	unsigned meanwhile; /* operations that may still come in between: each makes more to be sent */
 	struct rng rng_held;       /* of what is done by programs that have a file open */
 	struct rng rng_acls;
