@@ -249,7 +249,7 @@ static bool has_units(const struct rs_input *in)
 	return false;
 }
 
-/* Both changed it, or one did and the other removed it. What only the side that removed it changed is in nobody's way. */
+/* Both changed it, or one did and the other removed it. What only who removed it changed is in nobody's way. */
 static bool is_of_both(const struct unit_finder *f, uint32_t u)
 {
 	const struct rw_node *n = &f->w->nodes[u];
