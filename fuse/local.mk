@@ -12,11 +12,13 @@ fuse_libfront_a_SOURCES = \
 	fuse/syncer.c \
 	fuse/watchers.c fuse/watchers.h
 
-check_PROGRAMS += tests/test_front tests/test_front_moved tests/test_nodes
-TESTS += tests/test_front tests/test_front_moved tests/test_nodes
+check_PROGRAMS += tests/test_front tests/test_front_moved tests/test_memory tests/test_nodes
+TESTS += tests/test_front tests/test_front_moved tests/test_memory tests/test_nodes
 tests_test_front_moved_SOURCES = tests/test_front_moved.c
 tests_test_front_moved_LDADD = fuse/libfront.a $(CORE_TEST_LIBS) $(FUSE_LIBS)
 tests_test_nodes_SOURCES = tests/test_nodes.c
 tests_test_nodes_LDADD = fuse/libfront.a $(CORE_TEST_LIBS) $(FUSE_LIBS)
 tests_test_front_SOURCES = tests/test_front.c
 tests_test_front_LDADD = fuse/libfront.a $(CORE_TEST_LIBS) $(FUSE_LIBS)
+tests_test_memory_SOURCES = tests/test_memory.c
+tests_test_memory_LDADD = fuse/libfront.a $(CORE_TEST_LIBS) $(FUSE_LIBS)
