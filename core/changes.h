@@ -100,6 +100,12 @@ int lineage_purge(struct volume *v, uint64_t upto);  /* grp <= upto; peer_link n
 
 /* Where an xattr got two values the secondary's is in a key that begins so. */
 #define CONFLICT_XATTR "user.twinfs.conflict."
+/* The n-th name (from 1) for such a value of key: KEY without "user." after that. Where this has no room, or says
+ * another key, and all further ones: cut, with a hash of key and n. */
+void conflict_key(const char *key, unsigned n, char out[XATTR_NAME_MAX_BYTES + 1]);
+/* The first of them that holds no other value. */
+int conflict_key_for(struct volume *v, uint64_t ino, const char *key, const void *value, size_t len_bytes,
+                     char out[XATTR_NAME_MAX_BYTES + 1]);
 
 /* A conflict row, inserted or replaced, as a change of ours (tracked by grp). id 0: it gets one. */
 int conflict_put(struct volume *v, const struct conflict *c);

@@ -252,7 +252,7 @@ static int give_way(struct volume *v, struct conflict *c)
 		return give_time(v, c);
 	if (!rc)
 		rc = xattr ? give_xattr(v, c) : give_attribute(v, c->ino, c->version[1].value);
-	if (rc == -ENOENT || rc == -EINVAL)
+	if (rc == -ENOENT || rc == -EINVAL || rc == -ENODATA)
 		return 0; /* it is not there any more; or a version of this program that wrote other words */
 	free(c->rule);
 	c->rule = xasprintf("resumed with --prefer: %s's stays after all", c->version[1].node);

@@ -350,41 +350,6 @@ static int keep_version(struct volume *v, struct conflict *c, int which, struct 
 	return rc;
 }
 
-/* "user.twinfs.conflict.KEY" -> the key it is the other value of. */
-static void key_of(struct volume *v, uint64_t ino, const char *kept, char *out, size_t cap)
-{
-	snprintf(out, cap, "user.%s", kept + strlen(CONFLICT_XATTR));
-	if (tree_xattr_get(v, ino, out, NULL, 0) < 0 && strchr(kept + strlen(CONFLICT_XATTR), '.'))
-		snprintf(out, cap, "%s", kept + strlen(CONFLICT_XATTR));
-	if (strncmp(out, "user.", 5) != 0 && strncmp(out, "trusted.", 8) != 0 && strncmp(out, "security.", 9) != 0)
-		snprintf(out, cap, "user.%s", kept + strlen(CONFLICT_XATTR));
-}
-
-/* The primary's values are in place, the secondary's beside them. */
-int conflict_keep_xattrs(struct volume *v, const struct conflict *c, int which)
-{
-	struct conflict_keys k = { .prefix = CONFLICT_XATTR };
-	uint8_t *value = xmalloc(XATTR_VALUE_MAX_BYTES);
-	int rc = tree_xattrs(v, c->ino, conflict_list_key, &k);
-
-	for (size_t i = 0; !rc && i < k.n; i++) {
-		char key[XATTR_NAME_MAX_BYTES + 1];
-		ssize_t len = tree_xattr_get(v, c->ino, k.key[i], value, XATTR_VALUE_MAX_BYTES);
-
-		key_of(v, c->ino, k.key[i], key, sizeof(key));
-		if (len < 0)
-			rc = (int)len;
-		else if (which == 1)
-			rc = conflict_set_key(v, c->ino, key, value, len);
-		if (!rc)
-			rc = conflict_set_key(v, c->ino, k.key[i], NULL, -1);
-	}
-	conflict_free_keys(&k);
-	free(value);
-	conflict_tell(v, NOTICE_INODE, c->ino, NULL);
-	return rc;
-}
-
 /* The row tells what a person has done since, in place of what was done earlier. */
 static void tell_since(struct conflict *c, const char *what)
 {
@@ -415,6 +380,10 @@ int conflict_settle(struct volume *v, struct conflict *c, int keep, struct err *
 
 	if (!rc && keep != 2 && conflict_is_kind(c, "xattr")) {
 		rc = conflict_keep_xattrs(v, c, which);
+		if (rc == -ENODATA)
+			err_set(err, rc,
+				"%s: the other value is not kept any longer; set what you want, and say --keep both",
+				c->now ? c->now : c->path);
 		conflict_tell_choice(c, which);
 	} else if (!rc && keep != 2 && (conflict_is_kind(c, "content") || conflict_is_kind(c, "name"))) {
 		rc = keep_version(v, c, which, err);

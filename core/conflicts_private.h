@@ -7,6 +7,7 @@
  *   conflict_settle.c   a version, a unit or a value takes its place; a merge is taken apart
  *   conflict_notes.c    what was settled by a rule from the beginning and is wanted the other way
  *   conflict_units.c    where a version is more than a file
+ *   conflict_xattrs.c   an xattr with two values
  *   conflict_hand.c     settled by what people do to the files
  */
 #ifndef TWINFS_CORE_CONFLICTS_PRIVATE_H
@@ -50,7 +51,7 @@ int conflict_set_key(struct volume *v, uint64_t ino, const char *key, const void
 int conflict_finish(struct volume *v, struct conflict *c);
 /* keep: 0 local, 1 peer, 2 both. */
 int conflict_settle(struct volume *v, struct conflict *c, int keep, struct err *err);
-/* The values of version[which] are the file's, the others' go. */
+/* The value of version[which] is the file's, the other goes. -ENODATA: it is not kept any more. */
 int conflict_keep_xattrs(struct volume *v, const struct conflict *c, int which);
 /* Of what has one place, where the two sides' differ: `which` is in it now. */
 void conflict_tell_choice(struct conflict *c, int which);

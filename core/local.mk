@@ -6,7 +6,7 @@ core_libcore_a_SOURCES = \
 	core/changes.c core/changes.h \
 	core/committer.c core/committer.h \
 	core/conflict_hand.c core/conflict_notes.c core/conflict_settle.c core/conflict_units.c \
-	core/conflicts.c core/conflicts_private.h \
+	core/conflict_xattrs.c core/conflicts.c core/conflicts_private.h \
 	core/data.h \
 	core/frozen.c core/frozen.h \
 	core/fsck.c core/fsck.h \

@@ -94,16 +94,16 @@ static int land_xattr_case(struct merger *m, const struct rs_attr_out *o)
 	const struct ship_xattr *x = &m->s->xattrs[m->attr_cases[o->input].norm];
 	uint64_t ino = m->attrs[o->input].ino;
 	char key[XATTR_NAME_MAX_BYTES + 1];
-	const char *bare = strncmp(x->key, "user.", 5) == 0 ? x->key + 5 : x->key;
 	int rc = changes_touch_xattr(m->v, ino, x->key);
 
 	if (rc == 0 && !o->take_p)
 		return land_xattr(m->v, x, ino);
 	if (rc < 0 || !o->keep_other || !x->value)
 		return rc;
-	if ((size_t)snprintf(key, sizeof(key), CONFLICT_XATTR "%s", bare) >= sizeof(key))
-		return 0; /* the name has no room for the prefix; the note names both sides */
-	rc = tree_xattr_put(m->v, ino, key, x->value, x->value_len, ORIGIN_LOCAL);
+	/* What an earlier conflict of it kept may still wait. */
+	rc = conflict_key_for(m->v, ino, x->key, x->value, x->value_len, key);
+	if (rc == 0)
+		rc = tree_xattr_put(m->v, ino, key, x->value, x->value_len, ORIGIN_LOCAL);
 	return rc ? rc : changes_touch_xattr(m->v, ino, key);
 }
 

@@ -73,6 +73,20 @@ static char *xattr_text(const char *key, const uint8_t *value, ssize_t len)
 	return xasprintf("%s, %zd bytes", key, len);
 }
 
+/* What became of the secondary's value, which is in place beside ours. */
+static char *xattr_rule(struct merger *m, uint64_t ino, const struct ship_xattr *x, bool removed_here)
+{
+	char kept[XATTR_NAME_MAX_BYTES + 1];
+
+	if (!x->value)
+		return xstrdup("an xattr was set on one side and removed on the other: the primary's value stays");
+	if (conflict_key_for(m->v, ino, x->key, x->value, x->value_len, kept) < 0)
+		conflict_key(x->key, 1, kept);
+	return xasprintf(removed_here ? "an xattr was removed on one side and set on the other: the primary's removal "
+					"stays, the value is in %s"
+				      : "an xattr got two values: the primary's stays, the other is in %s", kept);
+}
+
 static void fill_attribute(struct merger *m, const struct rs_note *n, struct conflict *c)
 {
 	const struct attr_case *ac = &m->attr_cases[n->attr];
@@ -88,13 +102,9 @@ static void fill_attribute(struct merger *m, const struct rs_note *n, struct con
 		len = tree_xattr_get(m->v, n->ino, x->key, value, XATTR_VALUE_MAX_BYTES);
 		p->value = xattr_text(x->key, value, len);
 		s->value = xattr_text(x->key, x->value, x->value ? (ssize_t)x->value_len : -1);
-		if (!acl_is_key(x->key) && (len < 0 || !x->value)) {
+		if (!acl_is_key(x->key)) {
 			free(c->rule);
-			c->rule = xstrdup(x->value ? "an xattr was removed on one side and set on the other: the "
-						     "primary's removal stays, the value is in "
-						     "user.twinfs.conflict.KEY"
-						   : "an xattr was set on one side and removed on the other: the "
-						     "primary's value stays");
+			c->rule = xattr_rule(m, n->ino, x, len < 0);
 		}
 	} else if (here && ac->field == REC_MODE) {
 		const struct norm_inode *theirs = &m->ni[ac->norm];

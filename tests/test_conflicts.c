@@ -5,6 +5,8 @@
 
 #include "util/acl.h"
 
+#include <inttypes.h>
+
 enum { LOCAL, PEER, BOTH };
 
 static struct volume_info info_of(int i)
@@ -46,6 +48,26 @@ static struct conflict row_of(int i, const char *kind)
 	free(c);
 	ck_assert_msg(out.id != 0, "side %d has no conflict of kind %s", i, kind);
 	return out;
+}
+
+/* The id of the open row whose second version had this: "KEY", whatever the value, or "KEY=value". free() it. */
+static char *row_that_says(const char *text)
+{
+	struct conflict *c;
+	char *id = NULL;
+	size_t n, len = strlen(text);
+
+	ck_assert_int_eq(volume_conflicts(px[0].v, &c, &n), 0);
+	for (size_t k = 0; k < n; k++) {
+		const char *value = c[k].version[1].value;
+
+		if (!c[k].resolved && value && strncmp(value, text, len) == 0 && strchr("=,", value[len]) && !id)
+			id = xasprintf("%" PRIu64, c[k].id);
+		conflict_release(&c[k]);
+	}
+	free(c);
+	ck_assert_msg(id, "no row says %s", text);
+	return id;
 }
 
 static void resolve(int i, const char *which, int keep)
@@ -180,7 +202,7 @@ START_TEST(of_an_xattr_that_one_side_removed_the_row_says_so)
 	ck_assert_int_eq(volume_removexattr(px[!_i].v, px_at(!_i, "f"), "user.k"), 0);
 	px_meet();
 	expect_row("xattr", _i ? "user.k removed" : "user.k=new", _i ? "user.k=new" : "user.k removed",
-		   _i ? "the primary's removal stays, the value is in user.twinfs.conflict.KEY"
+		   _i ? "the primary's removal stays, the value is in user.twinfs.conflict.k"
 		      : "the primary's value stays");
 	if (_i) {
 		resolve(0, "f", PEER);
@@ -848,6 +870,64 @@ START_TEST(an_xattr_with_two_values_is_settled_for_one_of_them)
 }
 END_TEST
 
+/* Each in a key of its own, and each is settled by itself, by the id of its row. */
+START_TEST(values_of_xattrs_with_long_and_like_names_are_all_kept_and_settled_one_by_one)
+{
+	char longest[256] = "", like[256] = "";
+	const char *keys[] = { longest, like, "trusted.k", "user.trusted.k", "user.k" };
+
+	memset(longest, 'x', 255);
+	memcpy(longest, "user.", 5);
+	memcpy(like, longest, 255);
+	like[254] = 'y';
+	common("f", "base\n");
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		px_setxattr(0, "f", keys[i], "alder");
+		px_setxattr(1, "f", keys[i], keys[i]);
+	}
+	px_meet();
+	expect_rows(0, ARRAY_LEN(keys));
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		char *id = row_that_says(keys[i]);
+
+		resolve(_i, id, _i ? LOCAL : PEER);
+		free(id);
+		px_meet();
+		expect_rows(0, ARRAY_LEN(keys) - 1 - i);
+		for (size_t k = 0; k < ARRAY_LEN(keys); k++)
+			ck_assert_str_eq(px_xattr(!_i, "f", keys[k]), k <= i ? keys[k] : "alder");
+	}
+}
+END_TEST
+
+START_TEST(a_value_that_waits_is_not_overwritten_by_the_next_one)
+{
+	char *id;
+
+	common("f", "base\n");
+	for (int i = 0; i < 3; i++) {
+		px_setxattr(0, "f", "user.k", i == 0 ? "alder" : i == 1 ? "ash" : "aspen");
+		px_setxattr(1, "f", "user.k", i == 0 ? "birch" : i == 1 ? "beech" : "box");
+		px_meet();
+		expect_rows(0, (uint64_t)i + 1);
+		px_down();
+	}
+	px_up();
+	id = row_that_says("user.k=birch");
+	resolve(_i, id, _i ? LOCAL : PEER);
+	free(id);
+	px_meet();
+	expect_rows(0, 2);
+	ck_assert_str_eq(px_xattr(0, "f", "user.k"), "birch");
+	id = row_that_says("user.k=beech");
+	resolve(_i, id, _i ? LOCAL : PEER);
+	free(id);
+	px_meet();
+	expect_rows(0, 1);
+	ck_assert_str_eq(px_xattr(1, "f", "user.k"), "beech");
+}
+END_TEST
+
 /* ---- merges ---- */
 
 START_TEST(a_merge_that_is_dismissed_keeps_nothing)
@@ -1216,6 +1296,8 @@ int main(void)
 	tcase_add_loop_test(tc, a_place_can_be_the_other_sides_after_all, 0, 2);
 	tcase_add_loop_test(tc, what_came_back_can_be_deleted_after_all, 0, 4);
 	tcase_add_loop_test(tc, an_xattr_with_two_values_is_settled_for_one_of_them, 0, 8);
+	tcase_add_loop_test(tc, values_of_xattrs_with_long_and_like_names_are_all_kept_and_settled_one_by_one, 0, 2);
+	tcase_add_loop_test(tc, a_value_that_waits_is_not_overwritten_by_the_next_one, 0, 2);
 	tcase_add_loop_test(tc, a_merge_that_is_dismissed_keeps_nothing, 0, 2);
 	tcase_add_loop_test(tc, what_waits_for_a_person_is_not_dismissed, 0, 2);
 	tcase_add_loop_test(tc, of_a_deletion_against_a_move_the_row_says_where_it_was_moved_to, 0, 2);
