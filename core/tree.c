@@ -403,6 +403,11 @@ int tree_count_links(struct volume *v, uint64_t most, uint64_t *n)
 	return dentry_rows_count(v->db, most, n);
 }
 
+int tree_each_link(struct volume *v, int (*fn)(void *ctx, uint64_t link), void *ctx)
+{
+	return dentry_rows_each(v->db, fn, ctx);
+}
+
 bool tree_is_empty_dir(struct volume *v, uint64_t dir)
 {
 	return !dentry_rows_any(v->db, dir);

@@ -133,6 +133,8 @@ int tree_children(struct volume *v, uint64_t dir, tree_dentry_fn fn, void *ctx);
 bool tree_is_empty_dir(struct volume *v, uint64_t dir);
 /* How many links the tree has, counted up to `most`. */
 int tree_count_links(struct volume *v, uint64_t most, uint64_t *n);
+/* Each of them, in no order. A value other than 0 ends the walk and is returned. */
+int tree_each_link(struct volume *v, int (*fn)(void *ctx, uint64_t link), void *ctx);
 /* The directory's parent; root's is root; 0 if it has no link. */
 uint64_t tree_parent_of_dir(struct volume *v, uint64_t dir);
 /* Purge ino if it has no link and no lookup count (a directory that is not empty: damage, -EUCLEAN). Drops its rows of

@@ -262,6 +262,11 @@ static int walk_ids(struct db *db, sqlite3_stmt *s, link_id_fn fn, void *ctx)
 	return rc;
 }
 
+int dentry_rows_each(struct db *db, link_id_fn fn, void *ctx)
+{
+	return walk_ids(db, db_stmt(db, "SELECT link FROM dentry"), fn, ctx);
+}
+
 int dentry_rows_ever_child(struct db *db, uint64_t child, link_id_fn fn, void *ctx)
 {
 	sqlite3_stmt *s = db_stmt(db, "SELECT link FROM dentry WHERE child = ?1 UNION SELECT link FROM old_dentry"

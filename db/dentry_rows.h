@@ -8,6 +8,7 @@
 
 typedef int (*dentry_row_fn)(void *ctx,
 			     const struct dentry *d); /* another value than 0 ends the walk and is returned */
+typedef int (*link_id_fn)(void *ctx, uint64_t link); /* so does this one */
 
 int dentry_row_get(struct db *db, uint64_t link, struct dentry *out);
 int dentry_row_find(struct db *db, uint64_t parent, const char *name, size_t name_len, struct dentry *out);
@@ -24,6 +25,8 @@ int dentry_row_parent(struct db *db, uint64_t child, uint64_t *parent);
 bool dentry_rows_any(struct db *db, uint64_t parent);
 /* How many there are, counted up to `most`. */
 int dentry_rows_count(struct db *db, uint64_t most, uint64_t *n);
+/* The id of each, in no order. */
+int dentry_rows_each(struct db *db, link_id_fn fn, void *ctx);
 
 /* Views; see core/tree.h. */
 int dentry_row_at(struct db *db, uint64_t link, uint64_t group, struct dentry *out);
@@ -40,7 +43,6 @@ int dentry_rows_ended_after(struct db *db, uint64_t child, uint64_t group, bool 
 int dentry_rows_left(struct db *db, uint64_t parent, uint64_t group, dentry_row_fn fn, void *ctx);
 int dentry_rows_of_child_at(struct db *db, uint64_t child, uint64_t group, dentry_row_fn fn, void *ctx);
 /* Every link id that was ever (within the history kept) a link to child, or an entry of parent; ascending. */
-typedef int (*link_id_fn)(void *ctx, uint64_t link);
 int dentry_rows_ever_child(struct db *db, uint64_t child, link_id_fn fn, void *ctx);
 int dentry_rows_ever_parent(struct db *db, uint64_t parent, link_id_fn fn, void *ctx);
 

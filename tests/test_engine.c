@@ -1330,6 +1330,16 @@ START_TEST(half_of_all_or_a_hundred_names_are_not_held)
 }
 END_TEST
 
+START_TEST(what_both_sides_deleted_is_taken_from_nobody)
+{
+	crowd(CROWD, 0);
+	delete_crowd(_i, 0, CROWD - 1); /* most of what the other side has left, but few of it are there */
+	delete_crowd(!_i, 0, 20);
+	px_meet();
+	ck_assert_uint_eq(px_count(0, ""), 1);
+}
+END_TEST
+
 START_TEST(what_is_deleted_while_connected_is_not_held)
 {
 	crowd(CROWD, 0);
@@ -1344,6 +1354,7 @@ static void add_deletions(TCase *tc)
 {
 	BOTH(tc, more_than_half_deleted_while_apart_is_held_until_it_is_confirmed);
 	BOTH(tc, a_confirmation_is_for_one_reconciliation);
+	BOTH(tc, what_both_sides_deleted_is_taken_from_nobody);
 	BOTH(tc, half_of_all_or_a_hundred_names_are_not_held);
 	BOTH(tc, what_is_deleted_while_connected_is_not_held);
 }
