@@ -34,6 +34,7 @@ static void *committer_main(void *arg)
 		image_stream_begin(v->data->image);
 		if (full)
 			volume_commit(v); /* whoever loses by its failure is told (volume.h) */
+		log_thread_wait(v);
 		pthread_mutex_lock(&v->lock);
 	}
 	pthread_mutex_unlock(&v->lock);

@@ -26,6 +26,11 @@ tests_test_data_SOURCES = tests/test_data.c tests/data_fixture.h tests/chance.h
 tests_test_data_LDADD = $(CORE_TEST_LIBS)
 tests_test_stage_SOURCES = tests/test_stage.c tests/data_fixture.h
 tests_test_stage_LDADD = $(CORE_TEST_LIBS)
+check_PROGRAMS += tests/test_log_thread
+TESTS += tests/test_log_thread
+tests_test_log_thread_SOURCES = tests/test_log_thread.c tests/data_fixture.h tests/disk.c tests/disk.h
+tests_test_log_thread_LDADD = $(CORE_TEST_LIBS)
+
 check_PROGRAMS += tests/test_logged
 TESTS += tests/test_logged
 tests_test_logged_SOURCES = tests/test_logged.c tests/data_fixture.h tests/disk.c tests/disk.h

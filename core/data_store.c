@@ -17,7 +17,7 @@
 /* Blocks kept back for the peer's changes: 1 % of the store, at most 16 MiB. */
 #define RESERVE_MAX_BLOCKS 4096u
 /* Room that ordinary writes leave on the host's disk for the database, without which no group can be committed: its log
- * (16 MiB and what one group adds) and what a checkpoint moves from there. Of a small disk, a share. */
+ * (16 MiB, at times 64, and what one group adds) and what a checkpoint moves from there. Of a small disk, a share. */
 #define HOST_RESERVE_BYTES (UINT64_C(64) << 20)
 #define HOST_RESERVE_SHARE 8u
 /* Blocks handed out before the host's free space is looked at again (3 us): 1 MiB. */

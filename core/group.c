@@ -103,6 +103,7 @@ int volume_pause(struct volume *v)
 {
 	if (v->opt.pause)
 		return v->opt.pause(v->opt.pause_ctx);
+	log_thread_wait(v);
 	nanosleep(&(struct timespec){ .tv_nsec = STEP_PAUSE_US * 1000L }, NULL);
 	return 0;
 }
@@ -156,8 +157,10 @@ void volume_leave(struct volume *v)
 	volume_unlock(v);
 	if (due && !aside)
 		image_stream_begin(v->data->image);
-	if (full)
+	if (full) {
 		volume_commit(v);
+		log_thread_wait(v);
+	}
 }
 
 void volume_ids(struct volume *v, struct volume_ids *out)
@@ -584,6 +587,7 @@ int group_commit_locked(struct volume *v)
 	v->info.committed = n;
 	group_ended(v);
 	data_store_committed(v);
+	log_thread_ask(v);
 	return 0;
 }
 

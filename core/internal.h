@@ -8,6 +8,7 @@
 #include "core/changes.h"
 #include "core/committer.h"
 #include "core/data.h"
+#include "core/log_thread.h"
 #include "core/past.h"
 #include "core/tree.h"
 #include "core/volume.h"
@@ -99,6 +100,7 @@ struct volume {
 	pthread_t reaper;           /* core/leftover.c */
 	bool reaper_made, reaper_idle, reaper_stop;
 	struct committer committer;
+	struct log_thread log_thread;
 	struct map orphans;         /* inodes without a link that are still referenced; table orphan. While there are
 				       doomed ones, not all: volume_is_orphan */
 	struct map orphans_new;     /* those of them that have no row yet: orphans_store */

@@ -311,6 +311,7 @@ static void *reaper_main(void *arg)
 	while (!v->reaper_stop && leftover_any(v)) {
 		volume_unlock(v);
 		leftover_step(v);
+		log_thread_wait(v);
 		nanosleep(&(struct timespec){ .tv_nsec = PAUSE_US * 1000L }, NULL);
 		volume_lock_now(v);
 	}

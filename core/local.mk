@@ -15,6 +15,7 @@ core_libcore_a_SOURCES = \
 	core/holders.c \
 	core/internal.h \
 	core/listing.c core/listing.h \
+	core/log_thread.c core/log_thread.h \
 	core/names.c \
 	core/pairing.c \
 	core/past.c core/past.h \

@@ -412,6 +412,7 @@ static void volume_free(struct volume *v)
 	map_release(&v->carry_reap);
 	map_release(&v->carry_drops);
 	committer_release(&v->committer);
+	log_thread_release(&v->log_thread);
 	pthread_cond_destroy(&v->commit_done);
 	pthread_mutex_destroy(&v->lock);
 	free(v->notices);
@@ -439,6 +440,7 @@ static int open_store(struct volume *v, struct err *err)
 		rc = schema_check(v->db, err);
 	if (rc)
 		return rc;
+	db_log_limit(v->db, v->opt.commit_aside, v->opt.log_pages);
 	rc = read_identity(v);
 	if (rc)
 		return err_set(err, -EUCLEAN,
@@ -473,6 +475,7 @@ int volume_open(const char *dir, const struct volume_options *opt, struct volume
 	pthread_mutex_init(&v->lock, NULL);
 	pthread_cond_init(&v->commit_done, NULL);
 	committer_init(&v->committer);
+	log_thread_init(&v->log_thread);
 	v->dir = xstrdup(dir);
 	v->lock_fd = -1;
 	buf_init(&v->group_names, SIZE_MAX >> 1); /* bounded where it is filled */
@@ -483,6 +486,7 @@ int volume_open(const char *dir, const struct volume_options *opt, struct volume
 	if (rc) {
 		leftover_stop(v);
 		committer_stop(v);
+		log_thread_stop(v);
 		volume_free(v);
 		return rc;
 	}
@@ -497,6 +501,7 @@ int volume_close(struct volume *v)
 
 	leftover_stop(v);
 	committer_stop(v);
+	log_thread_stop(v);
 	logged_end(v);
 	rc = volume_commit(v);
 	volume_free(v);
@@ -507,6 +512,7 @@ void volume_crash(struct volume *v)
 {
 	leftover_stop(v);
 	committer_stop(v);
+	log_thread_stop(v);
 	db_abandon(v->db);
 	v->db = NULL;
 	volume_free(v);

@@ -67,8 +67,10 @@ struct volume;
 struct volume_options {
 	bool fast_unsafe;     /* tests only: no fsync anywhere (synchronous=OFF) */
 	uint64_t group_max_bytes; /* close the group after so many new bytes; 0 = 64 MiB */
-	bool commit_aside;    /* a full group is committed by a thread of the volume's own while others fill it */
+	bool commit_aside;    /* a full group is committed by a thread of the volume's own while others fill it, and
+	                         the database's log moved by another */
 	unsigned at_once_rows; /* tests only: how many rows are changed in one go; 0 = what is good */
+	unsigned log_pages;   /* tests only: move the database's log when it is longer; 0 = what is good */
 	bool drop_by_hand;    /* tests only: what is left over is dropped by leftover_step alone */
 	/* Tests only: called, without the lock, wherever long work lets others in (tree.h, volume_pause). */
 	int (*pause)(void *ctx);

@@ -18,9 +18,12 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-/* Long enough that a checkpoint's fdatasync of the database is shared by many commits; short enough to take well under
- * 100 ms. */
-#define CHECKPOINT_PAGES 4096
+/* What a mover has left of it, a commit moves itself if it is no more than this share of the limit. The log begins anew
+ * only when all of it was moved before a transaction begins: where one commit follows the other a mover never gets to
+ * the end. */
+#define LOG_REST_SHARE 16u
+/* So many times too long a commit lets it become, if the mover does not keep up. */
+#define LOG_MOST 4
 /* A page of the database in the log: with its header of 24 bytes. */
 #define WAL_FRAME_BYTES UINT64_C(4120)
 /* A log that was longer is cut to this when it begins anew: journal_size_limit below. */
@@ -54,7 +57,11 @@ struct db {
 	struct map cache; /* address of literal -> struct cached */
 	int failure;
 	char failure_text[256], damage_text[256];
-	int wal_pages;
+	int wal_pages, moved_pages; /* in the log, and of these in the database already */
+	bool begins_anew;   /* the log, with the next commit: all of it was moved before the transaction began */
+	unsigned log_limit_pages;
+	bool has_mover;
+	bool room_short;    /* db_reserve could not hold all */
 	uint64_t log_bytes; /* the log was made so long at least */
 	bool fast_unsafe;
 	char *path;
@@ -171,6 +178,8 @@ static int on_wal_commit(void *ctx, sqlite3 *sqlite, const char *name, int pages
 	(void)name;
 	struct db *db = ctx;
 
+	if (pages < db->wal_pages || db->begins_anew)
+		db->moved_pages = 0;
 	if (pages < db->wal_pages) { /* it begins anew, and may have been cut */
 		db->wal.upto_bytes = MIN(db->wal.upto_bytes, WAL_KEPT_BYTES);
 		db->log_bytes = MIN(db->log_bytes, WAL_KEPT_BYTES);
@@ -179,12 +188,11 @@ static int on_wal_commit(void *ctx, sqlite3 *sqlite, const char *name, int pages
 	return SQLITE_OK;
 }
 
-/* page_size must come before the first write, locking_mode before the first access in WAL mode (no shared memory file
- * then). */
+/* page_size must come before the first write. */
 static int set_pragmas(struct db *db, unsigned flags)
 {
 	int rc = db_exec(db, "PRAGMA page_size = 4096; PRAGMA cell_size_check = ON;"
-	                     "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;"
+	                     "PRAGMA journal_mode = WAL;"
 	                     "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536; PRAGMA foreign_keys = OFF;"
 	                     "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;");
 
@@ -195,12 +203,11 @@ static int set_pragmas(struct db *db, unsigned flags)
 	return rc;
 }
 
-/* As set_pragmas, of a database that is in WAL mode already. Opened for writing all the same: without that SQLite wants
- * shared memory to read the log. */
+/* As set_pragmas, of a database that is in WAL mode already. */
 static int set_read_only(struct db *db)
 {
 	sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-	return db_exec(db, "PRAGMA locking_mode = EXCLUSIVE; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536;"
+	return db_exec(db, "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536;"
 	                   "PRAGMA wal_autocheckpoint = 0; PRAGMA query_only = ON;");
 }
 
@@ -226,9 +233,10 @@ int db_open(const char *path, unsigned flags, struct db **out, struct err *err)
 	db->path = xstrdup(path);
 	db->wal.fd = db->main.fd = -1;
 	db->fast_unsafe = flags & DB_FAST_UNSAFE;
+	db->log_limit_pages = DB_LOG_PAGES;
 	db->wal.cannot = db->main.cannot = db->fast_unsafe;
 	int open_flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (flags & DB_CREATE ? SQLITE_OPEN_CREATE : 0);
-	int rc = sqlite3_open_v2(path, &db->sqlite, open_flags, NULL);
+	int rc = sqlite3_open_v2(path, &db->sqlite, open_flags, DB_VFS);
 
 	if (rc != SQLITE_OK) {
 		rc = (rc & 0xff) == SQLITE_CANTOPEN ? -ENOENT : db_errno(rc);
@@ -299,10 +307,11 @@ int db_reserve(struct db *db)
 
 	if (statvfs(db->path, &host) == 0)
 		want = MIN(want, (uint64_t)host.f_blocks * host.f_frsize / RESERVE_SHARE);
-	rc = reserve_hold(&db->wal, wal, (uint64_t)db->wal_pages * WAL_FRAME_BYTES, want);
+	rc = reserve_hold(&db->wal, wal, (uint64_t)db_log_pages(db) * WAL_FRAME_BYTES, want);
 	if (rc == 0 && stat(db->path, &st) == 0)
 		rc = reserve_hold(&db->main, db->path, (uint64_t)st.st_size, want);
 	free(wal);
+	db->room_short = rc != 0;
 	return rc ? -ENOSPC : 0;
 }
 
@@ -367,6 +376,7 @@ int db_begin(struct db *db)
 {
 	db_failure_clear(db);
 	db->numbers_before = db->numbers;
+	db->begins_anew = db_log_left(db) == 0;
 	return db_run(db, db_stmt(db, "BEGIN IMMEDIATE"));
 }
 
@@ -393,25 +403,70 @@ static void look_at_log(struct db *db, int pages_before)
 	uint64_t used = (uint64_t)db->wal_pages * WAL_FRAME_BYTES;
 	int added = db->wal_pages - pages_before;
 
-	if (!db->fast_unsafe && added > 0 && added <= LOG_SMALL_PAGES && db->wal_pages < CHECKPOINT_PAGES &&
+	if (!db->fast_unsafe && added > 0 && added <= LOG_SMALL_PAGES && db->wal_pages < DB_LOG_PAGES &&
 	    db->log_bytes < used + LOG_AHEAD_BYTES)
 		log_lengthen(db, used);
 }
 
+/* All of it but what others still read. The group is durable already: if it fails it is tried again after the next. */
+static void log_move(struct db *db)
+{
+	int pages = 0, moved = 0;
+
+	if (sqlite3_wal_checkpoint_v2(db->sqlite, NULL, SQLITE_CHECKPOINT_PASSIVE, &pages, &moved) == SQLITE_OK)
+		db_log_was_moved(db, (unsigned)MAX(pages, 0), (unsigned)MAX(moved, 0));
+}
+
+bool db_log_is_long(const struct db *db, unsigned times)
+{
+	return db_log_pages(db) > db->log_limit_pages * times;
+}
+
+/* Without a mover whoever commits moves it; and where the log is longer than there is room for. */
+static bool is_ours_to_move(const struct db *db)
+{
+	return db_log_is_long(db, 1) && (!db->has_mover || db_log_is_long(db, db->room_short ? 1 : LOG_MOST) ||
+	                                 db_log_left(db) <= db->log_limit_pages / LOG_REST_SHARE);
+}
+
+unsigned db_log_limit_pages(const struct db *db)
+{
+	return db->log_limit_pages;
+}
+
+unsigned db_log_left(const struct db *db)
+{
+	return (unsigned)(db->wal_pages - db->moved_pages);
+}
+
+unsigned db_log_pages(const struct db *db)
+{
+	return db_log_left(db) ? (unsigned)db->wal_pages : 0;
+}
+
+void db_log_was_moved(struct db *db, unsigned pages, unsigned moved)
+{
+	if (pages <= (unsigned)db->wal_pages) /* else it has begun anew since */
+		db->moved_pages = (int)MIN(moved, pages);
+}
+
+void db_log_limit(struct db *db, bool has_mover, unsigned pages)
+{
+	db->has_mover = has_mover;
+	db->log_limit_pages = pages ? pages : DB_LOG_PAGES;
+}
+
 int db_commit(struct db *db)
 {
-	int pages_before = db->wal_pages;
+	int pages_before = db->begins_anew ? 0 : db->wal_pages;
 	int rc = db->failure ? db->failure : db_run(db, db_stmt(db, "COMMIT"));
 
 	if (rc == 0)
 		db->numbers_before = db->numbers;
 	if (rc == 0)
 		look_at_log(db, pages_before);
-	if (rc == 0 && db->wal_pages > CHECKPOINT_PAGES) {
-		/* The group is durable already; a checkpoint that fails now is tried again after the next one. */
-		if (sqlite3_wal_checkpoint_v2(db->sqlite, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) == SQLITE_OK)
-			db->wal_pages = 0;
-	}
+	if (rc == 0 && is_ours_to_move(db))
+		log_move(db);
 	return rc;
 }
 
@@ -542,6 +597,11 @@ uint64_t db_changes_in_all(struct db *db)
 sqlite3 *db_handle(struct db *db)
 {
 	return db->sqlite;
+}
+
+bool db_is_fast_unsafe(const struct db *db)
+{
+	return db->fast_unsafe;
 }
 
 void db_bind_ints(sqlite3_stmt *s, int first, size_t n, const uint64_t *values)

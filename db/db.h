@@ -3,7 +3,8 @@
  * db: one SQLite database, open for one owner: transactions, cached prepared statements, errors as errno values.
  *
  * Threads
- *   A struct db belongs to one thread at a time (opened with NOMUTEX): core/ calls it under the volume's lock.
+ *   A struct db belongs to one thread at a time (opened with NOMUTEX): core/ calls it under the volume's lock. A mover
+ *   (db/mover.h) is another connection, for another thread.
  *
  * Errors
  *   0 (or 1 for a row) or a negative errno: SQLITE_FULL and a quota -ENOSPC, a host that is read-only -EROFS, CORRUPT
@@ -32,6 +33,10 @@
 
 struct db;
 
+/* SQLite's own that lets no other process in, and keeps the index of the log in memory of this one: connections of one
+ * process share it, and there is no file for it in the store. */
+#define DB_VFS "unix-excl"
+
 enum {
 	DB_CREATE = 1,
 	DB_FAST_UNSAFE = 2, /* synchronous=OFF */
@@ -48,14 +53,31 @@ int db_open(const char *path, unsigned flags, struct db **out, struct err *err);
  * so begin nothing that could wait. Hosts that cannot set room aside: 0. Cheap while nothing has to be done.
  */
 int db_reserve(struct db *db);
+
+/*
+ * The log. What was committed is in the log, and is moved from there into the database when the log has grown to
+ * DB_LOG_PAGES: by the commit that finds it so, or, if there is a mover (db/mover.h), by that, beside those who go on.
+ * Then a commit moves no more than a little rest, so that the log can begin anew, unless the log grows much longer
+ * still, or the host's disk has no room for it.
+ */
+#define DB_LOG_PAGES 4096 /* so that the flush of the database is shared by many commits, and short */
+/* pages: 0 for DB_LOG_PAGES; another number in tests. */
+void db_log_limit(struct db *db, bool has_mover, unsigned pages);
+unsigned db_log_limit_pages(const struct db *db);
+unsigned db_log_pages(const struct db *db); /* as the last commit left it; 0: all is moved */
+unsigned db_log_left(const struct db *db);  /* not moved yet */
+bool db_log_is_long(const struct db *db, unsigned times); /* has it more than so many times the limit? */
+/* The mover's word: of a log of so many pages so many are in the database. */
+void db_log_was_moved(struct db *db, unsigned pages, unsigned moved);
+
 /* Rolls back an open transaction, checkpoints, closes. NULL is fine. */
 void db_close(struct db *db);
 /* Tests: as kill -9 would leave it: no commit, no checkpoint. */
 void db_abandon(struct db *db);
 
 int db_begin(struct db *db);    /* BEGIN IMMEDIATE */
-int db_commit(
-	struct db *db); /* durable when it returns 0; then checkpoints if the WAL is long. On error: call db_rollback */
+/* Durable when it returns 0. On error: call db_rollback. */
+int db_commit(struct db *db);
 void db_rollback(struct db *db);
 bool db_in_transaction(struct db *db);
 /* The latched error, 0 if none; *text (may be NULL) lives until the next begin or rollback. */
@@ -82,6 +104,7 @@ uint64_t db_changes_in_all(struct db *db);
 /* Several statements without parameters, not cached. */
 int db_exec(struct db *db, const char *sql);
 sqlite3 *db_handle(struct db *db);
+bool db_is_fast_unsafe(const struct db *db);
 /* Memory of this length for copies of rows, zeroed when it is first asked for, when a transaction is rolled back and
  * when a statement fails. For one file of db/ (inode_rows.c); it lives as long as the database is open. */
 void *db_scratch(struct db *db, size_t len_bytes);

@@ -13,6 +13,7 @@ db_libdb_a_SOURCES = \
 	db/leftover_rows.c db/leftover_rows.h \
 	db/logged_rows.c db/logged_rows.h \
 	db/meta_rows.c db/meta_rows.h \
+	db/mover.c db/mover.h \
 	db/note_rows.c db/note_rows.h \
 	db/old_rows.c db/old_rows.h \
 	db/rows.h \

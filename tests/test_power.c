@@ -7,8 +7,8 @@
  * A run is a seed: some lives of one store, each begun from what a power cut left of the one before, each cut at many
  * points by the side. TWINFS_SEED=N runs that one alone; with TWINFS_SOAK_S it goes on for so long.
  *
- * A run aside commits full groups by the volume's own thread, between any two calls. Then what is found must be what
- * some calls, the first so many, had made of the store, and all of those whose commit was waited for.
+ * A run aside commits full groups by the volume's own thread, between any two calls, and moves the database's log by
+ * another (core/log_thread.h), between any two writes of those. Then what is found must be what some calls, the first so many, had made of the store, and all of those whose commit was waited for.
  *
  * A run of small groups writes a block or a few and commits at once, so that most of it is only in the database's log
  * (core/logged.h).
@@ -89,10 +89,12 @@ static void note(void)
 static void open_work(void)
 {
 	static const uint64_t group_limits[] = { 0, 100000, 300000 };
+	static const unsigned log_limits[] = { 0, 16, 64 };
 	/* In every other life nearly all that goes is left over, and dropped a row at a time. */
 	bool slow = chance_below(&seed, 2);
 	struct volume_options opt = { .group_max_bytes = group_limits[chance_below(&seed, 3)],
 		                      .commit_aside = aside,
+		                      .log_pages = log_limits[chance_below(&seed, 3)],
 		                      .at_once_rows = slow ? 2 : 0,
 		                      .drop_by_hand = slow };
 	struct err err = ERR_INIT;
@@ -714,6 +716,13 @@ START_TEST(a_checkpoint_that_did_not_flush_the_database_is_noticed)
 }
 END_TEST
 
+START_TEST(a_checkpoint_aside_that_did_not_flush_the_database_is_noticed)
+{
+	aside = true;
+	ck_assert(is_noticed("twinfs.db"));
+}
+END_TEST
+
 START_TEST(names_that_are_not_flushed_are_noticed)
 {
 	ck_assert(is_noticed("/"));
@@ -750,6 +759,7 @@ int main(void)
 	tcase_add_test(lies, slots_that_are_used_again_before_the_image_was_flushed_are_noticed);
 	tcase_add_test(lies, a_commit_that_did_not_flush_the_log_is_noticed);
 	tcase_add_test(lies, a_checkpoint_that_did_not_flush_the_database_is_noticed);
+	tcase_add_test(lies, a_checkpoint_aside_that_did_not_flush_the_database_is_noticed);
 	tcase_add_test(lies, names_that_are_not_flushed_are_noticed);
 	tcase_add_test(lies, a_block_that_is_used_again_before_the_commit_is_noticed);
 	tcase_add_test(lies, a_block_that_is_given_back_before_the_commit_is_noticed);
