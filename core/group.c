@@ -47,23 +47,63 @@
 /* Ids of old groups go so many at a time: they are on a page of their own, which would be part of every commit. */
 #define GROUP_IDS_FORGOTTEN 64u
 
+/* About a millisecond, even of work that takes ten statements a row. */
+#define STEP_ROWS 256u
+#define STEP_PAUSE_US 100
+/* Who takes the lock again and again lets those who wait for it go first, but not for ever. */
+#define STEP_PAUSES_MAX 20u
+
 static int recover(struct volume *v, bool now);
 
-void volume_lock_now(struct volume *v)
+static void lock_for(struct volume *v, const void *by, bool behind)
 {
-	pthread_mutex_lock(&v->lock);
+	uint64_t asked_us = hold_asked(&v->hold);
+
+	if (pthread_mutex_trylock(&v->lock) != 0) {
+		atomic_fetch_add(&v->waiting, !behind);
+		pthread_mutex_lock(&v->lock);
+		atomic_fetch_sub(&v->waiting, !behind);
+	}
+	hold_begin(&v->hold, by, asked_us);
 	db_damage_clear(v->db);
 	v->changes_at_lock = db_changes_in_all(v->db);
 }
 
+void volume_lock_now(struct volume *v)
+{
+	lock_for(v, __builtin_return_address(0), false);
+}
+
+/* A mutex goes to whoever asks when it is free, not to who has waited longest. */
+static void let_others_go_first(struct volume *v)
+{
+	for (unsigned i = 0; i < STEP_PAUSES_MAX && atomic_load(&v->waiting) > 0; i++)
+		nanosleep(&(struct timespec){ .tv_nsec = STEP_PAUSE_US * 1000L }, NULL);
+}
+
+static void lock_behind(struct volume *v, const void *by)
+{
+	pthread_mutex_lock(&v->turn);
+	let_others_go_first(v);
+	lock_for(v, by, true);
+	pthread_mutex_unlock(&v->turn);
+}
+
+void volume_lock_behind(struct volume *v)
+{
+	lock_behind(v, __builtin_return_address(0));
+}
+
 void volume_lock(struct volume *v)
 {
-	volume_lock_now(v);
+	const void *by = __builtin_return_address(0);
+
+	lock_for(v, by, false);
 	while (v->landing && v->health == HEALTH_WELL) {
 		volume_unlock(v);
 		landing_step(v);
 		volume_pause(v);
-		volume_lock_now(v);
+		lock_behind(v, by);
 	}
 }
 
@@ -80,6 +120,7 @@ static void unlock_and_tell(struct volume *v)
 	v->notices = NULL;
 	v->n_notices = v->cap_notices = 0;
 	v->telling += fn != NULL;
+	hold_end(&v->hold);
 	pthread_mutex_unlock(&v->lock);
 	if (fn) {
 		fn(ctx);
@@ -89,10 +130,6 @@ static void unlock_and_tell(struct volume *v)
 		pthread_mutex_unlock(&v->lock);
 	}
 }
-
-/* About a millisecond, even of work that takes ten statements a row. */
-#define STEP_ROWS 256u
-#define STEP_PAUSE_US 100
 
 size_t volume_step_rows(const struct volume *v)
 {
@@ -105,6 +142,7 @@ int volume_pause(struct volume *v)
 		return v->opt.pause(v->opt.pause_ctx);
 	log_thread_wait(v);
 	nanosleep(&(struct timespec){ .tv_nsec = STEP_PAUSE_US * 1000L }, NULL);
+	let_others_go_first(v);
 	return 0;
 }
 
@@ -547,7 +585,10 @@ static int store_group(struct volume *v, uint64_t n)
 	if (rc)
 		return rc;
 	atomic_store(&v->commit_since_ms, clock_mono_ms());
+	uint64_t begun_us = hold_commit_begin(&v->hold);
+
 	rc = db_commit(v->db);
+	hold_commit_end(&v->hold, begun_us);
 	atomic_store(&v->commit_since_ms, 0);
 	return rc;
 }
@@ -618,6 +659,7 @@ int volume_commit(struct volume *v)
 	while (n && v->info.group_open == n) {
 		if (v->committing) {
 			pthread_cond_wait(&v->commit_done, &v->lock);
+			hold_begin(&v->hold, __builtin_return_address(0), 0);
 			continue;
 		}
 		if (!logged_suffices(v)) {

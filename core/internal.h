@@ -8,6 +8,7 @@
 #include "core/changes.h"
 #include "core/committer.h"
 #include "core/data.h"
+#include "core/hold.h"
 #include "core/log_thread.h"
 #include "core/past.h"
 #include "core/tree.h"
@@ -31,6 +32,9 @@ struct data_store; /* image + free map + per-group block lists; core/data_store.
 
 struct volume {
 	pthread_mutex_t lock;      /* protects everything below */
+	pthread_mutex_t turn;      /* volume_lock_behind: before lock */
+	atomic_uint waiting;       /* for lock, but not behind the others */
+	struct hold hold;          /* of lock */
 	char *dir;
 	struct db *db;
 	struct data_store *data;
@@ -151,6 +155,9 @@ int group_fault(struct volume *v, int code, const char *why);
 void group_touch(struct volume *v, uint64_t ino);
 /* It makes this name. */
 void group_name(struct volume *v, uint64_t parent, const char *name, size_t name_len);
+/* volume_lock_now, of who does long work in steps that could as well come later: after those who wait for the lock, for
+ * some milliseconds, and one of them at a time. */
+void volume_lock_behind(struct volume *v);
 /* volume_unlock, then a commit if the group is full: now, or soon by the committer (core/committer.h). Local calls that
  * change something end with it. */
 void volume_leave(struct volume *v);

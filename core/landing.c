@@ -603,7 +603,7 @@ static int some_inodes(struct volume *v)
 
 void landing_step(struct volume *v)
 {
-	volume_lock_now(v);
+	volume_lock_behind(v);
 	if (v->landing && begin(v) == 0)
 		end(v, some_inodes(v)); /* a failure is the volume's, and remembered there */
 	volume_unlock(v);

@@ -281,7 +281,7 @@ bool leftover_step(struct volume *v)
 {
 	bool more, commit;
 
-	volume_lock_now(v);
+	volume_lock_behind(v);
 	if (v->landing && !v->fault) {
 		volume_unlock(v);
 		landing_step(v);

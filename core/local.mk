@@ -11,7 +11,7 @@ core_libcore_a_SOURCES = \
 	core/frozen.c core/frozen.h \
 	core/fsck.c core/fsck.h \
 	core/group.c \
-	core/history.c \
+	core/history.c core/hold.c core/hold.h \
 	core/holders.c \
 	core/internal.h \
 	core/listing.c core/listing.h \

@@ -415,6 +415,7 @@ static void volume_free(struct volume *v)
 	log_thread_release(&v->log_thread);
 	pthread_cond_destroy(&v->commit_done);
 	pthread_mutex_destroy(&v->lock);
+	pthread_mutex_destroy(&v->turn);
 	free(v->notices);
 	free(v->fault);
 	free(v->dir);
@@ -473,6 +474,8 @@ int volume_open(const char *dir, const struct volume_options *opt, struct volume
 	int rc;
 
 	pthread_mutex_init(&v->lock, NULL);
+	pthread_mutex_init(&v->turn, NULL);
+	hold_init(&v->hold);
 	pthread_cond_init(&v->commit_done, NULL);
 	committer_init(&v->committer);
 	log_thread_init(&v->log_thread);
@@ -693,6 +696,7 @@ void volume_set_dirty(struct volume *v, void (*fn)(void *ctx), void *ctx)
 	v->dirty_ctx = ctx;
 	while (v->telling > 0) /* whoever goes is called no more when this returns; the reaper may be calling now */
 		pthread_cond_wait(&v->commit_done, &v->lock);
+	hold_begin(&v->hold, __builtin_return_address(0), 0);
 	if (group_waits(v)) /* in a group that was open already */
 		v->became_open = true;
 	volume_unlock(v);

@@ -2,7 +2,7 @@
 /*
  * mover: moves what is committed from the log into the database (a checkpoint), while others read, write and commit.
  *
- * A connection of its own to a database that is open (db.h) in the same process: one thread uses that, another one this.
+ * A connection of its own to a database that is open (db.h) in the same process: one thread uses that, another this.
  * Nobody waits for anybody: SQLite moves what was committed when it began, and leaves the log as it is. The next
  * transaction that begins when all of the log is moved begins it anew.
  *

@@ -8,7 +8,8 @@
  * points by the side. TWINFS_SEED=N runs that one alone; with TWINFS_SOAK_S it goes on for so long.
  *
  * A run aside commits full groups by the volume's own thread, between any two calls, and moves the database's log by
- * another (core/log_thread.h), between any two writes of those. Then what is found must be what some calls, the first so many, had made of the store, and all of those whose commit was waited for.
+ * another (core/log_thread.h), between any two writes. Then what is found must be what some calls, the first so many,
+ * had made of the store, and all of those whose commit was waited for.
  *
  * A run of small groups writes a block or a few and commits at once, so that most of it is only in the database's log
  * (core/logged.h).
