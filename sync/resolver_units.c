@@ -481,6 +481,28 @@ static bool is_free(const struct rewriter *r, const struct rw_link *l)
 	return n->is_dir ? !is_split(r, l->child) : !n->in->p_content;
 }
 
+/* Of what the primary has in a unit too: what the secondary has is in its own unit, its own elsewhere, or moved. */
+static bool leads_to_clone(const struct rewriter *r, const struct rw_link *l)
+{
+	bool by_s = is_owned(r, l, RW_S);
+
+	return l->in->s.present && (by_s || is_owned(r, l, RW_P)) && !is_free(r, l) &&
+	       (by_s || is_split(r, l->child) || !rw_same_place(&l->in->s, &l->in->b));
+}
+
+/* A name outside of units that the secondary gave to a file of one: it means its own version. */
+static bool names_clone(const struct rewriter *r, const struct rw_link *l)
+{
+	const struct rw_node *n = &r->w->nodes[l->child];
+
+	if (n->is_dir || !l->in->s.present || l->in->p.present || l->in->b.present)
+		return false;
+	for (uint32_t i = 0; i < n->n_links; i++)
+		if (leads_to_clone(r, &r->w->links[rw_link_of(r->w, n, i)]))
+			return true;
+	return false;
+}
+
 static void rewrite_link(struct rewriter *r, const struct rw_link *l)
 {
 	bool by_p = is_owned(r, l, RW_P), by_s = is_owned(r, l, RW_S);
@@ -493,6 +515,11 @@ static void rewrite_link(struct rewriter *r, const struct rw_link *l)
 	new = add_link(r, *l->in);
 	if (by_p)
 		r->kept[l->child] = 1;
+	if (!by_p && !by_s && names_clone(r, l)) {
+		new->s = (struct rs_pos){ .present = false };
+		add_clone_link(r, l);
+		return;
+	}
 	if (!by_p && !by_s) {
 		/* Untouched by the secondary, in a directory that the primary took into its unit. Or a directory that
 		 * the secondary moved into its own copy of that one. */
@@ -512,8 +539,7 @@ static void rewrite_link(struct rewriter *r, const struct rw_link *l)
 	new->b = new->s = (struct rs_pos){ .present = false };
 	if (!l->in->s.present)
 		return;
-	/* In the secondary's unit, or its own elsewhere. */
-	if (by_s || is_split(r, l->child) || !rw_same_place(&l->in->s, &l->in->b)) {
+	if (leads_to_clone(r, l)) {
 		add_clone_link(r, l);
 		/* It stands for the primary's name in a directory that goes with the secondary's unit. */
 		if (!by_p && is_elsewhere(r, RW_P, l->parent[RW_P]))

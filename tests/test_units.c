@@ -1210,12 +1210,37 @@ START_TEST(of_two_databases_one_is_taken_with_its_log)
 }
 END_TEST
 
+/* It is its own version that it gave another name, outside: that name is not left to the primary's. */
+START_TEST(a_second_name_of_what_was_moved_out_of_a_unit_goes_with_it)
+{
+	px_mkdir(0, ".git");
+	px_put(0, ".git/f", "base");
+	px_put(0, ".git/g", "g");
+	px_meet();
+	px_down();
+	px_write(0, ".git/g", "G", 1, 0);
+	px_rename(1, ".git/f", "x");
+	px_link(1, "x", "y");
+	px_append(1, "y", " birch");
+	px_hello();
+	px_send(1);
+	if (_i)
+		px_unlink(1, "x"); /* it has that in the other one */
+	px_meet();
+	px_expect("y", "base birch");
+	if (!_i)
+		ck_assert_uint_eq(px_at(0, "x"), px_at(0, "y"));
+	px_expect(".git/f", "base");
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("units");
 	TCase *tc = tcase_create("directories"), *on = tcase_create("going on"), *db = tcase_create("databases");
 
 	tcase_add_checked_fixture(tc, px_setup, px_teardown);
+	tcase_add_loop_test(tc, a_second_name_of_what_was_moved_out_of_a_unit_goes_with_it, 0, 2);
 	tcase_add_test(tc, what_both_changed_is_two_whole_ones);
 	tcase_add_test(tc, one_file_that_both_wrote_is_in_both);
 	tcase_add_loop_test(tc, what_one_side_changed_is_taken_as_it_is, 0, 2);
