@@ -185,6 +185,15 @@ int merge_renew_base(struct merger *m, uint64_t src)
 	return lineage_put(m->v, &base);
 }
 
+/* An alias of a link of what an inode is one with. */
+static int renew_link_of(void *ctx, const struct dentry *d)
+{
+	struct merger *m = ctx;
+	uint64_t src;
+
+	return lineage_source(m->v, LINEAGE_LINK, d->link, &src) == 0 ? merge_renew_note(m, LINEAGE_LINK, src) : 0;
+}
+
 int merge_renew_note(struct merger *m, enum lineage_class c, uint64_t src)
 {
 	struct lineage lin;
@@ -196,6 +205,9 @@ int merge_renew_note(struct merger *m, enum lineage_class c, uint64_t src)
 		lin.known = lineage_known(&lin);
 	lin.grp = group_number(m->v);
 	rc = lineage_put(m->v, &lin);
+	/* Neither ends before the other: then one name would be the secondary's own again, and what it leads to not. */
+	if (rc == 0 && lin.kind == 'a')
+		rc = tree_links_of(m->v, lin.dst, renew_link_of, m);
 	return rc || c != LINEAGE_INODE ? rc : merge_renew_base(m, src);
 }
 

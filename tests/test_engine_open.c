@@ -680,6 +680,35 @@ START_TEST(who_holds_what_became_one_follows_though_it_was_renamed_meanwhile)
 }
 END_TEST
 
+/* The primary hears of what is in it, and not of its name, while the answer to its first rename is on its way. */
+START_TEST(who_is_in_a_directory_that_became_one_follows_though_something_was_in_it)
+{
+	size_t h;
+
+	together("before", "before");
+	px_mkdir(0, "h");
+	px_mkdir(1, "h");
+	h = hold(1, "h");
+	px_hello();
+	px_send(1);
+	px_rename(1, "h", "g");
+	px_say(0);
+	px_send(1);
+	px_say(0);
+	px_put(1, "g/in", "i\n"); /* so its own cannot go */
+	px_hear(0);
+	px_say(1);
+	px_hear(0);
+	px_hear(1);
+	px_put(1, "other", "o\n");
+	px_send(1);
+	px_meet();
+	holds(1, h, "g");
+	px_expect("g/in", "i\n");
+	ck_assert_uint_eq(px_count(0, ""), 3);
+}
+END_TEST
+
 START_TEST(an_unlinked_file_follows_nobody)
 {
 	size_t h;
@@ -1001,6 +1030,7 @@ int main(void)
 	tcase_add_loop_test(tc, who_has_a_database_open_goes_on_in_its_copy, 0, 2);
 	tcase_add_loop_test(tc, of_two_equal_files_the_holder_of_one_has_the_one, 0, 2);
 	tcase_add_loop_test(tc, who_holds_what_became_one_follows_though_it_was_renamed_meanwhile, 0, 4);
+	tcase_add_test(tc, who_is_in_a_directory_that_became_one_follows_though_something_was_in_it);
 	tcase_add_test(tc, an_unlinked_file_follows_nobody);
 	tcase_add_loop_test(tc, who_works_in_a_new_directory_works_on_when_it_is_one_with_the_other, 0, 5);
 	tcase_add_test(tc, who_holds_what_was_saved_has_the_merged_file);
