@@ -76,9 +76,61 @@ void conflict_update_paths(struct volume *v, struct conflict *c)
 	}
 }
 
-int conflict_list_load(struct volume *v, struct conflict_list *l)
+/* Rows whose paths are looked up while the lock is held: a list may have 100,000. */
+#define SLICE_ROWS 128u
+
+static int list_load(struct volume *v, struct conflict_list *l, bool in_slices)
 {
 	int rc = conflict_rows_all(v->db, conflict_list_add, l);
+
+	for (size_t i = 0; !rc && i < l->n; i++) {
+		if (in_slices && i % SLICE_ROWS == SLICE_ROWS - 1) {
+			volume_unlock(v);
+			volume_lock(v);
+		}
+		conflict_update_paths(v, &l->rows[i]);
+	}
+	return rc;
+}
+
+/* What is at this path; 0: nothing. */
+static uint64_t ino_at(struct volume *v, const char *path)
+{
+	struct dentry d = { .child = INO_ROOT };
+
+	for (path += strspn(path, "/"); *path; path += strspn(path, "/")) {
+		size_t len = strcspn(path, "/");
+
+		if (d.child == INO_ROOT && len == sizeof(HIDDEN_NAME) - 1 && strncmp(path, HIDDEN_NAME, len) == 0)
+			d.child = INO_HIDDEN; /* no name of it is in the tree */
+		else if (len > NAME_MAX_BYTES || tree_lookup(v, d.child, path, len, &d) < 0)
+			return 0;
+		path += len;
+	}
+	return d.child;
+}
+
+struct search {
+	struct conflict_list *l;
+	const char *which;
+	uint64_t ino;
+};
+
+/* Whoever has a path now is found by what is at it, so that not all of the list's have to be looked up. */
+static int add_if_maybe_about(void *ctx, const struct conflict *c)
+{
+	const struct search *s = ctx;
+	bool here = s->ino && (c->ino == s->ino || c->base == s->ino || c->version[0].ino == s->ino ||
+			       c->version[1].ino == s->ino);
+
+	return here || conflict_is_about(c, s->which) ? conflict_list_add(s->l, c) : 0;
+}
+
+/* All that `which` may be about: with conflict_is_about it is known. */
+static int list_load_about(struct volume *v, const char *which, struct conflict_list *l)
+{
+	struct search s = { l, which, ino_at(v, which) };
+	int rc = conflict_rows_all(v->db, add_if_maybe_about, &s);
 
 	for (size_t i = 0; !rc && i < l->n; i++)
 		conflict_update_paths(v, &l->rows[i]);
@@ -97,21 +149,32 @@ int conflict_open_of(struct volume *v, uint64_t ino, conflict_fn fn, void *ctx)
 	return conflict_rows_open_of(v->db, ino, fn, ctx);
 }
 
-int volume_conflicts(struct volume *v, struct conflict **out, size_t *n)
+int volume_conflicts_about(struct volume *v, const char *about, struct conflict **out, size_t *n)
 {
 	struct conflict_list l = { 0 };
+	size_t kept = 0;
 	int rc;
 
 	volume_lock(v);
-	rc = conflict_list_load(v, &l);
+	rc = about ? list_load_about(v, about, &l) : list_load(v, &l, true);
 	volume_unlock(v);
 	if (rc) {
 		conflict_list_free(&l);
 		return rc;
 	}
+	for (size_t i = 0; i < l.n; i++)
+		if (!about || conflict_is_about(&l.rows[i], about))
+			l.rows[kept++] = l.rows[i];
+		else
+			conflict_release(&l.rows[i]);
 	*out = l.rows;
-	*n = l.n;
+	*n = kept;
 	return 0;
+}
+
+int volume_conflicts(struct volume *v, struct conflict **out, size_t *n)
+{
+	return volume_conflicts_about(v, NULL, out, n);
 }
 
 bool conflict_same_path(const char *a, const char *b)
@@ -204,7 +267,7 @@ int volume_conflict_resolve(struct volume *v, const char *which, int keep, struc
 	if (keep < 0 || keep > 2)
 		return err_set(err, -EINVAL, "keep local, peer or both");
 	volume_lock(v);
-	rc = conflict_list_load(v, &l);
+	rc = list_load_about(v, which, &l);
 	volume_unlock(v);
 	for (size_t i = 0; !rc && i < l.n; i++) {
 		about |= conflict_is_about(&l.rows[i], which);
@@ -240,7 +303,7 @@ int volume_conflict_dismiss(struct volume *v, const char *which, uint64_t before
 
 	*n = 0;
 	volume_lock(v);
-	rc = conflict_list_load(v, &l);
+	rc = which ? list_load_about(v, which, &l) : list_load(v, &l, false);
 	for (size_t i = 0; !rc && i < l.n; i++) {
 		struct conflict *c = &l.rows[i];
 
@@ -275,7 +338,7 @@ int volume_conflict_split(struct volume *v, const char *which, struct err *err)
 	int rc;
 
 	volume_lock(v);
-	rc = conflict_list_load(v, &l);
+	rc = list_load_about(v, which, &l);
 	for (size_t i = l.n; !rc && !done && i-- > 0;) { /* the newest */
 		struct conflict *c = &l.rows[i];
 

@@ -23,8 +23,6 @@ struct conflict_list {
 /* A conflict_fn: ctx is a struct conflict_list, which gets a copy. */
 int conflict_list_add(void *ctx, const struct conflict *c);
 void conflict_list_free(struct conflict_list *l);
-/* All rows, with paths of now. */
-int conflict_list_load(struct volume *v, struct conflict_list *l);
 /* Where everything is now; nowhere what is gone. */
 void conflict_update_paths(struct volume *v, struct conflict *c);
 bool conflict_same_path(const char *a, const char *b); /* but for slashes at the beginning */

@@ -379,6 +379,8 @@ int conflict_side(const struct volume_info *info, const struct conflict *c);
  * All rows in order of id; malloc'd array (conflict_release each, then free). Paths are given as they are now, by
  * inode; `path` alone is that of then. */
 int volume_conflicts(struct volume *v, struct conflict **out, size_t *n);
+/* Those that conflict_is_about says `about` of, without looking up the paths of all; NULL: all. */
+int volume_conflicts_about(struct volume *v, const char *about, struct conflict **out, size_t *n);
 /* keep: 0 local, 1 peer, 2 both; seen from this node. Also what was settled by a rule (a mode, an owner, a place, a
  * deletion) is set as that side had it. Once more is no error. */
 int volume_conflict_resolve(struct volume *v, const char *which, int keep, struct err *err);

@@ -324,13 +324,12 @@ static int list_rows(struct volume *v, const char *which, uint64_t before_ms, st
 {
 	struct conflict *rows = NULL;
 	size_t n = 0;
-	int rc = volume_conflicts(v, &rows, &n);
+	int rc = volume_conflicts_about(v, which, &rows, &n);
 
 	for (size_t i = 0; i < n; i++) {
 		const char *path = path_of_row(&rows[i]);
 
-		if (path && (!which || conflict_is_about(&rows[i], which)) &&
-		    (!before_ms || rows[i].when_ms < before_ms))
+		if (path && (!before_ms || rows[i].when_ms < before_ms))
 			names_add(l, path, strlen(path));
 		conflict_release(&rows[i]);
 	}

@@ -389,7 +389,7 @@ json_t *status_conflicts(struct volume *v, const char *about, struct err *err)
 	struct volume_info info;
 	size_t n = 0;
 	json_t *list;
-	int rc = volume_conflicts(v, &rows, &n);
+	int rc = volume_conflicts_about(v, about, &rows, &n);
 
 	if (rc) {
 		err_set(err, rc, "cannot read the conflicts of %s: %s", volume_dir(v), strerror(-rc));
@@ -398,8 +398,7 @@ json_t *status_conflicts(struct volume *v, const char *about, struct err *err)
 	volume_info(v, &info);
 	list = json_array();
 	for (size_t i = 0; i < n; i++) {
-		if (!about || conflict_is_about(&rows[i], about))
-			json_array_append_new(list, status_conflict(&info, &rows[i]));
+		json_array_append_new(list, status_conflict(&info, &rows[i]));
 		conflict_release(&rows[i]);
 	}
 	free(rows);

@@ -928,6 +928,28 @@ START_TEST(a_value_that_waits_is_not_overwritten_by_the_next_one)
 }
 END_TEST
 
+/* By what was noted, by what is there now, by a version, by what was there before. */
+START_TEST(a_conflict_is_found_by_each_of_its_paths)
+{
+	struct conflict c;
+	const char *which;
+
+	quarrel();
+	px_mkdir(0, "d");
+	px_rename(0, "f", "d/g");
+	px_meet();
+	c = row_of(_i % 2, "content");
+	which = (const char *[]){ c.path, c.now, c.version[1].path, c.base_path }[_i / 2];
+	ck_assert_ptr_nonnull(which);
+	ck_assert_str_eq(c.path, "/f");
+	ck_assert_str_eq(c.now, "/d/g");
+	resolve(_i % 2, which, LOCAL);
+	conflict_release(&c);
+	px_meet();
+	expect_rows(0, 0);
+}
+END_TEST
+
 /* ---- merges ---- */
 
 START_TEST(a_merge_that_is_dismissed_keeps_nothing)
@@ -1297,6 +1319,7 @@ int main(void)
 	tcase_add_loop_test(tc, what_came_back_can_be_deleted_after_all, 0, 4);
 	tcase_add_loop_test(tc, an_xattr_with_two_values_is_settled_for_one_of_them, 0, 8);
 	tcase_add_loop_test(tc, values_of_xattrs_with_long_and_like_names_are_all_kept_and_settled_one_by_one, 0, 2);
+	tcase_add_loop_test(tc, a_conflict_is_found_by_each_of_its_paths, 0, 8);
 	tcase_add_loop_test(tc, a_value_that_waits_is_not_overwritten_by_the_next_one, 0, 2);
 	tcase_add_loop_test(tc, a_merge_that_is_dismissed_keeps_nothing, 0, 2);
 	tcase_add_loop_test(tc, what_waits_for_a_person_is_not_dismissed, 0, 2);
