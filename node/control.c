@@ -485,6 +485,8 @@ int control_stream(const char *store, const json_t *request, unsigned timeout_ms
 		return fd;
 	buf_init(&in, REPLY_MAX_BYTES);
 	rc = send_json(fd, request);
+	if (rc == -EPIPE || rc == -ECONNRESET)
+		rc = 0; /* who wants to hear no more of it has said why */
 	while (!rc && (line = receive_json(fd, &in, &rc)) &&
 	       (rc = receive_piece(fd, &in, line, progress, sink, &refused)) == 0) {
 		json_decref(line);

@@ -284,8 +284,7 @@ int node_wait_synced(struct node *n, struct control_client *client, unsigned tim
 		}
 	}
 	if (rc == -ETIMEDOUT)
-		err_prefix(err, "%s is not in step after %u.%03u s", n->mountpoint, timeout_ms / 1000,
-		           timeout_ms % 1000);
+		err_prefix(err, "%s is not in step after %g s", n->mountpoint, timeout_ms / 1000.0);
 	else if (rc)
 		err_prefix(err, "%s cannot get in step", n->mountpoint);
 	return rc;

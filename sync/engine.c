@@ -331,8 +331,8 @@ static int check_identity(const struct rec_hello *h, const struct volume_info *i
 {
 	if (h->version != PROTOCOL_VERSION)
 		return err_set(err, -EPERM,
-			       "node %s speaks protocol %u, this one %u: bring both to the same version of twinfs",
-			       h->node_name, h->version, PROTOCOL_VERSION);
+			       "node %s speaks protocol %u, %s speaks %u: bring both to the same version of twinfs",
+			       h->node_name, h->version, info->node_name, PROTOCOL_VERSION);
 	if (strcmp(h->volume_id, info->volume_id) != 0)
 		return err_set(err, -EPERM,
 			       "node %s holds another volume (%s, not %s): join it with a token of this volume",
@@ -343,6 +343,17 @@ static int check_identity(const struct rec_hello *h, const struct volume_info *i
 	return 0;
 }
 
+/* These words go to the peer, too, where "this store" would be another one; and there is room for 255 bytes. */
+#define NEWEST_COPY "put the newest copy back, or let %s join anew: twinfs(1), COPIES"
+
+static int is_old(const char *old, const char *other, uint64_t has, uint64_t told, struct err *err)
+{
+	return err_set(err, -ESTALE,
+		       "the store of %s is older than what %s has of it (group %llu, was %llu), as after restoring a "
+		       "copy: " NEWEST_COPY,
+		       old, other, (unsigned long long)has, (unsigned long long)told, old);
+}
+
 /* What the peer has applied of ours must be a group that we have, under the same random id; or one of us is an old
  * copy. */
 static int check_history(struct engine *e, const struct rec_hello *h, const struct volume_info *info, struct err *err)
@@ -351,23 +362,15 @@ static int check_history(struct engine *e, const struct rec_hello *h, const stru
 	int rc = 0;
 
 	if (h->applied > info->committed)
-		return err_set(err, -ESTALE,
-			       "this store is older than what node %s has of it (group %llu here, %llu there), as "
-			       "after restoring a copy: "
-			       "put the newest copy back, or join again",
-			       h->node_name, (unsigned long long)info->committed, (unsigned long long)h->applied);
+		return is_old(info->node_name, h->node_name, info->committed, h->applied, err);
 	if (h->committed < info->applied)
-		return err_set(err, -ESTALE,
-			       "the store of node %s is older than what this one has of it (group %llu there, %llu "
-			       "here), as after restoring a "
-			       "copy: put the newest copy back there, or join again",
-			       h->node_name, (unsigned long long)h->committed, (unsigned long long)info->applied);
+		return is_old(h->node_name, info->node_name, h->committed, info->applied, err);
 	if (h->applied < info->acked)
 		return err_set(err, -ESTALE,
-			       "the store of node %s has forgotten changes that it had acknowledged (group %llu, then "
-			       "%llu), as after restoring a "
-			       "copy: put the newest copy back there, or join again",
-			       h->node_name, (unsigned long long)info->acked, (unsigned long long)h->applied);
+			       "the store of %s has forgotten changes that it had acknowledged (group %llu, then "
+			       "%llu), as after restoring a copy: " NEWEST_COPY,
+			       h->node_name, (unsigned long long)info->acked, (unsigned long long)h->applied,
+			       h->node_name);
 	if (h->applied) {
 		volume_lock(e->v);
 		rc = group_id(e->v, h->applied, &id);
@@ -375,9 +378,10 @@ static int check_history(struct engine *e, const struct rec_hello *h, const stru
 	}
 	if (rc == 0 && h->applied && h->applied_id && id != h->applied_id)
 		return err_set(err, -ESTALE,
-			       "this store was put back from a copy and written on: its group %llu is not the one that "
-			       "node %s has; join again",
-			       (unsigned long long)h->applied, h->node_name);
+			       "the store of %s was put back from a copy and written on: its group %llu is not the one "
+			       "that %s has: " NEWEST_COPY,
+			       info->node_name, (unsigned long long)h->applied, h->node_name,
+			       info->node_name);
 	return 0;
 }
 

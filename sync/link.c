@@ -296,9 +296,9 @@ static int not_synced(struct link *l, struct err *err)
 	struct link_status *st = &l->st;
 
 	if (st->state == LINK_CONNECTED || st->state == LINK_RESYNCING)
-		return err_set(err, -ETIMEDOUT, "not synced in time: %s, waiting for: %s", link_state_word(st->state),
+		return err_set(err, -ETIMEDOUT, "%s, waiting for: %s", link_state_word(st->state),
 			       l->unsettled && *l->unsettled ? l->unsettled : "changes on their way");
-	return err_set(err, -ETIMEDOUT, "not synced in time: %s%s%s", link_state_word(st->state),
+	return err_set(err, -ETIMEDOUT, "%s%s%s", link_state_word(st->state),
 		       st->why[0] ? ": " : "", st->why);
 }
 

@@ -207,7 +207,7 @@ static void on_bye(struct link *l, const struct frame *f)
 	l->peer_paused = f->bye.planned;
 	snprintf(l->peer_reason, sizeof(l->peer_reason), "%s", f->bye.reason);
 	snprintf(text, sizeof(text),
-		 f->bye.planned ? "the peer paused the link: %s" : "the peer gave up the connection: %s",
+		 f->bye.planned ? "the peer paused the link: %s" : "the peer gave up the connection; it says: %s",
 		 f->bye.reason);
 	l->closing = true; /* what else comes or would go is of no interest now */
 	channel_drop(l->channel, l->id, -ECONNRESET, text, 0);
@@ -366,7 +366,7 @@ static void step_hold(struct link *l)
 	l->mode = MODE_LEAVE;
 	snprintf(l->pause_reason, sizeof(l->pause_reason), "%s", l->hold_reason);
 	channel_shut(l->channel, l->pause_reason);
-	start_closing(l, true, l->pause_reason, -ECONNABORTED, "held here");
+	start_closing(l, true, l->pause_reason, -ECONNABORTED, ""); /* on purpose: no error */
 	pthread_cond_broadcast(&l->changed);
 }
 
@@ -396,7 +396,7 @@ static void step_mode(struct link *l, const struct orders *o, bool settled, uint
 	if (l->mode == MODE_DRAIN && (settled || now_ms >= l->drain_until_ms)) {
 		l->drain_result = settled ? 0 : -ETIMEDOUT;
 		l->mode = MODE_LEAVE;
-		start_closing(l, true, l->pause_reason, -ECONNABORTED, "paused here");
+		start_closing(l, true, l->pause_reason, -ECONNABORTED, "");
 	}
 }
 

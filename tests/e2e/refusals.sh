@@ -94,6 +94,53 @@ t_init_does_not_touch_a_store_that_is_there() {
 	unchanged "$SA" refused_a 'store|exist|empty' init "$SA"
 }
 
+t_what_failed_and_what_is_waited_for_is_said_as_it_is() {
+	local long
+	long=$(head -c 100000 /dev/zero | tr '\0' r)
+	pair_up
+	refused_a 'at most 64 KiB' pause "$A" --reason "$long"
+	has_state a connected || fail "paused though it was refused"
+	tw_a pause "$A" >"$TMP/o"
+	is_equal "$(status_of a peer.last_error)" null "error of a pause that is wanted"
+	tw_a resume "$A" >"$TMP/o"
+	wait_together
+	is_equal "$(status_of a peer.last_error)" null "error after it"
+	link_cut_down
+	wait_apart
+	refused_a 'is not in step after 1 s: disconnected: ' wait "$A" --timeout 1
+}
+
+# A backup of a store, put back: whichever side is asked, it says whose store is old.
+LIMIT_S[t_a_store_put_back_from_an_old_copy_is_named_on_both_sides]=120
+t_a_store_put_back_from_an_old_copy_is_named_on_both_sides() {
+	local side s
+	pair_up
+	for side in a b; do
+		unmount_side "$side"
+		cp -a "$(store_of "$side")" "$TMP/old"
+		mount_side "$side"
+		wait_together
+		echo "$side" >"$A/from_a"
+		echo "$side" >"$B/from_b"
+		wait_synced
+		unmount_side "$side"
+		mv "$(store_of "$side")" "$TMP/new"
+		mv "$TMP/old" "$(store_of "$side")"
+		mount_side "$side"
+		for s in a b; do
+			wait_state $s disconnected
+			within 20 says_old $s "$([ "$side" = a ] && echo left || echo right)"
+		done
+		unmount_side "$side"
+		rm -r "$(store_of "$side")"
+		mv "$TMP/new" "$(store_of "$side")"
+		mount_side "$side"
+		wait_together
+		both_equal
+	done
+}
+says_old() { [[ $(status_of "$1" why) == *"the store of $2 "*copy* ]] && [[ $(status_of "$1" why) != *"this store"* ]]; }
+
 t_wrong_usage_exits_2_with_a_hint() {
 	local rc=0
 	tw_a mount >"$TMP/o" 2>&1 || rc=$?
