@@ -362,13 +362,29 @@ struct ours_walk {
 	struct map *both;    /* unit -> seen + 1 */
 	struct id_list inodes, links;
 	struct view then;
+	struct map above[2]; /* directory -> 1 + the unit above in our tree, in the secondary's; 1: none */
 };
 
-/* The unit above in our tree; of what is gone, as it was. Only those that the secondary touched count. */
-static uint64_t our_unit(struct ours_walk *w, uint64_t dir)
+/* Where the secondary has the directory; where we have it if it has it nowhere: there it is back. */
+static uint64_t their_parent(struct merger *m, const struct dentry *d)
 {
-	uint64_t found = 0;
+	struct peer_link note;
+	uint64_t at;
 
+	if (map_get(&m->link_at, d->link, &at))
+		return m->links[at - 1].s.present ? m->links[at - 1].s.parent : d->parent;
+	if (peer_link_get(m->v, d->link, &note) == 0 && note.at.born > m->s->begin.seen && note.at.parent)
+		return merge_alias(m, note.at.parent, NULL);
+	return d->parent;
+}
+
+/* The unit above, of what is gone, as it was. Only those that the secondary touched count. */
+static uint64_t unit_over(struct ours_walk *w, uint64_t dir, bool theirs)
+{
+	uint64_t found = 0, from = dir, known;
+
+	if (map_get(&w->above[theirs], dir, &known))
+		return known - 1;
 	for (unsigned depth = 0; dir > INO_HIDDEN && depth < PATH_DEPTH_MAX; depth++) {
 		struct dentry d;
 
@@ -376,16 +392,19 @@ static uint64_t our_unit(struct ours_walk *w, uint64_t dir)
 			found = dir;
 		if (!link_above(w->m->v, w->then, dir, &d))
 			break;
-		dir = d.parent;
+		dir = theirs ? their_parent(w->m, &d) : d.parent;
 	}
+	map_put(&w->above[theirs], from, found + 1);
 	return found;
 }
 
+/* By turns where we have it and where the secondary does. */
 static int ours_in(void *ctx, const struct dentry *d)
 {
 	struct ours_walk *w = ctx;
 
 	list_id(&w->links, d->parent);
+	list_id(&w->links, their_parent(w->m, d));
 	return 0;
 }
 
@@ -425,6 +444,13 @@ static void ours_touched(struct ours_walk *w, uint64_t unit, uint64_t grp, bool 
 	*is_in = true;
 }
 
+/* The same of what either side has above a name. */
+static void ours_touched_over(struct ours_walk *w, const struct dentry *d, uint64_t grp, bool *is_in)
+{
+	ours_touched(w, unit_over(w, d->parent, false), grp, is_in);
+	ours_touched(w, unit_over(w, their_parent(w->m, d), true), grp, is_in);
+}
+
 static int look_at_our_links(struct ours_walk *w)
 {
 	struct merger *m = w->m;
@@ -443,9 +469,9 @@ static int look_at_our_links(struct ours_walk *w)
 			row.grp = MIN(row.grp, d.born);
 		ours_touched(w, row.child, row.grp, &is_in); /* the unit itself was moved */
 		if (tree_link_get(m->v, link, &d) == 0)
-			ours_touched(w, our_unit(w, d.parent), row.grp, &is_in);
+			ours_touched_over(w, &d, row.grp, &is_in);
 		if (tree_link_view(m->v, link, w->then, &d) == 0)
-			ours_touched(w, our_unit(w, d.parent), row.grp, &is_in);
+			ours_touched_over(w, &d, row.grp, &is_in);
 		if (is_in)
 			rc = merge_add_link(m, link);
 	}
@@ -465,7 +491,7 @@ static int look_at_our_inodes(struct ours_walk *w)
 		w->links.n = 0;
 		rc = tree_links_of(m->v, ino, ours_in, w);
 		for (size_t k = 0; rc == 0 && k < w->links.n; k++) {
-			uint64_t unit = our_unit(w, w->links.id[k]);
+			uint64_t unit = unit_over(w, w->links.id[k], k % 2);
 
 			if (unit && map_get(w->touched, unit, &seen) && merge_changed_content(m, ino, seen - 1))
 				ours_touched(w, unit, GROUP_MAX, &is_in);
@@ -498,6 +524,8 @@ static int find_both(struct merger *m, struct map *touched, struct map *both)
 		rc = look_at_our_inodes(&w);
 	free(w.inodes.id);
 	free(w.links.id);
+	map_release(&w.above[0]);
+	map_release(&w.above[1]);
 	return rc;
 }
 

@@ -23,7 +23,9 @@ enum fate {
 
 struct unit_finder {
 	struct rw_work *w;
-	uint32_t *of[3];    /* [RW_P], [RW_S]: the outermost unit that this directory is (in), RW_NONE: none */
+	/* [RW_P], [RW_S]: the outermost unit that this directory is (in), RW_NONE: none. Of one that this side has not,
+	 * the unit of what it has above it: there it is back, if it is. */
+	uint32_t *of[3];
 	uint8_t *changed;   /* of a unit: bit RW_P, bit RW_S */
 	uint8_t *fate;      /* of a unit: enum fate */
 	uint32_t *head[3], *next[3]; /* links in a directory in that state */
@@ -41,23 +43,20 @@ bool rw_is_unit(const struct rw_work *w, uint32_t dir)
 	return w->links[rw_link_of(w, n, 0)].in->unit;
 }
 
-static void find_units(struct unit_finder *f, enum rw_state st)
+/* Of the directories in state `by`, as far up as it is not known yet. */
+static void find_units_by(struct unit_finder *f, enum rw_state st, enum rw_state by, uint32_t *path)
 {
 	struct rw_work *w = f->w;
-	uint32_t *path = xmalloc(((size_t)w->n_nodes + 1) * sizeof(*path)), *of = f->of[st];
+	uint32_t *of = f->of[st];
 
-	for (uint32_t i = 0; i < w->n_nodes; i++) {
-		w->nodes[i].mark = w->nodes[i].is_root;
-		of[i] = RW_NONE;
-	}
 	for (uint32_t i = 0; i < w->n_nodes; i++) {
 		uint32_t d = i, n = 0, unit;
 
-		if (!w->nodes[i].is_dir || !w->nodes[i].has[st])
+		if (!w->nodes[i].is_dir || !w->nodes[i].has[by])
 			continue;
 		while (w->nodes[d].mark == 0) {
 			path[n++] = d;
-			d = w->links[rw_link_of(w, &w->nodes[d], 0)].parent[st];
+			d = w->links[rw_link_of(w, &w->nodes[d], 0)].parent[by];
 		}
 		unit = of[d];
 		while (n-- > 0) {
@@ -67,12 +66,32 @@ static void find_units(struct unit_finder *f, enum rw_state st)
 			w->nodes[path[n]].mark = 1;
 		}
 	}
+}
+
+static void find_units(struct unit_finder *f, enum rw_state st)
+{
+	struct rw_work *w = f->w;
+	uint32_t *path = xmalloc(((size_t)w->n_nodes + 1) * sizeof(*path));
+
+	for (uint32_t i = 0; i < w->n_nodes; i++) {
+		w->nodes[i].mark = w->nodes[i].is_root;
+		f->of[st][i] = RW_NONE;
+	}
+	find_units_by(f, st, st, path);
+	if (RULE(RULE_UNIT_BACK))
+		find_units_by(f, st, st == RW_P ? RW_S : RW_P, path);
 	free(path);
 }
 
 static uint32_t unit_of(const struct unit_finder *f, enum rw_state st, uint32_t dir)
 {
 	return dir == RW_NONE || !f->w->nodes[dir].has[st] ? RW_NONE : f->of[st][dir];
+}
+
+/* What it is in when it is back there. */
+static uint32_t unit_back(const struct unit_finder *f, enum rw_state st, uint32_t dir)
+{
+	return dir == RW_NONE ? RW_NONE : f->of[st][dir];
 }
 
 /*
@@ -99,13 +118,13 @@ static void find_changes(struct unit_finder *f, enum rw_state by)
 		for (enum rw_state st = RW_P; st <= RW_S; st++) {
 			if (written) { /* the other may have the directory in a unit, and not the file */
 				changed_in(f, unit_of(f, st, l->parent[st]), by);
-				changed_in(f, unit_of(f, st, l->parent[by]), by);
+				changed_in(f, unit_back(f, st, l->parent[by]), by);
 			}
 			if (!moved)
 				continue;
 			/* The directory that it was in may be gone with it, on one side. */
-			changed_in(f, unit_of(f, st, l->parent[by]), by);
-			changed_in(f, unit_of(f, st, l->parent[RW_B]), by);
+			changed_in(f, unit_back(f, st, l->parent[by]), by);
+			changed_in(f, unit_back(f, st, l->parent[RW_B]), by);
 			changed_in(f, unit_of(f, st, l->parent[st]), by);
 		}
 		/* Who moved what the other removed meant to keep what is in it. */
@@ -280,6 +299,7 @@ struct rewriter {
 	struct rw_units *u;
 	uint32_t *clone_of; /* by node: index + 1 of its clone */
 	uint8_t *split;     /* by node: a directory that both have, and the secondary's is a clone */
+	uint8_t *apart;     /* by node: a directory that one side has for itself elsewhere, or it alone */
 	uint8_t *kept;      /* by node: it is as the primary has it */
 	size_t cap_links, cap_inodes, cap_clones, cap_clone_links;
 };
@@ -296,13 +316,13 @@ static bool is_split(const struct rewriter *r, uint32_t dir)
 	return dir != RW_NONE && r->split[dir];
 }
 
-/* The directory is in such a unit of the other side, and `st` has it elsewhere. */
+/* The directory is in such a unit of the other side, or would be back there, and `st` has it elsewhere. */
 static bool is_elsewhere(const struct rewriter *r, enum rw_state st, uint32_t dir)
 {
-	enum rw_state other = st == RW_P ? RW_S : RW_P;
+	uint32_t there = unit_back(r->f, st == RW_P ? RW_S : RW_P, dir);
 
-	return dir != RW_NONE && r->w->nodes[dir].is_dir && r->w->nodes[dir].has[st] &&
-	       fate_at(r, other, dir) != FATE_PLAIN && fate_at(r, st, dir) == FATE_PLAIN;
+	return dir != RW_NONE && r->w->nodes[dir].is_dir && r->w->nodes[dir].has[st] && there != RW_NONE &&
+	       r->f->fate[there] != FATE_PLAIN && fate_at(r, st, dir) == FATE_PLAIN;
 }
 
 /* The highest directory above it that is elsewhere too. */
@@ -335,11 +355,13 @@ static void split_elsewhere(struct rewriter *r, enum rw_state st)
 		/* in[0] is elsewhere if it is a directory: then it was given a user xattr. */
 		for (size_t k = 0; k < ARRAY_LEN(in); k++)
 			if (is_elsewhere(r, st, in[k]) && (moved || (k < 2 && written)))
-				r->split[top_elsewhere(r, st, in[k])] = 1;
+				r->apart[top_elsewhere(r, st, in[k])] = 1;
 	}
 	for (uint32_t i = 0; i < w->n_nodes; i++)
-		if (is_elsewhere(r, st, i))
-			r->split[i] = r->split[top_elsewhere(r, st, i)];
+		if (is_elsewhere(r, st, i)) {
+			r->apart[i] = r->apart[top_elsewhere(r, st, i)];
+			r->split[i] = r->apart[i] && w->nodes[i].has[RW_P] && w->nodes[i].has[RW_S];
+		}
 }
 
 static void find_split(struct rewriter *r)
@@ -458,9 +480,10 @@ static bool is_owned(const struct rewriter *r, const struct rw_link *l, enum rw_
 
 	if (fate_at(r, st, l->parent[st]) != FATE_PLAIN)
 		return true;
+	if (l->parent[st] == RW_NONE || !r->apart[l->parent[st]])
+		return false;
 	/* A directory that both have, and have moved into and out of such a one, has one place like any other. */
-	return is_split(r, l->parent[st]) && (!n->is_dir || is_split(r, l->child) ||
-					      !n->has[st == RW_P ? RW_S : RW_P]);
+	return !n->is_dir || is_split(r, l->child) || !n->has[st == RW_P ? RW_S : RW_P];
 }
 
 /* Is what the secondary has in its unit to be had by it alone: has the primary nothing of it, or not touched it? */
@@ -661,6 +684,7 @@ struct rw_units *rw_units_split(struct rw_work *w)
 		r.clone_of = xcalloc((size_t)w->n_nodes + 1, sizeof(*r.clone_of));
 		r.kept = xcalloc((size_t)w->n_nodes + 1, 1);
 		r.split = xcalloc((size_t)w->n_nodes + 1, 1);
+		r.apart = xcalloc((size_t)w->n_nodes + 1, 1);
 		find_split(&r);
 		for (uint32_t i = 0; i < w->n_links; i++)
 			rewrite_link(&r, &w->links[i]);
@@ -670,6 +694,7 @@ struct rw_units *rw_units_split(struct rw_work *w)
 		free(r.clone_of);
 		free(r.kept);
 		free(r.split);
+		free(r.apart);
 	}
 	finder_close(&f);
 	return r.u;

@@ -102,6 +102,7 @@ enum rw_rule {
 	RULE_UNIT_BESIDE = 1 << 22, RULE_NOT_INTO_UNIT = 1 << 23,
 	RULE_PREFER_LINK = 1 << 24, RULE_PREFER_GONE = 1 << 25, RULE_PREFER_ATTR = 1 << 26,
 	RULE_ASIDE_LINK = 1 << 27, RULE_ASIDE_COPY = 1 << 28, RULE_LATE = 1 << 29,
+	RULE_UNIT_BACK = 1 << 30,
 };
 #ifdef RESOLVER_TEST
 extern unsigned resolver_test_disable;

@@ -440,6 +440,7 @@ static const struct {
 	{ "a unit that is the same on both sides is one", RULE_UNIT_SAME, TABLE },
 	{ "of a unit in a unit the outermost counts", RULE_UNIT_OUTERMOST, TABLE },
 	{ "what was written outside of a unit that has it too is kept", RULE_UNIT_BESIDE, UNIT_LAWS },
+	{ "what is back in a unit is done in it", RULE_UNIT_BACK, TABLE },
 	{ "no name comes back into a unit that is to be as a side has it", RULE_NOT_INTO_UNIT, TABLE },
 };
 

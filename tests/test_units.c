@@ -504,6 +504,90 @@ START_TEST(what_the_secondary_did_to_what_the_primary_put_in_is_where_it_was)
 }
 END_TEST
 
+/* The same if that is all that the other did. */
+START_TEST(what_one_side_put_in_and_the_other_changed_where_it_was_is_in_both_places)
+{
+	const int in = _i % 2, other = !in;
+
+	px_put(0, "f", "f");
+	px_mkdir(0, "d");
+	px_mkdir(0, "d/e");
+	px_put(0, "d/e/g", "g");
+	together();
+	px_down();
+	if (_i / 2 == 0)
+		px_put(other, "d/e/new", "theirs");
+	else if (_i / 2 == 1)
+		px_put(other, "d/e/g", "theirs");
+	else
+		px_put(other, "f", "theirs");
+	px_rename(in, "f", ".git/f");
+	px_rename(in, "d", ".git/d");
+	px_meet();
+	has(".git", in == 0 ? "HEAD=main d/e/g=g f=f o/1=one o/2=two " : BASE);
+	has(copy_of(""), in == 1 ? "HEAD=main d/e/g=g f=f o/1=one o/2=two " : BASE);
+	if (_i / 2 == 2)
+		px_expect("f", "theirs");
+	else
+		has("d", _i / 2 ? "e/g=theirs " : "e/g=g e/new=theirs ");
+}
+END_TEST
+
+/* Who puts it in removes a directory in it, in which the other does something: that is where it was, with all that the
+ * other has there. */
+START_TEST(what_one_side_removed_of_what_it_put_in_is_where_the_other_changed_it)
+{
+	const int in = _i % 2, other = !in;
+	char want[80];
+
+	px_mkdir(0, "d");
+	px_mkdir(0, "d/e");
+	px_put(0, "d/e/g", "g");
+	px_put(0, "d/e/k", "k");
+	px_put(0, "d/x", "x");
+	together();
+	px_down();
+	if (_i / 2 == 2)
+		px_rename(other, "d/e/g", "d/e/new");
+	else
+		px_put(other, _i / 2 ? "d/e/g" : "d/e/new", "theirs");
+	px_rename(in, "d", ".git/d");
+	px_unlink(in, ".git/d/e/g");
+	px_unlink(in, ".git/d/e/k");
+	px_rmdir(in, ".git/d/e");
+	px_meet();
+	has(".git", in == 0 ? "HEAD=main d/x=x o/1=one o/2=two " : BASE);
+	has(copy_of(""), in == 1 ? "HEAD=main d/x=x o/1=one o/2=two " : BASE);
+	snprintf(want, sizeof(want), "%se/k=k %sx=x ", _i / 2 == 2 ? "" : _i / 2 ? "e/g=theirs " : "e/g=g ",
+		 _i / 2 == 2 ? "e/new=g " : _i / 2 ? "" : "e/new=theirs ");
+	has("d", want);
+}
+END_TEST
+
+/* The same where it makes the unit of a directory that both had. */
+START_TEST(what_one_side_removed_of_what_it_put_into_a_unit_it_made_is_not_mixed_with_the_others)
+{
+	const int in = _i;
+
+	px_mkdir(0, "u");
+	px_put(0, "u/f", "f");
+	px_mkdir(0, "d");
+	px_mkdir(0, "d/e");
+	px_put(0, "d/x", "x");
+	px_meet();
+	px_down();
+	px_put(!in, "d/e/new", "theirs");
+	px_rename(in, "u", ".git");
+	px_put(in, ".git/own", "own");
+	px_rename(in, "d", ".git/d");
+	px_rmdir(in, ".git/d/e");
+	px_meet();
+	has("d", "e/new=theirs x=x ");
+	has(in == 0 ? ".git" : copy_of(""), "d/x=x f=f own=own ");
+	has(in == 1 ? ".git" : copy_of(""), "f=f ");
+}
+END_TEST
+
 /* ---- what the secondary does before it hears of the outcome --------------------------------------------------------
  */
 
@@ -1262,6 +1346,10 @@ int main(void)
 	tcase_add_loop_test(tc, what_it_took_of_ours_after_it_changed_the_unit_is_not_in_the_copy, 0, 2);
 	tcase_add_loop_test(tc, what_the_primary_did_to_what_the_secondary_put_in_is_not_in_the_copy, 0, 2);
 	tcase_add_test(tc, what_the_secondary_did_to_what_the_primary_put_in_is_where_it_was);
+	tcase_add_loop_test(tc, what_one_side_put_in_and_the_other_changed_where_it_was_is_in_both_places, 0, 6);
+	tcase_add_loop_test(tc, what_one_side_removed_of_what_it_put_in_is_where_the_other_changed_it, 0, 6);
+	tcase_add_loop_test(tc, what_one_side_removed_of_what_it_put_into_a_unit_it_made_is_not_mixed_with_the_others,
+			    0, 2);
 	suite_add_tcase(s, tc);
 	tcase_add_checked_fixture(on, px_setup, px_teardown);
 	tcase_add_loop_test(on, what_the_secondary_goes_on_with_is_in_the_copy_that_was_made_for_it, 0, 4);
