@@ -64,6 +64,10 @@ static void say_why(const struct link *l, struct link_status *st)
 		} else {
 			snprintf(st->why, sizeof(st->why), "paused by %s%s%s", peer, l->peer_reason[0] ? ": " : "",
 				 l->peer_reason);
+			snprintf(st->action, sizeof(st->action),
+				 strcmp(l->peer_reason, "unmounted") == 0
+					 ? "mount it on %s; it goes on by itself then"
+					 : "settle that on %s: twinfs status there says how", peer);
 		}
 		break;
 	case LINK_DISCONNECTED:

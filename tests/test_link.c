@@ -655,6 +655,7 @@ START_TEST(a_pause_drains_and_tells_the_peer_and_resume_goes_on)
 	ck_assert_str_eq(status(a).why, "paused here: new disk");
 	wait_until(status(b).state == LINK_PAUSED);
 	ck_assert_str_eq(status(b).why, "paused by peer: new disk");
+	ck_assert_str_eq(status(b).action, "settle that on peer: twinfs status there says how");
 	ck_assert_int_eq(link_wait_synced(a, 1000, &err), -ECONNABORTED);
 	ck_assert_int_eq(link_wait_synced(b, 1000, &err), -ECONNABORTED);
 	usleep(1200000); /* the other side knocks meanwhile, and is told the same again */
@@ -738,6 +739,7 @@ START_TEST(stopping_is_a_planned_goodbye)
 	ck_assert_uint_eq(vb.received, MIB);
 	wait_until(status(b).state == LINK_PAUSED);
 	ck_assert_str_eq(status(b).why, "paused by peer: unmounted");
+	ck_assert_str_eq(status(b).action, "mount it on peer; it goes on by itself then");
 	start_a();
 	wait_connected();
 }
