@@ -42,6 +42,7 @@
 #define LOG_AHEAD_BYTES (64 * WAL_FRAME_BYTES)
 #define LOG_STEP_BYTES (UINT64_C(1) << 20)
 #define LOG_SMALL_PAGES 64
+#define LOG_AHEAD_UPTO_PAGES (2 * DB_LOG_PAGES) /* it gets longer than that one while a mover is at it */
 
 /* Nothing that is stored here is longer (xattrs and settings 64 KiB, a conflict's texts some more); a damaged length
  * must not make us allocate gigabytes. */
@@ -403,7 +404,7 @@ static void look_at_log(struct db *db, int pages_before)
 	uint64_t used = (uint64_t)db->wal_pages * WAL_FRAME_BYTES;
 	int added = db->wal_pages - pages_before;
 
-	if (!db->fast_unsafe && added > 0 && added <= LOG_SMALL_PAGES && db->wal_pages < DB_LOG_PAGES &&
+	if (!db->fast_unsafe && added > 0 && added <= LOG_SMALL_PAGES && db->wal_pages < LOG_AHEAD_UPTO_PAGES &&
 	    db->log_bytes < used + LOG_AHEAD_BYTES)
 		log_lengthen(db, used);
 }
