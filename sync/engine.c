@@ -196,9 +196,12 @@ static void show_progress_locked(struct engine *e)
 			      (e->inbox ? e->inbox->begin.entries : 0);
 	s->moved_ms = e->moved_ms;
 	if (e->outbox) {
-		s->send_done_bytes +=
-			outbox_sent_bytes(e->outbox) + outbox_sent_entries(e->outbox) * ENGINE_ENTRY_BYTES;
+		uint64_t entries = outbox_sent_entries(e->outbox);
+
 		s->send_total_bytes += whole(outbox_begin(e->outbox));
+		/* The holes of what is told as a whole were not counted. */
+		s->send_done_bytes = MIN(s->send_total_bytes, s->send_done_bytes + outbox_sent_bytes(e->outbox) +
+								      entries * ENGINE_ENTRY_BYTES);
 	}
 	if (e->inbox) {
 		uint64_t entries = e->inbox->n_inodes + e->inbox->n_links + e->inbox->n_xattrs + e->inbox->n_asks;

@@ -39,6 +39,7 @@ struct outbox {
 	struct cut_at at;        /* in the list that is being pulled */
 	struct cut_at at_ranges; /* PULL_INODES: in the rows of ranges */
 	bool empty;
+	bool primary;
 	uint64_t *asks; /* inodes that the receiver shall send whole; found with the inodes */
 	size_t n_asks, cap_asks;
 	struct packed ranges; /* what is sent of the files; found with the inodes */
@@ -128,15 +129,35 @@ static void next_row_range(struct outbox *o)
 	o->any_range = cut_next_range(&o->rows.ranges, &o->at_ranges, &o->range);
 }
 
-/* The byte ranges of one file. Both lists ascend by inode. */
+/* What no range says, between two or behind the last one, of a file from `off` on. */
+static void gather_between(struct outbox *o, uint64_t off, uint64_t end, const struct inode *in)
+{
+	if (off < end)
+		gather_range(o, &(struct cut_range){ in->ino, off, end - off,
+						     o->there_group ? in->cborn : o->begin.to });
+}
+
+/*
+ * The byte ranges of one file. Both lists ascend by inode. What the primary tells as a whole the secondary may have
+ * otherwise, and longer: it gets the holes, too. Of what the secondary tells only what it wrote counts as written.
+ */
 static void gather_ranges(struct outbox *o, const struct cut_inode *rows, const struct inode *in, struct rec_inode *r)
 {
+	bool whole = o->primary && (r->fields & REC_NEW);
+	uint64_t end = 0;
+
 	look_there(o, rows);
 	o->clip_off = MIN(r->shrunk_to, r->size_bytes);
 	while (o->any_range && o->range.ino < r->ino)
 		next_row_range(o);
-	for (; o->any_range && o->range.ino == r->ino; next_row_range(o))
+	for (; o->any_range && o->range.ino == r->ino; next_row_range(o)) {
+		if (whole)
+			gather_between(o, end, o->range.off, in);
 		gather_range(o, &o->range);
+		end = o->range.off + o->range.len_bytes;
+	}
+	if (whole)
+		gather_between(o, end, o->clip_off, in);
 	/* The receiver cuts the file first. All behind the cut goes with it: it may have had some of that from an
 	 * earlier shipment. */
 	if (o->clip_off < r->size_bytes) {
@@ -322,6 +343,7 @@ static int begin_cut(struct outbox *o, uint64_t from, struct err *err)
 	if (rc < 0)
 		return err_set(err, rc, "cannot commit %s: %s", volume_dir(o->v), strerror(-rc));
 	volume_ids(o->v, &ids);
+	o->primary = ids.role == ROLE_PRIMARY;
 	o->begin = (struct rec_ship_begin){ .from = from, .to = ids.committed, .seen = ids.applied };
 	o->view = (struct view){ .kind = VIEW_AT, .group = o->begin.to };
 	history_cut(o->v, o->begin.to);

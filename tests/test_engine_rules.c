@@ -444,6 +444,30 @@ START_TEST(a_merge_may_cut_off_in_one_group_what_came_in_it)
 }
 END_TEST
 
+/* The primary emptied a file and removed it, and the other side gave it one more name: it is back as the primary had it
+ * last (that is known, as a merge was on top of it), also where it grows again. */
+START_TEST(what_was_cut_before_it_was_removed_is_cut_when_it_comes_back)
+{
+	px_put(0, "f", "0123456789");
+	px_put(0, "g", "g");
+	px_meet();
+	px_down();
+	px_set(0, "f", SET_SIZE, (struct attr){ .size_bytes = 0 });
+	px_put(1, "other", "o");
+	px_link(1, "f", "x");
+	px_hello();
+	px_send(1);
+	px_put(1, "more", "m");
+	px_rename(0, "g", "f");
+	px_unlink(0, "x");
+	px_link(1, "f", "y");
+	px_send(1);
+	ck_assert_str_eq(px_bytes(0, px_at(0, "y"), NULL), "");
+	px_set(0, "y", SET_SIZE, (struct attr){ .size_bytes = 4 });
+	px_meet();
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("engine rules");
@@ -460,6 +484,7 @@ int main(void)
 	tcase_set_timeout(links, 30);
 	suite_add_tcase(s, links);
 	tcase_add_checked_fixture(bytes, px_setup, px_teardown);
+	tcase_add_test(bytes, what_was_cut_before_it_was_removed_is_cut_when_it_comes_back);
 	tcase_add_test(bytes, a_file_brought_back_is_the_same_on_both_sides_though_a_merge_was_on_its_way);
 	tcase_add_test(bytes, a_version_told_as_a_whole_was_changed_when_its_first_change_was);
 	tcase_add_test(bytes, a_file_held_by_a_link_that_the_primary_has_not_heard_of_is_told_as_a_whole);
