@@ -260,15 +260,16 @@ static int on_stream(void *ctx, struct conn *conn, const char *fingerprint_hex, 
 	struct channel *c = ctx;
 	int status = 200;
 
+	/* Read by who knocks. */
 	pthread_mutex_lock(&c->lock);
 	if (!c->pin_hex[0]) {
 		err_set(err, -EACCES,
-			"this node is not paired, or has forgotten its peer: twinfs forget-peer on the side that "
-			"knocks; join with a new token and a new directory");
+			"the node there is not paired, or has forgotten its peer: twinfs forget-peer here, too; join "
+			"with a new token and a new directory");
 		status = 403;
 	} else if (strcmp(c->pin_hex, fingerprint_hex)) {
 		err_set(err, -EACCES,
-			"this node is paired, but not with the one that knocks; join it again with a new token");
+			"the node there is paired, but not with the one that knocks; join it again with a new token");
 		status = 403;
 	} else if (c->shut) {
 		err_set(err, -EAGAIN, "%s", c->refusal);

@@ -43,7 +43,7 @@ t_a_forgotten_peer_makes_room_for_a_new_one() {
 	# The other one hears of it when it knocks, and is told what to do.
 	link_restore
 	within "$SOON_S" hears_of_it b
-	status_of b why | grep -q 'forget-peer' || fail "status of b says: $(status_of b why)"
+	status_of b why | grep -q 'the node there .*forget-peer here' || fail "status of b says: $(status_of b why)"
 	unmount_side b
 	tw_b forget-peer "$SB" # not mounted
 	is_equal "$(status_of b role)" none
