@@ -165,6 +165,52 @@ static int take_apart(struct merger *m, const struct lineage *link)
 	return rc ? rc : lineage_drop(m->v, LINEAGE_LINK, link->src);
 }
 
+/*
+ * Under a word the secondary's file is itself, with its bytes and attributes and no others, whatever it became one with
+ * here. That is not known here as a whole, so the secondary sends it (merge_ask_for). Not so a directory: what the
+ * secondary has in it is known by the one that it became.
+ */
+static int is_its_own_file(void *ctx, const struct lineage *l)
+{
+	struct fused *f = ctx;
+	struct inode in;
+
+	if (l->kind != 'a' || tree_inode_get(f->m->v, l->dst, &in) < 0 || S_ISDIR(in.mode))
+		return 0;
+	f->over = merge_grow(f->over, f->n_over, &f->cap_over, sizeof(*f->over));
+	f->over[f->n_over++] = *l;
+	return 0;
+}
+
+static int is_its_own_link(void *ctx, const struct lineage *l)
+{
+	struct fused *f = ctx;
+	struct dentry d;
+
+	if (l->kind != 'l' || their_link(f->m, l->src, &d, NULL) < 0 ||
+	    lineage_get(f->m->v, LINEAGE_INODE, d.child, &(struct lineage){ 0 }) == 0)
+		return 0;
+	f->list = merge_grow(f->list, f->n, &f->cap, sizeof(*f->list));
+	f->list[f->n++] = *l;
+	return 0;
+}
+
+static int give_its_own_back(struct merger *m, struct fused *f)
+{
+	int rc = lineage_each(m->v, LINEAGE_INODE, is_its_own_file, f);
+
+	for (size_t i = 0; rc == 0 && i < f->n_over; i++) {
+		map_put(&m->its_own, f->over[i].src, 1);
+		rc = lineage_drop(m->v, LINEAGE_INODE, f->over[i].src);
+	}
+	if (rc == 0)
+		rc = lineage_each(m->v, LINEAGE_LINK, is_its_own_link, f);
+	for (size_t i = 0; rc == 0 && i < f->n; i++)
+		rc = lineage_drop(m->v, LINEAGE_LINK, f->list[i].src);
+	free(f->over);
+	return rc;
+}
+
 static int take_all_apart(struct merger *m)
 {
 	struct fused f = { .m = m };
@@ -903,11 +949,14 @@ static bool names_matter(struct merger *m)
 
 int merge_gather(struct merger *m)
 {
+	struct fused own = { .m = m };
 	bool names;
 	/* Without records (merge_prefer) what it could not place is not told yet: its aliases are not judged. */
 	int rc = shipment_is_empty(m->s) ? 0 : take_all_apart(m);
 
 	m->xattr_in_conflict = xcalloc(m->s->n_xattrs + 1, 1);
+	if (rc == 0 && merge_prefers(m) == RS_PREFER_S)
+		rc = give_its_own_back(m, &own);
 	if (rc == 0)
 		rc = merge_lineage_load(m);
 	normalize_links(m);
@@ -932,6 +981,12 @@ int merge_gather(struct merger *m)
 		    tree_lookup(m->v, n->parent, n->name, n->name_len, &d) == 0)
 			rc = add_in_the_way(m, n, d.link);
 	}
+	for (size_t i = 0; rc == 0 && i < own.n; i++) {
+		rc = merge_add_link(m, own.list[i].src);
+		if (rc == 0)
+			rc = merge_add_link(m, own.list[i].dst);
+	}
+	free(own.list);
 	if (rc == 0 && names)
 		rc = merge_near_add(m);
 	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
@@ -976,6 +1031,7 @@ void merge_release(struct merger *m)
 	units_release(m);
 	merge_near_release(m);
 	free(m->apart);
+	map_release(&m->its_own);
 	free(m->nl);
 	free(m->ni);
 	free(m->links);

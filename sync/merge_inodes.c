@@ -187,6 +187,8 @@ int merge_ensure_inode(struct merger *m, uint64_t ino)
 		return rc;
 	if (r && (r->fields & REC_NEW))
 		return make_again(m, r);
+	if (map_get(&m->its_own, ino, NULL))
+		return -ENOENT;
 	if (find_made_apart(m, ino))
 		return make_apart(m, find_made_apart(m, ino));
 	rc = revive(m, ino);

@@ -136,6 +136,7 @@ struct merger {
 
 	struct apart *apart;
 	size_t n_apart, cap_apart;
+	struct map its_own; /* under a word: files of the secondary's that had become one with ours -> 1 */
 
 	struct rs_link *links;
 	size_t n_links, cap_links;

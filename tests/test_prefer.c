@@ -626,6 +626,59 @@ START_TEST(a_conflict_that_the_secondary_has_not_heard_of_is_under_the_word_too)
 }
 END_TEST
 
+static void saves(int i, const char *path, const char *text)
+{
+	px_put(i, "tmp#", text);
+	px_rename(i, "tmp#", path);
+}
+
+/* Its file had become one with the primary's: it is itself again. */
+START_TEST(a_save_that_was_merged_and_the_secondary_has_not_heard_of_is_its_own_under_the_word)
+{
+	const int late = _i & 1;
+	char *want;
+
+	common();
+	switch (_i / 2) {
+	case 0: /* moved here, saved there */
+		px_rename(0, "f.txt", "moved");
+		saves(1, "f.txt", "one\ntwo\nthree\nfour\nBIRCH\n");
+		px_set(1, "f.txt", SET_MODE, (struct attr){ .mode = 0600 });
+		break;
+	case 1: /* saved here, moved and written there */
+		saves(0, "f.txt", "ALDER\ntwo\nthree\nfour\nfive\n");
+		px_set(0, "f.txt", SET_MODE, (struct attr){ .mode = 0640 });
+		px_rename(1, "f.txt", "moved");
+		px_append(1, "moved", "BIRCH\n");
+		px_set(1, "moved", SET_MODE, (struct attr){ .mode = 0600 });
+		px_setxattr(1, "moved", "user.k", "birch");
+		break;
+	case 2: /* saved on both sides */
+		saves(0, "f.txt", "ALDER\ntwo\nthree\nfour\nfive\n");
+		saves(1, "f.txt", "one\ntwo\nthree\nfour\nBIRCH\n");
+		px_link(1, "f.txt", "d/l");
+		break;
+	case 3: /* the same was made on both */
+		px_put(0, "new", "new\n");
+		px_put(1, "new", "new\n");
+		break;
+	default: ck_abort();
+	}
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(volume_commit(px[i].v), 0);
+	shake_hands();
+	px_send(1);
+	px_down();
+	if (late && _i / 2 < 3)
+		px_append(1, _i / 2 == 1 ? "moved" : "f.txt", "late\n");
+	give(late, 1);
+	want = tree(1);
+	px_meet();
+	expect_tree(0, xstrdup(want));
+	expect_tree(1, want);
+}
+END_TEST
+
 /* The secondary's changes arrive, what became of them does not: the connection breaks. Where the primary's attribute
  * stood against it the secondary goes on with its own. */
 START_TEST(what_both_touched_just_before_the_connection_broke_is_as_the_side_has_it)
@@ -954,6 +1007,8 @@ int main(void)
 	tcase_add_loop_test(tc, what_the_secondary_does_after_its_changes_were_cut_is_merged_as_ever, 0, 2);
 	tcase_add_loop_test(tc, what_was_written_to_an_equal_file_that_became_one_goes_aside_once, 0, 8);
 	tcase_add_loop_test(tc, a_conflict_that_the_secondary_has_not_heard_of_is_under_the_word_too, 0, 8);
+	tcase_add_loop_test(tc, a_save_that_was_merged_and_the_secondary_has_not_heard_of_is_its_own_under_the_word, 0,
+			    8);
 	tcase_add_loop_test(tc, what_both_touched_just_before_the_connection_broke_is_as_the_side_has_it, 0, 8);
 	tcase_add_loop_test(tc, contradicting_words_are_refused_until_one_is_taken_back, 0, 2);
 	tcase_add_loop_test(tc, deleting_everything_is_undone_by_preferring_the_other_side, 0, 4);
