@@ -32,6 +32,7 @@ void volume_unref(struct volume *v, uint64_t ino, uint64_t n)
 		map_del(&v->refs, ino);
 		map_del(&v->lost, ino); /* nobody is left to be told */
 		map_del(&v->late_moves, ino);
+		map_del(&v->would_move, ino);
 		if (volume_is_orphan(v, ino) && group_open(v) == 0)
 			tree_reap(v, ino); /* a failure is latched by the database and seen at the unlock */
 	}
@@ -126,6 +127,28 @@ void tree_holders_wait(struct volume *v, uint64_t from, uint64_t to)
 		map_put(&v->late_moves, from, to);
 }
 
+void tree_holders_would_move(struct volume *v, uint64_t from, uint64_t to)
+{
+	if (map_get(&v->refs, from, NULL))
+		map_put(&v->would_move, from, to);
+}
+
+uint64_t tree_holders_move_to(struct volume *v, uint64_t from)
+{
+	uint64_t to = 0;
+
+	map_get(&v->would_move, from, &to);
+	return to;
+}
+
+void holders_stay(struct volume *v, uint64_t ino)
+{
+	struct dentry d;
+
+	if (map_get(&v->would_move, ino, NULL) && !tree_first_link(v, ino, &d))
+		map_del(&v->would_move, ino);
+}
+
 bool tree_holders_waiting(struct volume *v)
 {
 	return map_count(&v->late_moves) > 0;
@@ -175,6 +198,7 @@ void holders_end(struct volume *v, bool done)
 		uint64_t code;
 
 		map_del(&v->late_moves, m->from);
+		map_del(&v->would_move, m->from);
 		if (map_get(&v->lost, m->from, &code)) {
 			map_del(&v->lost, m->from);
 			map_put(&v->lost, m->to, code);

@@ -50,6 +50,7 @@ struct volume {
 	struct move { uint64_t from, to, n; } *moves; /* of holders, since peer_apply began */
 	size_t n_moves, cap_moves;
 	struct map late_moves;     /* from -> to: as soon as that has a name */
+	struct map would_move;     /* from -> to: if the peer takes the last name of `from` away */
 	void (*still_fn)(void *ctx, bool still);
 	void *still_ctx;
 	bool still;                /* still_fn is owed a false; only the thread that applies looks at it */
@@ -170,6 +171,7 @@ int volume_room(struct volume *v);
 bool volume_is_orphan(struct volume *v, uint64_t ino);
 /* holders.c; lock held. The moves hold and are told, or are undone. */
 void holders_end(struct volume *v, bool done);
+void holders_stay(struct volume *v, uint64_t ino); /* this side took a name of it away */
 void holders_go_on(struct volume *v); /* without the lock: ends volume_hold_still */
 struct notice *notice_add(struct volume *v);
 /* After opening: what was entered for a pair that never came to be is forgotten. Lock held. */

@@ -298,6 +298,7 @@ int names_unlink(struct volume *v, const struct dentry *d)
 		rc = changes_touch_link(v, d->link, d->child, false, true);
 	if (!rc)
 		rc = tree_touch_dir(v, d->parent, now);
+	holders_stay(v, d->child);
 	return rc ? rc : tree_reap(v, d->child);
 }
 

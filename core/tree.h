@@ -78,6 +78,10 @@ bool tree_holders_may_come(struct volume *v, uint64_t to);
  * who held `to` before have left it. In memory only, as holders are; it ends with the move's commit, or when nobody
  * holds `from` any more. */
 void tree_holders_wait(struct volume *v, uint64_t from, uint64_t to);
+/* Who holds `from` is to hold `to` when the peer takes the last name of that away (0: of whom that is not said). Not
+ * when this side does: then they hold what is deleted. In memory only, and it ends as a wait does. */
+void tree_holders_would_move(struct volume *v, uint64_t from, uint64_t to);
+uint64_t tree_holders_move_to(struct volume *v, uint64_t from);
 bool tree_holders_waiting(struct volume *v); /* is there one? lock held */
 int tree_holders_each_waiting(struct volume *v, int (*fn)(void *ctx, uint64_t from, uint64_t to), void *ctx);
 int tree_holders_arrive(struct volume *v);

@@ -401,6 +401,7 @@ static void volume_free(struct volume *v)
 	map_release(&v->refs);
 	free(v->moves);
 	map_release(&v->late_moves);
+	map_release(&v->would_move);
 	map_release(&v->orphans);
 	map_release(&v->orphans_new);
 	map_release(&v->touched);

@@ -18,6 +18,13 @@ static bool has_unsent(struct volume *v, const struct shipment *s, uint64_t ino)
 	       ((changed & 1u << ENT_NEW) && rows[ENT_NEW].seen < s->begin.to);
 }
 
+static bool is_gone(struct volume *v, uint64_t ino)
+{
+	struct inode in;
+
+	return tree_inode_get(v, ino, &in) == 0 && in.nlink == 0;
+}
+
 /*
  * Is what became something else no more here by its old id? Two that became one: its link is gone, which waits for
  * unsent bytes. A copy: its bytes are the primary's now, or it is gone; unsent ones follow the others, and the answer
@@ -26,12 +33,10 @@ static bool has_unsent(struct volume *v, const struct shipment *s, uint64_t ino)
 static bool has_left(struct volume *v, const struct shipment *s, const struct rec_lineage *l)
 {
 	const struct rec_inode *r = shipment_inode(s, l->src);
-	struct inode in;
-	bool is_gone = tree_inode_get(v, l->src, &in) == 0 && in.nlink == 0;
 
 	if (l->kind == 'a')
-		return is_gone;
-	return (l->kind == 'u' || is_gone || (r && (r->fields & REC_CONTENT))) && !has_unsent(v, s, l->src);
+		return is_gone(v, l->src);
+	return (l->kind == 'u' || is_gone(v, l->src) || (r && (r->fields & REC_CONTENT))) && !has_unsent(v, s, l->src);
 }
 
 /* Everybody waits while holders move, and what the kernel has in its caches counts as held: so it is about a
@@ -46,6 +51,13 @@ bool follow_concerns(struct volume *v, const struct shipment *s, const struct re
 		return false;
 	return l->kind != 'u' ||
 	       (s->n_of_units <= OF_UNITS_MAX && tree_inode_get(v, l->src, &in) == 0 && S_ISREG(in.mode));
+}
+
+/* The last name, perhaps, of what was told before to have become something else, and was kept then for what was done
+ * to it here. */
+static bool takes_from_holders(struct volume *v, const struct ship_link *l)
+{
+	return !l->parent && !l->report && tree_holders_move_to(v, l->child) != 0;
 }
 
 int follow_shipment(struct volume *v, const struct shipment *s)
@@ -70,7 +82,12 @@ int follow_shipment(struct volume *v, const struct shipment *s)
 				tree_holders_wait(v, l->src, l->dst);
 			else if (left)
 				rc = tree_holders_move(v, l->src, l->dst);
+			else if (l->kind == 'a')
+				tree_holders_would_move(v, l->src, l->dst);
 		}
+	for (size_t i = 0; rc == 0 && i < s->n_links; i++)
+		if (takes_from_holders(v, &s->links[i]) && is_gone(v, s->links[i].child))
+			rc = tree_holders_move(v, s->links[i].child, tree_holders_move_to(v, s->links[i].child));
 	map_release(&sources);
 	return rc ? rc : tree_holders_arrive(v); /* those of earlier shipments, too */
 }
@@ -79,6 +96,8 @@ bool follow_any(struct volume *v, const struct shipment *s)
 {
 	bool any = tree_holders_waiting(v);
 
+	for (size_t i = 0; i < s->n_links && !any; i++)
+		any = takes_from_holders(v, &s->links[i]);
 	for (size_t i = 0; i < s->n_lineages && !any; i++)
 		any = follow_concerns(v, s, &s->lineages[i]);
 	return any;

@@ -130,7 +130,7 @@ static int judge_alias(void *ctx, const struct lineage *l)
 	if (!has_own) {
 		f->over = merge_grow(f->over, f->n_over, &f->cap_over, sizeof(*f->over));
 		f->over[f->n_over++] = *l;
-	} else if (has_ours && l->grp <= f->m->s->begin.seen) {
+	} else if (has_ours) {
 		f->list = merge_grow(f->list, f->n, &f->cap, sizeof(*f->list));
 		f->list[f->n++] = *l;
 	}
