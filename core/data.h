@@ -95,12 +95,15 @@ int stage_take(struct stage *to, struct stage *from, uint64_t ino);
 /* Each file with its mark, in no particular order. fn: 0 goes on; it must change nothing here. */
 typedef int (*stage_file_fn)(void *ctx, uint64_t ino, uint64_t group, uint64_t id);
 int stage_files(struct stage *s, stage_file_fn fn, void *ctx);
-/* The blocks of these files (keys of the map) that landing_put_content wrote into a plan are the plan's now: the
- * files have nothing staged any more. but: blocks of stage_keep_block that it has not any more; stage_drop_kept is for
- * them. */
-void stage_taken(struct stage *s, const struct map *inodes, const struct map *but);
-/* Without the lock: the plan was given up, so the blocks that were written for it alone are free. */
+/* Is what is staged for it in the plan that is being written? landing_put_content says so itself. */
+void stage_plan(struct stage *s, uint64_t ino, bool planned);
+/* The plan holds: the blocks of files that are in it are its own now, and these files have nothing staged any more.
+ * but: blocks of stage_keep_block that it has not any more; stage_drop_kept is for them. */
+void stage_taken(struct stage *s, const struct map *but);
+/* Without the lock: blocks that were written for a plan alone are free. */
 void stage_drop_kept(struct stage *s);
+/* Without the lock: the plan is given up; nothing is in it, and what was written for it alone is dropped. */
+void stage_give_up_plan(struct stage *s);
 /* Frees what was not adopted. Call without the lock. */
 void stage_free(struct stage *s);
 

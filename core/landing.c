@@ -839,7 +839,8 @@ static int put_cut_block(struct volume *v, struct stage *s, const struct landing
 
 int landing_put_content(struct volume *v, struct stage *s, const struct landing_inode *in, uint64_t size_here_bytes)
 {
-	struct stage_file *f = s ? stage_file_of(s, in->ino, false) : NULL;
+	struct stage_room room;
+	const struct stage_file *f = s ? stage_look(s, in->ino, &room) : NULL;
 	int rc = open_to_write(v);
 
 	if (rc)
@@ -857,7 +858,11 @@ int landing_put_content(struct volume *v, struct stage *s, const struct landing_
 			n++;
 		rc = put_block(v, s, in, block, f->parts + i, n);
 	}
-	return rc || !s ? rc : put_cut_block(v, s, in, size_here_bytes, f);
+	if (!rc && s)
+		rc = put_cut_block(v, s, in, size_here_bytes, f);
+	if (!rc && f)
+		stage_plan(s, in->ino, true);
+	return rc;
 }
 
 bool landing_gives_name(struct volume *v, uint64_t parent, const char *name, size_t name_len)

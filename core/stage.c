@@ -11,6 +11,8 @@
  * which are still in memory. So memory is bounded by 32 bytes a part and 8 a block, whatever the size of the shipment.
  *
  * The blocks are held (core/data_store.h) until stage_adopt makes them born, or stage_free gives them back.
+ *
+ * Files of which all has come are packed while a large shipment arrives (stage_packed.c).
  */
 #include "core/stage_private.h"
 
@@ -371,12 +373,25 @@ static int put_partial(struct stage *s, struct stage_file *f, uint64_t off, cons
 	return rc ? rc : complete_block(s, f, block);
 }
 
+/* Something comes of the file; so of the one before, most likely, all has come. */
+static void go_on_to(struct stage *s, uint64_t ino)
+{
+	if (s->current && s->current != ino)
+		stage_pack(s, s->current);
+	s->current = ino;
+}
+
 struct stage_file *stage_file_of(struct stage *s, uint64_t ino, bool create)
 {
 	uint64_t value;
+	size_t row;
 
+	if (create)
+		go_on_to(s, ino);
 	if (map_get(&s->files, ino, &value))
 		return (struct stage_file *)(uintptr_t)value;
+	if (stage_packed_find(s, ino, &row))
+		return stage_unpack(s, row);
 	if (!create)
 		return NULL;
 	struct stage_file *f = xcalloc(1, sizeof(*f));
@@ -386,6 +401,16 @@ struct stage_file *stage_file_of(struct stage *s, uint64_t ino, bool create)
 	f->mark_id = s->mark_id;
 	map_put(&s->files, ino, (uintptr_t)f);
 	return f;
+}
+
+const struct stage_file *stage_look(struct stage *s, uint64_t ino, struct stage_room *room)
+{
+	uint64_t value;
+	size_t row;
+
+	if (map_get(&s->files, ino, &value))
+		return (const struct stage_file *)(uintptr_t)value;
+	return stage_packed_find(s, ino, &row) ? stage_packed_at(s, row, room) : NULL;
 }
 
 int stage_put(struct stage *s, uint64_t ino, uint64_t off, const void *buf, size_t len_bytes)
@@ -562,14 +587,20 @@ static int adopt_parts(struct stage *s, const struct stage_file *f, uint64_t dst
 	return rc;
 }
 
-static void file_free(struct stage *s, struct stage_file *f)
+void stage_file_free(struct stage_file *f)
 {
 	for (size_t i = 0; i < f->n_runs; i++)
 		free(f->runs[i].sums);
-	map_del(&s->files, f->ino);
 	free(f->runs);
 	free(f->parts);
 	free(f);
+}
+
+/* Its blocks are free. */
+static void release_file(struct stage *s, const struct stage_file *f)
+{
+	for (size_t i = 0; i < f->n_runs; i++)
+		release_run(s, f->runs[i].phys, f->runs[i].len);
 }
 
 static int adopt(struct stage *s, uint64_t src_ino, uint64_t dst_ino, enum origin origin, const struct below *below)
@@ -614,7 +645,7 @@ void stage_settle(struct stage *s, bool landed)
 		struct stage_file *f = (struct stage_file *)(uintptr_t)value;
 
 		if (landed)
-			file_free(s, f);
+			stage_file_free(f);
 		else
 			map_put(&s->files, ino, value);
 	}
@@ -642,17 +673,56 @@ void stage_drop_kept(struct stage *s)
 		release_run(s, s->kept[--s->n_kept], 1);
 }
 
-void stage_taken(struct stage *s, const struct map *inodes, const struct map *but)
+void stage_plan(struct stage *s, uint64_t ino, bool planned)
+{
+	uint64_t value;
+	size_t row;
+
+	if (map_get(&s->files, ino, &value))
+		((struct stage_file *)(uintptr_t)value)->planned = planned;
+	else if (stage_packed_find(s, ino, &row))
+		s->packed.state[row] = planned ? STAGE_ROW_PLANNED : 0;
+}
+
+void stage_give_up_plan(struct stage *s)
 {
 	uint64_t ino, value;
-	size_t it = 0, left = 0;
+	size_t it = 0;
 
-	while (map_next(inodes, &it, &ino, &value)) {
-		struct stage_file *f = stage_file_of(s, ino, false);
+	while (map_next(&s->files, &it, &ino, &value))
+		((struct stage_file *)(uintptr_t)value)->planned = false;
+	for (size_t i = 0; i < s->packed.rows.n; i++)
+		s->packed.state[i] &= (uint8_t)~STAGE_ROW_PLANNED;
+	stage_drop_kept(s);
+}
 
-		if (f)
-			file_free(s, f);
+/* Without their blocks, which are the plan's. */
+static void forget_planned(struct stage *s)
+{
+	struct map left = MAP_INIT;
+	uint64_t ino, value;
+	size_t it = 0;
+
+	while (map_next(&s->files, &it, &ino, &value)) {
+		struct stage_file *f = (struct stage_file *)(uintptr_t)value;
+
+		if (f->planned)
+			stage_file_free(f);
+		else
+			map_put(&left, ino, value);
 	}
+	map_release(&s->files);
+	s->files = left;
+	for (size_t i = 0; i < s->packed.rows.n; i++)
+		if (s->packed.state[i] & STAGE_ROW_PLANNED)
+			s->packed.state[i] = STAGE_ROW_LEFT;
+}
+
+void stage_taken(struct stage *s, const struct map *but)
+{
+	size_t left = 0;
+
+	forget_planned(s);
 	for (size_t i = 0; i < s->n_kept; i++)
 		if (map_get(but, s->kept[i], NULL))
 			s->kept[left++] = s->kept[i];
@@ -681,7 +751,8 @@ static int overlay_run(struct stage *s, const struct stage_run *r, uint8_t *buf,
 
 int stage_overlay(struct stage *s, uint64_t ino, void *buf, size_t len_bytes, uint64_t off)
 {
-	struct stage_file *f = stage_file_of(s, ino, false);
+	struct stage_room room;
+	const struct stage_file *f = stage_look(s, ino, &room);
 	uint64_t end = off + len_bytes;
 	uint8_t bytes[BLOCK_BYTES];
 	int rc = 0;
@@ -703,7 +774,8 @@ int stage_overlay(struct stage *s, uint64_t ino, void *buf, size_t len_bytes, ui
 
 uint64_t stage_next(struct stage *s, uint64_t ino, uint64_t off)
 {
-	struct stage_file *f = stage_file_of(s, ino, false);
+	struct stage_room room;
+	const struct stage_file *f = stage_look(s, ino, &room);
 	uint64_t next = UINT64_MAX;
 
 	for (size_t i = f ? run_at(f, off >> BLOCK_SHIFT) : 0; f && i < f->n_runs && next == UINT64_MAX; i++)
@@ -718,7 +790,8 @@ uint64_t stage_next(struct stage *s, uint64_t ino, uint64_t off)
 
 int stage_ranges(struct stage *s, uint64_t ino, stage_range_fn fn, void *ctx)
 {
-	struct stage_file *f = stage_file_of(s, ino, false);
+	struct stage_room room;
+	const struct stage_file *f = stage_look(s, ino, &room);
 	uint64_t from = 0, to = 0;
 	size_t r = 0, p = 0;
 	int rc = 0;
@@ -770,6 +843,7 @@ int stage_take(struct stage *to, struct stage *from, uint64_t ino)
 
 	if (!f)
 		return -ENOENT;
+	go_on_to(to, ino);
 	assert(!stage_file_of(to, ino, false));
 	if (from->losses != image_losses(from->v->data->image))
 		rc = -EIO;
@@ -780,9 +854,8 @@ int stage_take(struct stage *to, struct stage *from, uint64_t ino)
 	}
 	map_del(&from->files, ino);
 	if (rc) {
-		for (size_t i = 0; i < f->n_runs; i++)
-			release_run(from, f->runs[i].phys, f->runs[i].len);
-		file_free(from, f);
+		release_file(from, f);
+		stage_file_free(f);
 		return rc;
 	}
 	from->bytes -= MIN(from->bytes, file_bytes(f));
@@ -793,15 +866,19 @@ int stage_take(struct stage *to, struct stage *from, uint64_t ino)
 
 int stage_files(struct stage *s, stage_file_fn fn, void *ctx)
 {
-	size_t it = 0;
+	struct stage_room room;
+	const struct stage_file *f;
 	uint64_t ino, value;
+	size_t it = 0;
 	int rc = 0;
 
 	while (!rc && map_next(&s->files, &it, &ino, &value)) {
-		const struct stage_file *f = (const struct stage_file *)(uintptr_t)value;
-
+		f = (const struct stage_file *)(uintptr_t)value;
 		rc = fn(ctx, ino, f->mark_group, f->mark_id);
 	}
+	for (size_t i = 0; !rc && i < s->packed.rows.n; i++)
+		if ((f = stage_packed_at(s, i, &room)))
+			rc = fn(ctx, f->ino, f->mark_group, f->mark_id);
 	return rc;
 }
 
@@ -819,6 +896,7 @@ struct stage *stage_new(struct volume *v)
 
 void stage_free(struct stage *s)
 {
+	struct stage_room room;
 	size_t it = 0;
 	uint64_t ino, value;
 
@@ -826,16 +904,17 @@ void stage_free(struct stage *s)
 		return;
 	assert(map_count(&s->adopted) == 0); /* whose are its blocks? */
 	while (map_next(&s->files, &it, &ino, &value)) {
-		struct stage_file *f = (struct stage_file *)(uintptr_t)value;
-
-		for (size_t i = 0; i < f->n_runs; i++) {
-			release_run(s, f->runs[i].phys, f->runs[i].len);
-			free(f->runs[i].sums);
-		}
-		free(f->runs);
-		free(f->parts);
-		free(f);
+		release_file(s, (struct stage_file *)(uintptr_t)value);
+		stage_file_free((struct stage_file *)(uintptr_t)value);
 	}
+	for (size_t i = 0; i < s->packed.rows.n; i++) {
+		const struct stage_file *f = stage_packed_at(s, i, &room);
+
+		if (f)
+			release_file(s, f);
+	}
+	rows_release(&s->packed.rows);
+	free(s->packed.state);
 	for (size_t i = 0; i < s->n_log; i++)
 		release_run(s, s->log[i], 1);
 	stage_drop_kept(s);

@@ -127,6 +127,7 @@ static int begin(struct stage *s, uint64_t base)
 
 static int save_all(struct stage *s, struct buf *b)
 {
+	struct stage_room room;
 	uint64_t ino, value;
 	size_t it = 0;
 	int rc = 0;
@@ -137,6 +138,13 @@ static int save_all(struct stage *s, struct buf *b)
 		put_runs(b, f);
 		rc = put_parts(b, s, f);
 	}
+	for (size_t i = s->packed.n_saved; !rc && i < s->packed.rows.n; i++)
+		if (stage_packed_at(s, i, &room)) {
+			put_runs(b, &room.file);
+			rc = put_parts(b, s, &room.file);
+		}
+	if (!rc)
+		s->packed.n_saved = s->packed.rows.n;
 	return rc ? rc : b->failed;
 }
 
@@ -276,7 +284,7 @@ struct stage *stage_load(struct volume *v, uint64_t base)
 		return NULL;
 	if (fread(&head, sizeof(head), 1, in) == 1 && head.magic == SAVED_MAGIC && head.base == base) {
 		s = stage_new(v);
-		if (load_all(s, in) < 0 || map_count(&s->files) == 0) {
+		if (load_all(s, in) < 0 || map_count(&s->files) + s->packed.rows.n == 0) {
 			stage_free(s);
 			s = NULL;
 		}

@@ -40,21 +40,17 @@ struct pos {
 
 static bool accepted(const struct applier *a, uint64_t link, size_t *i)
 {
-	uint64_t at;
-
-	if (!map_get(&a->s->by_link, link, &at) || a->state[at - 1] != LINK_ACCEPTED)
-		return false;
-	*i = at - 1;
-	return true;
+	return shipment_find_link(a->s, link, i) && a->state[*i] == LINK_ACCEPTED;
 }
 
 static int planned(const struct applier *a, uint64_t link, struct pos *p)
 {
+	struct ship_link room;
 	size_t i;
 	int rc;
 
 	if (accepted(a, link, &i)) {
-		const struct ship_link *l = &a->s->links[i];
+		const struct ship_link *l = shipment_link_at(a->s, i, &room);
 
 		p->parent = l->parent;
 		p->child = l->child;
@@ -81,11 +77,12 @@ static int first_link(void *ctx, const struct dentry *d)
 /* The planned parent of a directory; 0 when it will have no place. */
 static uint64_t planned_parent(const struct applier *a, uint64_t dir)
 {
+	struct ship_link room;
 	struct pos p;
 	uint64_t i, link = 0;
 
 	if (map_get(&a->dir_link, dir, &i) && a->state[i - 1] == LINK_ACCEPTED)
-		return a->s->links[i - 1].parent;
+		return shipment_link_at(a->s, i - 1, &room)->parent;
 	tree_links_of(a->v, dir, first_link, &link);
 	return link && planned(a, link, &p) == 0 ? p.parent : 0;
 }
@@ -131,9 +128,10 @@ struct count {
 static int child_stays(void *ctx, const struct dentry *d)
 {
 	struct count *c = ctx;
+	struct ship_link room;
 	size_t i;
 
-	c->found = !accepted(c->a, d->link, &i) || c->a->s->links[i].parent == c->dir;
+	c->found = !accepted(c->a, d->link, &i) || shipment_link_at(c->a->s, i, &room)->parent == c->dir;
 	return c->found;
 }
 
@@ -142,11 +140,12 @@ static int link_stays(void *ctx, const struct dentry *d)
 {
 	struct count *c = ctx;
 	const struct ship_link *l;
+	struct ship_link room;
 	size_t i;
 
 	if (!accepted(c->a, d->link, &i))
 		return c->found = true;
-	l = &c->a->s->links[i];
+	l = shipment_link_at(c->a->s, i, &room);
 	return c->found = l->parent != 0 && l->child == c->child;
 }
 
@@ -184,7 +183,8 @@ static bool removal_loses(const struct applier *a, const struct ship_link *l)
 
 static bool child_known(const struct applier *a, const struct ship_link *l, uint32_t *mode)
 {
-	const struct rec_inode *r = shipment_inode(a->s, l->child);
+	struct rec_inode room;
+	const struct rec_inode *r = shipment_look(a->s, l->child, &room);
 	struct inode in;
 
 	if (r && (r->fields & REC_NEW)) {
@@ -200,10 +200,12 @@ static bool child_known(const struct applier *a, const struct ship_link *l, uint
 static int other_link(void *ctx, const struct dentry *d)
 {
 	struct count *c = ctx;
+	struct ship_link room;
 	size_t i;
 
 	/* c->dir holds the link that is allowed */
-	c->found = d->link != c->dir && (!accepted(c->a, d->link, &i) || c->a->s->links[i].parent != 0);
+	c->found = d->link != c->dir &&
+		   (!accepted(c->a, d->link, &i) || shipment_link_at(c->a->s, i, &room)->parent != 0);
 	return c->found;
 }
 
@@ -211,18 +213,20 @@ static int other_link(void *ctx, const struct dentry *d)
 static bool second_place(const struct applier *a, const struct ship_link *l)
 {
 	struct count c = { .a = a, .dir = l->link };
+	struct ship_link room;
 	uint64_t i;
 
 	tree_links_of(a->v, l->child, other_link, &c);
 	if (c.found)
 		return true;
-	return map_get(&a->dir_link, l->child, &i) && a->s->links[i - 1].link != l->link;
+	return map_get(&a->dir_link, l->child, &i) && shipment_link_at(a->s, i - 1, &room)->link != l->link;
 }
 
 /* What holds names must be a directory. */
 static bool parent_is_dir(const struct applier *a, uint64_t parent)
 {
-	const struct rec_inode *r = shipment_inode(a->s, parent);
+	struct rec_inode room;
+	const struct rec_inode *r = shipment_look(a->s, parent, &room);
 	struct inode in;
 
 	if (r && (r->fields & REC_NEW))
@@ -232,6 +236,7 @@ static bool parent_is_dir(const struct applier *a, uint64_t parent)
 
 static bool name_free(const struct applier *a, const struct ship_link *l)
 {
+	struct ship_link room;
 	struct dentry d;
 	size_t i;
 
@@ -239,7 +244,7 @@ static bool name_free(const struct applier *a, const struct ship_link *l)
 		return true;
 	if (!accepted(a, d.link, &i))
 		return false;
-	const struct ship_link *o = &a->s->links[i];
+	const struct ship_link *o = shipment_link_at(a->s, i, &room);
 
 	return o->parent != l->parent || o->name_len != l->name_len || memcmp(o->name, l->name, l->name_len) != 0;
 }
@@ -260,16 +265,20 @@ static bool will_be_here(const struct applier *a, uint64_t ino)
 static void find_placed(struct applier *a)
 {
 	const struct shipment *s = a->s;
+	struct ship_link room;
 	uint64_t before;
 
 	if (map_count(&a->became) == 0)
 		return;
 	a->placed_too = xcalloc(s->n_links + 1, sizeof(*a->placed_too));
-	for (size_t i = 0; i < s->n_links; i++)
-		if (s->links[i].parent) {
-			a->placed_too[i] = map_get(&a->placed, s->links[i].child, &before) ? (size_t)before : 0;
-			map_put(&a->placed, s->links[i].child, i + 1);
+	for (size_t i = 0; i < s->n_links; i++) {
+		const struct ship_link *l = shipment_link_at(s, i, &room);
+
+		if (l->parent) {
+			a->placed_too[i] = map_get(&a->placed, l->child, &before) ? (size_t)before : 0;
+			map_put(&a->placed, l->child, i + 1);
 		}
+	}
 }
 
 /* Somebody works in what is one with another now, and the other is not here: it stays until both can be done at
@@ -306,9 +315,10 @@ static bool blocked(const struct applier *a, const struct ship_link *l)
 static void settle(struct applier *a)
 {
 	struct change_row row;
+	struct ship_link room;
 
 	for (size_t i = 0; i < a->s->n_links; i++) {
-		struct ship_link *l = &a->s->links[i];
+		const struct ship_link *l = shipment_link_at(a->s, i, &room);
 		uint32_t mode;
 
 		a->rc = a->rc ? a->rc : landing_breathe(a->v);
@@ -320,7 +330,7 @@ static void settle(struct applier *a)
 	do {
 		a->again = false;
 		for (size_t i = 0; i < a->s->n_links && !a->rc; i++, a->rc = landing_breathe(a->v))
-			if (a->state[i] == LINK_ACCEPTED && blocked(a, &a->s->links[i])) {
+			if (a->state[i] == LINK_ACCEPTED && blocked(a, shipment_link_at(a->s, i, &room))) {
 				a->state[i] = LINK_BLOCKED;
 				a->again = true;
 			}
@@ -678,6 +688,7 @@ static int judge(struct plan *p)
 {
 	struct applying *ap = p->ctx;
 	struct shipment *s = p->s;
+	struct ship_link room;
 	struct applier a;
 	int rc;
 
@@ -686,10 +697,12 @@ static int judge(struct plan *p)
 	settle(&a);
 	rc = a.rc;
 	for (size_t i = 0; rc == 0 && i < s->n_links; i++) {
+		const struct ship_link *l = shipment_link_at(s, i, &room);
+
 		if (a.state[i] != LINK_ACCEPTED)
-			map_put(&ap->expected, s->links[i].link, a.state[i]);
-		if (a.state[i] != LINK_ACCEPTED || may_be_held(p->v, &s->links[i]))
-			split_add_link(&p->split, &s->links[i]);
+			map_put(&ap->expected, l->link, a.state[i]);
+		if (a.state[i] != LINK_ACCEPTED || may_be_held(p->v, l))
+			split_add_link(&p->split, i);
 		rc = landing_breathe(p->v);
 	}
 	for (size_t i = 0; i < s->n_asks; i++)

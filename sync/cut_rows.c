@@ -5,9 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "util/number.h"
 #include "util/util.h"
-
-#define NUMBER_MAX_BYTES 10u
 
 /* ---- numbers ---- */
 
@@ -22,45 +21,29 @@ static uint8_t *room(struct packed *p, size_t len_bytes)
 
 static void put(struct packed *p, uint64_t n)
 {
-	uint8_t *to = room(p, NUMBER_MAX_BYTES);
-	size_t i = 0;
-
-	for (; n >= 0x80; n >>= 7)
-		to[i++] = (uint8_t)(n | 0x80);
-	to[i++] = (uint8_t)n;
-	p->len_bytes += i;
+	p->len_bytes += number_put(room(p, NUMBER_MAX_BYTES), n);
 }
 
 static uint64_t get(const struct packed *p, struct cut_at *at)
 {
-	uint64_t n = 0;
-	unsigned shift = 0;
-	uint8_t byte;
+	const uint8_t *byte = p->data + at->at;
+	uint64_t n = number_get(&byte);
 
-	do {
-		assert(at->at < p->len_bytes && shift < 64);
-		byte = p->data[at->at++];
-		n |= (uint64_t)(byte & 0x7f) << shift;
-		shift += 7;
-	} while (byte & 0x80);
+	at->at = (size_t)(byte - p->data);
+	assert(at->at <= p->len_bytes);
 	return n;
 }
 
 /* How far it is from the last one, to either side. */
 static void put_near(struct packed *p, uint64_t n, uint64_t *last)
 {
-	uint64_t by = n - *last;
-
-	put(p, by << 1 ^ (0 - (by >> 63)));
+	put(p, number_near(n, *last));
 	*last = n;
 }
 
 static uint64_t get_near(const struct packed *p, struct cut_at *at, uint64_t *last)
 {
-	uint64_t n = get(p, at);
-
-	*last += n >> 1 ^ (0 - (n & 1));
-	return *last;
+	return *last = number_from(get(p, at), *last);
 }
 
 /* ---- rows ---- */

@@ -20,9 +20,10 @@ struct count {
 static int count_gone(void *ctx, uint64_t link)
 {
 	struct count *c = ctx;
-	const struct ship_link *l = shipment_link(c->s, link);
+	struct ship_link room;
+	size_t i;
 
-	c->gone += l && takes_away(l);
+	c->gone += shipment_find_link(c->s, link, &i) && takes_away(shipment_link_at(c->s, i, &room));
 	return 0;
 }
 
@@ -31,11 +32,12 @@ static int count_gone(void *ctx, uint64_t link)
 int deletions_check(struct volume *v, const struct shipment *s, const char *peer, struct err *err)
 {
 	struct count c = { .s = s };
+	struct ship_link room;
 	uint64_t most = 0, all = 0;
 	int rc;
 
 	for (size_t i = 0; i < s->n_links; i++)
-		most += takes_away(&s->links[i]); /* some may be gone here, too */
+		most += takes_away(shipment_link_at(s, i, &room)); /* some may be gone here, too */
 	if (most <= DELETIONS_MANY)
 		return 0;
 	volume_lock(v);

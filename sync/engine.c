@@ -204,7 +204,7 @@ static void show_progress_locked(struct engine *e)
 								      entries * ENGINE_ENTRY_BYTES);
 	}
 	if (e->inbox) {
-		uint64_t entries = e->inbox->n_inodes + e->inbox->n_links + e->inbox->n_xattrs + e->inbox->n_asks;
+		uint64_t entries = shipment_records(e->inbox) + e->inbox->n_asks;
 
 		s->recv_total_bytes += whole(&e->inbox->begin);
 		/* The peer may send more than it said. */
@@ -592,7 +592,7 @@ static int on_ship_end(struct engine *e, const struct rec_ship_end *end, uint64_
 			e->ack_owed = true;
 		if (!shipment_is_empty(s)) {
 			e->applied_shipments++;
-			e->applied_entries += s->n_inodes + s->n_links + s->n_xattrs;
+			e->applied_entries += shipment_records(s);
 			e->applied_bytes += s->data_bytes;
 		}
 		if (!shipment_is_empty(s))

@@ -21,6 +21,7 @@ sync_libsync_a_SOURCES += \
 	sync/follow.c sync/follow.h \
 	sync/roles.c sync/roles.h \
 	sync/progress.c sync/progress.h \
+	sync/ship_rows.c sync/ship_rows.h \
 	sync/shipment.c sync/shipment.h \
 	sync/split.c sync/split.h \
 	sync/told.c sync/told.h
@@ -62,6 +63,14 @@ check_PROGRAMS += tests/test_landing
 TESTS += tests/test_landing
 tests_test_landing_SOURCES = tests/test_landing.c tests/pair_fixture.h
 tests_test_landing_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
+check_PROGRAMS += tests/test_large
+TESTS += tests/test_large
+tests_test_large_SOURCES = tests/test_large.c tests/pair_fixture.h
+tests_test_large_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
+check_PROGRAMS += tests/test_shipment
+TESTS += tests/test_shipment
+tests_test_shipment_SOURCES = tests/test_shipment.c tests/chance.h tests/pair_fixture.h
+tests_test_shipment_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 check_PROGRAMS += tests/test_split
 TESTS += tests/test_split
 tests_test_split_SOURCES = tests/test_split.c tests/pair_fixture.h

@@ -100,7 +100,8 @@ static bool inode_conflicts(struct volume *v, const struct rec_inode *r)
 
 static bool inode_known(struct volume *v, const struct shipment *s, uint64_t ino)
 {
-	const struct rec_inode *r = shipment_inode(s, ino);
+	struct rec_inode room;
+	const struct rec_inode *r = shipment_look(s, ino, &room);
 	struct inode in;
 
 	return (r && (r->fields & REC_NEW)) ||
@@ -110,14 +111,18 @@ static bool inode_known(struct volume *v, const struct shipment *s, uint64_t ino
 /* The lowest `seen` of all its records. */
 uint64_t merge_lowest_seen(const struct shipment *s)
 {
+	struct rec_inode *r = xmalloc(sizeof(*r));
 	uint64_t low = s->begin.seen;
+	struct ship_link l;
+	struct ship_xattr x;
 
 	for (size_t i = 0; i < s->n_links; i++)
-		low = MIN(low, s->links[i].seen);
+		low = MIN(low, shipment_link_at(s, i, &l)->seen);
 	for (size_t i = 0; i < s->n_inodes; i++)
-		low = MIN(low, rec_seen(s->inodes[i], REC_CONTENT));
+		low = MIN(low, rec_seen(shipment_inode_at(s, i, r), REC_CONTENT));
 	for (size_t i = 0; i < s->n_xattrs; i++)
-		low = MIN(low, s->xattrs[i].seen);
+		low = MIN(low, shipment_xattr_at(s, i, &x)->seen);
+	free(r);
 	return low;
 }
 
@@ -380,7 +385,7 @@ static int may_fast_forward(struct volume *v, struct shipment *s, const struct p
 
 static bool has_records(const struct shipment *s)
 {
-	return s->n_inodes + s->n_links + s->n_xattrs > 0;
+	return shipment_records(s) > 0;
 }
 
 static int merge_locked(struct volume *v, struct shipment *s, const struct merge_names *names,
@@ -489,35 +494,52 @@ static bool link_meets(struct judging *j, const struct ship_link *l)
 	return j->own && tree_link_get(v, l->link, &d) == 0 && d.child != l->child && links_changed(v, d.child, j->low);
 }
 
-static int judge_records(struct judging *j)
+static int judge_links(struct judging *j)
 {
 	struct plan *p = j->p;
-	const struct shipment *s = p->s;
+	struct ship_link room;
 	int rc = 0;
 
-	for (size_t i = 0; rc == 0 && i < s->n_links; i++) {
-		const struct ship_link *l = &s->links[i];
+	for (size_t i = 0; rc == 0 && i < p->s->n_links; i++) {
+		const struct ship_link *l = shipment_link_at(p->s, i, &room);
 
 		if (link_meets(j, l))
-			split_add_link(&p->split, l);
+			split_add_link(&p->split, i);
 		/* By this name there may be one of ours, as the directory is another one here. */
 		if (j->notes.any && has_lineage(p->v, LINEAGE_INODE, l->parent))
 			split_add_new_dir(&p->split, l->child);
 		rc = landing_breathe(p->v);
 	}
-	for (size_t i = 0; rc == 0 && i < s->n_inodes; i++) {
-		const struct rec_inode *r = s->inodes[i];
-		uint64_t placed = 0;
+	return rc;
+}
 
-		map_get(&p->placed, r->ino, &placed);
+static int judge_inodes(struct judging *j)
+{
+	struct plan *p = j->p;
+	struct rec_inode *room = xmalloc(sizeof(*room));
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < p->s->n_inodes; i++) {
+		const struct rec_inode *r = shipment_inode_at(p->s, i, room);
+
 		if (!inode_is_clear(p->v, r, &j->notes) || is_noted(p->v, r->ino, j->notes.any, j->conflicts) ||
 		    (j->own && links_changed(p->v, r->ino, j->low)) ||
-		    (r->ino > INO_HIDDEN && !placed && !has_name(p->v, r->ino)))
+		    (r->ino > INO_HIDDEN && !split_place_of(&p->split, r->ino) && !has_name(p->v, r->ino)))
 			split_add(&p->split, r->ino, false);
 		rc = landing_breathe(p->v);
 	}
-	for (size_t i = 0; rc == 0 && i < s->n_xattrs; i++) {
-		const struct ship_xattr *x = &s->xattrs[i];
+	free(room);
+	return rc;
+}
+
+static int judge_xattrs(struct judging *j)
+{
+	struct plan *p = j->p;
+	struct ship_xattr room;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < p->s->n_xattrs; i++) {
+		const struct ship_xattr *x = shipment_xattr_at(p->s, i, &room);
 
 		if (!xattr_is_clear(p->v, x, &j->notes) || is_noted(p->v, x->ino, j->notes.any, j->conflicts) ||
 		    (j->own && links_changed(p->v, x->ino, j->low)))
@@ -595,20 +617,24 @@ static int judge_all(struct plan *p)
 	map_clear(&m->whole);
 	rc = notes_load(p->v, &j.notes);
 	if (rc == 0)
-		rc = units_list(p->v, p->s, &m->whole);
+		rc = units_list(p->v, &p->split, &m->whole);
 	if (rc == 0)
 		rc = families_list(p->v, p->s, &m->whole);
 	if (rc == 0 && changes_any_after(p->v, j.low))
 		add_whole(p);
 	if (rc == 0)
-		rc = judge_records(&j);
+		rc = judge_links(&j);
+	if (rc == 0)
+		rc = judge_inodes(&j);
+	if (rc == 0)
+		rc = judge_xattrs(&j);
 	if (rc == 0 && j.own)
 		rc = judge_our_names(&j);
 	if (rc == 0)
 		rc = apply_fits(p->v, p->s, &fits);
 	for (size_t i = 0; rc == 0 && i < p->s->n_links; i++)
 		if (!fits[i])
-			split_add_link(&p->split, &p->s->links[i]);
+			split_add_link(&p->split, i);
 	free(fits);
 	map_release(&j.notes.more_of);
 	return rc;

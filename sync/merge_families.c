@@ -149,23 +149,33 @@ bool families_touched(struct volume *v, const struct shipment *s)
 
 int families_list(struct volume *v, const struct shipment *s, struct map *inodes)
 {
+	struct rec_inode *inode_room = xmalloc(sizeof(*inode_room));
+	struct ship_link link_room;
+	struct ship_xattr xattr_room;
 	int rc = 0;
 
 	for (size_t i = 0; rc == 0 && i < s->n_links; i++) {
-		if (record_is_of_family(v, &s->links[i]))
-			map_put(inodes, s->links[i].child, 1);
+		const struct ship_link *l = shipment_link_at(s, i, &link_room);
+
+		if (record_is_of_family(v, l))
+			map_put(inodes, l->child, 1);
 		rc = landing_breathe(v);
 	}
 	for (size_t i = 0; rc == 0 && i < s->n_inodes; i++) {
-		if (inode_is_of_family(v, s->inodes[i]))
-			map_put(inodes, s->inodes[i]->ino, 1);
+		const struct rec_inode *r = shipment_inode_at(s, i, inode_room);
+
+		if (inode_is_of_family(v, r))
+			map_put(inodes, r->ino, 1);
 		rc = landing_breathe(v);
 	}
 	for (size_t i = 0; rc == 0 && i < s->n_xattrs; i++) {
-		if (file_is_of_family(v, s->xattrs[i].ino))
-			map_put(inodes, s->xattrs[i].ino, 1);
+		uint64_t ino = shipment_xattr_at(s, i, &xattr_room)->ino;
+
+		if (file_is_of_family(v, ino))
+			map_put(inodes, ino, 1);
 		rc = landing_breathe(v);
 	}
+	free(inode_room);
 	return rc;
 }
 

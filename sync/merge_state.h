@@ -314,8 +314,9 @@ int merge_three_way(struct volume *v, struct shipment *s, const struct merge_nam
 
 /* Does the shipment change something in a unit? */
 bool units_touched(struct volume *v, const struct shipment *s);
-/* Of what? Lets others in (landing_breathe). The same below, of families. */
-int units_list(struct volume *v, const struct shipment *s, struct map *inodes);
+/* Of what, of a large one? Lets others in (landing_breathe). The same below, of families. */
+struct split;
+int units_list(struct volume *v, const struct split *split, struct map *inodes);
 int units_gather(struct merger *m);
 /*
  * What the secondary had seen, of a row that says `seen`. The row may be older than what it told us later; but what is

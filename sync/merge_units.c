@@ -8,6 +8,7 @@
 
 #include "core/landing.h"
 #include "sync/merge_state.h"
+#include "sync/split.h"
 #include "util/conflict_name.h"
 #include "util/log.h"
 #include "util/util.h"
@@ -48,6 +49,7 @@ struct glance {
 	struct volume *v;
 	const struct shipment *s;
 	const struct policy_units *units;
+	const struct split *split; /* of a large shipment: it knows; NULL: */
 	struct map dir_link; /* directory -> index + 1 of the shipment's link to it */
 	struct map looked;   /* directories: 1: in no unit; 2: a unit, or in one */
 };
@@ -71,11 +73,16 @@ static uint64_t next_above(struct glance *g, uint64_t dir, bool *unit)
 {
 	const struct ship_link *l = NULL;
 	struct dentry d = { .parent = 0 };
-	uint64_t at;
+	struct ship_link room;
+	uint64_t at = 0;
 
 	*unit = false;
-	if (map_get(&g->dir_link, dir, &at)) {
-		l = &g->s->links[at - 1];
+	if (g->split)
+		at = split_place_of(g->split, dir);
+	else
+		map_get(&g->dir_link, dir, &at);
+	if (at) {
+		l = shipment_link_at(g->s, at - 1, &room);
 		*unit = is_named_so(g, l->parent, l->name, l->name_len);
 	}
 	if (tree_first_link(g->v, dir, &d))
@@ -125,7 +132,7 @@ static int glance_begin(struct glance *g, struct policy_units **units)
 	int rc = policy_units_load(g->v, units);
 
 	g->units = rc < 0 ? NULL : *units;
-	for (size_t i = 0; rc == 0 && i < g->s->n_links; i++)
+	for (size_t i = 0; rc == 0 && !g->split && i < g->s->n_links; i++)
 		if (g->s->links[i].parent)
 			map_put(&g->dir_link, g->s->links[i].child, i + 1);
 	return rc;
@@ -154,24 +161,30 @@ bool units_touched(struct volume *v, const struct shipment *s)
 	return found;
 }
 
-int units_list(struct volume *v, const struct shipment *s, struct map *inodes)
+int units_list(struct volume *v, const struct split *split, struct map *inodes)
 {
-	struct glance g = { .v = v, .s = s };
-	struct policy_units *units;
+	const struct shipment *s = split->s;
+	struct glance g = { .v = v, .s = s, .split = split };
+	struct rec_inode *room = xmalloc(sizeof(*room));
+	struct policy_units *units = NULL;
+	struct ship_link link_room;
 	int rc = glance_begin(&g, &units);
 
-	if (rc < 0)
-		return rc;
 	for (size_t i = 0; rc == 0 && i < s->n_links; i++) {
-		if (link_is_in_unit(&g, &s->links[i]))
-			map_put(inodes, s->links[i].child, 1);
+		const struct ship_link *l = shipment_link_at(s, i, &link_room);
+
+		if (link_is_in_unit(&g, l))
+			map_put(inodes, l->child, 1);
 		rc = landing_breathe(v);
 	}
 	for (size_t i = 0; rc == 0 && i < s->n_inodes; i++) {
-		if (tree_links_of(v, s->inodes[i]->ino, parent_is_unit, &g) == 1)
-			map_put(inodes, s->inodes[i]->ino, 1);
+		uint64_t ino = shipment_inode_at(s, i, room)->ino;
+
+		if (tree_links_of(v, ino, parent_is_unit, &g) == 1)
+			map_put(inodes, ino, 1);
 		rc = landing_breathe(v);
 	}
+	free(room);
 	glance_end(&g, units);
 	return rc;
 }

@@ -24,14 +24,6 @@ static int plan_begin(struct plan *p)
 
 	volume_lock(p->v);
 	rc = landing_watch(p->v);
-	for (size_t i = 0; rc == 0 && i < p->s->n_links; i++) {
-		const struct ship_link *l = &p->s->links[i];
-
-		if (l->parent)
-			map_put(&p->placed, l->child, 1);
-		else if (!map_get(&p->placed, l->child, NULL))
-			map_put(&p->placed, l->child, 0);
-	}
 	return rc ? rc : split_open(&p->split, p->v, p->s, p->ends);
 }
 
@@ -45,13 +37,15 @@ static int breathe(struct plan *p, size_t i)
 
 static int mode_of(struct plan *p, uint64_t ino, uint32_t *mode)
 {
-	const struct rec_inode *r = shipment_inode(p->s, ino);
+	struct rec_inode room;
+	const struct rec_inode *r;
 	struct inode in;
 	int rc = tree_inode_get(p->v, ino, &in);
 
 	*mode = rc == 0 ? in.mode : 0;
 	if (rc != -ENOENT)
 		return rc;
+	r = shipment_look(p->s, ino, &room);
 	if (r && (r->fields & REC_NEW))
 		*mode = r->mode;
 	return 0;
@@ -79,15 +73,15 @@ static int write_link(struct plan *p, const struct ship_link *l)
 /* Is there, or will there be, such an inode? *in: as it is here. */
 static int look_at(struct plan *p, uint64_t ino, struct inode *in, bool *here)
 {
-	const struct rec_inode *r = shipment_inode(p->s, ino);
-	uint64_t placed = 0;
+	struct rec_inode room;
+	const struct rec_inode *r;
 	int rc = tree_inode_get(p->v, ino, in);
 
 	*here = rc == 0;
 	if (rc != -ENOENT)
 		return rc;
-	map_get(&p->placed, ino, &placed);
-	return r && (r->fields & REC_NEW) && placed ? 0 : -ENOENT;
+	r = shipment_look(p->s, ino, &room);
+	return r && (r->fields & REC_NEW) && split_place_of(&p->split, ino) ? 0 : -ENOENT;
 }
 
 static int write_inode(struct plan *p, const struct rec_inode *r, struct inode *in, struct landing_inode *out)
@@ -113,7 +107,6 @@ static int write_inode(struct plan *p, const struct rec_inode *r, struct inode *
 	rc = landing_put_inode(p->v, out);
 	if (rc || !(out->fields & LAND_CONTENT))
 		return rc;
-	map_put(&p->contents, r->ino, 1);
 	rc = landing_put_content(p->v, p->s->stage, out, here ? in->size_bytes : 0);
 	if (rc != -ENOTSUP)
 		return rc;
@@ -138,26 +131,34 @@ static int plan_write(struct plan *p)
 {
 	struct shipment *s = p->s;
 	struct landing_inode *out = xmalloc(sizeof(*out));
+	struct rec_inode *room = xmalloc(sizeof(*room));
 	struct inode *in = xmalloc(sizeof(*in));
+	struct ship_link l;
+	struct ship_xattr x;
 	int rc = landing_begin(p->v);
 
 	p->written = true;
 	for (size_t i = 0; !rc && i < s->n_links; i++) {
 		if (!split_has_link(&p->split, i) || split_ends_link(&p->split, i))
-			rc = write_link(p, &s->links[i]);
+			rc = write_link(p, shipment_link_at(s, i, &l));
 		rc = rc ? rc : breathe(p, i);
 	}
 	for (size_t i = 0; !rc && i < s->n_inodes; i++) {
-		if (!split_has(&p->split, s->inodes[i]->ino))
-			rc = write_inode(p, s->inodes[i], in, out);
+		const struct rec_inode *r = shipment_inode_at(s, i, room);
+
+		if (!split_has(&p->split, r->ino))
+			rc = write_inode(p, r, in, out);
 		rc = rc ? rc : breathe(p, i);
 	}
 	for (size_t i = 0; !rc && i < s->n_xattrs; i++) {
-		if (!split_has(&p->split, s->xattrs[i].ino))
-			rc = write_xattr(p, &s->xattrs[i], in);
+		const struct ship_xattr *at = shipment_xattr_at(s, i, &x);
+
+		if (!split_has(&p->split, at->ino))
+			rc = write_xattr(p, at, in);
 		rc = rc ? rc : breathe(p, i);
 	}
 	free(in);
+	free(room);
 	free(out);
 	return rc;
 }
@@ -168,12 +169,12 @@ static int plan_write(struct plan *p)
 static int meet_link(struct plan *p, uint64_t link, uint64_t child)
 {
 	struct split *sp = &p->split;
-	const struct ship_link *l = shipment_link(p->s, link);
 	struct inode in;
 	struct dentry d;
+	size_t i;
 
-	if (l)
-		split_add_link(sp, l);
+	if (shipment_find_link(p->s, link, &i))
+		split_add_link(sp, i);
 	split_add(sp, child, false);
 	if (tree_link_get(p->v, link, &d) < 0) {
 		if (split_fills(sp, child))
@@ -194,12 +195,11 @@ static int late_fits(struct plan *p)
 {
 	const struct split *sp = &p->split;
 	struct inode in;
-	uint64_t placed;
 
 	if (!p->last && split_count(sp) > LATE_MAX)
 		return -EAGAIN;
 	for (size_t i = 0; sp->moves_dirs && i < sp->n_late; i++)
-		if (map_get(&p->placed, sp->late_inodes[i], &placed) && placed &&
+		if (split_place_of(sp, sp->late_inodes[i]) &&
 		    tree_inode_get(p->v, sp->late_inodes[i], &in) == 0 && S_ISDIR(in.mode))
 			return -EAGAIN;
 	return 0;
@@ -227,7 +227,8 @@ static int meet(struct plan *p)
 	if (rc == 0)
 		rc = late_fits(p);
 	for (size_t i = 0; rc == 0 && i < sp->n_late; i++) {
-		map_del(&p->contents, sp->late_inodes[i]);
+		if (p->s->stage)
+			stage_plan(p->s->stage, sp->late_inodes[i], false);
 		rc = landing_leave_out(p->v, sp->late_inodes[i], p->ends, &p->left);
 	}
 	log_debug("plan", "changed meanwhile: %zu inodes, %zu links; %zu of the shipment's leave it: %d",
@@ -245,25 +246,27 @@ static void plan_end(struct plan *p, bool held)
 		landing_give_up(p->v);
 	volume_unlock(p->v);
 	if (held && p->s->stage)
-		stage_taken(p->s->stage, &p->contents, &p->left);
+		stage_taken(p->s->stage, &p->left);
 	if (p->s->stage)
-		stage_drop_kept(p->s->stage);
+		stage_give_up_plan(p->s->stage);
 	split_release(&p->split);
-	map_release(&p->placed);
-	map_release(&p->contents);
 	map_release(&p->left);
 }
 
 static int plan_write_down(struct plan *p)
 {
+	struct ship_link l;
+	struct split_here here;
 	int rc = plan_begin(p);
 
 	if (rc == 0)
 		rc = p->judge(p);
 	/* What leads to something else from now on goes, and comes anew. */
-	for (size_t i = 0; rc == 0 && i < p->s->n_links; i++)
-		if (p->split.child[i] && p->split.child[i] != p->s->links[i].child)
-			split_add_link(&p->split, &p->s->links[i]);
+	for (size_t i = 0; rc == 0 && i < p->s->n_links; i++) {
+		split_here(&p->split, i, &here);
+		if (here.child && here.child != shipment_link_at(p->s, i, &l)->child)
+			split_add_link(&p->split, i);
+	}
 	if (rc == 0)
 		rc = split_close(&p->split);
 	if (rc == 0 || rc == -ENOTSUP)
@@ -272,8 +275,7 @@ static int plan_write_down(struct plan *p)
 		rc = plan_write(p);
 	landing_look_away(p->v);
 	volume_unlock(p->v);
-	log_debug("plan", "%zu of %zu entries are landed at once", split_count(&p->split),
-		  p->s->n_inodes + p->s->n_links + p->s->n_xattrs);
+	log_debug("plan", "%zu of %zu entries are landed at once", split_count(&p->split), shipment_records(p->s));
 	return rc;
 }
 
@@ -315,12 +317,13 @@ static int land_once(struct plan *p)
 	return rc;
 }
 
-int plan_land(const struct plan *how)
+/* 1, or why it is not landed bit by bit. */
+static int try_to_land(const struct plan *how)
 {
 	const struct shipment *s = how->s;
 	int rc = -EAGAIN;
 
-	if (s->n_inodes + s->n_links + s->n_xattrs < landing_least(how->v) || s->begin.to == s->begin.from)
+	if (shipment_records(s) < landing_least(how->v) || s->begin.to == s->begin.from)
 		return 0;
 	for (unsigned i = 0; rc == -EAGAIN && i < PLAN_TRIES; i++) {
 		struct plan p = *how;
@@ -331,4 +334,13 @@ int plan_land(const struct plan *how)
 	}
 	/* No room for what is written twice: at once there may be. */
 	return rc == 0 ? 1 : rc == -EAGAIN || rc == -ENOTSUP || rc == -ENOSPC ? 0 : rc;
+}
+
+int plan_land(const struct plan *how)
+{
+	int rc = try_to_land(how);
+
+	if (rc == 0)
+		shipment_unpack(how->s);
+	return rc;
 }

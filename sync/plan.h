@@ -36,12 +36,11 @@ struct plan {
 	bool ends;           /* split_open */
 	bool written, last;
 	struct split split;
-	struct map placed;   /* children of its links; 1, if one of them is there then */
-	struct map contents; /* inodes whose staged bytes are in the plan */
 	struct map left;     /* blocks that are in it no more */
 };
 
-/* Without the lock. 1: it is landed. 0: it is to be landed at once. Then, and with -errno, nothing was changed. */
+/* Without the lock. 1: it is landed. 0: it is to be landed at once, and plain for that. Then, and with -errno, nothing
+ * was changed. */
 int plan_land(const struct plan *how);
 
 #endif

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "sync/shipment.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/landing.h"
 #include "sync/kept.h"
 #include "util/log.h"
 #include "util/util.h"
@@ -21,13 +23,13 @@ struct shipment *shipment_new(struct volume *v, const struct rec_ship_begin *beg
 	s->own_next = id_peek(v);
 	volume_unlock(v);
 	s->own_slot = ID_SLOT(s->own_next);
+	ship_rows_init(&s->rows);
 	return s;
 }
 
-void shipment_free(struct shipment *s)
+/* The arrays and maps of the plain form; n_ counts stay. */
+static void drop_plain(struct shipment *s)
 {
-	if (!s)
-		return;
 	for (size_t i = 0; i < s->n_inodes; i++)
 		free(s->inodes[i]);
 	for (size_t i = 0; i < s->n_links; i++)
@@ -36,18 +38,31 @@ void shipment_free(struct shipment *s)
 		free(s->xattrs[i].key);
 		free(s->xattrs[i].value);
 	}
-	for (size_t i = 0; i < s->n_conflicts; i++)
-		conflict_release(&s->conflicts[i]);
 	free(s->inodes);
 	free(s->links);
 	free(s->xattrs);
+	s->inodes = NULL;
+	s->links = NULL;
+	s->xattrs = NULL;
+	s->cap_inodes = s->cap_links = s->cap_xattrs = 0;
+	map_release(&s->by_ino);
+	map_release(&s->by_link);
+	map_release(&s->xattr_by_ino);
+}
+
+void shipment_free(struct shipment *s)
+{
+	if (!s)
+		return;
+	if (!s->packed)
+		drop_plain(s);
+	ship_rows_release(&s->rows);
+	for (size_t i = 0; i < s->n_conflicts; i++)
+		conflict_release(&s->conflicts[i]);
 	free(s->conflicts);
 	free(s->asks);
 	free(s->lineages);
 	map_release(&s->copied);
-	map_release(&s->by_ino);
-	map_release(&s->by_link);
-	map_release(&s->xattr_by_ino);
 	if (s->stage)
 		stage_free(s->stage);
 	free(s);
@@ -112,30 +127,133 @@ static int take_kept(struct shipment *s, const struct rec_inode *r, struct err *
 		       ? bad(err, "a file that is shorter than what it said of it before", r->ino) : 0;
 }
 
-static int add_inode(struct shipment *s, const struct rec_inode *r, struct err *err)
+/* ---- both forms ---- */
+
+static void plain_inode(struct shipment *s, const struct rec_inode *r)
 {
 	size_t size = offsetof(struct rec_inode, target) + r->target_len + 1;
-	struct rec_inode *copy;
+	struct rec_inode *copy = xmalloc(size);
+
+	memcpy(copy, r, size);
+	((char *)copy)[size - 1] = '\0';
+	s->inodes = grow(s->inodes, s->n_inodes, &s->cap_inodes, sizeof(*s->inodes));
+	s->inodes[s->n_inodes++] = copy;
+	map_put(&s->by_ino, r->ino, s->n_inodes);
+}
+
+static void plain_link(struct shipment *s, const struct ship_link *l)
+{
+	s->links = grow(s->links, s->n_links, &s->cap_links, sizeof(*s->links));
+	s->links[s->n_links] = *l;
+	s->links[s->n_links++].name = xstrndup(l->name, l->name_len);
+	map_put(&s->by_link, l->link, s->n_links);
+}
+
+static void plain_xattr(struct shipment *s, const struct ship_xattr *x)
+{
+	struct ship_xattr *to;
+	uint64_t before;
+
+	s->xattrs = grow(s->xattrs, s->n_xattrs, &s->cap_xattrs, sizeof(*s->xattrs));
+	to = &s->xattrs[s->n_xattrs++];
+	*to = *x;
+	to->key = xstrdup(x->key);
+	to->next = map_get(&s->xattr_by_ino, x->ino, &before) ? (size_t)before : 0;
+	map_put(&s->xattr_by_ino, x->ino, s->n_xattrs);
+	if (x->value) {
+		to->value = xmalloc(x->value_len + 1);
+		memcpy(to->value, x->value, x->value_len);
+	}
+}
+
+void shipment_unpack(struct shipment *s)
+{
+	struct rec_inode *r = s->packed ? xmalloc(sizeof(*r)) : NULL;
+	size_t n_inodes = s->n_inodes, n_links = s->n_links, n_xattrs = s->n_xattrs;
+	struct ship_link l;
+	struct ship_xattr x;
+
+	if (!s->packed)
+		return;
+	s->packed = false;
+	s->stays_plain = true;
+	s->n_inodes = s->n_links = s->n_xattrs = 0;
+	for (size_t i = 0; i < n_inodes; i++) {
+		ship_rows_inode(&s->rows, i, r);
+		plain_inode(s, r);
+	}
+	for (size_t i = 0; i < n_links; i++) {
+		ship_rows_link(&s->rows, i, &l);
+		plain_link(s, &l);
+	}
+	for (size_t i = 0; i < n_xattrs; i++) {
+		ship_rows_xattr(&s->rows, i, &x);
+		plain_xattr(s, &x);
+	}
+	ship_rows_release(&s->rows);
+	free(r);
+}
+
+/* False: they do not ascend. */
+static bool copy_to_rows(struct shipment *s)
+{
+	struct ship_rows *p = &s->rows;
+	bool ascend = true;
+
+	for (size_t i = 0; i < s->n_inodes && (ascend = ship_rows_takes_inode(p, s->inodes[i]->ino)); i++)
+		ship_rows_add_inode(p, s->inodes[i]);
+	for (size_t i = 0; ascend && i < s->n_links && (ascend = ship_rows_takes_link(p, s->links[i].link)); i++)
+		ship_rows_add_link(p, &s->links[i]);
+	for (size_t i = 0; ascend && i < s->n_xattrs && (ascend = ship_rows_takes_xattr(p, s->xattrs[i].ino)); i++)
+		ship_rows_add_xattr(p, &s->xattrs[i]);
+	return ascend;
+}
+
+/* It has become a large one. */
+static void pack(struct shipment *s)
+{
+	if (s->packed || s->stays_plain || shipment_records(s) < landing_least(s->v))
+		return;
+	s->packed = copy_to_rows(s);
+	s->stays_plain = !s->packed;
+	if (s->packed)
+		drop_plain(s);
+	else
+		ship_rows_release(&s->rows);
+}
+
+static int add_inode(struct shipment *s, struct rec_inode *r, struct err *err)
+{
+	bool staged = r->fields & REC_STAGED;
 
 	if (!id_legal(s, r->ino))
 		return bad(err, "an inode outside its space", r->ino);
 	if ((r->fields & REC_NEW) && r->ino <= INO_HIDDEN)
 		return bad(err, "a reserved inode as new", r->ino);
-	if (map_get(&s->by_ino, r->ino, NULL))
+	if (shipment_find_inode(s, r->ino, NULL))
 		return bad(err, "an inode twice in one shipment", r->ino);
-	copy = xmalloc(size);
-	memcpy(copy, r, size);
-	((char *)copy)[size - 1] = '\0';
-	copy->fields &= ~(uint32_t)REC_STAGED;
-	s->inodes = grow(s->inodes, s->n_inodes, &s->cap_inodes, sizeof(*s->inodes));
-	s->inodes[s->n_inodes++] = copy;
-	map_put(&s->by_ino, r->ino, s->n_inodes);
-	return r->fields & REC_STAGED ? take_kept(s, r, err) : 0;
+	r->fields &= ~(uint32_t)REC_STAGED;
+	if (s->packed && !ship_rows_takes_inode(&s->rows, r->ino))
+		shipment_unpack(s);
+	if (s->packed) {
+		ship_rows_add_inode(&s->rows, r);
+		s->n_inodes++;
+	} else {
+		plain_inode(s, r);
+	}
+	pack(s);
+	return staged ? take_kept(s, r, err) : 0;
 }
 
-static int add_link(struct shipment *s, const struct rec_link *r, struct err *err)
+static int add_link(struct shipment *s, struct rec_link *r, struct err *err)
 {
-	struct ship_link *l;
+	struct ship_link l = { .link = r->link,
+			       .child = r->child,
+			       .seen = r->seen,
+			       .parent = r->parent,
+			       .report = r->report != 0,
+			       .name_len = r->parent ? r->name_len : 0,
+			       .name = r->name };
 
 	if (!id_legal(s, r->link) || r->link <= INO_HIDDEN)
 		return bad(err, "a link outside its space", r->link);
@@ -145,50 +263,56 @@ static int add_link(struct shipment *s, const struct rec_link *r, struct err *er
 		return bad(err, "a link in a directory outside its space", r->parent);
 	if (r->parent == r->child)
 		return bad(err, "a directory inside itself", r->child);
-	if (map_get(&s->by_link, r->link, NULL))
+	if (shipment_find_link(s, r->link, NULL))
 		return bad(err, "a link twice in one shipment", r->link);
-	s->links = grow(s->links, s->n_links, &s->cap_links, sizeof(*s->links));
-	l = &s->links[s->n_links++];
-	*l = (struct ship_link){ .link = r->link,
-				 .child = r->child,
-				 .seen = r->seen,
-				 .parent = r->parent,
-				 .report = r->report != 0,
-				 .name_len = r->parent ? r->name_len : 0 };
-	l->name = xstrndup(r->name, l->name_len);
-	map_put(&s->by_link, r->link, s->n_links);
+	r->name[l.name_len] = '\0';
+	if (s->packed && !ship_rows_takes_link(&s->rows, l.link))
+		shipment_unpack(s);
+	if (s->packed) {
+		ship_rows_add_link(&s->rows, &l);
+		s->n_links++;
+	} else {
+		plain_link(s, &l);
+	}
+	pack(s);
 	return 0;
 }
 
-static int add_xattr(struct shipment *s, const struct rec_xattr *r, struct err *err)
+static int add_xattr(struct shipment *s, struct rec_xattr *r, struct err *err)
 {
-	struct ship_xattr *x;
-	uint64_t before;
+	static uint8_t nothing[1];
+	struct ship_xattr x = { .ino = r->ino, .seen = r->seen, .key = r->key };
 
 	if (!id_legal(s, r->ino))
 		return bad(err, "an attribute of an inode outside its space", r->ino);
-	s->xattrs = grow(s->xattrs, s->n_xattrs, &s->cap_xattrs, sizeof(*s->xattrs));
-	x = &s->xattrs[s->n_xattrs++];
-	*x = (struct ship_xattr){ .ino = r->ino, .seen = r->seen, .key = xstrdup(r->key), .value_len = r->value_len };
-	if (map_get(&s->xattr_by_ino, r->ino, &before))
-		x->next = before;
-	map_put(&s->xattr_by_ino, r->ino, s->n_xattrs);
 	if (!r->removed) {
-		x->value = xmalloc(r->value_len + 1);
-		memcpy(x->value, r->value, r->value_len);
+		x.value = r->value ? (uint8_t *)(uintptr_t)r->value : nothing;
+		x.value_len = r->value_len;
 	}
+	if (s->packed && !ship_rows_takes_xattr(&s->rows, x.ino))
+		shipment_unpack(s);
+	if (s->packed) {
+		ship_rows_add_xattr(&s->rows, &x);
+		s->n_xattrs++;
+	} else {
+		plain_xattr(s, &x);
+	}
+	pack(s);
 	return 0;
 }
 
 static int add_bytes(struct shipment *s, const struct rec_data *r, enum frame_type type, struct err *err)
 {
+	struct rec_inode room;
+	const struct rec_inode *of;
 	int rc;
 
 	if (!id_legal(s, r->ino) || r->ino <= INO_HIDDEN)
 		return bad(err, "data of an inode outside its space", r->ino);
-	if (!shipment_inode(s, r->ino) || !(shipment_inode(s, r->ino)->fields & (REC_CONTENT | REC_NEW)))
+	of = shipment_look(s, r->ino, &room);
+	if (!of || !(of->fields & (REC_CONTENT | REC_NEW)))
 		return bad(err, "data without its inode", r->ino);
-	if (r->off + r->len_bytes > shipment_inode(s, r->ino)->size_bytes)
+	if (r->off + r->len_bytes > of->size_bytes)
 		return bad(err, "data past the end of its file", r->ino);
 	rc = type == FRAME_HOLE   ? stage_put_hole(stage_of(s), r->ino, r->off, r->len_bytes)
 	     : type == FRAME_LOST ? stage_put_lost(stage_of(s), r->ino, r->off, r->len_bytes)
@@ -264,24 +388,102 @@ int shipment_add(struct shipment *s, struct frame *f, struct err *err)
 	return bad(err, "a frame that does not belong into a shipment", f->type);
 }
 
+/* ---- looking ---- */
+
+const struct rec_inode *shipment_inode_at(const struct shipment *s, size_t i, struct rec_inode *room)
+{
+	if (!s->packed)
+		return s->inodes[i];
+	ship_rows_inode(&s->rows, i, room);
+	return room;
+}
+
+const struct ship_link *shipment_link_at(const struct shipment *s, size_t i, struct ship_link *room)
+{
+	if (!s->packed)
+		return &s->links[i];
+	ship_rows_link(&s->rows, i, room);
+	return room;
+}
+
+const struct ship_xattr *shipment_xattr_at(const struct shipment *s, size_t i, struct ship_xattr *room)
+{
+	if (!s->packed)
+		return &s->xattrs[i];
+	ship_rows_xattr(&s->rows, i, room);
+	return room;
+}
+
+static bool find(const struct map *m, uint64_t id, size_t *i)
+{
+	uint64_t at;
+
+	if (!map_get(m, id, &at))
+		return false;
+	*i = (size_t)at - 1;
+	return true;
+}
+
+bool shipment_find_inode(const struct shipment *s, uint64_t ino, size_t *i)
+{
+	size_t room;
+
+	i = i ? i : &room;
+	return s->packed ? ship_rows_find_inode(&s->rows, ino, i) : find(&s->by_ino, ino, i);
+}
+
+bool shipment_find_link(const struct shipment *s, uint64_t link, size_t *i)
+{
+	size_t room;
+
+	i = i ? i : &room;
+	return s->packed ? ship_rows_find_link(&s->rows, link, i) : find(&s->by_link, link, i);
+}
+
+const struct rec_inode *shipment_look(const struct shipment *s, uint64_t ino, struct rec_inode *room)
+{
+	size_t i;
+
+	return shipment_find_inode(s, ino, &i) ? shipment_inode_at(s, i, room) : NULL;
+}
+
+size_t shipment_xattr_before(const struct shipment *s, uint64_t ino, size_t at)
+{
+	struct ship_xattr x;
+	size_t i;
+
+	if (!s->packed && at)
+		return s->xattrs[at - 1].next;
+	if (!s->packed)
+		return find(&s->xattr_by_ino, ino, &i) ? i + 1 : 0;
+	i = at ? at - 1 : ship_rows_xattrs_upto(&s->rows, ino);
+	if (i == 0)
+		return 0;
+	ship_rows_xattr(&s->rows, i - 1, &x);
+	return x.ino == ino ? i : 0;
+}
+
 struct rec_inode *shipment_inode(const struct shipment *s, uint64_t ino)
 {
-	uint64_t i;
+	size_t i;
 
-	return map_get(&s->by_ino, ino, &i) ? s->inodes[i - 1] : NULL;
+	assert(!s->packed);
+	return find(&s->by_ino, ino, &i) ? s->inodes[i] : NULL;
 }
 
 struct ship_link *shipment_link(const struct shipment *s, uint64_t link)
 {
-	uint64_t i;
+	size_t i;
 
-	return map_get(&s->by_link, link, &i) ? &s->links[i - 1] : NULL;
+	assert(!s->packed);
+	return find(&s->by_link, link, &i) ? &s->links[i] : NULL;
 }
 
 struct ship_xattr *shipment_xattr(const struct shipment *s, uint64_t ino, const char *key)
 {
 	uint64_t i;
 
+	assert(!s->packed);
 	if (!map_get(&s->xattr_by_ino, ino, &i))
 		return NULL;
 	for (; i; i = s->xattrs[i - 1].next)

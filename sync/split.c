@@ -26,66 +26,170 @@ static uint64_t key_of(uint64_t dir, const char *name, size_t name_len)
 	for (size_t i = 0; i < len; i++)
 		key = (key ^ (uint8_t)folded[i]) * UINT64_C(1099511628211);
 	free(folded);
+	key = (uint32_t)(key ^ key >> 32);
 	return key ? key : 1;
 }
 
-/* Entry e becomes the first of the chain of `of`. */
-static void chain(struct map *firsts, uint64_t *next, uint64_t of, size_t e)
+void split_here(const struct split *sp, size_t i, struct split_here *out)
 {
-	if (!of)
-		return;
-	map_get(firsts, of, &next[e]);
-	map_put(firsts, of, e + 1);
+	uint64_t n[4];
+
+	rows_get(&sp->here, i, n, NULL);
+	*out = (struct split_here){ .child = n[0], .parent = n[1], .key = n[2], .is_dir = n[3] != 0 };
 }
 
-static uint64_t first_of(const struct map *firsts, uint64_t of)
-{
-	uint64_t e = 0;
+/* ---- chains: of what has one id or key, the last that was added comes first ---- */
 
-	if (of)
-		map_get(firsts, of, &e);
+static void chains_open(struct split_chains *c, size_t n_links, bool twice)
+{
+	size_t size = 16;
+
+	while (size < n_links)
+		size *= 2;
+	c->mask = (uint32_t)(size - 1);
+	c->first = xcalloc(size, sizeof(*c->first));
+	c->next = xcalloc((twice ? 2 : 1) * n_links + 1, sizeof(*c->next));
+}
+
+static uint32_t *chain_of(const struct split_chains *c, uint64_t of)
+{
+	return &c->first[of * UINT64_C(0x9e3779b97f4a7c15) >> 32 & c->mask];
+}
+
+static void chain(struct split_chains *c, uint64_t of, size_t entry)
+{
+	uint32_t *first = chain_of(c, of);
+
+	c->next[entry] = *first;
+	*first = (uint32_t)entry + 1;
+}
+
+static void chains_release(struct split_chains *c)
+{
+	free(c->first);
+	free(c->next);
+}
+
+static size_t link_of(const struct split *sp, uint64_t e)
+{
+	return (size_t)(e - 1) % sp->s->n_links;
+}
+
+static bool is_here(const struct split *sp, uint64_t e)
+{
+	return e > sp->s->n_links;
+}
+
+static uint64_t child_at(const struct split *sp, uint64_t e)
+{
+	struct ship_link room;
+	struct split_here here;
+
+	if (!is_here(sp, e))
+		return shipment_link_at(sp->s, link_of(sp, e), &room)->child;
+	split_here(sp, link_of(sp, e), &here);
+	return here.child;
+}
+
+static uint64_t wanted_key(const struct ship_link *l)
+{
+	return l->parent ? key_of(l->parent, l->name, l->name_len) : 0;
+}
+
+static uint64_t key_at(const struct split *sp, uint64_t e)
+{
+	struct ship_link room;
+	struct split_here here;
+
+	if (!is_here(sp, e))
+		return wanted_key(shipment_link_at(sp->s, link_of(sp, e), &room));
+	split_here(sp, link_of(sp, e), &here);
+	return here.key;
+}
+
+static uint64_t dir_at(const struct split *sp, uint64_t e)
+{
+	struct ship_link room;
+
+	return shipment_link_at(sp->s, link_of(sp, e), &room)->parent;
+}
+
+/* The entry itself, or the next of its chain that is of `of`; 0: there is none. */
+static uint64_t seek(const struct split *sp, const struct split_chains *c, uint64_t e, uint64_t of,
+		     uint64_t (*at)(const struct split *sp, uint64_t e))
+{
+	while (e && at(sp, e) != of)
+		e = c->next[e - 1];
 	return e;
 }
 
-static int open_link(struct split *sp, size_t i)
+/* e 0: the first one; else the one after that. */
+static uint64_t next_of_child(const struct split *sp, uint64_t child, uint64_t e)
 {
-	const struct ship_link *l = &sp->s->links[i];
+	e = !child ? 0 : e ? sp->by_child.next[e - 1] : *chain_of(&sp->by_child, child);
+	return seek(sp, &sp->by_child, e, child, child_at);
+}
+
+static uint64_t next_of_key(const struct split *sp, uint64_t key, uint64_t e)
+{
+	e = !key ? 0 : e ? sp->by_key.next[e - 1] : *chain_of(&sp->by_key, key);
+	return seek(sp, &sp->by_key, e, key, key_at);
+}
+
+static uint64_t next_in_dir(const struct split *sp, uint64_t dir, uint64_t e)
+{
+	e = !dir ? 0 : e ? sp->in_dir.next[e - 1] : *chain_of(&sp->in_dir, dir);
+	return seek(sp, &sp->in_dir, e, dir, dir_at);
+}
+
+/* ---- all links ---- */
+
+static int look_here(struct split *sp, const struct ship_link *l, struct split_here *here)
+{
 	struct inode in;
 	struct dentry d;
 	int rc = tree_link_get(sp->v, l->link, &d);
 
-	if (rc && rc != -ENOENT)
+	*here = (struct split_here){ .child = 0 };
+	if (rc)
+		return rc == -ENOENT ? 0 : rc;
+	*here = (struct split_here){ .child = d.child,
+				     .parent = d.parent,
+				     .key = key_of(d.parent, d.name, d.name_len),
+				     .is_dir = tree_inode_get(sp->v, d.child, &in) == 0 && S_ISDIR(in.mode) };
+	sp->moves_dirs |= l->parent && here->is_dir;
+	return 0;
+}
+
+static int open_link(struct split *sp, size_t i)
+{
+	const size_t as_here = sp->s->n_links + i;
+	struct ship_link room;
+	const struct ship_link *l = shipment_link_at(sp->s, i, &room);
+	struct split_here here;
+	int rc = look_here(sp, l, &here);
+
+	if (rc)
 		return rc;
-	if (rc == 0) {
-		sp->child[i] = d.child;
-		sp->parent[i] = d.parent;
-		sp->key[2 * i + 1] = key_of(d.parent, d.name, d.name_len);
-		sp->is_dir[i] = tree_inode_get(sp->v, d.child, &in) == 0 && S_ISDIR(in.mode);
-		sp->moves_dirs |= l->parent && sp->is_dir[i];
+	rows_add(&sp->here, (const uint64_t[]){ here.child, here.parent, here.key, here.is_dir }, NULL, 0);
+	chain(&sp->by_child, l->child, i);
+	if (here.child && here.child != l->child)
+		chain(&sp->by_child, here.child, as_here);
+	if (l->parent) {
+		chain(&sp->by_key, wanted_key(l), i);
+		chain(&sp->in_dir, l->parent, i);
 	}
-	if (l->parent)
-		sp->key[2 * i] = key_of(l->parent, l->name, l->name_len);
-	chain(&sp->by_child, sp->next_of_child, l->child, 2 * i);
-	if (sp->child[i] != l->child)
-		chain(&sp->by_child, sp->next_of_child, sp->child[i], 2 * i + 1);
-	for (size_t e = 2 * i; e < 2 * i + 2; e++)
-		chain(&sp->by_key, sp->next_of_key, sp->key[e], e);
-	chain(&sp->in_dir, sp->next_in, l->parent, i);
+	if (here.key)
+		chain(&sp->by_key, here.key, as_here);
 	return landing_breathe(sp->v);
 }
 
 int split_open(struct split *sp, struct volume *v, struct shipment *s, bool ends)
 {
-	size_t n = s->n_links + 1;
-
-	*sp = (struct split){ .v = v, .s = s, .ends = ends };
-	sp->child = xcalloc(n, sizeof(*sp->child));
-	sp->parent = xcalloc(n, sizeof(*sp->parent));
-	sp->is_dir = xcalloc(n, sizeof(*sp->is_dir));
-	sp->key = xcalloc(2 * n, sizeof(*sp->key));
-	sp->next_of_child = xcalloc(2 * n, sizeof(*sp->next_of_child));
-	sp->next_of_key = xcalloc(2 * n, sizeof(*sp->next_of_key));
-	sp->next_in = xcalloc(n, sizeof(*sp->next_in));
+	*sp = (struct split){ .v = v, .s = s, .ends = ends, .here = { .n_numbers = 4 } };
+	chains_open(&sp->by_child, s->n_links, true);
+	chains_open(&sp->by_key, s->n_links, true);
+	chains_open(&sp->in_dir, s->n_links, false);
 	for (size_t i = 0; sp->rc == 0 && i < s->n_links; i++)
 		sp->rc = open_link(sp, i);
 	return sp->rc;
@@ -93,20 +197,24 @@ int split_open(struct split *sp, struct volume *v, struct shipment *s, bool ends
 
 void split_release(struct split *sp)
 {
-	free(sp->child);
-	free(sp->parent);
-	free(sp->is_dir);
-	free(sp->key);
-	free(sp->next_of_child);
-	free(sp->next_of_key);
-	free(sp->next_in);
+	rows_release(&sp->here);
+	chains_release(&sp->by_child);
+	chains_release(&sp->by_key);
+	chains_release(&sp->in_dir);
 	free(sp->queue);
 	free(sp->late_inodes);
-	map_release(&sp->by_child);
-	map_release(&sp->by_key);
-	map_release(&sp->in_dir);
 	map_release(&sp->in);
 	map_release(&sp->above);
+}
+
+size_t split_place_of(const struct split *sp, uint64_t ino)
+{
+	struct ship_link room;
+
+	for (uint64_t e = next_of_child(sp, ino, 0); e; e = next_of_child(sp, ino, e))
+		if (!is_here(sp, e) && shipment_link_at(sp->s, link_of(sp, e), &room)->parent)
+			return link_of(sp, e) + 1;
+	return 0;
 }
 
 /* ---- the part grows ------------------------------------------------------------------------------------------------
@@ -114,12 +222,13 @@ void split_release(struct split *sp)
 
 static bool mentions(const struct split *sp, uint64_t ino)
 {
-	return first_of(&sp->by_child, ino) || shipment_inode(sp->s, ino) || map_get(&sp->s->xattr_by_ino, ino, NULL);
+	return next_of_child(sp, ino, 0) || shipment_find_inode(sp->s, ino, NULL) ||
+	       shipment_xattr_before(sp->s, ino, 0);
 }
 
 bool split_fills(const struct split *sp, uint64_t dir)
 {
-	return first_of(&sp->in_dir, dir) != 0;
+	return next_in_dir(sp, dir, 0) != 0;
 }
 
 static void push(uint64_t **list, size_t *n, size_t *cap, uint64_t ino)
@@ -146,15 +255,20 @@ void split_add(struct split *sp, uint64_t ino, bool whole)
 		push(&sp->late_inodes, &sp->n_late, &sp->cap_late, ino);
 }
 
-void split_add_link(struct split *sp, const struct ship_link *l)
+void split_add_link(struct split *sp, size_t i)
 {
-	split_add(sp, l->child, false);
-	split_add(sp, sp->child[l - sp->s->links], false);
+	struct ship_link room;
+	struct split_here here;
+
+	split_here(sp, i, &here);
+	split_add(sp, shipment_link_at(sp->s, i, &room)->child, false);
+	split_add(sp, here.child, false);
 }
 
 static bool is_new_dir(const struct split *sp, uint64_t ino)
 {
-	const struct rec_inode *r = shipment_inode(sp->s, ino);
+	struct rec_inode room;
+	const struct rec_inode *r = shipment_look(sp->s, ino, &room);
 
 	return r && (r->fields & REC_NEW) && S_ISDIR(r->mode);
 }
@@ -168,11 +282,15 @@ void split_add_new_dir(struct split *sp, uint64_t ino)
 /* whole: new directories with what is in them. */
 static void add_of_key(struct split *sp, uint64_t key, bool whole)
 {
-	for (uint64_t e = first_of(&sp->by_key, key); e; e = sp->next_of_key[e - 1]) {
-		const struct ship_link *l = &sp->s->links[(e - 1) / 2];
+	struct ship_link room;
+	struct split_here here;
 
+	for (uint64_t e = next_of_key(sp, key, 0); e; e = next_of_key(sp, key, e)) {
+		const struct ship_link *l = shipment_link_at(sp->s, link_of(sp, e), &room);
+
+		split_here(sp, link_of(sp, e), &here);
 		split_add(sp, l->child, whole && is_new_dir(sp, l->child));
-		split_add(sp, sp->child[(e - 1) / 2], false);
+		split_add(sp, here.child, false);
 	}
 }
 
@@ -185,9 +303,10 @@ void split_add_name(struct split *sp, uint64_t dir, const char *name, size_t nam
  * where nobody removes it with the part. */
 static bool stays_out(struct split *sp, uint64_t dir)
 {
-	uint64_t e = first_of(&sp->by_child, dir);
+	uint64_t e = next_of_child(sp, dir, 0);
+	struct ship_link room;
 
-	if (sp->ends || sp->s->links[(e - 1) / 2].parent)
+	if (sp->ends || shipment_link_at(sp->s, link_of(sp, e), &room)->parent)
 		return false;
 	if (sp->late)
 		sp->rc = sp->rc ? sp->rc : -EAGAIN;
@@ -198,7 +317,7 @@ void split_add_above(struct split *sp, uint64_t dir)
 {
 	while (dir > INO_HIDDEN && !map_get(&sp->above, dir, NULL)) {
 		map_put(&sp->above, dir, 1);
-		if (first_of(&sp->by_child, dir)) {
+		if (next_of_child(sp, dir, 0)) {
 			if (!stays_out(sp, dir))
 				split_add(sp, dir, false); /* and what is above that when its turn comes */
 			return;
@@ -227,26 +346,26 @@ static int add_above_link(void *ctx, const struct dentry *d)
 
 static void follow(struct split *sp, uint64_t ino)
 {
+	struct ship_link room;
+	struct split_here here;
 	uint64_t how = 0;
 
-	for (uint64_t e = first_of(&sp->by_child, ino); e; e = sp->next_of_child[e - 1]) {
-		size_t i = (e - 1) / 2;
-		const struct ship_link *l = &sp->s->links[i];
+	for (uint64_t e = next_of_child(sp, ino, 0); e; e = next_of_child(sp, ino, e)) {
+		const struct ship_link *l = shipment_link_at(sp->s, link_of(sp, e), &room);
 
-		split_add_link(sp, l);
-		add_of_key(sp, sp->key[2 * i], false);
-		add_of_key(sp, sp->key[2 * i + 1], false);
+		split_here(sp, link_of(sp, e), &here);
+		split_add_link(sp, link_of(sp, e));
+		add_of_key(sp, wanted_key(l), false);
+		add_of_key(sp, here.key, false);
 		split_add_above(sp, l->parent);
-		split_add_above(sp, sp->parent[i]);
+		split_add_above(sp, here.parent);
 		add_above_before(sp, l->link, l->seen);
 	}
 	tree_links_of(sp->v, ino, add_above_link, sp);
 	map_get(&sp->in, ino, &how);
-	for (uint64_t e = how == 2 ? first_of(&sp->in_dir, ino) : 0; e; e = sp->next_in[e - 1]) {
-		const struct ship_link *l = &sp->s->links[e - 1];
-
-		split_add_link(sp, l);
-		split_add_new_dir(sp, l->child);
+	for (uint64_t e = how == 2 ? next_in_dir(sp, ino, 0) : 0; e; e = next_in_dir(sp, ino, e)) {
+		split_add_link(sp, link_of(sp, e));
+		split_add_new_dir(sp, shipment_link_at(sp->s, link_of(sp, e), &room)->child);
 	}
 }
 
@@ -270,24 +389,34 @@ bool split_has(const struct split *sp, uint64_t ino)
 
 bool split_has_link(const struct split *sp, size_t i)
 {
-	return split_has(sp, sp->s->links[i].child) || split_has(sp, sp->child[i]);
+	struct ship_link room;
+	struct split_here here;
+
+	if (map_count(&sp->in) == 0) /* as it mostly is */
+		return false;
+	split_here(sp, i, &here);
+	return split_has(sp, shipment_link_at(sp->s, i, &room)->child) || split_has(sp, here.child);
 }
 
 bool split_ends_link(const struct split *sp, size_t i)
 {
-	return sp->ends && !sp->s->links[i].parent && sp->is_dir[i] && split_has_link(sp, i);
+	struct ship_link room;
+	struct split_here here;
+
+	if (!sp->ends || !split_has_link(sp, i))
+		return false;
+	split_here(sp, i, &here);
+	return here.is_dir && !shipment_link_at(sp->s, i, &room)->parent;
 }
 
 static size_t count_of(const struct split *sp, uint64_t ino)
 {
-	size_t n = shipment_inode(sp->s, ino) != NULL;
-	uint64_t at;
+	size_t n = shipment_find_inode(sp->s, ino, NULL);
 
-	for (uint64_t e = first_of(&sp->by_child, ino); e; e = sp->next_of_child[e - 1])
+	for (uint64_t e = next_of_child(sp, ino, 0); e; e = next_of_child(sp, ino, e))
 		n++;
-	if (map_get(&sp->s->xattr_by_ino, ino, &at))
-		for (; at; at = sp->s->xattrs[at - 1].next)
-			n++;
+	for (size_t at = shipment_xattr_before(sp->s, ino, 0); at; at = shipment_xattr_before(sp->s, ino, at))
+		n++;
 	return n;
 }
 
@@ -301,17 +430,21 @@ size_t split_count(const struct split *sp)
 	return n;
 }
 
-static void add_inode(struct shipment *part, struct rec_inode *r)
+static void add_inode(struct shipment *part, const struct rec_inode *r)
 {
-	if (r && !map_get(&part->by_ino, r->ino, NULL)) {
-		part->inodes[part->n_inodes++] = r;
-		map_put(&part->by_ino, r->ino, part->n_inodes);
-	}
+	size_t size = offsetof(struct rec_inode, target) + r->target_len + 1;
+
+	if (map_get(&part->by_ino, r->ino, NULL))
+		return;
+	part->inodes[part->n_inodes] = xmalloc(size);
+	memcpy(part->inodes[part->n_inodes++], r, size);
+	map_put(&part->by_ino, r->ino, part->n_inodes);
 }
 
 static void add_link(const struct split *sp, struct shipment *part, size_t i)
 {
-	const struct ship_link *l = &sp->s->links[i];
+	struct ship_link room;
+	const struct ship_link *l = shipment_link_at(sp->s, i, &room);
 
 	if (map_get(&part->by_link, l->link, NULL))
 		return;
@@ -351,15 +484,11 @@ static void list_sort(struct list *l)
 
 static void list_of(const struct split *sp, uint64_t ino, struct list *inodes, struct list *links, struct list *xattrs)
 {
-	uint64_t at;
-
-	if (map_get(&sp->s->by_ino, ino, &at))
-		inodes->at[inodes->n++] = (size_t)at - 1;
-	for (uint64_t e = first_of(&sp->by_child, ino); e; e = sp->next_of_child[e - 1])
-		links->at[links->n++] = (size_t)(e - 1) / 2;
-	if (map_get(&sp->s->xattr_by_ino, ino, &at))
-		for (; at; at = sp->s->xattrs[at - 1].next)
-			xattrs->at[xattrs->n++] = (size_t)at - 1;
+	inodes->n += shipment_find_inode(sp->s, ino, &inodes->at[inodes->n]);
+	for (uint64_t e = next_of_child(sp, ino, 0); e; e = next_of_child(sp, ino, e))
+		links->at[links->n++] = link_of(sp, e);
+	for (size_t at = shipment_xattr_before(sp->s, ino, 0); at; at = shipment_xattr_before(sp->s, ino, at))
+		xattrs->at[xattrs->n++] = at - 1;
 }
 
 struct shipment *split_part(const struct split *sp)
@@ -368,10 +497,14 @@ struct shipment *split_part(const struct split *sp)
 	struct list inodes = { xcalloc(n, sizeof(size_t)), 0 }, links = { xcalloc(n, sizeof(size_t)), 0 },
 		    xattrs = { xcalloc(n, sizeof(size_t)), 0 };
 	struct shipment *part = xcalloc(1, sizeof(*part));
+	struct rec_inode *r = xmalloc(sizeof(*r));
+	struct ship_xattr x;
 	uint64_t ino, how;
 
 	*part = *sp->s; /* conflicts, asks, lineages, bytes */
 	part->is_part = true;
+	part->packed = false;
+	ship_rows_init(&part->rows);
 	part->by_ino = part->by_link = part->xattr_by_ino = part->planned_ends = (struct map)MAP_INIT;
 	part->n_inodes = part->n_links = part->n_xattrs = 0;
 	while (map_next(&sp->in, &it, &ino, &how))
@@ -383,14 +516,15 @@ struct shipment *split_part(const struct split *sp)
 	part->links = xcalloc(links.n + 1, sizeof(*part->links));
 	part->xattrs = xcalloc(xattrs.n + 1, sizeof(*part->xattrs));
 	for (size_t i = 0; i < inodes.n; i++)
-		add_inode(part, sp->s->inodes[inodes.at[i]]);
+		add_inode(part, shipment_inode_at(sp->s, inodes.at[i], r));
 	for (size_t i = 0; i < links.n; i++)
 		add_link(sp, part, links.at[i]);
 	for (size_t i = 0; i < xattrs.n; i++)
-		add_xattr(part, &sp->s->xattrs[xattrs.at[i]]);
+		add_xattr(part, shipment_xattr_at(sp->s, xattrs.at[i], &x));
 	free(inodes.at);
 	free(links.at);
 	free(xattrs.at);
+	free(r);
 	return part;
 }
 
@@ -398,6 +532,8 @@ void split_part_free(struct shipment *part)
 {
 	if (!part)
 		return;
+	for (size_t i = 0; i < part->n_inodes; i++)
+		free(part->inodes[i]);
 	free(part->inodes);
 	free(part->links);
 	free(part->xattrs);

@@ -20,6 +20,12 @@
 
 #include "sync/shipment.h"
 
+/* Entries of a hash table: i (of a link as the shipment has it) or n_links + i (as it is here), + 1. What an entry is
+ * of is read from there. 8 bytes for each. */
+struct split_chains {
+	uint32_t *first, *next, mask;
+};
+
 struct split {
 	struct volume *v;
 	struct shipment *s;
@@ -27,25 +33,33 @@ struct split {
 	bool late;             /* what is added from now on is in the plan already */
 	bool moves_dirs;       /* it moves directories that are here */
 	int rc;                /* the first error; -EAGAIN: late, and not to be mended */
-	uint64_t *child, *parent; /* as each link of the shipment is here; 0: it is not */
-	bool *is_dir;          /* and it leads to a directory: so it was when the plan was written */
-	uint64_t *key;         /* two for each link: of the name that it wants, and that it has; 0: none */
-	uint64_t *next_of_child, *next_of_key, *next_in;
-	struct map by_child, by_key, in_dir; /* what chains begin with */
+	struct rows here;      /* struct split_here of each link of the shipment */
+	struct split_chains by_child, by_key, in_dir;
 	struct map in;         /* inodes of the part; 2: with all that is put into it */
 	struct map above;      /* directories that were looked at from below */
 	uint64_t *queue, *late_inodes;
 	size_t n_queue, cap_queue, n_late, cap_late;
 };
 
+/* A link of the shipment as it is here, all 0: it is not. is_dir: and it leads to a directory; so it was when the plan
+ * was written. key: of the name that it has. */
+struct split_here {
+	uint64_t child, parent, key;
+	bool is_dir;
+};
+
 int split_open(struct split *sp, struct volume *v, struct shipment *s, bool ends);
 void split_release(struct split *sp);
+
+void split_here(const struct split *sp, size_t i, struct split_here *out);
+/* Index + 1 of the last of its links that gives the inode a place; 0: none does. */
+size_t split_place_of(const struct split *sp, uint64_t ino);
 
 /* Does the shipment put something into it? */
 bool split_fills(const struct split *sp, uint64_t dir);
 /* If it says something of it, it is of the part; whole: with all that is put into it. */
 void split_add(struct split *sp, uint64_t ino, bool whole);
-void split_add_link(struct split *sp, const struct ship_link *l);
+void split_add_link(struct split *sp, size_t i);
 void split_add_new_dir(struct split *sp, uint64_t ino); /* whole, if the shipment makes it, as a directory */
 /* Somebody here has, gave or took this name. */
 void split_add_name(struct split *sp, uint64_t dir, const char *name, size_t name_len);
@@ -60,7 +74,7 @@ bool split_has_link(const struct split *sp, size_t i);
 bool split_ends_link(const struct split *sp, size_t i);
 /* Records of the part. */
 size_t split_count(const struct split *sp);
-/* The part as a shipment, which borrows all from the whole one. */
+/* The part as a shipment, plain, which borrows names, keys and values from the whole one. */
 struct shipment *split_part(const struct split *sp);
 void split_part_free(struct shipment *part);
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "core/stage_private.h"
 #include "tests/data_fixture.h"
 
 #define FILE_MAX ((size_t)2 << 20)
@@ -119,6 +120,7 @@ START_TEST(adopted_pieces_in_any_order_equal_plain_writes)
 	struct staged m = { 0 }, unused = { 0 };
 	struct model base = { 0 };
 
+	st.v->opt.at_once_rows = _i % 2; /* packed, or not */
 	for (int i = 0; i < 8; i++) {
 		size_t off = chance_off(&seed, FILE_MAX), len = chance_len(&seed, FILE_MAX / 4);
 
@@ -242,6 +244,137 @@ START_TEST(what_the_peer_has_is_known_byte_by_byte_though_both_are_merged_in_one
 	model_free(&ours);
 	model_free(&theirs);
 	free(buf);
+}
+END_TEST
+
+/* ---- many small files, as of a large shipment */
+
+#define SMALL 300u
+#define SMALL_BYTES (3 * BLOCK_BYTES)
+
+struct small {
+	struct staged m;
+	uint64_t ino;
+};
+
+/* from: it begins there or later. */
+static void put_small(struct stage *s, struct small *f, size_t from, uint64_t *seed)
+{
+	size_t off = from + chance_below(seed, SMALL_BYTES - from), len = 1 + chance_below(seed, SMALL_BYTES - off);
+	uint8_t buf[SMALL_BYTES];
+
+	if (chance_below(seed, 3) == 0)
+		off = from, len = SMALL_BYTES - from;
+	chance_bytes(seed, buf, len);
+	if (chance_below(seed, 4) == 0) {
+		memset(buf, 0, len);
+		ck_assert_int_eq(stage_put_hole(s, f->ino, off, len), 0);
+	} else {
+		ck_assert_int_eq(stage_put(s, f->ino, off, buf, len), 0);
+	}
+	model_write(&f->m.data, off, buf, len);
+	memset(buf, 1, len);
+	model_write(&f->m.mark, off, buf, len);
+}
+
+static int count_file(void *ctx, uint64_t ino, uint64_t group, uint64_t id)
+{
+	unsigned *n = ctx;
+
+	ck_assert_uint_ge(ino, 1000);
+	ck_assert_uint_eq(group, 7);
+	ck_assert_uint_eq(id, 77);
+	++*n;
+	return 0;
+}
+
+static void expect_overlay(struct stage *s, struct small *f)
+{
+	uint8_t buf[SMALL_BYTES] = { 0 };
+	struct model want = { 0 };
+
+	overlay_model(&want, &f->m);
+	ck_assert_int_eq(stage_overlay(s, f->ino, buf, sizeof(buf), 0), 0);
+	ck_assert_mem_eq(buf, want.data, want.len);
+	model_free(&want);
+}
+
+static void expect_small(struct stage *s, struct small *f, unsigned n)
+{
+	unsigned files = 0;
+
+	ck_assert_int_eq(stage_files(s, count_file, &files), 0);
+	ck_assert_uint_eq(files, n);
+	for (unsigned i = 0; i < SMALL; i++)
+		if (f[i].ino) {
+			check_ranges(s, f[i].ino, &f[i].m);
+			expect_overlay(s, &f[i]);
+		}
+}
+
+/* Read back by the next run, taken over by another one, given more, adopted: nobody can tell. */
+START_TEST(small_files_of_a_large_shipment_are_packed_and_the_same)
+{
+	struct small *f = xcalloc(SMALL, sizeof(*f));
+	uint64_t seed = (uint64_t)_i + 5, used = used_blocks(), ino = store_file(&st, "f");
+	struct stage *s = stage_new(st.v), *other;
+	struct model want = { 0 };
+
+	st.v->opt.at_once_rows = 4;
+	stage_mark(s, 7, 77);
+	for (unsigned i = 0; i < SMALL; i++) {
+		f[i].ino = 1000 + 3 * i;
+		/* Ascending, as a peer sends it: what is noted is not looked at again. */
+		for (uint64_t k = 1 + chance_below(&seed, 3); k > 0 && f[i].m.data.len < SMALL_BYTES; k--) {
+			put_small(s, &f[i], f[i].m.data.len, &seed);
+			if (chance_below(&seed, 40) == 0)
+				ck_assert_int_eq(stage_save(s, 1), 0);
+		}
+	}
+	ck_assert_uint_gt(s->packed.rows.n, SMALL * 3 / 4);
+	expect_small(s, f, SMALL);
+	ck_assert_int_eq(stage_save(s, 1), 0);
+	stage_free(s);
+	ck_assert_uint_eq(used_blocks(), used);
+
+	s = stage_load(st.v, 1);
+	ck_assert_ptr_nonnull(s);
+	ck_assert_uint_gt(s->packed.rows.n, 0);
+	expect_small(s, f, SMALL);
+	for (unsigned i = 0; i < SMALL / 8; i++)
+		put_small(s, &f[chance_below(&seed, SMALL)], 0, &seed);
+	expect_small(s, f, SMALL);
+	other = stage_new(st.v);
+	stage_mark(other, 8, 88);
+	for (unsigned i = 0; i < SMALL; i++)
+		if (i % 4)
+			ck_assert_int_eq(stage_take(other, s, f[i].ino), 0);
+	ck_assert_int_eq(stage_take(other, s, f[1].ino), -ENOENT);
+	for (unsigned i = 0; i < SMALL; i++)
+		if (i % 4 == 0)
+			ck_assert_int_eq(stage_take(other, s, f[i].ino), 0);
+	stage_free(s);
+	expect_small(other, f, SMALL);
+	ck_assert_uint_gt(other->packed.rows.n, SMALL / 2);
+
+	stage_plan(other, f[1].ino, true);
+	stage_plan(other, f[2].ino, true);
+	stage_give_up_plan(other);
+	stage_taken(other, &(struct map)MAP_INIT); /* nothing is in the plan */
+	expect_small(other, f, SMALL);
+	adopt(other, f[5].ino, ino);
+	overlay_model(&want, &f[5].m);
+	expect_content(&st, ino, &want);
+	f[5].ino = 0;
+	expect_small(other, f, SMALL - 1);
+	stage_free(other);
+	store_check_owners(&st);
+	for (unsigned i = 0; i < SMALL; i++) {
+		model_free(&f[i].m.data);
+		model_free(&f[i].m.mark);
+	}
+	model_free(&want);
+	free(f);
 }
 END_TEST
 
@@ -390,6 +523,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, adopted_pieces_in_any_order_equal_plain_writes, 0, 8);
 	tcase_add_loop_test(tc, what_the_peer_has_is_known_byte_by_byte_though_both_are_merged_in_one_file, 0, 2);
+	tcase_add_loop_test(tc, small_files_of_a_large_shipment_are_packed_and_the_same, 0, 4);
 	tcase_add_test(tc, what_is_not_adopted_is_free_again);
 	tcase_add_test(tc, an_aborted_apply_neither_leaks_nor_frees_twice);
 	tcase_add_test(tc, what_an_aborted_apply_adopted_is_staged_still);

@@ -5,6 +5,8 @@
 #include "util/err.h"
 #include "util/log.h"
 #include "util/map.h"
+#include "util/number.h"
+#include "util/rows.h"
 #include "util/util.h"
 
 #include <errno.h>
@@ -207,6 +209,78 @@ START_TEST(iterating_a_map_meets_each_entry_once)
 }
 END_TEST
 
+START_TEST(a_number_takes_the_bytes_it_needs)
+{
+	uint8_t to[NUMBER_MAX_BYTES];
+	const uint8_t *at;
+
+	for (unsigned bit = 0; bit < 64; bit++)
+		for (int by = -1; by <= 1; by++) {
+			uint64_t n = (UINT64_C(1) << bit) + (uint64_t)(int64_t)by;
+			size_t len = number_put(to, n);
+
+			at = to;
+			ck_assert_uint_eq(number_get(&at), n);
+			ck_assert_uint_eq((size_t)(at - to), len);
+			ck_assert_uint_eq(number_from(number_near(n, 1000), 1000), n);
+			ck_assert_uint_eq(number_from(number_near(1000, n), n), 1000);
+		}
+	ck_assert_uint_eq(number_put(to, number_near(936, 1000)), 1);
+}
+END_TEST
+
+#define ROWS 1000u
+struct want {
+	uint64_t n[3];
+	uint8_t bytes[200];
+	size_t len;
+};
+
+static void expect_row(const struct rows *r, size_t i, const struct want *w)
+{
+	uint64_t n[3];
+	size_t len;
+	const uint8_t *bytes = rows_get(r, i, n, &len);
+
+	ck_assert_mem_eq(n, w->n, sizeof(n));
+	ck_assert_uint_eq(len, w->len);
+	ck_assert_mem_eq(bytes, w->bytes, len);
+}
+
+START_TEST(rows_are_what_was_added_in_any_order_of_looks)
+{
+	struct rows r = { .n_numbers = 3 };
+	struct want *w = xcalloc(ROWS, sizeof(*w));
+	uint64_t seed = (uint64_t)_i + 1, id = 0;
+
+	for (unsigned i = 0; i < ROWS; i++) {
+		id += 2 * (1 + (seed = seed * 6364136223846793005u + 1) % 5);
+		w[i].n[0] = id;
+		w[i].n[1] = seed >> (seed % 64);
+		w[i].n[2] = 7;
+		w[i].len = (seed >> 20) % sizeof(w[i].bytes);
+		memset(w[i].bytes, (int)i, sizeof(w[i].bytes));
+		rows_add(&r, w[i].n, w[i].bytes, w[i].len);
+		expect_row(&r, i, &w[i]);
+		expect_row(&r, (size_t)(seed >> 33) % (i + 1), &w[(seed >> 33) % (i + 1)]);
+	}
+	ck_assert_uint_eq(r.n, ROWS);
+	for (unsigned i = 0; i < ROWS; i++) {
+		expect_row(&r, i, &w[i]);
+		ck_assert_uint_eq(rows_find(&r, w[i].n[0]), i);
+		ck_assert_uint_eq(rows_find(&r, w[i].n[0] - 1), i);
+		ck_assert_uint_eq(rows_find(&r, w[i].n[0] + 1), i + 1);
+	}
+	ck_assert_uint_eq(rows_find(&r, UINT64_MAX), ROWS);
+	rows_release(&r);
+	ck_assert_uint_eq(rows_find(&r, 1), 0);
+	rows_add(&r, w[5].n, w[5].bytes, w[5].len);
+	expect_row(&r, 0, &w[5]);
+	rows_release(&r);
+	free(w);
+}
+END_TEST
+
 START_TEST(times_print_as_rfc3339_and_never_overflow)
 {
 	char out[21];
@@ -295,6 +369,8 @@ int main(void)
 	tcase_add_test(tc, consumed_bytes_are_gone_from_the_front);
 	tcase_add_test(tc, a_map_agrees_with_an_array_over_random_steps);
 	tcase_add_test(tc, iterating_a_map_meets_each_entry_once);
+	tcase_add_test(tc, a_number_takes_the_bytes_it_needs);
+	tcase_add_loop_test(tc, rows_are_what_was_added_in_any_order_of_looks, 0, 4);
 	tcase_add_test(tc, times_print_as_rfc3339_and_never_overflow);
 	tcase_add_test(tc, hex_round_trips_and_refuses_what_is_not_hex);
 	tcase_add_loop_test(tc, sizes_parse_with_units_and_bounds, 0, (int)ARRAY_LEN(sizes));

@@ -8,6 +8,8 @@ util_libutil_a_SOURCES = \
 	util/err.c util/err.h \
 	util/log.c util/log.h \
 	util/map.c util/map.h \
+	util/number.h \
+	util/rows.c util/rows.h \
 	util/util.c util/util.h
 
 check_PROGRAMS += tests/test_acl tests/test_util
