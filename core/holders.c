@@ -141,6 +141,11 @@ uint64_t tree_holders_move_to(struct volume *v, uint64_t from)
 	return to;
 }
 
+bool tree_holders_would_any(struct volume *v)
+{
+	return map_count(&v->would_move) > 0;
+}
+
 void holders_stay(struct volume *v, uint64_t ino)
 {
 	struct dentry d;

@@ -82,6 +82,7 @@ void tree_holders_wait(struct volume *v, uint64_t from, uint64_t to);
  * when this side does: then they hold what is deleted. In memory only, and it ends as a wait does. */
 void tree_holders_would_move(struct volume *v, uint64_t from, uint64_t to);
 uint64_t tree_holders_move_to(struct volume *v, uint64_t from);
+bool tree_holders_would_any(struct volume *v);
 bool tree_holders_waiting(struct volume *v); /* is there one? lock held */
 int tree_holders_each_waiting(struct volume *v, int (*fn)(void *ctx, uint64_t from, uint64_t to), void *ctx);
 int tree_holders_arrive(struct volume *v);

@@ -60,9 +60,16 @@ static bool takes_from_holders(struct volume *v, const struct ship_link *l)
 	return !l->parent && !l->report && tree_holders_move_to(v, l->child) != 0;
 }
 
+/* How many links are to be looked at for that. */
+static size_t n_taken_from(struct volume *v, const struct shipment *s)
+{
+	return tree_holders_would_any(v) ? s->n_links : 0;
+}
+
 int follow_shipment(struct volume *v, const struct shipment *s)
 {
 	struct map sources = MAP_INIT;
+	struct ship_link room;
 	int rc = 0;
 
 	for (size_t i = 0; i < s->n_lineages; i++)
@@ -85,9 +92,12 @@ int follow_shipment(struct volume *v, const struct shipment *s)
 			else if (l->kind == 'a')
 				tree_holders_would_move(v, l->src, l->dst);
 		}
-	for (size_t i = 0; rc == 0 && i < s->n_links; i++)
-		if (takes_from_holders(v, &s->links[i]) && is_gone(v, s->links[i].child))
-			rc = tree_holders_move(v, s->links[i].child, tree_holders_move_to(v, s->links[i].child));
+	for (size_t i = 0; rc == 0 && i < n_taken_from(v, s); i++) {
+		const struct ship_link *l = shipment_link_at(s, i, &room);
+
+		if (takes_from_holders(v, l) && is_gone(v, l->child))
+			rc = tree_holders_move(v, l->child, tree_holders_move_to(v, l->child));
+	}
 	map_release(&sources);
 	return rc ? rc : tree_holders_arrive(v); /* those of earlier shipments, too */
 }
@@ -95,9 +105,10 @@ int follow_shipment(struct volume *v, const struct shipment *s)
 bool follow_any(struct volume *v, const struct shipment *s)
 {
 	bool any = tree_holders_waiting(v);
+	struct ship_link room;
 
-	for (size_t i = 0; i < s->n_links && !any; i++)
-		any = takes_from_holders(v, &s->links[i]);
+	for (size_t i = 0; i < n_taken_from(v, s) && !any; i++)
+		any = takes_from_holders(v, shipment_link_at(s, i, &room));
 	for (size_t i = 0; i < s->n_lineages && !any; i++)
 		any = follow_concerns(v, s, &s->lineages[i]);
 	return any;
