@@ -737,7 +737,7 @@ static const uint64_t failed_once[] = { 3775, 735199, 741011, 748397, 1001425, 1
 					2800530, 2802746, 2803344, 2809327, 2903406, 3213426 };
 
 /* Unless a range was asked for: those, and by turns of the first two kinds, and of twenty one with units, one with new
- * roles; of forty one is with refusals. */
+ * roles, two short ones; of forty one is with refusals. */
 static uint64_t seed_of(uint64_t first, uint64_t i)
 {
 	uint64_t k;
@@ -748,6 +748,8 @@ static uint64_t seed_of(uint64_t first, uint64_t i)
 	k = i - i / 20;
 	if (i % 40 == 24)
 		return REFUSED_FROM + first + i / 40;
+	if (i % 10 == 3)
+		return BRIEF_FROM + first + i / 10;
 	if (i % 20 == 9)
 		return ROLES_FROM + first + i / 20;
 	return i % 20 == 19 ? UNITS_FROM + first + i / 20 : first + k / 2 + (k % 2 ? WIDE_FROM : 0);
