@@ -19,7 +19,12 @@
 
 void log_thread_init(struct log_thread *t)
 {
-	pthread_cond_init(&t->changed, NULL);
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&t->changed, &attr);
+	pthread_condattr_destroy(&attr);
 }
 
 void log_thread_release(struct log_thread *t)
@@ -31,9 +36,7 @@ void log_thread_release(struct log_thread *t)
 static void move_log(struct volume *v)
 {
 	struct log_thread *t = &v->log_thread;
-	unsigned pages, moved;
-
-	unsigned enough = db_log_limit_pages(v->db) / LEFT_SHARE;
+	unsigned enough = db_log_limit_pages(v->db) / LEFT_SHARE, pages, moved;
 
 	for (unsigned i = 0; i < PASSES_MAX && !t->stop && db_log_left(v->db) > enough; i++) {
 		pthread_mutex_unlock(&v->lock);
@@ -108,7 +111,7 @@ void log_thread_wait(struct volume *v)
 
 	if (!atomic_load(&t->behind))
 		return;
-	clock_gettime(CLOCK_REALTIME, &until);
+	clock_gettime(CLOCK_MONOTONIC, &until);
 	until.tv_sec += WAIT_MAX_S;
 	pthread_mutex_lock(&v->lock);
 	while (atomic_load(&t->behind) && (t->asked || t->busy) && !t->stop)

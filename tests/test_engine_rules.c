@@ -421,7 +421,6 @@ END_TEST
 START_TEST(a_merge_may_cut_off_in_one_group_what_came_in_it)
 {
 	static uint8_t data[6272];
-	struct err err = ERR_INIT;
 	struct attr a = { .size_bytes = 3632 };
 
 	for (size_t i = 0; i < sizeof(data); i++)
@@ -433,12 +432,7 @@ START_TEST(a_merge_may_cut_off_in_one_group_what_came_in_it)
 	px_write(0, "f", "alder's bytes...", 16, 2800);
 	px_write(1, "f", data, 48, 6272);
 	px_set(1, "f", SET_SIZE, a);
-	px_up();
-	for (int i = 0; i < 2; i++)
-		px_talk(i);
-	for (int i = 0; i < 2; i++)
-		while (px_next(i))
-			ck_assert_msg(px_deliver(i, &err) == 0, "%s", err_text(&err));
+	px_hello();
 	px_send(1);
 	ck_assert_uint_eq(px_stat(0, "f").size_bytes, 3632);
 }

@@ -430,14 +430,8 @@ static int hear_broken_off(int from)
 	struct err err = ERR_INIT;
 	int rc = 0;
 
-	if (!px_is_up) {
-		px_up();
-		for (int i = 0; i < 2; i++)
-			px_talk(i);
-		for (int i = 0; i < 2; i++)
-			while (px_next(i))
-				ck_assert_msg(px_deliver(i, &err) == 0, "%s", err_text(&err));
-	}
+	if (!px_is_up)
+		px_hello();
 	px_say(from);
 	broken_side = !from;
 	broken_steps = 0;
