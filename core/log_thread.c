@@ -4,6 +4,7 @@
 #include "core/internal.h"
 #include "db/mover.h"
 #include "util/log.h"
+#include "util/util.h"
 
 #include <errno.h>
 #include <string.h>
@@ -19,12 +20,7 @@
 
 void log_thread_init(struct log_thread *t)
 {
-	pthread_condattr_t attr;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&t->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init_mono(&t->changed);
 }
 
 void log_thread_release(struct log_thread *t)

@@ -497,15 +497,11 @@ static void *watch_main(void *arg)
 struct notifier *notifier_new(struct front *f)
 {
 	struct notifier *n = xcalloc(1, sizeof(*n));
-	pthread_condattr_t attr;
 
 	n->front = f;
 	n->names.notifier = n->inodes.notifier = n->watch.notifier = n;
 	pthread_mutex_init(&n->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&n->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init_mono(&n->changed);
 	return n;
 }
 

@@ -26,13 +26,9 @@ struct events {
 struct events *events_new(void)
 {
 	struct events *e = xcalloc(1, sizeof(*e));
-	pthread_condattr_t attr;
 
 	pthread_mutex_init(&e->lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&e->changed, &attr);
-	pthread_condattr_destroy(&attr);
+	cond_init_mono(&e->changed);
 	return e;
 }
 

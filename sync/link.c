@@ -130,16 +130,6 @@ bool link_is_settled(const struct link *l)
 /* ---- from other threads
  * --------------------------------------------------------------------------------------------------------- */
 
-static void cond_init(pthread_cond_t *c)
-{
-	pthread_condattr_t attr;
-
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(c, &attr);
-	pthread_condattr_destroy(&attr);
-}
-
 static int start_thread(struct link *l, struct err *err)
 {
 	sigset_t all, before;
@@ -193,8 +183,8 @@ int link_start(struct volume *v, const struct link_options *opt, struct link **o
 	buf_init(&l->in, CHANNEL_IN_MAX_BYTES + FRAME_MAX_BYTES);
 	buf_init(&l->out, PULL_BYTES + 4 * FRAME_MAX_BYTES);
 	pthread_mutex_init(&l->lock, NULL);
-	cond_init(&l->wake);
-	cond_init(&l->changed);
+	cond_init_mono(&l->wake);
+	cond_init_mono(&l->changed);
 	l->engine = engine_new(v);
 	engine_set_driver(l->engine, &opt->driver);
 	rc = channel_open(&co, &l->channel, err);

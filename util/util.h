@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 #include <time.h>
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
@@ -24,6 +25,8 @@ char *xstrndup(const char *s, size_t n_bytes);
 void text_copy(char *out, size_t cap_bytes, const char *text);
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/* A condition whose timed waits go by the same clock as clock_mono_ms, which nobody sets. */
+void cond_init_mono(pthread_cond_t *c);
 uint64_t clock_mono_ms(void);
 uint64_t clock_real_ms(void);
 int64_t clock_real_ns(void);
