@@ -144,6 +144,12 @@ uint64_t merge_equal_since(struct merger *m, uint64_t src, uint64_t dst)
 	return lineage_get(m->v, LINEAGE_BASE, src, &base) == 0 && base.kind == 'b' && base.dst == dst ? base.grp : 0;
 }
 
+static void add_apart(struct merger *m, const struct apart *a)
+{
+	m->apart = merge_grow(m->apart, m->n_apart, &m->cap_apart, sizeof(*m->apart));
+	m->apart[m->n_apart++] = *a;
+}
+
 static int take_apart(struct merger *m, const struct lineage *link)
 {
 	const struct ship_link *own = shipment_link(m->s, link->src);
@@ -154,10 +160,9 @@ static int take_apart(struct merger *m, const struct lineage *link)
 	if (rc == 0)
 		rc = lineage_get(m->v, LINEAGE_INODE, own ? own->child : d.child, &ino);
 	if (rc == 0 && ino.kind == 'a') {
-		m->apart = merge_grow(m->apart, m->n_apart, &m->cap_apart, sizeof(*m->apart));
 		if (lineage_get(m->v, LINEAGE_BASE, ino.src, &base) < 0 || base.kind != 'b')
 			base = ino;
-		m->apart[m->n_apart++] = (struct apart){ .base = base, .attrs_of = ino.dst };
+		add_apart(m, &(struct apart){ .base = base, .attrs_of = ino.dst });
 		rc = lineage_drop(m->v, LINEAGE_INODE, ino.src);
 	}
 	if (rc == -ENOENT)
@@ -201,6 +206,7 @@ static int give_its_own_back(struct merger *m, struct fused *f)
 
 	for (size_t i = 0; rc == 0 && i < f->n_over; i++) {
 		map_put(&m->its_own, f->over[i].src, 1);
+		add_apart(m, &(struct apart){ .base = f->over[i], .attrs_of = f->over[i].dst });
 		rc = lineage_drop(m->v, LINEAGE_INODE, f->over[i].src);
 	}
 	if (rc == 0)
@@ -570,6 +576,30 @@ static bool was_known(struct merger *m, const struct norm_link *rec)
 	return tree_link_view(m->v, rec->link, view, &d) == 0;
 }
 
+/* What the link (ours is d) leads to. If that had swallowed one of the secondary's, and they are two again: what it
+ * leads to there. */
+static uint64_t child_apart(struct merger *m, const struct norm_link *rec, const struct dentry *d)
+{
+	struct dentry there = { .child = 0 };
+	size_t i = 0;
+
+	/* It was asked for, as it was not known here any more. */
+	if (rec && rec->parent && !rec->alias_of && rec->child == rec->raw_child && comes_whole(m, rec->child))
+		return rec->child;
+	while (i < m->n_apart && m->apart[i].attrs_of != d->child)
+		i++;
+	if (i == m->n_apart)
+		return d->child;
+	if (rec)
+		there.child = rec->parent ? rec->raw_child : 0;
+	else if (their_link(m, d->link, &there, NULL) < 0)
+		return d->child;
+	for (; i < m->n_apart; i++)
+		if (m->apart[i].attrs_of == d->child && m->apart[i].base.src == there.child)
+			return there.child;
+	return d->child;
+}
+
 int merge_add_link(struct merger *m, uint64_t link)
 {
 	struct norm_link *rec;
@@ -594,7 +624,9 @@ int merge_add_link(struct merger *m, uint64_t link)
 		return rc;
 	if (rc == 0) {
 		l->p = merge_pos(m, &d);
-		l->child = d.child;
+		l->child = child_apart(m, rec, &d);
+		if (l->child != d.child)
+			map_put(&m->given_back, link, GIVEN_ITS_OWN);
 	}
 	rc = changes_get_link(m->v, link, &row);
 	if (rc < 0 && rc != -ENOENT)
@@ -657,6 +689,65 @@ static int add_parent(struct merger *m, const struct rs_pos *at)
 		return 0;
 	map_put(&m->parents, at->parent, 1);
 	return merge_add_inode(m, at->parent);
+}
+
+/* The names of what had swallowed one of the secondary's. */
+struct names_apart {
+	struct merger *m;
+	uint64_t last;  /* one that is given back */
+	bool others;    /* and it has others */
+};
+
+static int add_name_apart(void *ctx, const struct dentry *d)
+{
+	struct names_apart *a = ctx;
+
+	if (child_apart(a->m, merge_record_of_link(a->m, d->link), d) == d->child) {
+		a->others = true;
+		return 0;
+	}
+	a->last = d->link;
+	return merge_add_link(a->m, d->link);
+}
+
+/* It has no other name than one that leads to the secondary's again: what we wrote to it gets a name of its own there. */
+static int keep_ours_apart(struct merger *m, struct apart *a, uint64_t link)
+{
+	struct rs_link ours = { .child = a->attrs_of };
+	uint64_t at;
+
+	if (!map_get(&m->link_at, link, &at))
+		return -EUCLEAN;
+	if (!a->name_of_ours)
+		a->name_of_ours = id_new(m->v);
+	ours.id = a->name_of_ours;
+	ours.p = m->links[at - 1].p;
+	ours.late = m->links[at - 1].late;
+	m->links[at - 1].b = m->links[at - 1].p = (struct rs_pos){ 0 };
+	m->links = merge_grow(m->links, m->n_links, &m->cap_links, sizeof(*m->links));
+	m->links[m->n_links++] = ours;
+	map_put(&m->link_at, ours.id, m->n_links);
+	map_put(&m->given_back, ours.id, GIVEN_OURS);
+	return 0;
+}
+
+/*
+ * Two are two again by one name of the secondary's own. It may have given it others, which were names of ours here:
+ * those lead to its own again, too.
+ */
+static int add_names_apart(struct merger *m)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < m->n_apart; i++) {
+		struct names_apart a = { .m = m };
+		uint64_t ino = m->apart[i].attrs_of;
+
+		rc = tree_links_of(m->v, ino, add_name_apart, &a);
+		if (rc == 0 && a.last && !a.others && p_changed_content(m->v, ino, m->s->begin.seen))
+			rc = keep_ours_apart(m, &m->apart[i], a.last);
+	}
+	return rc;
 }
 
 /* Everything that is reachable upwards, in any of the states, from what is there already. */
@@ -987,6 +1078,8 @@ int merge_gather(struct merger *m)
 			rc = merge_add_link(m, own.list[i].dst);
 	}
 	free(own.list);
+	if (rc == 0)
+		rc = add_names_apart(m);
 	if (rc == 0 && names)
 		rc = merge_near_add(m);
 	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
@@ -1032,6 +1125,7 @@ void merge_release(struct merger *m)
 	merge_near_release(m);
 	free(m->apart);
 	map_release(&m->its_own);
+	map_release(&m->given_back);
 	free(m->nl);
 	free(m->ni);
 	free(m->links);

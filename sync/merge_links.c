@@ -88,7 +88,7 @@ int merge_plan_link(struct merger *m, struct plan *p, const struct rs_link_out *
 	uint64_t at;
 	const struct rs_link *in;
 	struct norm_link *rec = NULL;
-	bool ours, theirs, left;
+	bool ours, theirs, left, given = map_get(&m->given_back, out->id, NULL);
 	int rc;
 
 	if (!map_get(&m->link_at, out->id, &at))
@@ -98,7 +98,7 @@ int merge_plan_link(struct merger *m, struct plan *p, const struct rs_link_out *
 		rec = &m->nl[at - 1];
 	ours = map_get(&m->p_changed, out->id, NULL);
 	/* The outcome is what the secondary has, under the very ids. */
-	theirs = rec && says_so(rec, &out->pos) && out->child == in->child && !rec->alias_of &&
+	theirs = rec && !given && says_so(rec, &out->pos) && out->child == in->child && !rec->alias_of &&
 		 (!out->pos.present || rec->child == out->child) && rec->parent == rec->raw_parent &&
 		 rec->child == rec->raw_child && !rec->lacks;
 	if (theirs && rec->report && merge_same_pos(&out->pos, &in->p))
@@ -113,7 +113,7 @@ int merge_plan_link(struct merger *m, struct plan *p, const struct rs_link_out *
 		return merge_ask_for(m, out->id, out->child, rec);
 	if (rc < 0)
 		return rc;
-	if (!merge_same_pos(&out->pos, &in->p) || out->child != in->child)
+	if (!merge_same_pos(&out->pos, &in->p) || out->child != in->child || given)
 		p->list[p->n++] = (struct placement){ .link = out->id,
 						      .child = in->child,
 						      .parent = out->pos.present ? out->pos.parent : 0,
@@ -130,7 +130,7 @@ int merge_plan_link(struct merger *m, struct plan *p, const struct rs_link_out *
 		return rc;
 	if ((rec && (ours || rec->report || rec->alias_of || rec->lacks || !says_so(rec, &out->pos) ||
 		     (out->pos.present && rec->raw_child != out->child))) ||
-	    !merge_same_pos(&out->pos, &in->p))
+	    !merge_same_pos(&out->pos, &in->p) || given)
 		p->touch[p->n_touch++] = out->id;
 	return 0;
 }
@@ -297,6 +297,8 @@ static bool may_lack(struct merger *m, const struct rs_link_out *out)
 	const struct norm_link *rec;
 	uint64_t at;
 
+	if (out->pos.present && map_get(&m->given_back, out->id, &at) && at == GIVEN_OURS)
+		return true;
 	if (!out->pos.present || !n || !map_get(&m->nl_by_link, out->id, &at))
 		return false;
 	rec = &m->nl[at - 1];

@@ -67,7 +67,11 @@ struct attr_case {   /* parallel to input.attrs */
 struct apart {
 	struct lineage base;
 	uint64_t attrs_of;
+	uint64_t name_of_ours; /* the link by which that stays, if it had no name but of the other; 0: none */
 };
+
+/* A name of what had swallowed another: it leads to that again; or it is for ours, which had that name alone. */
+enum given_back { GIVEN_ITS_OWN = 1, GIVEN_OURS };
 
 /* Of a save: what the secondary changed and the primary did not, or what both dropped; for rs_save.ino_p. */
 struct save_set {
@@ -136,6 +140,7 @@ struct merger {
 
 	struct apart *apart;
 	size_t n_apart, cap_apart;
+	struct map given_back; /* link -> enum given_back */
 	struct map its_own; /* under a word: files of the secondary's that had become one with ours -> 1 */
 
 	struct rs_link *links;

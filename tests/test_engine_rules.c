@@ -82,6 +82,50 @@ START_TEST(two_that_became_one_and_that_the_secondary_has_both_are_two_again)
 }
 END_TEST
 
+/* It is the file that is two again, not the one name of it by which the primary finds out. */
+START_TEST(a_second_name_of_one_of_two_leads_to_that_when_they_are_two_again)
+{
+	together();
+	px_put(0, "z", "same\n");
+	px_say(0);
+	px_rename(0, "z", "c");
+	px_put(1, "c", "same\n");
+	px_send(1); /* the two become one */
+	px_link(1, "c", "e");
+	px_send(1); /* a name of ours, then */
+	px_hear(0); /* but the secondary has ours already, under its former name */
+	px_unlink(1, "c");
+	px_append(1, "e", "birch\n");
+	px_send(1);
+	px_meet();
+	px_expect("e", "same\nbirch\n");
+	px_expect("c", "same\n");
+}
+END_TEST
+
+/* The same, and that name is all by which the primary still has its own, which it wrote to. */
+START_TEST(what_has_its_last_name_by_one_of_two_keeps_one_when_they_are_two_again)
+{
+	together();
+	px_put(0, "z", "same\n");
+	px_say(0);
+	px_rename(0, "z", "c");
+	px_put(1, "c", "same\n");
+	px_send(1);
+	px_link(1, "c", "e");
+	px_send(1);
+	px_unlink(0, "c");
+	px_append(0, "e", "alder\n");
+	px_hear(0);
+	px_unlink(1, "c");
+	px_append(1, "e", "birch\n");
+	px_send(1);
+	px_meet();
+	ck_assert_uint_eq(files_with("same\nbirch\n"), 1);
+	ck_assert_uint_eq(files_with("same\nalder\n"), 1);
+}
+END_TEST
+
 START_TEST(a_directory_that_is_two_again_has_all_its_attributes)
 {
 	together();
@@ -470,6 +514,8 @@ int main(void)
 	tcase_add_checked_fixture(links, px_setup, px_teardown);
 	tcase_add_test(links, a_directory_of_two_is_known_by_its_own_id_as_long_as_the_secondary_moves_it);
 	tcase_add_test(links, two_that_became_one_and_that_the_secondary_has_both_are_two_again);
+	tcase_add_test(links, a_second_name_of_one_of_two_leads_to_that_when_they_are_two_again);
+	tcase_add_test(links, what_has_its_last_name_by_one_of_two_keeps_one_when_they_are_two_again);
 	tcase_add_test(links, a_directory_that_is_two_again_has_all_its_attributes);
 	tcase_add_test(links, one_of_two_is_not_removed_as_the_other_if_something_is_in_it);
 	tcase_add_test(links, one_of_two_files_is_not_removed_as_the_other_if_it_was_written);

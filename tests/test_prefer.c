@@ -659,6 +659,7 @@ START_TEST(a_save_that_was_merged_and_the_secondary_has_not_heard_of_is_its_own_
 		px_link(1, "f.txt", "d/l");
 		break;
 	case 3: /* the same was made on both */
+	case 4: /* and has another name since */
 		px_put(0, "new", "new\n");
 		px_put(1, "new", "new\n");
 		break;
@@ -668,7 +669,13 @@ START_TEST(a_save_that_was_merged_and_the_secondary_has_not_heard_of_is_its_own_
 		ck_assert_int_eq(volume_commit(px[i].v), 0);
 	shake_hands();
 	px_send(1);
+	if (_i / 2 == 4) {
+		px_link(1, "new", "d/l");
+		px_send(1);
+	}
 	px_down();
+	if (_i / 2 == 4)
+		px_append(1, "d/l", "late\n");
 	if (late && _i / 2 < 3)
 		px_append(1, _i / 2 == 1 ? "moved" : "f.txt", "late\n");
 	give(late, 1);
@@ -1008,7 +1015,7 @@ int main(void)
 	tcase_add_loop_test(tc, what_was_written_to_an_equal_file_that_became_one_goes_aside_once, 0, 8);
 	tcase_add_loop_test(tc, a_conflict_that_the_secondary_has_not_heard_of_is_under_the_word_too, 0, 8);
 	tcase_add_loop_test(tc, a_save_that_was_merged_and_the_secondary_has_not_heard_of_is_its_own_under_the_word, 0,
-			    8);
+			    10);
 	tcase_add_loop_test(tc, what_both_touched_just_before_the_connection_broke_is_as_the_side_has_it, 0, 8);
 	tcase_add_loop_test(tc, contradicting_words_are_refused_until_one_is_taken_back, 0, 2);
 	tcase_add_loop_test(tc, deleting_everything_is_undone_by_preferring_the_other_side, 0, 4);

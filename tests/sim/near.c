@@ -9,6 +9,7 @@
 
 #include "sync/merge_state.h"
 #include "tests/sim/sim.h"
+#include "util/util.h"
 
 static char difference[400];
 static uint64_t n_compared, n_left_out;
@@ -188,6 +189,11 @@ void merge_test_resolved(const struct merger *m, const struct rs_result *r)
 	by_file |= r->by_file || m->names->no_units;
 	if (m->all_of_ours || m->names->names_stay || difference[0])
 		return;
+	/* The notes of what is taken apart are gone by now. */
+	all.apart = xmalloc((m->n_apart + 1) * sizeof(*all.apart));
+	if (m->n_apart)
+		memcpy(all.apart, m->apart, m->n_apart * sizeof(*all.apart));
+	all.n_apart = all.cap_apart = m->n_apart;
 	if (merge_gather(&all) == 0 && merge_resolve(&all, &of_all) == 0) {
 		n_compared++;
 		compare_links(&all, r, &of_all);
