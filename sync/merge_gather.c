@@ -581,11 +581,13 @@ static bool was_known(struct merger *m, const struct norm_link *rec)
 static uint64_t child_apart(struct merger *m, const struct norm_link *rec, const struct dentry *d)
 {
 	struct dentry there = { .child = 0 };
+	struct change_row asked;
 	size_t i = 0;
 
 	/* It was asked for, as it was not known here any more. */
-	if (rec && rec->parent && !rec->alias_of && rec->child == rec->raw_child && comes_whole(m, rec->child))
-		return rec->child;
+	if (rec && rec->parent && comes_whole(m, rec->raw_child) &&
+	    changes_get(m->v, rec->raw_child, ENT_ASK, &asked) == 0)
+		return rec->raw_child;
 	while (i < m->n_apart && m->apart[i].attrs_of != d->child)
 		i++;
 	if (i == m->n_apart)
@@ -710,7 +712,7 @@ static int add_name_apart(void *ctx, const struct dentry *d)
 	return merge_add_link(a->m, d->link);
 }
 
-/* It has no other name than one that leads to the secondary's again: what we wrote to it gets a name of its own there. */
+/* It has no other name than one that leads to the secondary's again: what we wrote to it gets a name of its own. */
 static int keep_ours_apart(struct merger *m, struct apart *a, uint64_t link)
 {
 	struct rs_link ours = { .child = a->attrs_of };
