@@ -310,8 +310,7 @@ static int land_chosen(struct merger *m, struct norm_inode *n)
 	return rc ? rc : lineage_put(m->v, &lin);
 }
 
-/* What the secondary has is the base still, until it has seen this. */
-static bool stays_as_it_was(const struct norm_inode *n)
+bool merge_stays_as_it_was(const struct norm_inode *n)
 {
 	return n->cc.verdict == RS_CONTENT_EQUAL && n->cc.one_sided && !n->cc.taken;
 }
@@ -323,7 +322,7 @@ int merge_land_equal(struct merger *m, struct norm_inode *n)
 
 	if (rc < 0)
 		return rc;
-	return stays_as_it_was(n) ? merge_renew_base(m, n->rec->ino) : merge_note_base(m, n->rec->ino, n->bytes_ino);
+	return merge_stays_as_it_was(n) ? merge_renew_base(m, n->rec->ino) : merge_note_base(m, n->rec->ino, n->bytes_ino);
 }
 
 /* What content_decide said, in bytes_ino. */
@@ -369,7 +368,7 @@ static bool is_second(struct merger *m, const struct norm_inode *n)
 static int land_bytes_elsewhere(struct merger *m, struct norm_inode *n)
 {
 	struct lineage lin = {
-		.src = n->rec->ino, .dst = n->bytes_ino, .grp = group_number(m->v),
+		.src = n->rec->ino, .dst = n->lives_in ? n->lives_in : n->bytes_ino, .grp = group_number(m->v),
 		.kind = n->in_copy ? 'u' : n->aliased ? 'a' : 'c', .since = n->in_copy ? n->lin.since : 0
 	};
 	bool second = is_second(m, n);
@@ -395,7 +394,7 @@ static int land_bytes_elsewhere(struct merger *m, struct norm_inode *n)
 			rc = note_case(m, n, NULL);
 		/* What it has is not what is there now: of what we wrote to that it does not know by this. But it is
 		 * told of the copy again, for who has the file open, and what it goes on with is in it. */
-		if (lin.kind != 'a' && (stays_as_it_was(n) || n->cc.verdict == RS_CONTENT_MERGED ||
+		if (lin.kind != 'a' && (merge_stays_as_it_was(n) || n->cc.verdict == RS_CONTENT_MERGED ||
 					n->cc.verdict == RS_CONTENT_PRIMARY))
 			lin.known = lineage_known(&n->lin);
 	} else if (rc == 0) {

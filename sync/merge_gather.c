@@ -526,7 +526,7 @@ static int add_theirs(struct merger *m, struct rs_link *l, struct norm_link *rec
 }
 
 /* Is the directory .twinfs or below it? */
-static bool is_hidden(struct merger *m, uint64_t dir)
+bool merge_dir_is_hidden(struct merger *m, uint64_t dir)
 {
 	uint64_t known, at = dir;
 
@@ -542,7 +542,7 @@ static bool is_hidden(struct merger *m, uint64_t dir)
 
 static bool in_hidden(struct merger *m, const struct rs_pos *at)
 {
-	return at->present && is_hidden(m, at->parent);
+	return at->present && merge_dir_is_hidden(m, at->parent);
 }
 
 bool merge_is_hidden(struct merger *m, uint64_t ino)

@@ -8,12 +8,28 @@
 #include "sync/merge_land.h"
 #include "util/util.h"
 
-static bool is_save(struct merger *m, uint64_t ino)
+static const struct rs_save *save_of(struct merger *m, const struct rs_alias *a)
 {
 	for (size_t i = 0; i < m->n_saves; i++)
-		if (m->saves[i].ino_s == ino && m->saves[i].verdict != RS_CONTENT_KEEP_BOTH)
-			return true;
-	return false;
+		if ((a->is_link ? m->saves[i].link_s : m->saves[i].ino_s) == a->src &&
+		    m->saves[i].verdict != RS_CONTENT_KEEP_BOTH)
+			return &m->saves[i];
+	return NULL;
+}
+
+/* Ours stays, as all that the secondary has of the file is in a copy already: it lives on as that. The copy's first
+ * link; false: not so. */
+static bool is_in_copy(struct merger *m, const struct rs_save *s, struct dentry *copy)
+{
+	struct norm_inode *n = merge_bytes_record(m, s->ino_s);
+	struct lineage base;
+
+	if (!n || !n->saved || !n->has_case || !merge_stays_as_it_was(n) ||
+	    lineage_get(m->v, LINEAGE_BASE, s->ino_s, &base) < 0 || base.kind != 'b' || base.dst == s->ino_p ||
+	    base.dst == s->ino_b || !tree_first_link(m->v, base.dst, copy) || merge_dir_is_hidden(m, copy->parent))
+		return false;
+	n->lives_in = base.dst;
+	return true;
 }
 
 /* What was an alias of src itself is one of dst now. */
@@ -23,15 +39,19 @@ static int note_alias(struct merger *m, const struct rs_alias *a)
 	struct lineage lin = {
 		.src = a->src, .dst = a->dst, .grp = group_number(m->v), .kind = a->is_link ? 'l' : 'a'
 	};
+	const struct rs_save *save = save_of(m, a);
+	struct dentry copy;
 	uint64_t older;
 	int rc;
 
+	if (save && is_in_copy(m, save, &copy))
+		lin.dst = a->is_link ? copy.link : copy.child;
 	/* The secondary has it by that id, if it has one of its own for it. */
 	if (lineage_source(m->v, c, a->src, &older) == 0)
 		lin.src = older;
 	rc = lineage_put(m->v, &lin);
 	/* What it has there is ours; but of a file saved anew it is what landing its bytes says. */
-	return rc || a->is_link || is_save(m, a->src) ? rc : merge_note_base(m, lin.src, lin.dst);
+	return rc || a->is_link || save ? rc : merge_note_base(m, lin.src, lin.dst);
 }
 
 static int land_names(struct merger *m, struct rs_result *r, struct plan *p, struct made_copy *copies)

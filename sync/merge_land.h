@@ -63,6 +63,8 @@ int merge_record_copy(struct merger *m, const struct norm_inode *n, const struct
 int merge_land_bytes(struct merger *m, struct norm_inode *n);
 int merge_land_beside(struct merger *m, struct norm_inode *n); /* norm_inode.beside */
 int merge_land_equal(struct merger *m, struct norm_inode *n);
+/* Ours is the outcome, as the secondary's is the base; and that it is still, until it has seen this. */
+bool merge_stays_as_it_was(const struct norm_inode *n);
 int merge_resend_original(struct merger *m, struct norm_inode *n);
 /* What the secondary has in src is, as of now, what dst holds here: its next changes go on top of that. */
 int merge_note_base(struct merger *m, uint64_t src, uint64_t dst);

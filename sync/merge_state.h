@@ -42,6 +42,7 @@ struct norm_inode {
 	bool beside;            /* in_copy, but that has bytes of its own: its are a file beside it */
 	bool fused;             /* that, since just now, as it was equal to ours */
 	bool saved;             /* it is what the secondary has of a file that was saved anew (merge_saves.c) */
+	uint64_t lives_in;      /* saved, and all of it is in this copy already: it is that which it has, not ours; or 0 */
 	bool follows;           /* its case is about the old file, a backup now, that the other side wrote to */
 	bool asked;             /* the resolver asked for the verdict, and carries it out as far as names go */
 	struct content_case cc; /* when both changed the bytes */
@@ -260,6 +261,7 @@ static inline enum rs_prefer merge_prefers(const struct merger *m)
 	return !m->prefer ? RS_PREFER_NONE : m->prefer->word.keep == ROLE_PRIMARY ? RS_PREFER_P : RS_PREFER_S;
 }
 /* With a word, or when one was taken: all links of it, on both sides, are below .twinfs. */
+bool merge_dir_is_hidden(struct merger *m, uint64_t dir); /* .twinfs, or below it */
 bool merge_is_hidden(struct merger *m, uint64_t ino);
 /* The secondary's record is about something of ours that stays as it is here, by a person's word. */
 bool merge_stays_ours(struct merger *m, uint64_t ino);

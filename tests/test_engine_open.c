@@ -202,6 +202,36 @@ START_TEST(who_waits_for_what_it_wrote_late_goes_to_the_copy_in_which_it_was_mer
 }
 END_TEST
 
+/* Saved anew here; the bytes of its own are in a copy, but it left alone what it was told of that, as it wrote on. */
+START_TEST(who_wrote_late_to_what_was_saved_here_goes_to_the_copy_that_has_it)
+{
+	size_t h;
+
+	together("f.txt", "one\n");
+	px_put(0, "tmp", "alder\n");
+	px_rename(0, "tmp", "f.txt");
+	px_set(1, "f.txt", SET_MODE, (struct attr){ .mode = 0600 });
+	h = hold(1, "f.txt");
+	px_hello();
+	px_send(1); /* it is ours by now */
+	appends(1, h, "birch\n");
+	px_send(0);
+	px_send(1); /* and has a copy */
+	px_say(0);
+	appends(1, h, "late\n");
+	px_send(1); /* which has that, too */
+	px_hear(0);
+	px_meet();
+	px_expect("f.txt", "alder\n");
+	px_expect(copy(), "one\nbirch\nlate\n");
+	ck_assert_uint_eq(px_count(0, ""), 2);
+	holds(1, h, copy());
+	appends(1, h, "later\n");
+	px_meet();
+	px_expect(copy(), "one\nbirch\nlate\nlater\n");
+}
+END_TEST
+
 /* The same, and by then this side has heard of the copy: it goes on with its own until it hears that it is in it. */
 START_TEST(what_it_wrote_having_heard_of_the_copy_is_merged_there_too)
 {
@@ -1019,6 +1049,7 @@ int main(void)
 	tcase_add_test(tc, who_holds_the_file_writes_on_in_the_copy_of_its_version);
 	tcase_add_loop_test(tc, what_is_written_before_the_outcome_is_known_is_in_the_copy_too, 0, 2);
 	tcase_add_test(tc, who_waits_for_what_it_wrote_late_goes_to_the_copy_that_has_it);
+	tcase_add_test(tc, who_wrote_late_to_what_was_saved_here_goes_to_the_copy_that_has_it);
 	tcase_add_test(tc, who_waits_for_what_it_wrote_late_goes_to_the_copy_in_which_it_was_merged);
 	tcase_add_loop_test(tc, what_it_wrote_having_heard_of_the_copy_is_merged_there_too, 0, 4);
 	tcase_add_test(tc, who_holds_a_file_that_is_kept_for_another_name_goes_to_the_copy);
