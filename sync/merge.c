@@ -649,9 +649,10 @@ static void meet(struct plan *p, const struct map *inodes, const struct map *lin
 		add_whole(p);
 }
 
+/* Or something that the outcome hangs on is not here. */
 static bool is_no_tree(int rc)
 {
-	return rc == -EBADMSG || rc == -EEXIST || rc == -ENOTDIR || rc == -EUCLEAN;
+	return rc == -ENOENT || rc == -EBADMSG || rc == -EEXIST || rc == -ENOTDIR || rc == -EUCLEAN;
 }
 
 static int hold(struct plan *p, struct shipment *part)

@@ -322,7 +322,8 @@ int merge_land_equal(struct merger *m, struct norm_inode *n)
 
 	if (rc < 0)
 		return rc;
-	return merge_stays_as_it_was(n) ? merge_renew_base(m, n->rec->ino) : merge_note_base(m, n->rec->ino, n->bytes_ino);
+	return merge_stays_as_it_was(n) ? merge_renew_base(m, n->rec->ino)
+					: merge_note_base(m, n->rec->ino, n->bytes_ino);
 }
 
 /* What content_decide said, in bytes_ino. */

@@ -42,7 +42,7 @@ struct norm_inode {
 	bool beside;            /* in_copy, but that has bytes of its own: its are a file beside it */
 	bool fused;             /* that, since just now, as it was equal to ours */
 	bool saved;             /* it is what the secondary has of a file that was saved anew (merge_saves.c) */
-	uint64_t lives_in;      /* saved, and all of it is in this copy already: it is that which it has, not ours; or 0 */
+	uint64_t lives_in;      /* saved, and all of it is in this copy already, which is what it has; or 0 */
 	bool follows;           /* its case is about the old file, a backup now, that the other side wrote to */
 	bool asked;             /* the resolver asked for the verdict, and carries it out as far as names go */
 	struct content_case cc; /* when both changed the bytes */
