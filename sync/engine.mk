@@ -2,7 +2,8 @@
 # The engine: shipments in and out, apply, merge. The simulation (tests/sim) is its test.
 sync_libsync_a_SOURCES += \
 	sync/apply.c sync/apply.h \
-	sync/content.c sync/content.h \
+	sync/content.c sync/content.h sync/content_copy.c sync/content_decide.c sync/content_land.c \
+	sync/content_private.h sync/content_ranges.c sync/content_read.c \
 	sync/cut_rows.c sync/cut_rows.h \
 	sync/deletions.c sync/deletions.h \
 	sync/driver.c sync/driver.h \
