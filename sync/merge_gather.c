@@ -7,7 +7,6 @@
 
 #include "sync/merge_state.h"
 #include "util/acl.h"
-#include "util/log.h"
 #include "util/util.h"
 
 void *merge_grow(void *array, size_t n, size_t *cap, size_t size_bytes)
@@ -36,13 +35,6 @@ struct rs_inode *merge_input_inode(struct merger *m, uint64_t ino)
 	uint64_t at;
 
 	return ino && map_get(&m->inode_at, ino, &at) ? &m->inodes[at - 1] : NULL;
-}
-
-struct norm_inode *merge_bytes_record(struct merger *m, uint64_t ino)
-{
-	uint64_t at;
-
-	return ino && map_get(&m->ni_by_bytes, ino, &at) ? &m->ni[at - 1] : NULL;
 }
 
 char *merge_path(struct volume *v, uint64_t ino)
@@ -74,9 +66,7 @@ char *merge_path(struct volume *v, uint64_t ino)
 	return path;
 }
 
-/* Where the secondary has a link of which it says nothing: as it said last, or else (*ours, may be NULL) our version
- * that it has seen. 0, -ENOENT: it has none. */
-static int their_link(struct merger *m, uint64_t link, struct dentry *d, bool *ours)
+int merge_their_link(struct merger *m, uint64_t link, struct dentry *d, bool *ours)
 {
 	struct view view = { .kind = VIEW_PEER, .group = m->s->begin.seen };
 	struct peer_link note;
@@ -107,36 +97,6 @@ static int their_base(struct merger *m, const struct norm_link *rec, struct dent
 	return rc == 0 || rc == -ENOENT ? tree_link_view(m->v, link, view, d) : rc;
 }
 
-/*
- * A link of ours swallowed one of the secondary's as an alias. That ends when its own is gone there, as it was told;
- * and when it has both, as it moved its own away and took ours as well: then they are two again.
- */
-struct fused {
-	struct merger *m;
-	struct lineage *list, *over; /* to be taken apart; to be forgotten */
-	size_t n, cap, n_over, cap_over;
-};
-
-static int judge_alias(void *ctx, const struct lineage *l)
-{
-	struct fused *f = ctx;
-	const struct ship_link *own = shipment_link(f->m->s, l->src), *ours = shipment_link(f->m->s, l->dst);
-	struct dentry d;
-	bool has_own = own || their_link(f->m, l->src, &d, NULL) == 0;
-	bool has_ours = ours ? ours->parent != 0 || !ours->report : their_link(f->m, l->dst, &d, NULL) == 0;
-
-	if (l->kind != 'l')
-		return 0;
-	if (!has_own) {
-		f->over = merge_grow(f->over, f->n_over, &f->cap_over, sizeof(*f->over));
-		f->over[f->n_over++] = *l;
-	} else if (has_ours) {
-		f->list = merge_grow(f->list, f->n, &f->cap, sizeof(*f->list));
-		f->list[f->n++] = *l;
-	}
-	return 0;
-}
-
 uint64_t merge_equal_since(struct merger *m, uint64_t src, uint64_t dst)
 {
 	struct lineage base;
@@ -144,272 +104,8 @@ uint64_t merge_equal_since(struct merger *m, uint64_t src, uint64_t dst)
 	return lineage_get(m->v, LINEAGE_BASE, src, &base) == 0 && base.kind == 'b' && base.dst == dst ? base.grp : 0;
 }
 
-static void add_apart(struct merger *m, const struct apart *a)
-{
-	m->apart = merge_grow(m->apart, m->n_apart, &m->cap_apart, sizeof(*m->apart));
-	m->apart[m->n_apart++] = *a;
-}
-
-static int take_apart(struct merger *m, const struct lineage *link)
-{
-	const struct ship_link *own = shipment_link(m->s, link->src);
-	struct lineage ino, base;
-	struct dentry d = { .child = 0 };
-	int rc = own ? 0 : their_link(m, link->src, &d, NULL);
-
-	if (rc == 0)
-		rc = lineage_get(m->v, LINEAGE_INODE, own ? own->child : d.child, &ino);
-	if (rc == 0 && ino.kind == 'a') {
-		if (lineage_get(m->v, LINEAGE_BASE, ino.src, &base) < 0 || base.kind != 'b')
-			base = ino;
-		add_apart(m, &(struct apart){ .base = base, .attrs_of = ino.dst });
-		rc = lineage_drop(m->v, LINEAGE_INODE, ino.src);
-	}
-	if (rc == -ENOENT)
-		rc = 0;
-	return rc ? rc : lineage_drop(m->v, LINEAGE_LINK, link->src);
-}
-
-/*
- * Under a word the secondary's file is itself, with its bytes and attributes and no others, whatever it became one with
- * here. That is not known here as a whole, so the secondary sends it (merge_ask_for). Not so a directory: what the
- * secondary has in it is known by the one that it became.
- */
-static int is_its_own_file(void *ctx, const struct lineage *l)
-{
-	struct fused *f = ctx;
-	struct inode in;
-
-	if (l->kind != 'a' || tree_inode_get(f->m->v, l->dst, &in) < 0 || S_ISDIR(in.mode))
-		return 0;
-	f->over = merge_grow(f->over, f->n_over, &f->cap_over, sizeof(*f->over));
-	f->over[f->n_over++] = *l;
-	return 0;
-}
-
-static int is_its_own_link(void *ctx, const struct lineage *l)
-{
-	struct fused *f = ctx;
-	struct dentry d;
-
-	if (l->kind != 'l' || their_link(f->m, l->src, &d, NULL) < 0 ||
-	    lineage_get(f->m->v, LINEAGE_INODE, d.child, &(struct lineage){ 0 }) == 0)
-		return 0;
-	f->list = merge_grow(f->list, f->n, &f->cap, sizeof(*f->list));
-	f->list[f->n++] = *l;
-	return 0;
-}
-
-static int give_its_own_back(struct merger *m, struct fused *f)
-{
-	int rc = lineage_each(m->v, LINEAGE_INODE, is_its_own_file, f);
-
-	for (size_t i = 0; rc == 0 && i < f->n_over; i++) {
-		map_put(&m->its_own, f->over[i].src, 1);
-		add_apart(m, &(struct apart){ .base = f->over[i], .attrs_of = f->over[i].dst });
-		rc = lineage_drop(m->v, LINEAGE_INODE, f->over[i].src);
-	}
-	if (rc == 0)
-		rc = lineage_each(m->v, LINEAGE_LINK, is_its_own_link, f);
-	for (size_t i = 0; rc == 0 && i < f->n; i++)
-		rc = lineage_drop(m->v, LINEAGE_LINK, f->list[i].src);
-	free(f->over);
-	return rc;
-}
-
-static int take_all_apart(struct merger *m)
-{
-	struct fused f = { .m = m };
-	int rc = lineage_each(m->v, LINEAGE_LINK, judge_alias, &f);
-
-	for (size_t i = 0; rc == 0 && i < f.n; i++)
-		rc = take_apart(m, &f.list[i]);
-	for (size_t i = 0; rc == 0 && i < f.n_over; i++)
-		rc = lineage_drop(m->v, LINEAGE_LINK, f.over[i].src);
-	free(f.list);
-	free(f.over);
-	return rc;
-}
-
-/* What it did in a unit before it heard of the copy is about that. A report is about where it has the link now. */
-static void as_it_meant(struct merger *m, struct norm_link *n)
-{
-	uint64_t seen = n->report ? m->s->begin.seen : n->raw_seen;
-	struct rs_pos pos = { .present = true, .parent = merge_their_inode(m, n->raw_parent, seen, NULL),
-			      .name = n->name, .name_len = n->name_len };
-
-	n->child = n->report ? merge_alias(m, n->raw_child, NULL) : merge_their_inode(m, n->raw_child, seen, NULL);
-	if (n->raw_parent == 0)
-		return;
-	n->family = families_their_name(m, &pos, seen);
-	n->parent = pos.parent;
-	n->name = pos.name;
-	n->name_len = pos.name_len;
-}
-
-static void normalize_links(struct merger *m)
-{
-	struct shipment *s = m->s;
-
-	m->nl = xcalloc(s->n_links + 1, sizeof(*m->nl));
-	for (size_t i = 0; i < s->n_links; i++) {
-		const struct ship_link *l = &s->links[i];
-		struct norm_link *n = &m->nl[m->n_nl++];
-		/* It may have had the link elsewhere before it heard of a copy. But what it removes it removes as it
-		 * knows it now. */
-		uint64_t src, seen = l->parent ? l->seen : units_known_since(m, l->seen);
-		struct lineage lin;
-		struct dentry d;
-
-		*n = (struct norm_link){ .link = l->link,
-					 .seen = l->seen,
-					 .raw_seen = l->seen,
-					 .report = l->report,
-					 .name = l->name,
-					 .name_len = l->name_len,
-					 .raw_parent = l->parent,
-					 .raw_child = l->child };
-		as_it_meant(m, n);
-		n->lacks = l->report && merge_link_in_copy(m, l->link, s->begin.seen, &lin);
-		if (merge_link_alias(m, l->link, &lin) ||
-		    (!l->report && merge_link_in_copy(m, l->link, seen, &lin))) {
-			n->alias_of = l->link;
-			n->link = lin.dst;
-			n->in_copy = lin.kind == 'n';
-			n->seen = MAX(n->seen, lin.grp);
-		} else if (n->child != n->raw_child && tree_link_get(m->v, l->link, &d) == 0 &&
-			   d.child == n->raw_child) {
-			n->child = n->raw_child; /* the link is ours again, so it is our file that it led to */
-		}
-		if (n->link == l->link && l->parent == 0 && l->report)
-			n->missing = lineage_source(m->v, LINEAGE_LINK, l->link, &src) == 0;
-	}
-	/* A record under the link's own id comes first; one under an alias of it then says nothing more. */
-	for (int pass = 0; pass < 2; pass++)
-		for (size_t i = 0; i < m->n_nl; i++)
-			if ((m->nl[i].alias_of != 0) == (pass == 1) && !m->nl[i].missing &&
-			    !map_get(&m->nl_by_link, m->nl[i].link, NULL))
-				map_put(&m->nl_by_link, m->nl[i].link, i + 1);
-}
-
-static int is_dropped(void *ctx, const struct dentry *d)
-{
-	const struct merger *m = ctx;
-	const struct ship_link *l = shipment_link(m->s, d->link);
-
-	return l && l->parent == 0;
-}
-
-/*
- * May what the secondary wrote on to its own version go to the copy that was made of it? Yes if it does not know of the
- * copy; and if it does, as long as it says nothing of the copy itself: what it has is an older version of that.
- * *compare: it knows of it, and since this went there last the copy was changed, by us or by the secondary: what that
- * changed is to be found by comparing.
- */
-static bool copy_is_open(struct merger *m, const struct lineage *lin, bool *compare)
-{
-	struct view seen = { .kind = VIEW_AT, .group = m->s->begin.seen };
-	const struct rec_inode *r = shipment_inode(m->s, lin->dst);
-	struct lineage base;
-	struct inode in;
-	uint64_t cborn;
-
-	if (tree_inode_get(m->v, lin->dst, &in) < 0 || in.nlink == 0)
-		return false;
-	cborn = in.cborn;
-	if (tree_inode_view(m->v, lin->dst, seen, &in) == -ENOENT)
-		return true;
-	if (lineage_get(m->v, LINEAGE_BASE, lin->src, &base) < 0 || base.grp < lin->grp ||
-	    (r && (r->fields & (REC_CONTENT | REC_NEW))) || tree_links_of(m->v, lin->dst, is_dropped, m) != 0)
-		return false;
-	*compare = cborn > base.grp;
-	return true;
-}
-
-/* The secondary's state is preferred: its version is not the copy's any more, but the file's again. */
-static bool is_its_own_again(const struct merger *m, const struct lineage *copy)
-{
-	return merge_prefers(m) == RS_PREFER_S && copy->grp <= m->prefer->ours_upto;
-}
-
-/* Of its bytes, if it changed them: the rest goes where they go. */
-static uint64_t lowest_seen(const struct rec_inode *r)
-{
-	uint64_t seen = UINT64_MAX;
-
-	if (r->fields & (REC_CONTENT | REC_NEW))
-		return rec_seen(r, REC_CONTENT);
-	for (uint32_t f = REC_MODE; f <= REC_TIMES; f <<= 1)
-		if (r->fields & f)
-			seen = MIN(seen, rec_seen(r, f));
-	return seen;
-}
-
-/* The secondary has heard of the copy and has written to the file in that as well: then it is two files. */
-static bool is_written_itself(struct merger *m, const struct lineage *lin)
-{
-	const struct rec_inode *r = shipment_inode(m->s, lin->dst);
-	struct inode in;
-
-	return m->s->begin.seen >= lin->since && tree_inode_get(m->v, lin->dst, &in) == 0 && in.nlink > 0 &&
-	       ((r && (r->fields & (REC_CONTENT | REC_NEW))) ||
-		(in.corigin == ORIGIN_PEER && in.cborn > lineage_known(lin)));
-}
-
-static void normalize_inodes(struct merger *m)
-{
-	struct shipment *s = m->s;
-
-	m->ni = xcalloc(s->n_inodes + 1, sizeof(*m->ni));
-	for (size_t i = 0; i < s->n_inodes; i++) {
-		struct norm_inode *n = &m->ni[m->n_ni++];
-		const struct rec_inode *r = s->inodes[i];
-		struct lineage lin = { 0 };
-
-		n->rec = r;
-		n->ino = n->bytes_ino = merge_their_inode(m, r->ino, lowest_seen(r), &lin);
-		n->seen_bytes = rec_seen(r, REC_CONTENT);
-		if (n->ino != r->ino) {
-			n->aliased = true;
-			n->in_copy = lin.kind == 'u';
-			n->by_name = n->in_copy && lowest_seen(r) >= lin.since;
-			n->lin = lin;
-			/* Sent whole: what it had seen by then is no word about the bytes that it is one with here. */
-			n->seen_bytes = n->in_copy ? MAX(n->seen_bytes, lineage_known(&lin))
-						   : MAX(r->fields & REC_NEW ? 0 : n->seen_bytes,
-							 merge_equal_since(m, r->ino, lin.dst));
-		} else if ((r->fields & REC_CONTENT) && lineage_get(m->v, LINEAGE_INODE, r->ino, &lin) == 0 &&
-			   lin.kind == 'c' && n->seen_bytes < lin.grp && !is_its_own_again(m, &lin)) {
-			if (copy_is_open(m, &lin, &n->compare)) {
-				n->redirected_bytes = true;
-				n->lin = lin;
-				n->bytes_ino = lin.dst;
-				n->seen_bytes = lineage_known(&lin);
-			}
-		}
-		n->beside = n->in_copy && is_written_itself(m, &lin);
-		if (n->ino != r->ino)
-			log_debug("merge", "inode %#llx: it is %#llx here%s, as of %llu", (unsigned long long)r->ino,
-				  (unsigned long long)n->ino, n->beside ? ", beside" : "", (unsigned long long)lin.grp);
-		if (n->beside)
-			continue;
-		if (!map_get(&m->ni_by_ino, n->ino, NULL))
-			map_put(&m->ni_by_ino, n->ino, i + 1);
-		/* Of two that are one here the one that is told by our id comes first. */
-		if (!map_get(&m->ni_by_bytes, n->bytes_ino, NULL) || n->bytes_ino == r->ino)
-			map_put(&m->ni_by_bytes, n->bytes_ino, i + 1);
-	}
-}
-
 /* ---- the three states -----------------------------------------------------------------------------------------------
  */
-
-struct norm_link *merge_record_of_link(struct merger *m, uint64_t link)
-{
-	uint64_t i;
-
-	return map_get(&m->nl_by_link, link, &i) ? &m->nl[i - 1] : NULL;
-}
 
 struct rs_pos merge_pos(struct merger *m, const struct dentry *d)
 {
@@ -419,7 +115,7 @@ struct rs_pos merge_pos(struct merger *m, const struct dentry *d)
 				.name = merge_keep(m, xstrndup(d->name, d->name_len)) };
 }
 
-static bool comes_whole(struct merger *m, uint64_t ino)
+bool merge_comes_whole(struct merger *m, uint64_t ino)
 {
 	const struct rec_inode *r = shipment_inode(m->s, ino);
 
@@ -489,7 +185,7 @@ static int add_theirs(struct merger *m, struct rs_link *l, struct norm_link *rec
 		rc = their_base(m, rec, d, &ours);
 		ours = ours && !rec->alias_of;
 	} else if (merge_link_of_copy(m, l->id, seen, &lin)) {
-		rc = their_link(m, lin.src, d, NULL);
+		rc = merge_their_link(m, lin.src, d, NULL);
 	} else if (merge_link_in_copy(m, l->id, seen, &lin)) {
 		rc = -ENOENT; /* what it has by this id is in the copy */
 	} else if (merge_has_copy(m, l->id)) { /* what it said of it was about that */
@@ -497,7 +193,7 @@ static int add_theirs(struct merger *m, struct rs_link *l, struct norm_link *rec
 		ours = true;
 	} else {
 		rc = lineage_source(m->v, LINEAGE_LINK, l->id, &src);
-		rc = rc == 0 || rc == -ENOENT ? their_link(m, src ? src : l->id, d, &ours) : rc;
+		rc = rc == 0 || rc == -ENOENT ? merge_their_link(m, src ? src : l->id, d, &ours) : rc;
 		ours = ours && !src;
 	}
 	if (rc < 0 && rc != -ENOENT)
@@ -576,32 +272,6 @@ static bool was_known(struct merger *m, const struct norm_link *rec)
 	return tree_link_view(m->v, rec->link, view, &d) == 0;
 }
 
-/* What the link (ours is d) leads to. If that had swallowed one of the secondary's, and they are two again: what it
- * leads to there. */
-static uint64_t child_apart(struct merger *m, const struct norm_link *rec, const struct dentry *d)
-{
-	struct dentry there = { .child = 0 };
-	struct change_row asked;
-	size_t i = 0;
-
-	/* It was asked for, as it was not known here any more. */
-	if (rec && rec->parent && comes_whole(m, rec->raw_child) &&
-	    changes_get(m->v, rec->raw_child, ENT_ASK, &asked) == 0)
-		return rec->raw_child;
-	while (i < m->n_apart && m->apart[i].attrs_of != d->child)
-		i++;
-	if (i == m->n_apart)
-		return d->child;
-	if (rec)
-		there.child = rec->parent ? rec->raw_child : 0;
-	else if (their_link(m, d->link, &there, NULL) < 0)
-		return d->child;
-	for (; i < m->n_apart; i++)
-		if (m->apart[i].attrs_of == d->child && m->apart[i].base.src == there.child)
-			return there.child;
-	return d->child;
-}
-
 int merge_add_link(struct merger *m, uint64_t link)
 {
 	struct norm_link *rec;
@@ -626,7 +296,7 @@ int merge_add_link(struct merger *m, uint64_t link)
 		return rc;
 	if (rc == 0) {
 		l->p = merge_pos(m, &d);
-		l->child = child_apart(m, rec, &d);
+		l->child = merge_child_apart(m, rec, &d);
 		if (l->child != d.child)
 			map_put(&m->given_back, link, GIVEN_ITS_OWN);
 	}
@@ -642,7 +312,7 @@ int merge_add_link(struct merger *m, uint64_t link)
 	if (rc < 0)
 		return rc;
 	/* Deleted here, and the secondary sends it whole because it keeps it: to us it is as good as new. */
-	if (rec && rec->parent && !l->p.present && comes_whole(m, rec->raw_child) &&
+	if (rec && rec->parent && !l->p.present && merge_comes_whole(m, rec->raw_child) &&
 	    (m->prefer || !is_replaced(m, l, rec->raw_child))) {
 		l->b = (struct rs_pos){ 0 };
 		l->returns = changed && was_known(m, rec);
@@ -693,65 +363,6 @@ static int add_parent(struct merger *m, const struct rs_pos *at)
 	return merge_add_inode(m, at->parent);
 }
 
-/* The names of what had swallowed one of the secondary's. */
-struct names_apart {
-	struct merger *m;
-	uint64_t last;  /* one that is given back */
-	bool others;    /* and it has others */
-};
-
-static int add_name_apart(void *ctx, const struct dentry *d)
-{
-	struct names_apart *a = ctx;
-
-	if (child_apart(a->m, merge_record_of_link(a->m, d->link), d) == d->child) {
-		a->others = true;
-		return 0;
-	}
-	a->last = d->link;
-	return merge_add_link(a->m, d->link);
-}
-
-/* It has no other name than one that leads to the secondary's again: what we wrote to it gets a name of its own. */
-static int keep_ours_apart(struct merger *m, struct apart *a, uint64_t link)
-{
-	struct rs_link ours = { .child = a->attrs_of };
-	uint64_t at;
-
-	if (!map_get(&m->link_at, link, &at))
-		return -EUCLEAN;
-	if (!a->name_of_ours)
-		a->name_of_ours = id_new(m->v);
-	ours.id = a->name_of_ours;
-	ours.p = m->links[at - 1].p;
-	ours.late = m->links[at - 1].late;
-	m->links[at - 1].b = m->links[at - 1].p = (struct rs_pos){ 0 };
-	m->links = merge_grow(m->links, m->n_links, &m->cap_links, sizeof(*m->links));
-	m->links[m->n_links++] = ours;
-	map_put(&m->link_at, ours.id, m->n_links);
-	map_put(&m->given_back, ours.id, GIVEN_OURS);
-	return 0;
-}
-
-/*
- * Two are two again by one name of the secondary's own. It may have given it others, which were names of ours here:
- * those lead to its own again, too.
- */
-static int add_names_apart(struct merger *m)
-{
-	int rc = 0;
-
-	for (size_t i = 0; rc == 0 && i < m->n_apart; i++) {
-		struct names_apart a = { .m = m };
-		uint64_t ino = m->apart[i].attrs_of;
-
-		rc = tree_links_of(m->v, ino, add_name_apart, &a);
-		if (rc == 0 && a.last && !a.others && p_changed_content(m->v, ino, m->s->begin.seen))
-			rc = keep_ours_apart(m, &m->apart[i], a.last);
-	}
-	return rc;
-}
-
 /* Everything that is reachable upwards, in any of the states, from what is there already. */
 int merge_close_upwards(struct merger *m)
 {
@@ -769,13 +380,6 @@ int merge_close_upwards(struct merger *m)
 			rc = merge_near_of_link(m, i);
 	}
 	return rc;
-}
-
-struct norm_inode *merge_record_of_inode(struct merger *m, uint64_t ino)
-{
-	uint64_t i;
-
-	return map_get(&m->ni_by_ino, ino, &i) ? &m->ni[i - 1] : NULL;
 }
 
 void merge_presence(struct merger *m)
@@ -1042,18 +646,19 @@ static bool names_matter(struct merger *m)
 
 int merge_gather(struct merger *m)
 {
-	struct fused own = { .m = m };
+	struct lineage *own = NULL;
+	size_t n_own = 0;
 	bool names;
 	/* Without records (merge_prefer) what it could not place is not told yet: its aliases are not judged. */
-	int rc = shipment_is_empty(m->s) ? 0 : take_all_apart(m);
+	int rc = shipment_is_empty(m->s) ? 0 : merge_take_all_apart(m);
 
 	m->xattr_in_conflict = xcalloc(m->s->n_xattrs + 1, 1);
 	if (rc == 0 && merge_prefers(m) == RS_PREFER_S)
-		rc = give_its_own_back(m, &own);
+		rc = merge_give_back_its_own(m, &own, &n_own);
 	if (rc == 0)
 		rc = merge_lineage_load(m);
-	normalize_links(m);
-	normalize_inodes(m);
+	merge_normalize_links(m);
+	merge_normalize_inodes(m);
 	if (rc == 0)
 		rc = merge_copies_meant(m);
 	names = rc == 0 && names_matter(m);
@@ -1074,14 +679,14 @@ int merge_gather(struct merger *m)
 		    tree_lookup(m->v, n->parent, n->name, n->name_len, &d) == 0)
 			rc = add_in_the_way(m, n, d.link);
 	}
-	for (size_t i = 0; rc == 0 && i < own.n; i++) {
-		rc = merge_add_link(m, own.list[i].src);
+	for (size_t i = 0; rc == 0 && i < n_own; i++) {
+		rc = merge_add_link(m, own[i].src);
 		if (rc == 0)
-			rc = merge_add_link(m, own.list[i].dst);
+			rc = merge_add_link(m, own[i].dst);
 	}
-	free(own.list);
+	free(own);
 	if (rc == 0)
-		rc = add_names_apart(m);
+		rc = merge_add_names_apart(m);
 	if (rc == 0 && names)
 		rc = merge_near_add(m);
 	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * merge_state: the three-way path of merge.c, private to it. Gathers the resolver's input from the volume
- * (merge_gather.c) and asks it (merge_resolve.c); what it decided is carried out by what merge_land.h lists. The lock
- * is held throughout.
+ * merge_state: the three-way path of merge.c, private to it. Reads the secondary's records as they read here
+ * (merge_records.c), gathers the resolver's input from them and the volume (merge_gather.c) and asks it
+ * (merge_resolve.c); what it decided is carried out by what merge_land.h lists. The lock is held throughout.
  */
 #ifndef TWINFS_SYNC_MERGE_STATE_H
 #define TWINFS_SYNC_MERGE_STATE_H
@@ -192,9 +192,6 @@ int take_inode(struct volume *v, const struct shipment *s, const struct rec_inod
 int merge_gather(struct merger *m);
 void *merge_grow(void *array, size_t n, size_t *cap, size_t size_bytes);
 void *merge_keep(struct merger *m, void *mem); /* frees it in the end */
-struct norm_link *merge_record_of_link(struct merger *m, uint64_t link);
-struct norm_inode *merge_record_of_inode(struct merger *m, uint64_t ino);
-struct norm_inode *merge_bytes_record(struct merger *m, uint64_t ino); /* whose content goes there */
 struct rs_inode *merge_input_inode(struct merger *m, uint64_t ino);
 bool merge_same_pos(const struct rs_pos *a, const struct rs_pos *b);
 /* "/a/b" of an inode's lowest link, malloc'd; "?" if it has none. */
@@ -209,6 +206,34 @@ int merge_add_link(struct merger *m, uint64_t link);
 int merge_add_inode(struct merger *m, uint64_t ino);
 int merge_close_upwards(struct merger *m);
 struct rs_pos merge_pos(struct merger *m, const struct dentry *d);
+
+/* Where the secondary has a link of which it says nothing: as it said last, or else (*ours, may be NULL) our version
+ * that it has seen. 0, -ENOENT: it has none. */
+int merge_their_link(struct merger *m, uint64_t link, struct dentry *d, bool *ours);
+bool merge_comes_whole(struct merger *m, uint64_t ino);
+
+/* ---- merge_records.c: the secondary's records as they read here */
+void merge_normalize_links(struct merger *m);
+void merge_normalize_inodes(struct merger *m);
+/* That of a link or inode of ours, NULL: it tells nothing of it. */
+struct norm_link *merge_record_of_link(struct merger *m, uint64_t link);
+struct norm_inode *merge_record_of_inode(struct merger *m, uint64_t ino);
+struct norm_inode *merge_bytes_record(struct merger *m, uint64_t ino); /* whose content goes there */
+
+/* ---- merge_apart.c: what had become one here, and is two again */
+/* Before the lineage is loaded: those of which the secondary turned out to have both. */
+int merge_take_all_apart(struct merger *m);
+/* The same under a word: the secondary's file is itself. The links that were aliases of ours, for the caller to free
+ * whatever is returned. */
+int merge_give_back_its_own(struct merger *m, struct lineage **links, size_t *n_links);
+/* What the link (ours is d) leads to. If that had swallowed one of the secondary's, and they are two again: what it
+ * leads to there. */
+uint64_t merge_child_apart(struct merger *m, const struct norm_link *rec, const struct dentry *d);
+/*
+ * Two are two again by one name of the secondary's own. It may have given it others, which were names of ours here:
+ * those lead to its own again, too.
+ */
+int merge_add_names_apart(struct merger *m);
 
 /* ---- merge_near.c, if names matter at all: */
 int merge_near_begin(struct merger *m); /* when records were normalized; finds what is gone here, too */
