@@ -12,7 +12,7 @@ core_libcore_a_SOURCES += \
 	core/leftover.c core/leftover.h \
 	core/logged.c core/logged.h \
 	core/scrub.c core/scrub.h \
-	core/stage.c core/stage_packed.c core/stage_private.h core/stage_saved.c
+	core/stage.c core/stage_adopt.c core/stage_packed.c core/stage_private.h core/stage_saved.c
 
 check_PROGRAMS += tests/test_freemap tests/test_data tests/test_sparse tests/test_scale tests/test_stage
 TESTS += tests/test_freemap tests/test_data tests/test_sparse tests/test_scale tests/test_stage

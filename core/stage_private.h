@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* stage_private: what stage.c, stage_packed.c, stage_saved.c and landing.c share. */
+/* stage_private: what stage.c, stage_adopt.c, stage_packed.c, stage_saved.c and landing.c share. */
 #ifndef TWINFS_CORE_STAGE_PRIVATE_H
 #define TWINFS_CORE_STAGE_PRIVATE_H
 
 #include "core/data_private.h"
 #include "util/rows.h"
+
+#define IN_BLOCK(off) ((size_t)((off) & (BLOCK_BYTES - 1)))
 
 struct stage_run {
 	uint64_t off, len, phys; /* blocks; phys 0: a hole of any length */
