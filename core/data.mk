@@ -8,7 +8,7 @@ core_libcore_a_SOURCES += \
 	core/file.c \
 	core/freemap.c core/freemap.h \
 	core/image.c core/image.h \
-	core/landing.c core/landing.h \
+	core/landing.c core/landing.h core/landing_write.c \
 	core/leftover.c core/leftover.h \
 	core/logged.c core/logged.h \
 	core/scrub.c core/scrub.h \

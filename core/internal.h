@@ -181,7 +181,9 @@ int meta_put_number(struct volume *v, const char *key, uint64_t value);
 /* Are changes recorded? Of a pair, and of a volume that is becoming half of one. */
 bool changes_recorded(const struct volume *v);
 
-/* landing.c: a local change of this is made. */
+/* landing.c: a group in which nothing is done that anybody has to be told of. */
+int landing_open_quietly(struct volume *v);
+/* landing_write.c: a local change of this is made. */
 void landing_note_inode(struct volume *v, uint64_t ino);
 void landing_note_link(struct volume *v, uint64_t link, uint64_t child);
 

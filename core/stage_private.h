@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* stage_private: what stage.c, stage_adopt.c, stage_packed.c, stage_saved.c and landing.c share. */
+/* stage_private: what stage.c, stage_adopt.c, stage_packed.c, stage_saved.c and landing_write.c share. */
 #ifndef TWINFS_CORE_STAGE_PRIVATE_H
 #define TWINFS_CORE_STAGE_PRIVATE_H
 
