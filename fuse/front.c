@@ -20,6 +20,10 @@
 #define STOP_GRACE_MS 1000u
 #define STOP_RETRY_MS 20u
 #define TOLD_MAX_MS 500u
+/* No request is held up by another for longer than twice this. */
+#define WATCH_US 1000u
+/* A write of so much takes longer than it takes to wake somebody. */
+#define LONG_WRITE_BYTES (128u * 1024u)
 
 /* Set while a worker handles a request. */
 static _Thread_local struct worker *self;
@@ -30,6 +34,12 @@ static _Thread_local uint32_t patch_init;
 struct worker *worker_self(void)
 {
 	return self;
+}
+
+void worker_waits(struct front *f)
+{
+	if (self)
+		crew_pass(&f->crew, &self->hand);
 }
 
 /* ---- what the kernel knows ----------------------------------------------------------------------- */
@@ -129,35 +139,65 @@ static void peek(struct worker *w)
 	}
 }
 
+/* Does the request wait for the disk, or take as long as that? Others are seen to by the crew when they do. */
+static bool takes_long(const struct worker *w)
+{
+	const struct fuse_in_header *h = w->in.mem;
+
+	if (w->in.size < sizeof(*h))
+		return false;
+	return h->opcode == FUSE_READ || h->opcode == FUSE_COPY_FILE_RANGE || h->opcode == FUSE_FALLOCATE ||
+	       (h->opcode == FUSE_WRITE && w->in.size >= LONG_WRITE_BYTES);
+}
+
+/* By whose turn it is; true: it still is. */
+static bool serve_one(struct worker *w)
+{
+	struct front *f = w->front;
+	int n, old;
+
+	crew_ask(&f->crew, fuse_session_fd(f->se));
+	/* Only a worker that waits for a request can be cancelled (end_busy). */
+	pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &old);
+	n = fuse_session_receive_buf(f->se, &w->in);
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
+	if (n == -EINTR || n == -EAGAIN)
+		return true;
+	if (n < 0) {
+		log_error("%s: reading requests: %s; unmounting", f->mountpoint, strerror(-n));
+		atomic_store(&f->broken, n);
+		front_stop(f);
+	}
+	if (n <= 0) {
+		crew_end(&f->crew);
+		return false;
+	}
+	crew_took(&f->crew, &w->hand);
+	if (takes_long(w))
+		worker_waits(f);
+	peek(w);
+	gate_enter(&f->gate);
+	fuse_session_process_buf(f->se, &w->in);
+	gate_leave(&f->gate);
+	if (w->init) /* the reply to it sets what is read ahead, too */
+		mount_read_ahead(f->mountpoint);
+	return crew_done(&f->crew, &w->hand);
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
 	struct front *f = w->front;
+	int old;
 
 	log_thread_name("fuse");
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
 	self = w;
-	while (!fuse_session_exited(f->se)) {
-		int n, old;
-
-		/* Only a worker that waits for a request can be cancelled (end_busy). */
-		pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &old);
-		n = fuse_session_receive_buf(f->se, &w->in);
-		pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
-		if (n == -EINTR || n == -EAGAIN)
-			continue;
-		if (n < 0) {
-			log_error("%s: reading requests: %s; unmounting", f->mountpoint, strerror(-n));
-			atomic_store(&f->broken, n);
-			front_stop(f);
-		}
-		if (n <= 0)
-			break;
-		peek(w);
-		gate_enter(&f->gate);
-		fuse_session_process_buf(f->se, &w->in);
-		gate_leave(&f->gate);
-		if (w->init) /* the reply to it sets what is read ahead, too */
-			mount_read_ahead(f->mountpoint);
+	while (crew_join(&f->crew)) {
+		while (!fuse_session_exited(f->se) && serve_one(w))
+			;
+		if (fuse_session_exited(f->se))
+			crew_end(&f->crew);
 	}
 	fuse_session_exit(f->se);
 	pthread_mutex_lock(&f->lock);
@@ -260,9 +300,10 @@ int front_mount(struct volume *v, const struct front_options *opt, struct front 
 	f->past = opt->past;
 	f->fsync_hook = opt->fsync_hook;
 	f->hook_ctx = opt->hook_ctx;
-	f->n_workers = opt->threads ? MIN(opt->threads, FRONT_WORKERS_MAX) : 2;
+	f->n_workers = opt->threads ? MIN(opt->threads, FRONT_WORKERS_MAX) : FRONT_WORKERS;
 	nodes_init(&f->nodes);
 	gate_init(&f->gate);
+	crew_init(&f->crew, WATCH_US);
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_cond_init(&f->changed, NULL);
 	f->notifier = notifier_new(f);
@@ -357,6 +398,7 @@ static void end_busy(struct front *f)
 	atomic_store(&f->ended, true);
 	watchers_kill(&f->watchers);
 	notifier_stop(f->notifier);
+	crew_end(&f->crew);
 	for (unsigned i = 0; i < f->n_workers; i++)
 		pthread_cancel(f->workers[i].thread);
 }
@@ -485,6 +527,7 @@ void front_free(struct front *f)
 	pthread_cond_destroy(&f->changed);
 	nodes_release(&f->nodes);
 	gate_release(&f->gate);
+	crew_release(&f->crew);
 	pthread_mutex_destroy(&f->lock);
 	free(f->mountpoint);
 	free(f);

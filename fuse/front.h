@@ -6,12 +6,14 @@
  * Caches: the kernel keeps names, attributes, data and listings for an hour unless told otherwise; every change that
  * did not come through this mount must be told with front_notice(). The page cache is write-through. Threads:
  * front_run() blocks in a loop with `threads` workers until the filesystem is unmounted (by anyone) or front_stop().
- * fsync is done by a thread of its own, which answers all that wait with one commit. front_notice() may be called from
- * any thread at any time, under the volume's lock too: it copies the notices into bounded queues that two threads
- * empty, never from inside a request handler and never under a lock. When one is full, the notices are folded into
- * "invalidate everything the kernel knows" rather than lost. No reply carries attributes that are newer than the pages
- * in the kernel's cache. Threads are made by front_run() alone, so that a process may fork between front_mount() and
- * front_run(). Errors: volume errors (-errno) go to the kernel as they are.
+ * One of them serves as long as no request takes long (fuse/crew.h); one that does holds others up for 2 ms at most,
+ * while there is a worker left. An idle mount uses no CPU. Locks of files are the kernel's alone: who waits for one can
+ * be killed, and keeps no worker. fsync is done by a thread of its own, which answers all that wait with one commit.
+ * front_notice() may be called from any thread at any time, under the volume's lock too: it copies the notices into
+ * bounded queues that two threads empty, never from inside a request handler and never under a lock. When one is full,
+ * the notices are folded into "invalidate everything the kernel knows" rather than lost. No reply carries attributes
+ * that are newer than the pages in the kernel's cache. Threads are made by front_run() alone, so that a process may
+ * fork between front_mount() and front_run(). Errors: volume errors (-errno) go to the kernel as they are.
  */
 #ifndef TWINFS_FUSE_FRONT_H
 #define TWINFS_FUSE_FRONT_H
@@ -28,7 +30,7 @@ struct front_options {
 	struct past *past;
 	const char *fsname;      /* shown in /proc/mounts; the store's path */
 	const char *options;     /* comma list as given with -o, or NULL: ro, allow_other, noexec … known ones only */
-	unsigned threads;        /* 0 = 2 */
+	unsigned threads;        /* 0 = 4 */
 	/* Instead of volume_commit for fsync when not NULL (for -o sync=peer). Must end soon after front_stop. */
 	int (*fsync_hook)(void *ctx);
 	void *hook_ctx;

@@ -3,7 +3,7 @@
  * internal: what the files of fuse/ share. Nobody outside fuse/ includes this.
  *
  * Locks, none held while another is taken, nor during a volume call, a reply or a notification: front.lock (life
- * cycle), those of nodes and gate, the notifier's and the syncer's own.
+ * cycle), those of crew, nodes and gate, the notifier's and the syncer's own.
  */
 #ifndef TWINFS_FUSE_INTERNAL_H
 #define TWINFS_FUSE_INTERNAL_H
@@ -13,12 +13,15 @@
 
 #include <fuse_lowlevel.h>
 
+#include "fuse/crew.h"
 #include "fuse/front.h"
 #include "fuse/gate.h"
 #include "fuse/nodes.h"
 #include "fuse/watchers.h"
 #include "util/map.h"
 
+/* All but one may be stuck before others wait; one that never has a turn costs nothing. */
+#define FRONT_WORKERS 4u
 #define FRONT_WORKERS_MAX 16u
 /* Most that one request may write or read; the kernel's own limit for a FUSE request is 256 pages. */
 #define FRONT_IO_MAX_BYTES (1024u * 1024u)
@@ -29,6 +32,7 @@ struct syncer;
 struct worker {
 	struct front *front;
 	pthread_t thread;
+	struct crew_hand hand;
 	struct fuse_buf in;     /* the request */
 	char *data;             /* FRONT_IO_MAX_BYTES for read and readdir replies */
 	bool init;              /* the request being handled is INIT */
@@ -57,6 +61,7 @@ struct front {
 
 	struct worker *workers;
 	unsigned n_workers;
+	struct crew crew;              /* which of them takes the next request */
 	struct notifier *notifier;
 	struct syncer *syncer;
 	bool inotify;                  /* those who watch are told of the peer's changes, by: */
@@ -78,6 +83,8 @@ uint64_t known_add(struct front *f, uint64_t ino, uint64_t as);
 void known_drop(struct front *f, uint64_t node, uint64_t n);
 /* The worker that runs the calling thread; only inside a handler. */
 struct worker *worker_self(void);
+/* By a handler, before it waits for the disk or for somebody: the next request is for another worker. */
+void worker_waits(struct front *f);
 
 /* ---- mount.c ------------------------------------------------------------------------------------- */
 

@@ -676,7 +676,12 @@ static void settle(struct notifier *n, uint64_t ino, unsigned max_ms)
 	until = in_ms(max_ms);
 	pthread_mutex_lock(&n->lock);
 	target = owed(&n->inodes, ino);
-	if (target && !wait_told(n, &n->inodes, target, &until))
+	pthread_mutex_unlock(&n->lock);
+	if (!target)
+		return;
+	worker_waits(n->front); /* the kernel may want a page read before it takes what it is told */
+	pthread_mutex_lock(&n->lock);
+	if (!wait_told(n, &n->inodes, target, &until))
 		log_debug("fuse", "inode %llx: attributes are newer than the kernel's pages", (unsigned long long)ino);
 	pthread_mutex_unlock(&n->lock);
 }

@@ -21,6 +21,7 @@
 #include <sys/inotify.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
@@ -1381,10 +1382,67 @@ static void clean_up(void)
 	free(cmd);
 }
 
+/* ---- who serves ---------------------------------------------------------------------------------- */
+
+static long cpu_ms(const struct rusage *r)
+{
+	return (r->ru_utime.tv_sec + r->ru_stime.tv_sec) * 1000 + (r->ru_utime.tv_usec + r->ru_stime.tv_usec) / 1000;
+}
+
+/* Who asked the kernel on and on, or looked after the others on and on, would do so a thousand times and more. */
+START_TEST(an_idle_mount_uses_no_cpu)
+{
+	struct rusage before, after;
+
+	for (int i = 0; i < 500; i++) {
+		put("short-lived", "x");
+		ck_assert_int_eq(unlink(at("short-lived")), 0);
+	}
+	usleep(300000);
+	ck_assert_int_eq(getrusage(RUSAGE_SELF, &before), 0);
+	sleep(2);
+	ck_assert_int_eq(getrusage(RUSAGE_SELF, &after), 0);
+	ck_assert_int_le(after.ru_nvcsw - before.ru_nvcsw, 200);
+	ck_assert_int_le(cpu_ms(&after) - cpu_ms(&before), 400);
+}
+END_TEST
+
+/* More of them than there are workers: the file is used meanwhile, and they can be killed. */
+START_TEST(who_waits_for_a_lock_keeps_no_worker)
+{
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+	pid_t waiting[20];
+	int fd, status;
+
+	put("locked", "x");
+	fd = open(at("locked"), O_RDWR);
+	ck_assert_int_eq(fcntl(fd, F_SETLK, &lock), 0);
+	for (size_t i = 0; i < ARRAY_LEN(waiting); i++) {
+		waiting[i] = fork();
+		if (waiting[i] == 0)
+			_exit(fcntl(open(at("locked"), O_RDWR), F_SETLKW, &lock) == 0 ? 0 : 1);
+	}
+	usleep(100000);
+	for (int i = 0; i < 100; i++) {
+		put("other", "y");
+		ck_assert_int_eq(unlink(at("other")), 0);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(waiting); i++) {
+		ck_assert_int_eq(waitpid(waiting[i], &status, WNOHANG), 0);
+		ck_assert_int_eq(kill(waiting[i], SIGKILL), 0);
+		ck_assert_int_eq(waitpid(waiting[i], &status, 0), waiting[i]);
+		ck_assert(WIFSIGNALED(status));
+	}
+	close(fd);
+}
+END_TEST
+
 int main(void)
 {
 	const TTest *const mounted[] = {
 		what_is_written_is_read_back,
+		an_idle_mount_uses_no_cpu,
+		who_waits_for_a_lock_keeps_no_worker,
 		names_obey_posix,
 		attributes_and_holes_are_kept,
 		a_copy_within_the_mount_keeps_holes_and_what_the_kernel_has_cached_is_forgotten,
