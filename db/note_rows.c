@@ -161,9 +161,9 @@ int peer_link_row_drop(struct db *db, uint64_t link)
 
 int lineage_row_source(struct db *db, enum lineage_class c, uint64_t dst, uint64_t *src)
 {
+	/* The + is for SQLite, which without statistics takes the class for as rare as the id. */
 	sqlite3_stmt *s = db_stmt(
-		db,
-		"SELECT src FROM lineage WHERE is_link = ?1 AND dst = ?2 AND kind IN (97, 108)"); /* 'a' 'l' */
+		db, "SELECT src FROM lineage WHERE dst = ?2 AND +is_link = ?1 AND kind IN (97, 108)"); /* 'a' 'l' */
 	int rc;
 
 	DB_BIND_INTS(s, 1, c, dst);

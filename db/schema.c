@@ -34,6 +34,9 @@
 	"CREATE TABLE landing_extent(ino INTEGER, off INTEGER, len INTEGER, phys INTEGER, sums BLOB," \
 	" PRIMARY KEY(ino, off)) WITHOUT ROWID;"
 
+/* Since version 11: which of the peer's ids live on as this one? */
+#define LINEAGE_INDEX "CREATE INDEX lineage_dst ON lineage(dst);"
+
 /* Since version 4: of what waits for a person, which file is it about? */
 #define CONFLICT_INDEXES \
 	"CREATE INDEX conflict_open ON conflict(ino) WHERE resolved = 0;" \
@@ -123,7 +126,7 @@ static const char SCHEMA[] =
 	" ino1 INTEGER, written1_ms INTEGER, resolved INTEGER, base INTEGER NOT NULL DEFAULT 0, value0 TEXT,"
 	" value1 TEXT);"
 	"CREATE INDEX conflict_grp ON conflict(grp);"
-	CONFLICT_INDEXES LANDING_TABLES;
+	CONFLICT_INDEXES LANDING_TABLES LINEAGE_INDEX;
 
 /* MIGRATION[i] turns version i + 1 into i + 2. */
 static const char *const MIGRATION[SCHEMA_VERSION] = {
@@ -155,6 +158,7 @@ static const char *const MIGRATION[SCHEMA_VERSION] = {
 	LANDING_TABLES,
 	"ALTER TABLE lineage ADD COLUMN known INTEGER NOT NULL DEFAULT 0;"
 	"UPDATE lineage SET known = since, since = 0 WHERE kind = 99;", /* 'c' */
+	LINEAGE_INDEX,
 	NULL,
 };
 

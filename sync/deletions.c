@@ -6,16 +6,18 @@
 
 #include "core/tree.h"
 
-/* A report says that it has no room for a link, not that somebody removed it. */
-static bool takes_away(const struct ship_link *l)
-{
-	return l->parent == 0 && !l->report;
-}
-
 struct count {
 	const struct shipment *s;
+	struct map lives_on; /* what is the peer's by another id from now on -> 1 */
 	uint64_t gone;
 };
+
+/* A report says that it has no room for a link, not that somebody removed it. And what both sides had made, and is one
+ * now, loses the name of this side's alone. */
+static bool takes_away(const struct count *c, const struct ship_link *l)
+{
+	return l->parent == 0 && !l->report && !map_get(&c->lives_on, l->child, NULL);
+}
 
 static int count_gone(void *ctx, uint64_t link)
 {
@@ -23,7 +25,7 @@ static int count_gone(void *ctx, uint64_t link)
 	struct ship_link room;
 	size_t i;
 
-	c->gone += shipment_find_link(c->s, link, &i) && takes_away(shipment_link_at(c->s, i, &room));
+	c->gone += shipment_find_link(c->s, link, &i) && takes_away(c, shipment_link_at(c->s, i, &room));
 	return 0;
 }
 
@@ -34,17 +36,21 @@ int deletions_check(struct volume *v, const struct shipment *s, const char *peer
 	struct count c = { .s = s };
 	struct ship_link room;
 	uint64_t most = 0, all = 0;
-	int rc;
+	int rc = 0;
 
+	for (size_t i = 0; i < s->n_lineages; i++)
+		if (s->lineages[i].kind == 'a')
+			map_put(&c.lives_on, s->lineages[i].src, 1);
 	for (size_t i = 0; i < s->n_links; i++)
-		most += takes_away(shipment_link_at(s, i, &room)); /* some may be gone here, too */
-	if (most <= DELETIONS_MANY)
-		return 0;
-	volume_lock(v);
-	rc = tree_count_links(v, 2 * most, &all);
-	if (!rc && all < 2 * most)
-		rc = tree_each_link(v, count_gone, &c);
-	volume_unlock(v);
+		most += takes_away(&c, shipment_link_at(s, i, &room)); /* some may be gone here, too */
+	if (most > DELETIONS_MANY) {
+		volume_lock(v);
+		rc = tree_count_links(v, 2 * most, &all);
+		if (!rc && all < 2 * most)
+			rc = tree_each_link(v, count_gone, &c);
+		volume_unlock(v);
+	}
+	map_release(&c.lives_on);
 	if (rc < 0)
 		return err_set(err, rc, "cannot count the names of %s: %s", volume_dir(v), strerror(-rc));
 	if (c.gone <= DELETIONS_MANY || all >= 2 * c.gone)

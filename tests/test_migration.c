@@ -121,6 +121,10 @@ static const char format_9[] =
 	"CREATE TABLE landing_extent(ino INTEGER, off INTEGER, len INTEGER, phys INTEGER, sums BLOB,"
 	" PRIMARY KEY(ino, off)) WITHOUT ROWID;";
 
+/* What made 10 of 9. */
+static const char format_10[] = "ALTER TABLE lineage ADD COLUMN known INTEGER NOT NULL DEFAULT 0;"
+				"UPDATE lineage SET known = since, since = 0 WHERE kind = 99;";
+
 #define OWN(n) ((UINT64_C(1) << ID_SLOT_SHIFT) | (n))
 #define DIR_INO OWN(1)
 #define FILE_INO OWN(2)
@@ -242,6 +246,8 @@ static void make_store(int format)
 	}
 	if (format >= 9)
 		run(db, format_9);
+	if (format >= 10)
+		run(db, format_10);
 	put_extent(db, "extent", 0, 2, 3, "");
 	put_extent(db, "extent", 2, 3, 3, "");
 	put_extent(db, "old_extent", 0, 1, 2, ", 3");
