@@ -410,6 +410,8 @@ static int reap_all(struct volume *v)
 	size_t it = 0;
 	int rc = 0;
 
+	if (map_count(&v->carry_reap) == 0)
+		return 0; /* it may have room for very many */
 	while (!rc && map_next(&v->carry_reap, &it, &ino, &value))
 		rc = tree_reap(v, ino);
 	map_clear(&v->carry_reap);

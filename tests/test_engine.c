@@ -1340,6 +1340,28 @@ START_TEST(what_both_sides_deleted_is_taken_from_nobody)
 }
 END_TEST
 
+/* Each side's names give way to the other's, or to one that both have: nobody deleted anything. */
+START_TEST(what_both_sides_made_alike_is_deleted_by_nobody)
+{
+	char name[16];
+
+	px_put(0, "f", "both\n");
+	px_meet();
+	px_down();
+	for (int i = 0; i < 2; i++) {
+		px_mkdir(i, "d");
+		for (int k = 0; k < 150; k++) {
+			snprintf(name, sizeof(name), "d/%d", k);
+			px_put(i, name, name);
+		}
+		ck_assert_int_eq(volume_commit(px[i].v), 0);
+	}
+	px_meet();
+	ck_assert_uint_eq(px_count(0, "d"), 150);
+	ck_assert_uint_eq(px_count(1, "d"), 150);
+}
+END_TEST
+
 START_TEST(what_is_deleted_while_connected_is_not_held)
 {
 	crowd(CROWD, 0);
@@ -1353,6 +1375,7 @@ END_TEST
 static void add_deletions(TCase *tc)
 {
 	BOTH(tc, more_than_half_deleted_while_apart_is_held_until_it_is_confirmed);
+	tcase_add_test(tc, what_both_sides_made_alike_is_deleted_by_nobody);
 	BOTH(tc, a_confirmation_is_for_one_reconciliation);
 	BOTH(tc, what_both_sides_deleted_is_taken_from_nobody);
 	BOTH(tc, half_of_all_or_a_hundred_names_are_not_held);
