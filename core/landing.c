@@ -599,12 +599,26 @@ static int some_inodes(struct volume *v)
 	return rc;
 }
 
-void landing_step(struct volume *v)
+bool landing_step(struct volume *v)
 {
+	bool more;
+
 	volume_lock_behind(v);
 	if (v->landing && begin(v) == 0)
 		end(v, some_inodes(v)); /* a failure is the volume's, and remembered there */
+	more = v->landing && v->health == HEALTH_WELL;
 	volume_unlock(v);
+	return more;
+}
+
+bool landing_holds(struct volume *v)
+{
+	bool holds;
+
+	volume_lock_now(v);
+	holds = v->landing && v->health == HEALTH_WELL;
+	volume_unlock(v);
+	return holds;
 }
 
 /* ---- the store is opened, a group is rolled back ---- */

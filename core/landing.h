@@ -49,8 +49,10 @@ bool landing_dir_is_ready(struct volume *v, uint64_t dir);
  * is held when it returns, whatever it returns. */
 int landing_lock_dir(struct volume *v, uint64_t dir);
 
-/* Without the lock: a few inodes of the plan. */
-void landing_step(struct volume *v);
+/* Without the lock: a few inodes of the plan. Is there more of it, in a volume that can? */
+bool landing_step(struct volume *v);
+/* Without the lock: does a plan hold that volume_lock would wait for? */
+bool landing_holds(struct volume *v);
 /* Does a plan hold? Look again, after a rollback. landing_open, when the store is opened, drops one that was never
  * finished too. */
 void landing_load(struct volume *v);

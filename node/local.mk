@@ -30,8 +30,10 @@ NODE_LIBS = node/libnode.a sync/libsync.a fuse/libfront.a core/libcore.a db/libd
 
 check_PROGRAMS += tests/test_control tests/test_events tests/test_why
 TESTS += tests/test_control tests/test_events tests/test_why
-check_PROGRAMS += tests/test_making
-TESTS += tests/test_making
+check_PROGRAMS += tests/test_asked tests/test_making
+TESTS += tests/test_asked tests/test_making
+tests_test_asked_SOURCES = tests/test_asked.c tests/pair_fixture.h
+tests_test_asked_LDADD = $(NODE_LIBS) $(UNIT_LIBS)
 tests_test_making_SOURCES = tests/test_making.c tests/disk.c tests/disk.h
 tests_test_making_LDADD = $(NODE_LIBS) $(UNIT_LIBS)
 tests_test_control_SOURCES = tests/test_control.c

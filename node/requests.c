@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/landing.h"
 #include "core/policy.h"
 #include "node/addresses.h"
 #include "node/baseline.h"
@@ -27,6 +28,8 @@
 /* A store that is locked but does not answer is being mounted, unmounted or asked by another command. */
 #define BUSY_RETRY_MS 15000
 #define BUSY_STEP_MS 50
+/* How often who waits hears what for. */
+#define SAY_MS 500
 /* A flush that takes longer is no longer a slow disk. */
 #define STALLED_MS 3000
 
@@ -368,34 +371,35 @@ static int answer_resize(struct request_ctx *x, json_t *reply, struct err *err)
 	return 0;
 }
 
+/* looks: at the tree, or at what was changed in it: so it waits until what the peer sent last is in place. */
 static const struct {
 	const char *cmd;
 	int (*fn)(struct request_ctx *x, json_t *reply, struct err *err);
-	bool needs_mount, waits;
+	bool needs_mount, waits, looks;
 } table[] = {
-	{ "status", answer_status, false, false },
-	{ "conflicts", answer_conflicts, false, false },
-	{ "resolve", answer_resolve, false, false },
-	{ "dismiss", answer_dismiss, false, false },
-	{ "split", answer_split, false, false },
-	{ "conflict-cat", answer_version, false, true },
-	{ "policies", answer_policies, false, false },
-	{ "policy_set", answer_policy_set, false, false },
-	{ "invite", answer_invite, false, true }, /* may have to stop a link first */
-	{ "address", answer_address, false, true },
-	{ "promote", answer_promote, false, true },
-	{ "forget-peer", answer_forget_peer, false, true }, /* the same */
-	{ "wait", answer_wait, true, true },
-	{ "pause", answer_pause, true, true },
-	{ "resume", answer_resume, true, false },
-	{ "why", answer_why, false, false },
-	{ "events", answer_events, true, true },
-	{ "scrub", answer_scrub, false, true },
-	{ "baseline-ls", answer_baseline_ls, false, true },
-	{ "baseline-cat", answer_baseline_cat, false, true },
-	{ "baseline-restore", answer_baseline_restore, false, true },
-	{ "baseline-mount", answer_baseline_mount, true, true },
-	{ "resize", answer_resize, false, false },
+	{ "status", answer_status, false, false, false },
+	{ "conflicts", answer_conflicts, false, false, true },
+	{ "resolve", answer_resolve, false, false, true },
+	{ "dismiss", answer_dismiss, false, false, true },
+	{ "split", answer_split, false, false, true },
+	{ "conflict-cat", answer_version, false, true, true },
+	{ "policies", answer_policies, false, false, true },
+	{ "policy_set", answer_policy_set, false, false, true },
+	{ "invite", answer_invite, false, true, false }, /* may have to stop a link first */
+	{ "address", answer_address, false, true, false },
+	{ "promote", answer_promote, false, true, true },
+	{ "forget-peer", answer_forget_peer, false, true, true }, /* the same */
+	{ "wait", answer_wait, true, true, false },
+	{ "pause", answer_pause, true, true, false },
+	{ "resume", answer_resume, true, false, false },
+	{ "why", answer_why, false, false, true },
+	{ "events", answer_events, true, true, false },
+	{ "scrub", answer_scrub, false, true, true },
+	{ "baseline-ls", answer_baseline_ls, false, true, true },
+	{ "baseline-cat", answer_baseline_cat, false, true, true },
+	{ "baseline-restore", answer_baseline_restore, false, true, true },
+	{ "baseline-mount", answer_baseline_mount, true, true, true },
+	{ "resize", answer_resize, false, false, false },
 };
 
 /* -1: no such request */
@@ -407,6 +411,21 @@ static int table_find(const json_t *request)
 		if (strcmp(cmd, table[i].cmd) == 0)
 			return i;
 	return -1;
+}
+
+/* Others go on meanwhile, and who asked is told what he waits for: it may take a minute after half a million deletions. */
+static void let_it_land(const struct request_ctx *x)
+{
+	bool more = landing_holds(x->v);
+	uint64_t say_ms = 0;
+
+	while (more && !control_gone(x->client)) {
+		more = landing_step(x->v);
+		if (more && clock_mono_ms() >= say_ms) {
+			control_say(x->client, "waiting until what the peer sent is in place");
+			say_ms = clock_mono_ms() + SAY_MS;
+		}
+	}
 }
 
 json_t *requests_answer(struct volume *v, const char *mountpoint, struct node *node, struct control_client *client,
@@ -430,6 +449,8 @@ json_t *requests_answer(struct volume *v, const char *mountpoint, struct node *n
 	} else if (table[i].needs_mount && !node) {
 		rc = err_set(&err, -ENOTCONN, "%s is not mounted; mount it first (twinfs mount)", volume_dir(v));
 	} else {
+		if (table[i].looks)
+			let_it_land(&x);
 		rc = table[i].fn(&x, reply, &err);
 		if (rc && !err.code)
 			err_set(&err, rc, "%s of %s failed: %s", table[i].cmd, volume_dir(v), strerror(-rc));

@@ -65,7 +65,7 @@ struct prefer_word prefer_given(struct volume *v)
 {
 	struct prefer_word w;
 
-	volume_lock(v);
+	volume_lock_now(v);
 	w = given(v);
 	volume_unlock(v);
 	return w;
@@ -76,7 +76,7 @@ struct prefer_word prefer_said(struct volume *v, bool *in_force)
 	struct prefer_word w;
 	struct prefer now;
 
-	volume_lock(v);
+	volume_lock_now(v);
 	w = given(v);
 	*in_force = w.id == 0 && prefer_in_force(v, &now);
 	volume_unlock(v);
