@@ -170,10 +170,11 @@ static int list(const char *where, const char *path, bool recursive, bool json)
 	const struct control_sink sink = { .line = take_line, .ctx = &l };
 	struct err err = ERR_INIT;
 	json_t *reply = NULL;
-	int rc = where_stream(where,
-	                      json_pack("{s:s, s:s, s:b}", "cmd", "baseline-ls", "path", path, "recursive", recursive),
-	                      &sink, &reply, &err);
+	json_t *request = where_request("baseline-ls", path);
+	int rc;
 
+	json_object_set_new(request, "recursive", json_boolean(recursive));
+	rc = where_stream(where, request, &sink, &reply, &err);
 	if (!json)
 		rows_flush(&l);
 	else if (!rc)
@@ -197,7 +198,7 @@ static int cat(const char *where, const char *path)
 	const struct control_sink sink = { .data = take_data };
 	struct err err = ERR_INIT;
 	json_t *reply = NULL;
-	int rc = where_stream(where, json_pack("{s:s, s:s}", "cmd", "baseline-cat", "path", path), &sink, &reply, &err);
+	int rc = where_stream(where, where_request("baseline-cat", path), &sink, &reply, &err);
 
 	json_decref(reply);
 	if (!rc && fflush(stdout) != 0)
@@ -211,7 +212,7 @@ static int restore(const char *where, const char *path, bool json)
 	json_t *reply = NULL, *kept;
 	char size[32];
 	size_t i;
-	int rc = where_ask(where, json_pack("{s:s, s:s}", "cmd", "baseline-restore", "path", path), &reply, &err);
+	int rc = where_ask(where, where_request("baseline-restore", path), &reply, &err);
 
 	if (rc)
 		return fail(&err);

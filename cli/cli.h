@@ -62,6 +62,8 @@ int where_ask(const char *arg, json_t *request, json_t **reply, struct err *err)
 
 /* The same for a request with pieces (node/control.h). */
 int where_stream(const char *arg, json_t *request, const struct control_sink *sink, json_t **reply, struct err *err);
+/* A request about a path, whatever bytes that has. */
+json_t *where_request(const char *cmd, const char *path);
 /* People give the path they see, below the mountpoint; the volume knows "/a/b". malloc'd. */
 char *where_path(const char *where, const char *path);
 

@@ -166,11 +166,13 @@ static int ask(const char *where, const char *path, json_t *request, json_t **re
 
 static int resolve(const char *where, const char *path, const char *keep)
 {
-	json_t *reply = NULL;
+	json_t *reply = NULL, *request;
 	char *in_volume = where_path(where, path);
-	int rc = ask(where, path,
-	             json_pack("{s:s, s:s, s:s}", "cmd", "resolve", "path", in_volume, "keep", keep), &reply);
+	int rc;
 
+	request = where_request("resolve", in_volume);
+	json_object_set_new(request, "keep", json_string(keep));
+	rc = ask(where, path, request, &reply);
 	if (rc == EXIT_OK)
 		printf("%s: resolved, %s\n", in_volume, strcmp(keep, "both") == 0 ? "both stay" : keep);
 	free(in_volume);
@@ -187,11 +189,8 @@ static int dismiss(const char *where, const char *path, uint64_t older_ms)
 	json_int_t n;
 	int rc;
 
-	if (all)
-		request = json_pack("{s:s, s:b, s:I}", "cmd", "dismiss", "all", 1, "before_ms", (json_int_t)before_ms);
-	else
-		request = json_pack("{s:s, s:s, s:I}", "cmd", "dismiss", "path", in_volume, "before_ms",
-		                    (json_int_t)before_ms);
+	request = all ? json_pack("{s:s, s:b}", "cmd", "dismiss", "all", 1) : where_request("dismiss", in_volume);
+	json_object_set_new(request, "before_ms", json_integer((json_int_t)before_ms));
 	rc = ask(where, path, request, &reply);
 	n = json_integer_value(json_object_get(reply, "dismissed"));
 	if (rc == EXIT_OK)
@@ -206,7 +205,7 @@ static int split(const char *where, const char *path)
 {
 	json_t *reply = NULL;
 	char *in_volume = where_path(where, path);
-	int rc = ask(where, path, json_pack("{s:s, s:s}", "cmd", "split", "path", in_volume), &reply);
+	int rc = ask(where, path, where_request("split", in_volume), &reply);
 
 	if (rc == EXIT_OK)
 		printf("%s: taken apart; both versions are there, and wait for you to choose\n", in_volume);

@@ -315,7 +315,7 @@ int conflict_diff(const char *where, const char *path)
 	struct err err = ERR_INIT;
 	json_t *reply = NULL;
 	char *in_volume = where_path(where, path);
-	int rc = where_ask(where, json_pack("{s:s, s:s}", "cmd", "conflicts", "about", in_volume), &reply, &err);
+	int rc = where_ask(where, where_request("conflicts", in_volume), &reply, &err);
 
 	if (!rc) {
 		x.conflict = choose(json_object_get(reply, "conflicts"));

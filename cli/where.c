@@ -89,6 +89,27 @@ int where_ask(const char *arg, json_t *request, json_t **reply, struct err *err)
 	return where_stream(arg, request, NULL, reply, err);
 }
 
+/* What is no UTF-8 goes as {"hex": its bytes} (node/requests.c). */
+static json_t *bytes_value(const char *path)
+{
+	json_t *value = json_string(path);
+	size_t len = strlen(path);
+	char *hex;
+
+	if (value)
+		return value;
+	hex = xmalloc(2 * len + 1);
+	hex_encode(path, len, hex);
+	value = json_pack("{s:s}", "hex", hex);
+	free(hex);
+	return value;
+}
+
+json_t *where_request(const char *cmd, const char *path)
+{
+	return json_pack("{s:s, s:o}", "cmd", cmd, "path", bytes_value(path));
+}
+
 char *where_path(const char *where, const char *path)
 {
 	struct where w = { .store = NULL };

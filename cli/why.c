@@ -36,7 +36,7 @@ static int ask(const char *where, const char *path, bool json)
 	struct err err = ERR_INIT;
 	json_t *reply = NULL;
 	char *in_volume = where_path(where, path), *clean;
-	int rc = where_ask(where, json_pack("{s:s, s:s}", "cmd", "why", "path", in_volume), &reply, &err);
+	int rc = where_ask(where, where_request("why", in_volume), &reply, &err);
 
 	free(in_volume);
 	if (rc)

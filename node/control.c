@@ -15,6 +15,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "node/words.h"
 #include "util/buf.h"
 #include "util/log.h"
 #include "util/util.h"
@@ -119,7 +120,7 @@ static json_t *receive_json(int fd, struct buf *in, int *rc)
 
 json_t *control_error(const struct err *err)
 {
-	return json_pack("{s:b, s:i, s:s}", "ok", 0, "code", err->code, "error", err_text(err));
+	return json_pack("{s:b, s:i, s:o}", "ok", 0, "code", err->code, "error", words_path(err_text(err)));
 }
 
 json_t *control_ok(void)

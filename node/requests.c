@@ -39,6 +39,7 @@ struct request_ctx {
 	struct node *node;
 	struct control_client *client;
 	const json_t *request;
+	char *path; /* that it is about, any bytes; or NULL */
 };
 
 static const char *word(const struct request_ctx *x, const char *key)
@@ -86,7 +87,7 @@ static int answer_scrub(struct request_ctx *x, json_t *reply, struct err *err)
 
 static int answer_conflicts(struct request_ctx *x, json_t *reply, struct err *err)
 {
-	json_t *list = status_conflicts(x->v, word(x, "about"), err);
+	json_t *list = status_conflicts(x->v, x->path, err);
 
 	if (!list)
 		return err->code;
@@ -97,7 +98,7 @@ static int answer_conflicts(struct request_ctx *x, json_t *reply, struct err *er
 static int answer_resolve(struct request_ctx *x, json_t *reply, struct err *err)
 {
 	static const char *const keeps[] = { "local", "peer", "both" };
-	const char *path = word(x, "path"), *keep = word(x, "keep");
+	const char *path = x->path, *keep = word(x, "keep");
 
 	(void)reply;
 	for (int i = 0; path && keep && i < (int)ARRAY_LEN(keeps); i++) {
@@ -116,7 +117,7 @@ static int answer_resolve(struct request_ctx *x, json_t *reply, struct err *err)
 static int answer_dismiss(struct request_ctx *x, json_t *reply, struct err *err)
 {
 	bool all = json_is_true(json_object_get(x->request, "all"));
-	const char *path = word(x, "path");
+	const char *path = x->path;
 	size_t n = 0, more = 0;
 	int rc;
 
@@ -132,7 +133,7 @@ static int answer_dismiss(struct request_ctx *x, json_t *reply, struct err *err)
 
 static int answer_split(struct request_ctx *x, json_t *reply, struct err *err)
 {
-	const char *path = word(x, "path");
+	const char *path = x->path;
 
 	(void)reply;
 	if (!path)
@@ -296,7 +297,7 @@ static int answer_resume(struct request_ctx *x, json_t *reply, struct err *err)
 
 static int answer_why(struct request_ctx *x, json_t *reply, struct err *err)
 {
-	const char *path = word(x, "path");
+	const char *path = x->path;
 
 	return path ? why_path(x->v, path, reply, err) : err_set(err, -EINVAL, "why needs a path");
 }
@@ -311,7 +312,7 @@ static int answer_events(struct request_ctx *x, json_t *reply, struct err *err)
 
 static const char *path_or_root(const struct request_ctx *x)
 {
-	const char *path = word(x, "path");
+	const char *path = x->path;
 
 	return path && *path ? path : "/";
 }
@@ -413,7 +414,26 @@ static int table_find(const json_t *request)
 	return -1;
 }
 
-/* Others go on meanwhile, and who asked is told what he waits for: it may take a minute after half a million deletions. */
+/* A path that is no UTF-8 comes as {"hex": its bytes}. malloc'd; NULL: there is none, or it is none. */
+static char *path_in(const json_t *request)
+{
+	const json_t *path = json_object_get(request, "path");
+	const char *text = json_string_value(path), *hex = json_string_value(json_object_get(path, "hex"));
+	size_t n = hex ? strlen(hex) / 2 : 0;
+	char *out;
+
+	if (text || !hex)
+		return text ? xstrdup(text) : NULL;
+	out = xcalloc(n + 1, 1);
+	if (hex_decode(hex, out, n) || strlen(out) != n) {
+		free(out);
+		return NULL;
+	}
+	return out;
+}
+
+/* Others go on meanwhile, and who asked is told what he waits for: after half a million deletions it may take a
+ * minute. */
 static void let_it_land(const struct request_ctx *x)
 {
 	bool more = landing_holds(x->v);
@@ -431,7 +451,10 @@ static void let_it_land(const struct request_ctx *x)
 json_t *requests_answer(struct volume *v, const char *mountpoint, struct node *node, struct control_client *client,
                         const json_t *request)
 {
-	struct request_ctx x = { .v = v, .mountpoint = mountpoint, .node = node, .client = client, .request = request };
+	struct request_ctx x = {
+		.v = v, .mountpoint = mountpoint, .node = node, .client = client, .request = request,
+		.path = path_in(request),
+	};
 	struct err err = ERR_INIT;
 	int i = table_find(request), rc;
 	uint64_t stalled_ms = volume_stalled_ms(v);
@@ -446,6 +469,8 @@ json_t *requests_answer(struct volume *v, const char *mountpoint, struct node *n
 			&err, -ENOSYS,
 			"the mount of %s does not know this request; it runs another version of twinfs: mount it anew",
 			volume_dir(v));
+	} else if (!x.path && json_object_get(request, "path")) {
+		rc = err_set(&err, -EINVAL, "the path of the request is none");
 	} else if (table[i].needs_mount && !node) {
 		rc = err_set(&err, -ENOTCONN, "%s is not mounted; mount it first (twinfs mount)", volume_dir(v));
 	} else {
@@ -455,6 +480,7 @@ json_t *requests_answer(struct volume *v, const char *mountpoint, struct node *n
 		if (rc && !err.code)
 			err_set(&err, rc, "%s of %s failed: %s", table[i].cmd, volume_dir(v), strerror(-rc));
 	}
+	free(x.path);
 	if (!rc)
 		return reply;
 	json_decref(reply);

@@ -102,7 +102,8 @@ START_TEST(who_asks_about_the_tree_is_told_what_he_waits_for)
 	json_t *reply;
 
 	land_deletions(_i % 2);
-	reply = ask(_i / 2 ? json_pack("{s:s, s:s}", "cmd", "why", "path", "/f0") : json_pack("{s:s}", "cmd", "conflicts"));
+	reply = ask(_i / 2 ? json_pack("{s:s, s:s}", "cmd", "why", "path", "/f0")
+			   : json_pack("{s:s}", "cmd", "conflicts"));
 	ck_assert_uint_gt(said, 0);
 	ck_assert(!landing_holds(px[side].v));
 	if (_i / 2)

@@ -58,6 +58,37 @@ t_why_tells_what_a_merge_did_to_each_file() {
 # event PATTERN: is there such a line by now?
 event() { grep -q -- "$1" "$TMP/events"; }
 
+t_paths_of_any_bytes_can_be_asked_about() {
+	local dir=$'d\xfe' file=$'d\xfe/f\xff' both=$'g\xff'
+	pair_up
+	mkdir "$A/$dir"
+	echo base >"$A/$file"
+	echo base >"$A/$both"
+	wait_synced
+	tw_a pause "$A" >"$TMP/out"
+	wait_state b paused
+	rm "$A/$file"
+	echo left >"$A/$both"
+	echo right >"$B/$both"
+	tw_a why "$A/$file" >"$TMP/out"
+	grep -q 'was deleted here' "$TMP/out" || fail "$(cat "$TMP/out")"
+	is_equal "$(tw_a baseline "$A" cat "$file")" base
+	tw_a baseline "$A" ls "$dir" >"$TMP/out"
+	grep -q ' f' "$TMP/out" || fail "$(cat "$TMP/out")"
+	tw_a baseline "$A" restore "$file" >"$TMP/out"
+	has_content "$A/$file" base
+	refused_a 'No such file' baseline "$A" cat $'nothing\xff'
+	tw_a resume "$A" >"$TMP/out"
+	wait_together
+	tw_b conflicts "$B" --diff "$both" >"$TMP/out" || [ $? -eq 1 ]
+	grep -q '^+left' "$TMP/out" || fail "$(cat "$TMP/out")"
+	refused_b 'no conflict of' conflicts "$B" --resolve $'nothing\xff' --keep local
+	tw_b conflicts "$B" --resolve "$both" --keep local >"$TMP/out"
+	has_content "$B/$both" right
+	wait_synced
+	both_equal
+}
+
 t_events_tell_what_happens_as_it_happens() {
 	pair_up
 	ns_b "$TWINFS" events "$B" --json >"$TMP/events" 2>"$TMP/events.err" &
