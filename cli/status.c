@@ -272,7 +272,26 @@ static void print_people(const json_t *s)
 /* ---- the command ----------------------------------------------------------------------------------- */
 
 /* Ask each; what cannot be asked is reported on stderr and makes the exit code 4. */
-static int gather(const struct where *list, size_t n, json_t *out)
+/* The store of a mount cannot be asked: its folder was moved or removed, or the mount hangs. Of a folder that is gone
+ * say so. */
+static void explain(const struct where *w, struct err *err)
+{
+	if (w->mountpoint && access(w->store, F_OK) < 0 && (errno == ENOENT || errno == ENOTDIR))
+		err_set(err, -ENOENT,
+			"the store %s of the mount %s is gone, and nothing can be made durable: bring that folder "
+			"back, and it goes on by itself; or unmount (fusermount3 -u %s)",
+			w->store, w->mountpoint, w->mountpoint);
+}
+
+/* An object a mount, also where nothing is known of it but that. */
+static json_t *unknown_object(const struct where *w, const struct err *err)
+{
+	return json_pack("{s:s, s:s, s:n, s:n, s:n, s:s, s:s, s:n, s:n, s:s, s:n}", "store", w->store, "mountpoint",
+			 w->mountpoint, "volume", "node", "role", "state", "disconnected", "why", err_text(err),
+			 "since", "action", "error", err_text(err), "peer");
+}
+
+static int gather(const struct where *list, size_t n, json_t *out, bool json)
 {
 	int worst = STATUS_WELL;
 
@@ -281,6 +300,9 @@ static int gather(const struct where *list, size_t n, json_t *out)
 		struct err err = ERR_INIT;
 
 		if (requests_ask(list[i].store, list[i].mountpoint, request, NULL, &reply, &err)) {
+			explain(&list[i], &err);
+			if (json && list[i].mountpoint)
+				json_array_append_new(out, unknown_object(&list[i], &err));
 			fail(&err);
 			worst = STATUS_ERROR;
 		} else {
@@ -336,7 +358,7 @@ static int show(const char *arg, bool json, bool watch)
 	} else {
 		n = all_mounts(&list);
 	}
-	code = gather(list, n, all);
+	code = gather(list, n, all, json);
 	if (watch && !json && isatty(STDOUT_FILENO))
 		fputs("\033[H\033[J", stdout);
 	if (json) {

@@ -420,7 +420,10 @@ void node_kick(struct node *n)
 static void keeper_work(struct node *n)
 {
 	uint64_t until_ms = atomic_load(&n->paused_until_ms);
+	struct link_status link;
 
+	node_link_status(n, &link);
+	seen_look(n->volume, &link, &n->seen);
 	volume_recover(n->volume); /* what it says, it has logged */
 	volume_tidy(n->volume, TIDY_MS);
 	if (atomic_exchange(&n->pin_changed, false)) {
@@ -541,8 +544,8 @@ static void ready(int fd, const char *word, const char *text)
 	close(fd);
 }
 
-/* Say goodbye to the peer; status still answers while this drains. */
-static void leave(struct node *n)
+/* Say goodbye to the peer; status still answers while this drains. last: how the link was then. */
+static void leave(struct node *n, struct link_status *last)
 {
 	struct link *link;
 
@@ -550,6 +553,7 @@ static void leave(struct node *n)
 	if (n->link && link_pause(n->link, "unmounted", DRAIN_MS, NULL) == -ETIMEDOUT)
 		log_warn("not all was shipped within %u s; the rest goes after the next mount", DRAIN_MS / 1000);
 	pthread_rwlock_unlock(&n->link_lock);
+	node_link_status(n, last);
 	pthread_rwlock_wrlock(&n->link_lock);
 	link = n->link;
 	n->link = NULL;
@@ -584,8 +588,10 @@ static int serve(struct node *n, const struct node_options *opt, struct err *err
 /* Undo serve, however far it came. */
 static void unserve(struct node *n)
 {
+	struct link_status last;
+
 	atomic_store(&n->leaving, true); /* ends what waits for the link */
-	leave(n);
+	leave(n, &last);
 	if (n->watch)
 		watch_end(n->watch);
 	control_stop(n->control);
@@ -596,6 +602,7 @@ static void unserve(struct node *n)
 		node_kick(n);
 		pthread_join(n->keeper, NULL);
 	}
+	seen_look(n->volume, &last, &n->seen);
 	watch_free(n->watch);
 	volume_set_notice(n->volume, NULL, NULL, NULL);
 	volume_set_still(n->volume, NULL, NULL);

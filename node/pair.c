@@ -453,8 +453,9 @@ int pair_join(const char *token_text, const char *store, const char *name, struc
 int pair_forget(struct volume *v, char **peer, struct err *err)
 {
 	/* Where we listen stays: the other side is told there that it is not known any more. */
-	static const char *const settings[] = { "peer.address", "peer.pin", "peer.name", "peer.node_id", "invite",
-		                                "invite.expires_ms", "invite.used", "paused", "paused.until_ms" };
+	static const char *const settings[] = { "peer.address", "peer.pin", "peer.name", "peer.node_id", "peer.seen",
+		                                "invite", "invite.expires_ms", "invite.used", "paused",
+		                                "paused.until_ms" };
 	char *name = volume_setting_get(v, "peer.name");
 	int rc = roles_leave(v, settings, ARRAY_LEN(settings), err);
 

@@ -11,6 +11,7 @@
 
 #include "node/words.h"
 #include "node/scrub.h"
+#include "node/seen.h"
 #include "sync/prefer.h"
 #include "sync/progress.h"
 #include "util/util.h"
@@ -215,15 +216,19 @@ static void condition_find(struct volume *v, const char *mountpoint, const struc
 static json_t *peer_object(struct volume *v, const struct volume_info *info, const struct link_status *link)
 {
 	char *name = volume_setting_get(v, "peer.name"), *address = volume_setting_get(v, "peer.address");
+	char *seen_at;
+	uint64_t seen_ms = seen_get(v, &seen_at);
 	json_t *peer = NULL;
 
 	if (info->role != ROLE_NONE) {
-		const char *at = link && *link->peer_address ? link->peer_address : address;
+		const char *at = link && *link->peer_address ? link->peer_address : address ?: seen_at;
 
 		peer = json_pack("{s:s, s:o, s:o, s:o}", "node", name && *name ? name : "?", "address",
-		                 text_or_null(at), "last_seen", words_time(link ? link->peer_last_seen_ms : 0),
-		                 "last_error", text_or_null(link ? link->last_error : NULL));
+		                 text_or_null(at), "last_seen",
+		                 words_time(MAX(link ? link->peer_last_seen_ms : 0, seen_ms)), "last_error",
+		                 text_or_null(link ? link->last_error : NULL));
 	}
+	free(seen_at);
 	free(name);
 	free(address);
 	return peer ? peer : json_null();

@@ -84,6 +84,21 @@ t_a_machine_that_moved_is_found_again_at_the_address_that_it_is_given() {
 	is_equal "$(status_of b peer.address)" 10.178.0.1:7442
 }
 
+t_where_and_when_the_peer_was_seen_is_known_after_another_mount() {
+	local side
+	pair_up
+	sleep 2 # it is written within a second
+	for side in a b; do kill_side "$side"; done
+	for side in a b; do
+		[[ $(status_of "$side" peer.last_seen) == 20*Z ]] || fail "$side does not know when the peer was seen"
+	done
+	mount_side a
+	[[ $(status_of a peer.last_seen) == 20*Z ]] || fail "a forgot when the peer was seen"
+	[[ $(status_of a peer.address) == "$ADDR_B":* ]] || fail "a forgot where the peer was: $(status_of a peer.address)"
+	tw_a forget-peer "$A" >"$TMP/out"
+	is_equal "$(status_of a peer)" null
+}
+
 t_an_address_that_is_no_good_changes_nothing() {
 	pair_up
 	refused_a 'cannot listen on 10.99.99.99' address "$A" 10.99.99.99:7440

@@ -310,7 +310,14 @@ t_a_store_that_is_moved_away_is_noticed() {
 	echo one >"$A/f"
 	mv "$SA" "$SA.away"
 	within "$SOON_S" refuses_changes
-	tw_a status "$A" >"$TMP/s" 2>&1 && fail "all is well, says status"
+	! tw_a status "$A" >"$TMP/s" 2>&1 || fail "all is well, says status"
+	grep -q "is gone.*fusermount3 -u" "$TMP/s" || fail "status does not say what is gone: $(cat "$TMP/s")"
+	! tw_a status --json >"$TMP/s" 2>/dev/null || fail "all is well, says status of all mounts"
+	python3 - "$TMP/s" "$A" <<-'EOF'
+		import json, sys
+		mine = [m for m in json.load(open(sys.argv[1])) if m["mountpoint"] == sys.argv[2]]
+		assert len(mine) == 1 and "is gone" in mine[0]["error"] and mine[0]["state"] != "connected", mine
+	EOF
 	has_content "$A/f" one
 	mv "$SA.away" "$SA"
 	within "$SOON_S" has_room "$A/g"
