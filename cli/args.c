@@ -98,6 +98,8 @@ int args_parse(const struct command *c, int argc, char **argv, const struct opti
 	for (; optind < argc; optind++) {
 		if (given == max)
 			return usage_error(c, "\"%.100s\" is one argument too many", argv[optind]);
+		if (!*argv[optind])
+			return usage_error(c, "an argument is empty");
 		pos[given++] = argv[optind];
 	}
 	if (given < min)

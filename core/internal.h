@@ -80,6 +80,8 @@ struct volume {
 	uint64_t db_dev, db_ino;   /* of the file that was opened */
 	struct map lost;           /* inodes in use with changes in a lost group -> errno that the next fsync returns */
 	int lock_fd;
+	struct timespec written;   /* when the database had been written before it was opened */
+	bool unwritten;            /* nothing was since, and it is being closed */
 	uint64_t changes_at_lock;  /* db_changes_in_all when the lock was taken */
 
 	pthread_cond_t commit_done; /* a shared commit or a call of dirty_fn ended */

@@ -390,11 +390,37 @@ static int purge_orphans(struct volume *v)
 	return rc ? rc : group_commit_locked(v);
 }
 
+/* Opening and closing moves the database's end, so that it looks written. When it was written last is what tells since
+ * when a store is not mounted (also of one whose process was killed), and what a backup goes by. */
+static void look_at_time(struct volume *v)
+{
+	char *path = store_path(v->dir, "twinfs.db"), *log = store_path(v->dir, "twinfs.db-wal");
+	struct stat st, st_log;
+
+	if (stat(path, &st) == 0)
+		v->written = st.st_mtim;
+	if (stat(log, &st_log) == 0 && st_log.st_mtim.tv_sec >= v->written.tv_sec)
+		v->written = st_log.st_mtim;
+	free(path);
+	free(log);
+}
+
+static void put_time_back(struct volume *v)
+{
+	const struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, v->written };
+	char *path = store_path(v->dir, "twinfs.db");
+
+	(void)utimensat(AT_FDCWD, path, times, 0); /* a folder that is read-only by now shows the later time */
+	free(path);
+}
+
 static void volume_free(struct volume *v)
 {
 	if (v->data)
 		data_store_close(v);
 	db_close(v->db);
+	if (v->unwritten)
+		put_time_back(v);
 	if (v->lock_fd >= 0)
 		close(v->lock_fd);
 	leftover_release(v);
@@ -433,6 +459,8 @@ static int open_store(struct volume *v, struct err *err)
 	                             : err_set(err, -EINVAL, "%s is not a twinfs store (no twinfs.db in it)", v->dir);
 	if (!rc)
 		rc = take_lock(v, err);
+	if (!rc)
+		look_at_time(v);
 	if (!rc)
 		rc = db_open(path, v->opt.fast_unsafe ? DB_FAST_UNSAFE : 0, &v->db, err);
 	if (!rc && stat(path, &st) < 0)
@@ -508,6 +536,7 @@ int volume_close(struct volume *v)
 	log_thread_stop(v);
 	logged_end(v);
 	rc = volume_commit(v);
+	v->unwritten = rc == 0 && v->written.tv_sec > 0 && db_changes_in_all(v->db) == 0;
 	volume_free(v);
 	return rc;
 }

@@ -103,7 +103,7 @@ static int set_common(CURL *e, const struct identity *id, const struct address *
 }
 
 /* What went wrong, in the terms of the person who reads status. */
-static int explain(CURLcode rc, const char *at, const char *detail, char *text, size_t cap)
+static int explain(CURLcode rc, const char *at, const char *detail, bool paired, char *text, size_t cap)
 {
 	if (!*detail)
 		detail = curl_easy_strerror(rc);
@@ -113,8 +113,9 @@ static int explain(CURLcode rc, const char *at, const char *detail, char *text, 
 		return -EHOSTUNREACH;
 	case CURLE_COULDNT_CONNECT:
 		snprintf(text, cap,
-			 "cannot reach %s (%s); is the peer mounted, the port open? if it has moved: twinfs address",
-			 at, detail);
+			 "cannot reach %s (%s); is the peer mounted, the port open? %s", at, detail,
+			 paired ? "if it has moved: twinfs address"
+				: "if it has moved: twinfs invite there gives a new token");
 		return -ECONNREFUSED;
 	case CURLE_OPERATION_TIMEDOUT:
 		snprintf(text, cap, "%s does not answer (%s); is the peer up, and the port open?", at, detail);
@@ -289,7 +290,7 @@ static void finished(struct dial *d, CURLcode rc)
 		snprintf(d->text, sizeof(d->text), "the peer at %s closed the connection", d->address);
 		go_down(d, -ECONNRESET);
 	} else {
-		go_down(d, explain(rc, d->address, d->curl_error, d->text, sizeof(d->text)));
+		go_down(d, explain(rc, d->address, d->curl_error, true, d->text, sizeof(d->text)));
 	}
 }
 
@@ -314,7 +315,7 @@ void dial_step(struct dial *d)
 	if (d->state == DIAL_SETUP && d->refusal.len_bytes && d->refusal.data[d->refusal.len_bytes - 1] == '\n')
 		finished(d, CURLE_OK);
 	if (d->state == DIAL_SETUP && clock_mono_ms() >= d->setup_until_ms)
-		go_down(d, explain(CURLE_OPERATION_TIMEDOUT, d->address, "", d->text, sizeof(d->text)));
+		go_down(d, explain(CURLE_OPERATION_TIMEDOUT, d->address, "", true, d->text, sizeof(d->text)));
 }
 
 void dial_kick(struct dial *d)
@@ -347,7 +348,7 @@ static int request_result(CURLcode rc, long status, const char *at, const char *
 		return err_set(err, -EACCES, "who answers at %s is not the node that made the token; check the address",
 			       at);
 	if (rc != CURLE_OK) {
-		code = explain(rc, at, detail, text, sizeof(text));
+		code = explain(rc, at, detail, false, text, sizeof(text));
 		return err_set(err, code, "%s", text);
 	}
 	if (status == 200) {

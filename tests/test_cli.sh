@@ -77,7 +77,17 @@ mkdir full && echo mine >full/precious
 ok "init leaves a folder with other things alone" unchanged full fails 1 'neither empty nor' init full
 ok "init needs the parent" fails 1 'make its parent first' init no/such/s
 mkdir empty
+ok "an argument that is empty is wrong usage" fails 2 'empty' init ''
+ok "so is a mountpoint" fails 2 'empty' mount empty ''
 ok "init takes an empty folder" "$twinfs" init empty
+# It had been unmounted now each time somebody looked.
+t_since() {
+	local before
+	before=$("$twinfs" status empty --json | grep '"since"')
+	sleep 1.1
+	[ "$before" = "$("$twinfs" status empty --json | grep '"since"')" ]
+}
+ok "since when a store is not mounted does not change by looking" t_since
 t_default_name() { "$twinfs" status empty --json | grep -qE '"node": "[A-Za-z0-9._-]{1,32}"'; }
 ok "the default name is legal" t_default_name
 

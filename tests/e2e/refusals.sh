@@ -193,7 +193,7 @@ t_an_unreachable_primary_is_named() {
 	local token
 	token=$(tw_a invite "$SA" --listen "$ADDR_A:$PORT")
 	# nobody listens
-	refused_b "$ADDR_A" join "$token" "$SB"
+	refused_b "$ADDR_A.*mounted.*new token" join "$token" "$SB"
 	# nobody answers
 	link_cut_drop
 	refused_b "$ADDR_A" join "$token" "$SB"
