@@ -140,6 +140,24 @@ static int not_removed(void *ctx, const struct dentry *d)
 	return !rec || rec->parent != 0 || rec->report;
 }
 
+/* In the copy of a unit: did we remove a name of what the copy's file is of, another one than the secondary, that this
+ * does not know of? */
+static bool removed_another(struct merger *m, const struct norm_link *rec)
+{
+	struct change_row row;
+	uint64_t link;
+
+	for (bool more = map_get(&m->gone_link, rec->raw_child, &link); more;
+	     more = map_get(&m->gone_next, link, &link)) {
+		const struct ship_link *its = shipment_link(m->s, link);
+
+		if (link != rec->alias_of && (!its || its->parent != 0 || its->report) &&
+		    changes_get_link(m->v, link, &row) == 0 && row.grp > rec->raw_seen)
+			return true;
+	}
+	return false;
+}
+
 /*
  * The secondary removed this link and we another of the same file, neither knowing of the other. If none is left,
  * nobody removed the last name that he saw.
@@ -147,9 +165,10 @@ static int not_removed(void *ctx, const struct dentry *d)
 static bool removals_add_up(struct merger *m, const struct norm_link *rec)
 {
 	uint64_t grp;
+	bool both = rec->in_copy ? removed_another(m, rec)
+				 : map_get(&m->gone_grp, rec->child, &grp) && grp > rec->seen;
 
-	return map_get(&m->gone_grp, rec->child, &grp) && grp > rec->seen &&
-	       tree_links_of(m->v, rec->child, not_removed, m) == 0;
+	return both && tree_links_of(m->v, rec->child, not_removed, m) == 0;
 }
 
 /* What is in the copy of a unit is as the secondary has it, whatever it calls it, until we change it ourselves. */

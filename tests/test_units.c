@@ -996,6 +996,35 @@ START_TEST(what_it_linked_to_outside_before_it_heard_is_one_file)
 }
 END_TEST
 
+/* It removes the name in the unit of a file that it has by another name, which the primary removed meanwhile: neither
+ * removed the last name that it saw. 1: it hears of that before it says so; 2: it removed the other one as well. */
+START_TEST(what_it_wrote_to_a_file_of_which_each_removed_another_name_is_there)
+{
+	px_mkdir(0, ".git");
+	px_put(0, ".git/f", "base");
+	px_link(0, ".git/f", "x");
+	px_meet();
+	px_down();
+	px_rename(0, ".git/f", "y");
+	px_unlink(0, "x");
+	px_append(1, "x", " birch");
+	px_hello();
+	px_send(1);
+	px_unlink(1, ".git/f");
+	if (_i == 2)
+		px_unlink(1, "x");
+	if (_i == 1)
+		px_send(0);
+	px_meet();
+	px_expect("y", "base");
+	px_gone("x");
+	if (_i < 2)
+		is_somewhere("base birch");
+	else
+		ck_assert_msg(strstr(below(0, ""), "base birch") == NULL, "%s", below(0, ""));
+}
+END_TEST
+
 /* The same, and a person says whose state counts (1: the secondary's); 2: it has heard of the copy; 4: it gives it
  * another name as well; 8: ours is still there. */
 START_TEST(what_it_writes_by_a_name_of_the_copy_is_kept_whoever_is_preferred)
@@ -1369,6 +1398,8 @@ int main(void)
 	tcase_add_test(on, what_it_removes_in_place_before_it_has_ours_is_back);
 	tcase_add_test(on, what_it_sets_on_a_file_in_conflict_that_it_puts_into_a_unit_is_each_sides_own);
 	tcase_add_loop_test(on, what_it_linked_to_outside_before_it_heard_is_one_file, 0, 4);
+	tcase_add_loop_test(on, what_it_wrote_to_a_file_of_which_each_removed_another_name_is_there, 0,
+			    3);
 	tcase_add_loop_test(on, what_it_writes_by_a_name_of_the_copy_is_kept_whoever_is_preferred, 0, 16);
 	tcase_add_loop_test(on, what_it_sets_on_its_own_is_not_set_in_place, 0, 2);
 	tcase_add_test(on, what_it_writes_to_bytes_of_ours_is_in_the_copy_to_the_end);
