@@ -12,20 +12,48 @@
 
 /*
  * A link of ours swallowed one of the secondary's as an alias. That ends when its own is gone there, as it was told;
- * and when it has both, as it moved its own away and took ours as well: then they are two again.
+ * and when it has both, as it moved its own away and took ours as well: then they are two again. But not before it says
+ * something of its own: until then it may be told yet that the two are one.
  */
 struct fused {
 	struct merger *m;
 	struct lineage *list, *over; /* to be taken apart; to be forgotten */
 	size_t n, cap, n_over, cap_over;
+	struct map said; /* what the shipment says something of, by what it is or by what is in it */
+	bool said_listed;
 };
+
+static void list_said(struct fused *f)
+{
+	const struct shipment *s = f->m->s;
+
+	for (size_t i = 0; i < s->n_links; i++) {
+		if (s->links[i].parent)
+			map_put(&f->said, s->links[i].parent, 1);
+		if (s->links[i].child)
+			map_put(&f->said, s->links[i].child, 1);
+	}
+	for (size_t i = 0; i < s->n_inodes; i++)
+		if (s->inodes[i]->fields & ~(uint32_t)REC_TIMES)
+			map_put(&f->said, s->inodes[i]->ino, 1);
+	for (size_t i = 0; i < s->n_xattrs; i++)
+		map_put(&f->said, s->xattrs[i].ino, 1);
+	f->said_listed = true;
+}
+
+static bool says_something_of(struct fused *f, uint64_t ino)
+{
+	if (!f->said_listed)
+		list_said(f);
+	return ino && map_get(&f->said, ino, NULL);
+}
 
 static int judge_alias(void *ctx, const struct lineage *l)
 {
 	struct fused *f = ctx;
 	const struct ship_link *own = shipment_link(f->m->s, l->src), *ours = shipment_link(f->m->s, l->dst);
-	struct dentry d;
-	bool has_own = own || merge_their_link(f->m, l->src, &d, NULL) == 0;
+	struct dentry d, its = { .child = 0 };
+	bool has_own = own || merge_their_link(f->m, l->src, &its, NULL) == 0;
 	bool has_ours = ours ? ours->parent != 0 || !ours->report : merge_their_link(f->m, l->dst, &d, NULL) == 0;
 
 	if (l->kind != 'l')
@@ -33,7 +61,7 @@ static int judge_alias(void *ctx, const struct lineage *l)
 	if (!has_own) {
 		f->over = merge_grow(f->over, f->n_over, &f->cap_over, sizeof(*f->over));
 		f->over[f->n_over++] = *l;
-	} else if (has_ours) {
+	} else if (has_ours && (own || says_something_of(f, its.child))) {
 		f->list = merge_grow(f->list, f->n, &f->cap, sizeof(*f->list));
 		f->list[f->n++] = *l;
 	}
@@ -68,15 +96,36 @@ static int take_apart(struct merger *m, const struct lineage *link)
 
 int merge_take_all_apart(struct merger *m)
 {
-	struct fused f = { .m = m };
+	struct fused f = { .m = m, .said = MAP_INIT };
 	int rc = lineage_each(m->v, LINEAGE_LINK, judge_alias, &f);
 
-	for (size_t i = 0; rc == 0 && i < f.n; i++)
+	for (size_t i = 0; rc == 0 && i < f.n; i++) {
+		m->links_apart = merge_grow(m->links_apart, m->n_links_apart, &m->cap_links_apart,
+					    sizeof(*m->links_apart));
+		m->links_apart[m->n_links_apart++] = f.list[i].src;
 		rc = take_apart(m, &f.list[i]);
+	}
 	for (size_t i = 0; rc == 0 && i < f.n_over; i++)
 		rc = lineage_drop(m->v, LINEAGE_LINK, f.over[i].src);
 	free(f.list);
 	free(f.over);
+	map_release(&f.said);
+	return rc;
+}
+
+int merge_add_links_apart(struct merger *m)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < m->n_links_apart; i++) {
+		uint64_t link = m->links_apart[i], at;
+
+		if (merge_record_of_link(m, link))
+			continue;
+		rc = merge_add_link(m, link);
+		if (rc == 0 && map_get(&m->link_at, link, &at))
+			m->links[at - 1].b = (struct rs_pos){ 0 };
+	}
 	return rc;
 }
 

@@ -429,6 +429,20 @@ static bool tells_bytes(const struct norm_inode *n)
 	return n && (n->rec->fields & REC_CONTENT) && !n->redirected_bytes;
 }
 
+/* Not even history has it. What is apart again is made as what had swallowed it; and whatever holds links is a
+ * directory. */
+static void fill_unknown(struct merger *m, struct rs_inode *n)
+{
+	struct inode in;
+
+	n->type = map_get(&m->parents, n->ino, NULL) ? S_IFDIR : S_IFREG;
+	for (size_t i = 0; i < m->n_apart; i++)
+		if (m->apart[i].base.src == n->ino && tree_inode_get(m->v, m->apart[i].attrs_of, &in) == 0) {
+			n->type = in.mode & S_IFMT;
+			n->p_written_ms = (uint64_t)(in.mtime_ns / 1000000);
+		}
+}
+
 static int fill_inode(struct merger *m, struct rs_inode *n, const struct map *bytes_seen)
 {
 	struct norm_inode *rec = merge_record_of_inode(m, n->ino);
@@ -461,8 +475,8 @@ static int fill_inode(struct merger *m, struct rs_inode *n, const struct map *by
 			rc = tree_inode_view(m->v, n->ino, last, in);
 		if (rc == 0)
 			n->type = in->mode & S_IFMT;
-		else if (rc == -ENOENT) /* not even history has it; whatever holds links is a directory */
-			rc = 0, n->type = map_get(&m->parents, n->ino, NULL) ? S_IFDIR : S_IFREG;
+		else if (rc == -ENOENT)
+			rc = 0, fill_unknown(m, n);
 	}
 	n->s_written_ms = n->p_written_ms;
 	if (rec) {
@@ -705,6 +719,8 @@ int merge_gather(struct merger *m)
 	}
 	free(own);
 	if (rc == 0)
+		rc = merge_add_links_apart(m);
+	if (rc == 0)
 		rc = merge_add_names_apart(m);
 	if (rc == 0 && names)
 		rc = merge_near_add(m);
@@ -750,6 +766,7 @@ void merge_release(struct merger *m)
 	units_release(m);
 	merge_near_release(m);
 	free(m->apart);
+	free(m->links_apart);
 	map_release(&m->its_own);
 	map_release(&m->given_back);
 	free(m->nl);

@@ -141,6 +141,8 @@ struct merger {
 
 	struct apart *apart;
 	size_t n_apart, cap_apart;
+	uint64_t *links_apart; /* the secondary's own by which two are two again */
+	size_t n_links_apart, cap_links_apart;
 	struct map given_back; /* link -> enum given_back */
 	struct map its_own; /* under a word: files of the secondary's that had become one with ours -> 1 */
 
@@ -229,6 +231,9 @@ int merge_give_back_its_own(struct merger *m, struct lineage **links, size_t *n_
 /* What the link (ours is d) leads to. If that had swallowed one of the secondary's, and they are two again: what it
  * leads to there. */
 uint64_t merge_child_apart(struct merger *m, const struct norm_link *rec, const struct dentry *d);
+/* The secondary need not have said now by which names it has its own. We have told it that they are gone: so to us they
+ * are as good as new. */
+int merge_add_links_apart(struct merger *m);
 /*
  * Two are two again by one name of the secondary's own. It may have given it others, which were names of ours here:
  * those lead to its own again, too.

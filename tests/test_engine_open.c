@@ -719,6 +719,49 @@ START_TEST(who_holds_what_became_one_follows_though_it_was_renamed_meanwhile)
 }
 END_TEST
 
+/* It could not give ours that name, as its own has it, and says so when the two were one already: it has both. 2: its
+ * own has something in it, or more bytes, by then. */
+START_TEST(who_holds_one_of_two_of_which_the_secondary_has_both_has_a_place)
+{
+	bool dir = _i % 2, more = _i / 2;
+	size_t h;
+
+	together("before", "before");
+	px_hello();
+	for (int i = 0; i < 2; i++) {
+		if (dir)
+			px_mkdir(i, i ? "a" : "h");
+		else
+			px_put(i, i ? "a" : "h", "same\n");
+		px_say(i);
+	}
+	h = hold(1, "a");
+	px_rename(0, "h", "a");
+	px_say(0);
+	px_hear(1);
+	px_hear(0);
+	px_hear(0);
+	if (dir && more)
+		px_put(1, "a/in", "i\n");
+	else if (more)
+		appends(1, h, "early\n");
+	px_send(1);
+	px_meet();
+	has_a_name(1, h);
+	if (!more) { /* nor are there two, then */
+		holds(1, h, "a");
+		ck_assert_uint_eq(px_count(0, ""), 2);
+	}
+	if (dir && more)
+		ck_assert(px_is_below(0, INO_ROOT, "i\n"));
+	if (!dir) {
+		appends(1, h, "late\n");
+		px_meet();
+		ck_assert(px_is_below(0, INO_ROOT, more ? "same\nearly\nlate\n" : "same\nlate\n"));
+	}
+}
+END_TEST
+
 /* The primary hears of what is in it, and not of its name, while the answer to its first rename is on its way. */
 START_TEST(who_is_in_a_directory_that_became_one_follows_though_something_was_in_it)
 {
@@ -1069,6 +1112,7 @@ int main(void)
 	tcase_add_loop_test(tc, who_has_a_database_open_goes_on_in_its_copy, 0, 2);
 	tcase_add_loop_test(tc, of_two_equal_files_the_holder_of_one_has_the_one, 0, 2);
 	tcase_add_loop_test(tc, who_holds_what_became_one_follows_though_it_was_renamed_meanwhile, 0, 4);
+	tcase_add_loop_test(tc, who_holds_one_of_two_of_which_the_secondary_has_both_has_a_place, 0, 4);
 	tcase_add_test(tc, who_is_in_a_directory_that_became_one_follows_though_something_was_in_it);
 	tcase_add_test(tc, an_unlinked_file_follows_nobody);
 	tcase_add_loop_test(tc, who_works_in_a_new_directory_works_on_when_it_is_one_with_the_other, 0, 5);

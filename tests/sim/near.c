@@ -194,6 +194,10 @@ void merge_test_resolved(const struct merger *m, const struct rs_result *r)
 	if (m->n_apart)
 		memcpy(all.apart, m->apart, m->n_apart * sizeof(*all.apart));
 	all.n_apart = all.cap_apart = m->n_apart;
+	all.links_apart = xmalloc((m->n_links_apart + 1) * sizeof(*all.links_apart));
+	if (m->n_links_apart)
+		memcpy(all.links_apart, m->links_apart, m->n_links_apart * sizeof(*all.links_apart));
+	all.n_links_apart = all.cap_links_apart = m->n_links_apart;
 	if (merge_gather(&all) == 0 && merge_resolve(&all, &of_all) == 0) {
 		n_compared++;
 		compare_links(&all, r, &of_all);
