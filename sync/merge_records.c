@@ -23,6 +23,38 @@ static void as_it_meant(struct merger *m, struct norm_link *n)
 	n->name_len = pos.name_len;
 }
 
+/* Of its bytes, if it changed them: the rest goes where they go. */
+static uint64_t lowest_seen(const struct rec_inode *r)
+{
+	uint64_t seen = UINT64_MAX;
+
+	if (r->fields & (REC_CONTENT | REC_NEW))
+		return rec_seen(r, REC_CONTENT);
+	for (uint32_t f = REC_MODE; f <= REC_TIMES; f <<= 1)
+		if (r->fields & f)
+			seen = MIN(seen, rec_seen(r, f));
+	return seen;
+}
+
+/*
+ * It has heard of the copy of the unit and that we removed the link, and keeps that for bytes that it had not sent
+ * then: those are in the copy, where it has the file by another name. So it is not put into ours.
+ */
+static bool is_kept_for_copy(struct merger *m, const struct ship_link *l)
+{
+	const struct rec_inode *r = l->report && l->parent ? shipment_inode(m->s, l->child) : NULL;
+	struct lineage link, ino = { .kind = 0 };
+	struct dentry d;
+	struct inode in;
+
+	if (!r || !(r->fields & REC_CONTENT) || lineage_get(m->v, LINEAGE_LINK, l->link, &link) < 0 ||
+	    link.kind != 'n' || tree_link_get(m->v, l->link, &d) != -ENOENT)
+		return false;
+	merge_their_inode(m, l->child, lowest_seen(r), &ino);
+	return ino.kind == 'u' && lowest_seen(r) < ino.since && tree_inode_get(m->v, ino.dst, &in) == 0 &&
+	       in.nlink > 0;
+}
+
 void merge_normalize_links(struct merger *m)
 {
 	struct shipment *s = m->s;
@@ -46,7 +78,8 @@ void merge_normalize_links(struct merger *m)
 					 .raw_parent = l->parent,
 					 .raw_child = l->child };
 		as_it_meant(m, n);
-		n->lacks = l->report && merge_link_in_copy(m, l->link, s->begin.seen, &lin);
+		n->lacks = (l->report && merge_link_in_copy(m, l->link, s->begin.seen, &lin)) ||
+			   is_kept_for_copy(m, l);
 		if (merge_link_alias(m, l->link, &lin) ||
 		    (!l->report && merge_link_in_copy(m, l->link, seen, &lin))) {
 			n->alias_of = l->link;
@@ -106,19 +139,6 @@ static bool copy_is_open(struct merger *m, const struct lineage *lin, bool *comp
 static bool is_its_own_again(const struct merger *m, const struct lineage *copy)
 {
 	return merge_prefers(m) == RS_PREFER_S && copy->grp <= m->prefer->ours_upto;
-}
-
-/* Of its bytes, if it changed them: the rest goes where they go. */
-static uint64_t lowest_seen(const struct rec_inode *r)
-{
-	uint64_t seen = UINT64_MAX;
-
-	if (r->fields & (REC_CONTENT | REC_NEW))
-		return rec_seen(r, REC_CONTENT);
-	for (uint32_t f = REC_MODE; f <= REC_TIMES; f <<= 1)
-		if (r->fields & f)
-			seen = MIN(seen, rec_seen(r, f));
-	return seen;
 }
 
 /* The secondary has heard of the copy and has written to the file in that as well: then it is two files. */

@@ -996,6 +996,32 @@ START_TEST(what_it_linked_to_outside_before_it_heard_is_one_file)
 }
 END_TEST
 
+/* Its second name of a file is in the copy alone, and it is told that ours has it no more; but it wrote by it
+ * meanwhile, and keeps it until that is answered. It is not put into ours. */
+START_TEST(what_it_keeps_for_bytes_that_are_in_the_copy_is_not_put_in_place)
+{
+	together();
+	px_down();
+	px_put(0, ".git/HEAD", "alder");
+	px_put(1, ".git/refs", "birch");
+	px_link(1, ".git/o/1", ".git/o/l");
+	px_hello();
+	px_send(1);
+	px_say(0);
+	px_unlink(1, ".git/o/1");
+	px_append(1, ".git/o/l", "+birch");
+	px_say(1);
+	hear_all(0);
+	px_hear(1);
+	px_send(1);
+	px_meet();
+	has(".git", "HEAD=alder o/1=one o/2=two ");
+	has(copy_of(""), "HEAD=main o/2=two o/l=one+birch refs=birch ");
+	ck_assert_uint_eq(px_count(0, ""), 2);
+	ck_assert_uint_eq(conflicts("content", "kept-both"), 1);
+}
+END_TEST
+
 /* It removes the name in the unit of a file that it has by another name, which the primary removed meanwhile: neither
  * removed the last name that it saw. 1: it hears of that before it says so; 2: it removed the other one as well. */
 START_TEST(what_it_wrote_to_a_file_of_which_each_removed_another_name_is_there)
@@ -1398,8 +1424,8 @@ int main(void)
 	tcase_add_test(on, what_it_removes_in_place_before_it_has_ours_is_back);
 	tcase_add_test(on, what_it_sets_on_a_file_in_conflict_that_it_puts_into_a_unit_is_each_sides_own);
 	tcase_add_loop_test(on, what_it_linked_to_outside_before_it_heard_is_one_file, 0, 4);
-	tcase_add_loop_test(on, what_it_wrote_to_a_file_of_which_each_removed_another_name_is_there, 0,
-			    3);
+	tcase_add_loop_test(on, what_it_wrote_to_a_file_of_which_each_removed_another_name_is_there, 0, 3);
+	tcase_add_test(on, what_it_keeps_for_bytes_that_are_in_the_copy_is_not_put_in_place);
 	tcase_add_loop_test(on, what_it_writes_by_a_name_of_the_copy_is_kept_whoever_is_preferred, 0, 16);
 	tcase_add_loop_test(on, what_it_sets_on_its_own_is_not_set_in_place, 0, 2);
 	tcase_add_test(on, what_it_writes_to_bytes_of_ours_is_in_the_copy_to_the_end);
