@@ -177,19 +177,30 @@ START_TEST(what_returns_is_noted_once_whatever_names_it_has)
 		{ .id = 9, .child = 5, .p = AT(1, "two"), .returns = true },
 		{ .id = 10, .child = 3, .p = AT(1, "dir"), .returns = true },
 		{ .id = 11, .child = 6, .p = AT(1, "new") },
-		{ .id = 12, .child = 6, .p = AT(1, "new, too"), .returns = true } };
-	static const uint64_t noted[] = { 8, 10, 12 };
+		{ .id = 12, .child = 6, .p = AT(1, "new, too"), .returns = true },
+		{ .id = 13, .child = 7, .s = AT(1, "changed"), .returns = true } };
+	static const struct {
+		uint64_t link;
+		const char *rule;
+	} noted[] = { { 8, "each side removed another" }, { 10, "the directory was deleted" },
+		{ 12, "each side removed another" }, { 13, "deleted on one side, changed or moved" } };
 	struct rs_input in = input(l, ARRAY_LEN(l));
+	struct rs_inode n[6];
 	struct rs_result r;
 
+	memcpy(n, in.inodes, 5 * sizeof(*n));
+	n[5] = (struct rs_inode){ .ino = 7, .type = S_IFREG };
+	in.inodes = n;
+	in.n_inodes = ARRAY_LEN(n);
 	for (int without = 0; without < 2; without++) {
 		resolver_test_disable = without ? RULE_RETURN_NOTED : 0;
 		ck_assert_int_eq(resolve(&in, &r), 0);
 		resolver_test_disable = 0;
-		ck_assert_uint_eq(r.n_notes, without ? 0 : 3);
+		ck_assert_uint_eq(r.n_notes, without ? 0 : ARRAY_LEN(noted));
 		for (size_t i = 0; i < r.n_notes; i++) {
 			ck_assert_str_eq(r.notes[i].kind, "delete");
-			ck_assert_uint_eq(r.notes[i].link, noted[i]);
+			ck_assert_uint_eq(r.notes[i].link, noted[i].link);
+			ck_assert_ptr_eq(strstr(r.notes[i].rule, noted[i].rule), r.notes[i].rule);
 		}
 		resolve_release(&r);
 	}
@@ -610,16 +621,20 @@ END_TEST
 /* Which units the input must hold whole, and while there are any nothing is merged as a save. 20 is in the unit 10. */
 static const struct {
 	const char *what;
-	bool p, s, p_file, s_file; /* who has the unit, who has the file in it as it was */
+	bool p, s, p_file, s_file; /* who has the unit, who has the file in it */
 	size_t want;
+	bool made; /* the file is not in the base */
 } units_rows[] = {
-	{ "one side changed it", true, true, true, false, 0 },
-	{ "both changed it", true, true, false, false, 1 },
-	{ "the primary removed what the secondary did not change", false, true, false, true, 0 },
-	{ "the secondary removed what the primary did not change", true, false, true, false, 0 },
-	{ "the primary removed what the secondary changed", false, true, false, false, 1 },
-	{ "the secondary removed what the primary changed", true, false, false, false, 1 },
-	{ "both removed it", false, false, false, false, 0 },
+	{ "one side changed it", true, true, true, false, 0, false },
+	{ "both changed it", true, true, false, false, 1, false },
+	{ "the primary removed what the secondary did not change", false, true, false, true, 0, false },
+	{ "the secondary removed what the primary did not change", true, false, true, false, 0, false },
+	{ "the primary removed what the secondary changed", false, true, false, false, 1, false },
+	{ "the secondary removed what the primary changed", true, false, false, false, 1, false },
+	{ "both removed it", false, false, false, false, 0, false },
+	{ "the primary put the first thing into it, the secondary removed it", true, false, true, false, 1, true },
+	{ "the secondary put the first thing into it, the primary removed it", false, true, false, true, 1, true },
+	{ "one side put the first thing into it", true, true, true, false, 0, true },
 };
 
 START_TEST(a_unit_that_one_side_removed_is_of_both_if_the_other_changed_it)
@@ -637,6 +652,8 @@ START_TEST(a_unit_that_one_side_removed_is_of_both_if_the_other_changed_it)
 		l[i].p = p ? l[i].b : (struct rs_pos){ .present = false };
 		l[i].s = s ? l[i].b : (struct rs_pos){ .present = false };
 	}
+	if (units_rows[_i].made)
+		l[1].b = (struct rs_pos){ .present = false };
 	ck_assert_msg(resolve_units(&in, &units) == units_rows[_i].want, "%s", units_rows[_i].what);
 	free(units);
 }
