@@ -10,7 +10,7 @@
 #include "util/util.h"
 
 #ifdef RESOLVER_TEST
-unsigned resolver_test_disable;
+enum rw_rule resolver_test_without;
 #endif
 
 /* ---- small helpers */

@@ -4,7 +4,7 @@ sync_libsync_a_SOURCES += \
 	sync/resolver_content.c sync/resolver_names.c sync/resolver_prefer.c sync/resolver_saves.c sync/resolver_units.c \
 	sync/resolver_work.h
 
-# Built from the sources once more, with each rule behind a bit.
+# Built from the sources once more, so that a test can leave out a rule.
 check_PROGRAMS += tests/test_resolver
 TESTS += tests/test_resolver
 tests_test_resolver_SOURCES = \

@@ -253,9 +253,9 @@ static enum fate fate_of(struct unit_finder *f, uint32_t u)
 	if (in_s && by_s && by_p && unit_of(f, RW_P, u) != RW_NONE)
 		return FATE_S_WHOLE;
 	/* Removed by the other side, or made by this one of what the other changed meanwhile. */
-	if (in_p && by_p && !n->has[RW_S] && (n->has[RW_B] || by_s))
+	if (in_p && by_p && !n->has[RW_S] && (n->has[RW_B] || (by_s && RULE(RULE_UNIT_MADE))))
 		return FATE_P_WHOLE;
-	if (in_s && by_s && !n->has[RW_P] && (n->has[RW_B] || by_p))
+	if (in_s && by_s && !n->has[RW_P] && (n->has[RW_B] || (by_p && RULE(RULE_UNIT_MADE))))
 		return FATE_S_WHOLE;
 	return FATE_PLAIN;
 }
@@ -274,6 +274,8 @@ static bool is_of_both(const struct unit_finder *f, uint32_t u)
 	const struct rw_node *n = &f->w->nodes[u];
 	bool by_p = (f->changed[u] & (1u << RW_P)) != 0, by_s = (f->changed[u] & (1u << RW_S)) != 0;
 
+	if (!RULE(RULE_UNIT_UNTOUCHED))
+		return by_p || by_s;
 	return (by_p && by_s) || (n->has[RW_B] && ((by_p && !n->has[RW_S]) || (by_s && !n->has[RW_P])));
 }
 
@@ -354,7 +356,7 @@ static void split_elsewhere(struct rewriter *r, enum rw_state st)
 
 		/* in[0] is elsewhere if it is a directory: then it was given a user xattr. */
 		for (size_t k = 0; k < ARRAY_LEN(in); k++)
-			if (is_elsewhere(r, st, in[k]) && (moved || (k < 2 && written)))
+			if (is_elsewhere(r, st, in[k]) && (moved || (k < 2 && written)) && RULE(RULE_UNIT_APART))
 				r->apart[top_elsewhere(r, st, in[k])] = 1;
 	}
 	for (uint32_t i = 0; i < w->n_nodes; i++)
@@ -518,7 +520,7 @@ static bool names_clone(const struct rewriter *r, const struct rw_link *l)
 {
 	const struct rw_node *n = &r->w->nodes[l->child];
 
-	if (n->is_dir || !l->in->s.present || l->in->p.present || l->in->b.present)
+	if (n->is_dir || !l->in->s.present || l->in->p.present || l->in->b.present || !RULE(RULE_UNIT_NAMES))
 		return false;
 	for (uint32_t i = 0; i < n->n_links; i++)
 		if (leads_to_clone(r, &r->w->links[rw_link_of(r->w, n, i)]))

@@ -416,7 +416,7 @@ END_TEST
  * test_resolver_prefer.c. */
 static const struct {
 	const char *name;
-	unsigned rule;
+	enum rw_rule rule;
 	enum { TABLE, LAWS, UNIT_LAWS } seen_by; /* LAWS: the tree is bad or bytes are lost, whatever a table says */
 } rules[] = {
 	{ "a move stays though the other side deleted", RULE_MOVE_STAYS, LAWS },
@@ -441,6 +441,9 @@ static const struct {
 	{ "of a unit in a unit the outermost counts", RULE_UNIT_OUTERMOST, TABLE },
 	{ "what was written outside of a unit that has it too is kept", RULE_UNIT_BESIDE, UNIT_LAWS },
 	{ "what is back in a unit is done in it", RULE_UNIT_BACK, TABLE },
+	{ "what a side has elsewhere and changed is its own there", RULE_UNIT_APART, UNIT_LAWS },
+	{ "a name outside that the secondary gave to a file of a unit means its version", RULE_UNIT_NAMES, TABLE },
+	{ "a unit that one side makes of what the other changed is whole", RULE_UNIT_MADE, TABLE },
 	{ "no name comes back into a unit that is to be as a side has it", RULE_NOT_INTO_UNIT, TABLE },
 };
 
@@ -449,11 +452,11 @@ START_TEST(a_rule_left_out_is_seen)
 	unsigned broken = 0;
 	int table;
 
-	resolver_test_disable = rules[_i].rule;
+	resolver_test_without = rules[_i].rule;
 	table = run_rows(false);
 	for (unsigned i = 0; rules[_i].seen_by != TABLE && i < 4000; i++)
 		broken += seed_breaks(i, false, rules[_i].seen_by == UNIT_LAWS) != NULL;
-	resolver_test_disable = 0;
+	resolver_test_without = RULE_NONE;
 	printf("# without \"%s\" %d rows of the table fail, %u of 4000 histories break a law\n", rules[_i].name, table,
 		broken);
 	ck_assert_msg(table > 0, "%s: the table does not need it", rules[_i].name);

@@ -193,9 +193,9 @@ START_TEST(what_returns_is_noted_once_whatever_names_it_has)
 	in.inodes = n;
 	in.n_inodes = ARRAY_LEN(n);
 	for (int without = 0; without < 2; without++) {
-		resolver_test_disable = without ? RULE_RETURN_NOTED : 0;
+		resolver_test_without = without ? RULE_RETURN_NOTED : RULE_NONE;
 		ck_assert_int_eq(resolve(&in, &r), 0);
-		resolver_test_disable = 0;
+		resolver_test_without = RULE_NONE;
 		ck_assert_uint_eq(r.n_notes, without ? 0 : ARRAY_LEN(noted));
 		for (size_t i = 0; i < r.n_notes; i++) {
 			ck_assert_str_eq(r.notes[i].kind, "delete");
@@ -609,9 +609,9 @@ START_TEST(what_returns_is_no_save)
 	for (int without = 0; without < 2; without++) {
 		saved_by_both(l, &n[1], 10, "f");
 		l[1].returns = true;
-		resolver_test_disable = without ? RULE_NO_SAVE_RETURNS : 0;
+		resolver_test_without = without ? RULE_NO_SAVE_RETURNS : RULE_NONE;
 		ck_assert_int_eq(resolve_saves(&in, &saves, &n_saves), 0);
-		resolver_test_disable = 0;
+		resolver_test_without = RULE_NONE;
 		ck_assert_uint_eq(n_saves, without);
 		free(saves);
 	}
@@ -637,7 +637,7 @@ static const struct {
 	{ "one side put the first thing into it", true, true, true, false, 0, true },
 };
 
-START_TEST(a_unit_that_one_side_removed_is_of_both_if_the_other_changed_it)
+static bool units_row_holds(size_t row)
 {
 	struct rs_link l[] = { { .id = 11, .child = 10, .b = AT(1, ".git"), .unit = true },
 		{ .id = 21, .child = 20, .b = AT(10, "f") } };
@@ -645,17 +645,37 @@ START_TEST(a_unit_that_one_side_removed_is_of_both_if_the_other_changed_it)
 		{ .ino = 20, .type = S_IFREG } };
 	struct rs_input in = { .links = l, .n_links = 2, .inodes = n, .n_inodes = 3, .root = 1 };
 	uint64_t *units;
+	size_t n_units;
 
 	for (size_t i = 0; i < 2; i++) {
-		bool p = i ? units_rows[_i].p_file : units_rows[_i].p, s = i ? units_rows[_i].s_file : units_rows[_i].s;
+		bool p = i ? units_rows[row].p_file : units_rows[row].p;
+		bool s = i ? units_rows[row].s_file : units_rows[row].s;
 
 		l[i].p = p ? l[i].b : (struct rs_pos){ .present = false };
 		l[i].s = s ? l[i].b : (struct rs_pos){ .present = false };
 	}
-	if (units_rows[_i].made)
+	if (units_rows[row].made)
 		l[1].b = (struct rs_pos){ .present = false };
-	ck_assert_msg(resolve_units(&in, &units) == units_rows[_i].want, "%s", units_rows[_i].what);
+	n_units = resolve_units(&in, &units);
 	free(units);
+	return n_units == units_rows[row].want;
+}
+
+START_TEST(a_unit_that_one_side_removed_is_of_both_if_the_other_changed_it)
+{
+	ck_assert_msg(units_row_holds(_i), "%s", units_rows[_i].what);
+}
+END_TEST
+
+START_TEST(that_a_unit_is_of_both_is_seen_when_it_is_left_out)
+{
+	unsigned wrong = 0;
+
+	resolver_test_without = RULE_UNIT_UNTOUCHED;
+	for (size_t i = 0; i < ARRAY_LEN(units_rows); i++)
+		wrong += !units_row_holds(i);
+	resolver_test_without = RULE_NONE;
+	ck_assert_uint_gt(wrong, 0);
 }
 END_TEST
 
@@ -744,6 +764,7 @@ int main(void)
 	tcase_add_test(tc, what_returns_is_no_save);
 	tcase_add_loop_test(tc, a_unit_that_one_side_removed_is_of_both_if_the_other_changed_it, 0,
 			    (int)ARRAY_LEN(units_rows));
+	tcase_add_test(tc, that_a_unit_is_of_both_is_seen_when_it_is_left_out);
 	tcase_add_test(tc, an_input_that_is_no_tree_has_no_saves_and_no_units);
 	tcase_add_loop_test(tc, odd_names_get_conflict_names_too, 0, (int)ARRAY_LEN(odd_names));
 	suite_add_tcase(s, tc);

@@ -111,7 +111,7 @@ END_TEST
 /* A rule left out is seen by the table, or by what random histories must keep. */
 static const struct {
 	const char *name;
-	unsigned rule;
+	enum rw_rule rule;
 	bool by_laws;
 } rules[] = {
 	{ "links are where the side has them", RULE_PREFER_LINK, false },
@@ -142,12 +142,12 @@ START_TEST(a_rule_left_out_is_seen)
 	unsigned wrong = 0;
 
 	ck_assert_msg(late_wrong() == NULL, "made after the word: %s", late_wrong());
-	resolver_test_disable = rules[_i].rule;
+	resolver_test_without = rules[_i].rule;
 	for (size_t i = 0; i < 2 * ARRAY_LEN(rows); i++)
 		wrong += row_wrong(&rows[i / 2], i % 2 == 0) != NULL;
 	if (rules[_i].by_laws)
 		wrong = late_wrong() != NULL;
-	resolver_test_disable = 0;
+	resolver_test_without = RULE_NONE;
 	printf("# without \"%s\" %u rows fail\n", rules[_i].name, wrong);
 	ck_assert_msg(wrong > 0, "%s: nothing needs it", rules[_i].name);
 }
