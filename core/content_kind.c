@@ -25,6 +25,16 @@ static const char *const text_types[] = {
 	"message/news",
 };
 
+/* What people call files that are lines of text, and nothing that is written in characters but is no text for a merge
+ * (as PostScript, mail, or a PDF). */
+static const char *const text_names[] = {
+	"asm", "awk", "bash", "bat", "c", "cc", "cfg", "cmake", "conf", "cpp", "cs", "css", "csv", "diff",
+	"go", "gradle", "h", "hpp", "htm", "html", "in", "ini", "java", "js", "json", "jsonl", "jsx", "kt",
+	"log", "lua", "m4", "markdown", "md", "mk", "ndjson", "nix", "org", "patch", "php", "pl", "pm",
+	"properties", "proto", "py", "r", "rb", "rs", "rst", "scala", "sed", "sh", "sql", "srt", "svg",
+	"swift", "tcl", "tex", "toml", "ts", "tsv", "tsx", "txt", "vim", "xhtml", "xml", "yaml", "yml", "zsh",
+};
+
 /* The database takes tens of milliseconds to load, and a cookie serves one thread at a time: one for all, under a
  * lock, kept. */
 static pthread_mutex_t magic_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -99,15 +109,43 @@ static bool is_log_name(const char *name)
 	return n > 4 && strcasecmp(name + n - 4, ".log") == 0;
 }
 
+static bool is_text_name(const char *name)
+{
+	const char *dot = name ? strrchr(name, '.') : NULL;
+
+	for (size_t i = 0; dot && i < ARRAY_LEN(text_names); i++)
+		if (strcasecmp(dot + 1, text_names[i]) == 0)
+			return true;
+	return false;
+}
+
+/* What a terminal would make something else of than characters. */
+static bool has_controls(const unsigned char *s, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		if (s[i] == 0x7f || (s[i] < 0x20 && (s[i] < '\b' || s[i] > '\r') && s[i] != 0x1b))
+			return true;
+	return false;
+}
+
+bool content_kind_shows(const char *name, const void *head, size_t head_len, enum content_kind *kind)
+{
+	size_t len = MIN(head_len, LOOK_BYTES);
+
+	*kind = is_log_name(name) ? CONTENT_LOG : len == 0 ? CONTENT_DATA : CONTENT_TEXT;
+	return len == 0 || (is_text_name(name) && is_utf8(head, len) && !has_controls(head, len));
+}
+
 enum content_kind content_kind(const char *name, const void *head, size_t head_len)
 {
 	enum content_kind log_or_data = is_log_name(name) ? CONTENT_LOG : CONTENT_DATA;
 	enum content_kind log_or_text = is_log_name(name) ? CONTENT_LOG : CONTENT_TEXT;
 	size_t len = MIN(head_len, LOOK_BYTES);
+	enum content_kind kind;
 	char type[128];
 
-	if (len == 0)
-		return log_or_data;
+	if (content_kind_shows(name, head, head_len, &kind))
+		return kind;
 	if (!mime_type(head, len, type, sizeof(type)))
 		return is_utf8(head, len) ? log_or_text : CONTENT_STRUCTURED;
 	if (strcmp(type, "application/octet-stream") == 0)

@@ -55,6 +55,14 @@
 
 static int recover(struct volume *v, bool now);
 
+/* No thread has two volumes' at once. */
+static _Thread_local bool locked_here;
+
+bool volume_is_locked_here(void)
+{
+	return locked_here;
+}
+
 static void lock_for(struct volume *v, const void *by, bool behind)
 {
 	uint64_t asked_us = hold_asked(&v->hold);
@@ -64,6 +72,7 @@ static void lock_for(struct volume *v, const void *by, bool behind)
 		pthread_mutex_lock(&v->lock);
 		atomic_fetch_sub(&v->waiting, !behind);
 	}
+	locked_here = true;
 	hold_begin(&v->hold, by, asked_us);
 	db_damage_clear(v->db);
 	v->changes_at_lock = db_changes_in_all(v->db);
@@ -121,6 +130,7 @@ static void unlock_and_tell(struct volume *v)
 	v->n_notices = v->cap_notices = 0;
 	v->telling += fn != NULL;
 	hold_end(&v->hold);
+	locked_here = false;
 	pthread_mutex_unlock(&v->lock);
 	if (fn) {
 		fn(ctx);

@@ -21,10 +21,13 @@ int merge3_text(const void *base, size_t base_len, const void *ours, size_t ours
 		size_t theirs_len, struct buf *out);
 
 enum content_kind { CONTENT_TEXT, CONTENT_LOG, CONTENT_DATA, CONTENT_STRUCTURED };
-/* Asks libmagic about the first bytes (at most 256 KiB are looked at). text/xx: TEXT (LOG if the name ends in
- * .log); application/octet-stream and empty: DATA (but a *.log is LOG); everything else STRUCTURED. JSON, XML,
- * scripts and the like that libmagic reports as application/… but are line-oriented text (application/json,
- * …/javascript, …/x-ndjson, image/svg+xml …) are TEXT. */
+/* Asks libmagic about the first bytes (at most 256 KiB are looked at), unless they and the name show what they are.
+ * text/xx: TEXT (LOG if the name ends in .log); application/octet-stream and empty: DATA (but a *.log is LOG);
+ * everything else STRUCTURED. JSON, XML, scripts and the like that libmagic reports as application/… but are
+ * line-oriented text (application/json, …/javascript, …/x-ndjson, image/svg+xml …) are TEXT. */
 enum content_kind content_kind(const char *name, const void *head, size_t head_len);
+/* The same without libmagic, which takes a millisecond, where the name and the bytes leave no doubt: nothing at all,
+ * and text in a file whose name says so. False: somebody has to ask. */
+bool content_kind_shows(const char *name, const void *head, size_t head_len, enum content_kind *kind);
 
 #endif

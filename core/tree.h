@@ -29,6 +29,8 @@
  * by landing_need_*. */
 void volume_lock(struct volume *v);
 void volume_lock_now(struct volume *v);
+/* For assertions: has this thread the lock of a volume? */
+bool volume_is_locked_here(void);
 void volume_unlock(struct volume *v);
 
 /* What would take long under the lock is done so many rows at a time. Between two of them: volume_pause, without the

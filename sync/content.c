@@ -7,14 +7,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "core/merge3.h"
 #include "util/util.h"
 
 static void begin(struct content_case *c, struct volume *v, const struct shipment *s, const struct rec_inode *rec,
 		  uint64_t ino, uint64_t seen)
 {
 	*c = (struct content_case){ .v = v, .s = s, .rec = rec, .ino = ino, .seen = seen, .name = "" };
-	buf_init(&c->merged, 3 * (size_t)MERGE3_MAX_BYTES);
 	c->base = (struct view){ .kind = VIEW_PEER, .group = seen };
 	c->base_ino = ino;
 	c->theirs_size = rec->size_bytes;
@@ -179,11 +177,6 @@ int content_open_save(struct content_case *c, struct volume *v, const struct shi
 	return sizes(c, &note);
 }
 
-void content_close(struct content_case *c)
-{
-	buf_release(&c->merged);
-}
-
 int content_known(struct volume *v, uint64_t ino, uint64_t seen, uint64_t *from, struct view *view,
 		  uint64_t *size_bytes)
 {
@@ -218,10 +211,8 @@ bool content_same_file(struct volume *v, const struct shipment *s, uint64_t ino_
 
 	if (same && S_ISLNK(in->mode))
 		same = in->target_len == rec->target_len && memcmp(in->target, rec->target, rec->target_len) == 0;
-	if (same && S_ISREG(in->mode)) {
+	if (same && S_ISREG(in->mode))
 		same = content_open(&c, v, s, rec, ino_p, 0, NULL, "") == 0 && content_same(&c) == 1;
-		content_close(&c);
-	}
 	free(in);
 	return same;
 }

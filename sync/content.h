@@ -21,6 +21,7 @@
 
 #include "core/changes.h"
 #include "core/policy.h"
+#include "sync/ahead.h"
 #include "sync/driver.h"
 #include "sync/resolver.h"
 #include "sync/shipment.h"
@@ -49,9 +50,11 @@ struct content_case {
 	const char *path; /* for what a command is told; borrowed, NULL: unknown */
 	struct policy policy;
 	struct driver_jobs *jobs; /* where commands are asked for and found done; NULL: none can be run */
+	struct ahead *ahead;      /* where kinds and merged texts are; what is not yet is noted there, and then the
+				   * verdict is no more than a guess */
 	enum rs_content verdict;
 	const char *rule;     /* how it was decided, in a few words: static, or the driver job's */
-	struct buf merged;    /* a merged text, whole */
+	const struct buf *merged; /* a merged text, whole; ahead's */
 	bool merged_whole;    /* `merged` is the result; else both sides' ranges are */
 	uint64_t merged_size; /* of a merge by ranges */
 	uint64_t their_cut;   /* with it: what they cut off from here on counts; UINT64_MAX: nothing, or ours does */
@@ -63,8 +66,7 @@ struct content_case {
 	bool apart_here; /* the same of ours, at a primary that the old one tells that it had decided so */
 };
 
-/* redirect: the lineage note by which rec->ino lives on in `ino`, or NULL. Release with content_close also after an
- * error. */
+/* redirect: the lineage note by which rec->ino lives on in `ino`, or NULL. Nothing of it has to be released. */
 int content_open(struct content_case *c, struct volume *v, const struct shipment *s, const struct rec_inode *rec,
 		 uint64_t ino, uint64_t seen, const struct lineage *redirect, const char *name);
 /* What the secondary had of a file before it saved it, or we did: `src` by its own id, `ino` here, as of `seen`. */
@@ -109,7 +111,6 @@ int content_view(struct volume *v, uint64_t ino, struct view view, struct inode 
 int content_is(struct volume *v, uint64_t ino, uint64_t from, struct view view, uint64_t size_bytes);
 /* Take back what we changed in `ino` since `seen`: it has the bytes that the secondary has (and gets again). */
 int content_take_back(struct volume *v, uint64_t ino, uint64_t seen);
-void content_close(struct content_case *c);
 
 /* Are two inodes the same file: type, mode, owner, and bytes (the secondary's record new, ours new)? */
 bool content_same_file(struct volume *v, const struct shipment *s, uint64_t ino_p, const struct rec_inode *rec);

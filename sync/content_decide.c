@@ -46,14 +46,10 @@ static int decide_text(struct content_case *c)
 		rc = data_read(c->v, c->ino, view_now, mem + nb, no, 0);
 	if (rc == 0)
 		rc = content_theirs(c, mem + nb + no, nt, 0);
-	if (rc == 0) {
-		int m = merge3_text(mem, nb, mem + nb, no, mem + nb + no, nt, &c->merged);
-
-		if (m == 0 && !c->merged.failed) {
-			c->verdict = RS_CONTENT_MERGED;
-			c->merged_whole = true;
-			c->rule = "text: different lines were changed, both changes are in it";
-		}
+	if (rc == 0 && ahead_text(c->ahead, mem, (size_t[]){ nb, no, nt }, &c->merged) == 0) {
+		c->verdict = RS_CONTENT_MERGED;
+		c->merged_whole = true;
+		c->rule = "text: different lines were changed, both changes are in it";
 	}
 	free(mem);
 	return rc;
@@ -200,26 +196,29 @@ static bool only_appended(const struct content_case *c)
 	return yes;
 }
 
+/* AHEAD_NOT_YET: then *kind is a guess. */
 static int file_kind(const struct content_case *c, enum content_kind *kind)
 {
 	size_t n = (size_t)MIN(c->ours_size, 64u << 10), m = (size_t)MIN(c->theirs_size, 64u << 10);
-	uint8_t *head = xmalloc(MAX(n, m) + 1);
+	uint8_t *ours = xmalloc(n + m + 1), *theirs = ours + n;
 	enum content_kind other;
-	int rc = data_read(c->v, c->ino, view_now, head, n, 0);
+	int rc = data_read(c->v, c->ino, view_now, ours, n, 0), asked;
 
 	*kind = CONTENT_STRUCTURED;
+	if (rc == 0)
+		rc = content_theirs(c, theirs, m, 0);
 	if (rc == 0) {
-		*kind = content_kind(c->name, head, n);
-		rc = content_theirs(c, head, m, 0);
-	}
-	if (rc == 0) {
-		other = content_kind(c->name, head, m);
-		if (n == 0)
+		rc = ahead_kind(c->ahead, c->name, ours, n, kind);
+		asked = ahead_kind(c->ahead, c->name, theirs, m, &other);
+		rc = rc ? rc : asked;
+		if (rc == AHEAD_NOT_YET) /* if it is text, that is asked for in the same round */
+			*kind = memchr(ours, '\0', n + m) ? CONTENT_STRUCTURED : CONTENT_TEXT;
+		else if (n == 0)
 			*kind = other;
 		else if (m != 0 && other != *kind)
 			*kind = CONTENT_STRUCTURED; /* it became something else: its bytes are not to be mixed */
 	}
-	free(head);
+	free(ours);
 	return rc;
 }
 
@@ -428,7 +427,7 @@ static int decide_all(struct content_case *c)
 	if (rc != 0)
 		return rc < 0 ? rc : 0;
 	rc = file_kind(c, &kind);
-	if (rc < 0)
+	if (rc < 0 && rc != AHEAD_NOT_YET)
 		return rc;
 	c->verdict = RS_CONTENT_KEEP_BOTH;
 	switch (kind) {

@@ -80,9 +80,9 @@ static int land_whole(struct content_case *c)
 {
 	int rc = data_truncate(c->v, c->ino, 0, ORIGIN_LOCAL);
 
-	if (rc == 0 && c->merged.len_bytes)
-		rc = data_write(c->v, c->ino, c->merged.data, c->merged.len_bytes, 0, ORIGIN_LOCAL);
-	return rc ? rc : touch_all(c, c->merged.len_bytes);
+	if (rc == 0 && c->merged->len_bytes)
+		rc = data_write(c->v, c->ino, c->merged->data, c->merged->len_bytes, 0, ORIGIN_LOCAL);
+	return rc ? rc : touch_all(c, c->merged->len_bytes);
 }
 
 static int land_append(struct content_case *c)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 # The engine: shipments in and out, apply, merge. The simulation (tests/sim) is its test.
 sync_libsync_a_SOURCES += \
+	sync/ahead.c sync/ahead.h \
 	sync/apply.c sync/apply.h \
 	sync/content.c sync/content.h sync/content_copy.c sync/content_decide.c sync/content_land.c \
 	sync/content_private.h sync/content_ranges.c sync/content_read.c \
@@ -68,6 +69,12 @@ check_PROGRAMS += tests/test_large
 TESTS += tests/test_large
 tests_test_large_SOURCES = tests/test_large.c tests/pair_fixture.h
 tests_test_large_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
+
+check_PROGRAMS += tests/test_many
+TESTS += tests/test_many
+tests_test_many_SOURCES = tests/test_many.c tests/pair_fixture.h
+tests_test_many_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
+tests_test_many_LDFLAGS = -Wl,--wrap=content_kind,--wrap=merge3_text
 check_PROGRAMS += tests/test_shipment
 TESTS += tests/test_shipment
 tests_test_shipment_SOURCES = tests/test_shipment.c tests/chance.h tests/pair_fixture.h

@@ -389,7 +389,7 @@ static bool has_records(const struct shipment *s)
 }
 
 static int merge_locked(struct volume *v, struct shipment *s, const struct merge_names *names,
-			struct driver_jobs *jobs, uint64_t now_ms)
+			struct merge_work *work, uint64_t now_ms)
 {
 	struct prefer word;
 	bool in_force = prefer_in_force(v, &word), under = in_force && s->begin.from < word.upto;
@@ -402,11 +402,11 @@ static int merge_locked(struct volume *v, struct shipment *s, const struct merge
 	if (rc || ((s->is_part ? !has_records(s) : shipment_is_empty(s)) && !(under && word.pending)))
 		;
 	else if (names->names_stay) /* not even a word counts for names that make no tree */
-		rc = merge_three_way(v, s, names, jobs, now_ms, NULL);
+		rc = merge_three_way(v, s, names, work, now_ms, NULL);
 	else if ((fast = may_fast_forward(v, s, under ? &word : NULL)) != 0)
 		rc = fast < 0 ? fast : fast_forward(v, s);
 	else
-		rc = merge_three_way(v, s, names, jobs, now_ms, under ? &word : NULL);
+		rc = merge_three_way(v, s, names, work, now_ms, under ? &word : NULL);
 	if (rc == 0) /* the secondary asks for what it had to ask for as the primary */
 		rc = land_asks(v, s);
 	if (under)
@@ -438,7 +438,7 @@ static uint32_t all_fields(struct volume *v, const struct shipment *s, const str
 /* What the judge knows, and what hold needs. */
 struct merging {
 	const struct merge_names *names;
-	struct driver_jobs *jobs;
+	struct merge_work *work;
 	uint64_t now_ms;
 	struct map whole; /* what is in units, or beside databases */
 };
@@ -663,7 +663,7 @@ static int hold(struct plan *p, struct shipment *part)
 
 	if (follow_any(p->v, p->s))
 		return -ENOTSUP; /* somebody opened meanwhile what he has to follow: as a whole, nobody on his way */
-	rc = merge_locked(p->v, part, m->names, m->jobs, m->now_ms);
+	rc = merge_locked(p->v, part, m->names, m->work, m->now_ms);
 	/* As in merge_group. */
 	volume_ids(p->v, &ids);
 	if (rc == 0 && has_records(part))
@@ -673,17 +673,34 @@ static int hold(struct plan *p, struct shipment *part)
 	return is_no_tree(rc) ? -ENOTSUP : rc;
 }
 
-/* The commands that policies want. */
-static int run_jobs(struct plan *p)
+bool merge_work_waits(const struct merge_work *work)
+{
+	return driver_jobs_waiting(&work->jobs) || ahead_waits(&work->ahead);
+}
+
+void merge_work_do(struct merge_work *work)
+{
+	if (driver_jobs_waiting(&work->jobs))
+		driver_jobs_run(&work->jobs);
+	if (ahead_waits(&work->ahead))
+		ahead_run(&work->ahead);
+}
+
+static void work_release(struct merge_work *work)
+{
+	driver_jobs_release(&work->jobs);
+	ahead_release(&work->ahead);
+}
+
+static int do_work(struct plan *p)
 {
 	struct merging *m = p->ctx;
 
-	if (driver_jobs_waiting(m->jobs))
-		driver_jobs_run(m->jobs);
+	merge_work_do(m->work);
 	return 0;
 }
 
-static int merge_group(struct volume *v, struct shipment *s, const struct merge_names *names, struct driver_jobs *jobs,
+static int merge_group(struct volume *v, struct shipment *s, const struct merge_names *names, struct merge_work *work,
 		       uint64_t now_ms)
 {
 	struct volume_ids ids;
@@ -692,7 +709,7 @@ static int merge_group(struct volume *v, struct shipment *s, const struct merge_
 	if (rc == 0)
 		rc = volume_apply_begin(v);
 	if (rc == 0) {
-		rc = merge_locked(v, s, names, jobs, now_ms);
+		rc = merge_locked(v, s, names, work, now_ms);
 		/* What this group holds may be a base that the secondary's next shipment is measured against. */
 		if (rc == 0 && !shipment_is_empty(s)) {
 			volume_ids(v, &ids);
@@ -707,7 +724,7 @@ static int merge_group(struct volume *v, struct shipment *s, const struct merge_
 static int take_word(struct volume *v, struct shipment *s, const struct rec_hello *h, const struct prefer_word *word,
 		     const struct merge_names *names, uint64_t now_ms, bool pending)
 {
-	struct driver_jobs jobs = { .driver = &names->driver };
+	struct merge_work work = { .jobs.driver = &names->driver, .ahead.at_once = true };
 	struct volume_ids ids;
 	struct prefer p;
 	int rc = follow_hold_still(v, s, NULL);
@@ -722,7 +739,7 @@ static int take_word(struct volume *v, struct shipment *s, const struct rec_hell
 	if (rc == 0)
 		rc = prefer_note(v, &p, names->self, names->peer);
 	if (rc == 0 && word->keep == ROLE_SECONDARY && !pending)
-		rc = merge_three_way(v, s, names, &jobs, now_ms, &p);
+		rc = merge_three_way(v, s, names, &work, now_ms, &p);
 	if (rc == 0 && word->keep == ROLE_SECONDARY && !pending)
 		rc = prefer_put_taken_back(v, group_number(v));
 	if (rc == 0)
@@ -733,7 +750,7 @@ static int take_word(struct volume *v, struct shipment *s, const struct rec_hell
 		rc = volume_apply_commit(v, ids.applied);
 	else
 		volume_apply_abort(v);
-	driver_jobs_release(&jobs);
+	work_release(&work);
 	return rc;
 }
 
@@ -758,14 +775,14 @@ int merge_prefer(struct volume *v, const struct rec_hello *h, const struct prefe
 				 volume_dir(v), strerror(-rc));
 }
 
-static int merge_group_with_jobs(struct volume *v, struct shipment *s, const struct merge_names *names,
-				 struct driver_jobs *jobs, uint64_t now_ms)
+static int merge_group_with_work(struct volume *v, struct shipment *s, const struct merge_names *names,
+				 struct merge_work *work, uint64_t now_ms)
 {
-	int rc = merge_group(v, s, names, jobs, now_ms);
+	int rc = merge_group(v, s, names, work, now_ms);
 
-	while (rc == -EAGAIN) {
-		driver_jobs_run(jobs);
-		rc = merge_group(v, s, names, jobs, now_ms);
+	while (rc == -EAGAIN && merge_work_waits(work)) {
+		merge_work_do(work);
+		rc = merge_group(v, s, names, work, now_ms);
 	}
 	return rc;
 }
@@ -778,39 +795,39 @@ void merge_warn_by_file(void)
 int merge_shipment(struct volume *v, struct shipment *s, const struct merge_names *names, uint64_t now_ms,
 		   struct err *err)
 {
-	struct driver_jobs jobs = { .driver = &names->driver };
+	struct merge_work work = { .jobs.driver = &names->driver };
 	struct merge_names plain = *names;
-	struct merging m = { .names = names, .jobs = &jobs, .now_ms = now_ms };
+	struct merging m = { .names = names, .work = &work, .now_ms = now_ms };
 	int rc = s->stage ? stage_sync(s->stage) : 0;
 
 	if (rc == 0)
 		rc = plan_land(&(struct plan){ .v = v, .s = s, .ctx = &m, .judge = judge_all, .meet = meet,
-					       .prepare = run_jobs, .hold = hold, .fields = all_fields, .ends = true });
+					       .prepare = do_work, .hold = hold, .fields = all_fields, .ends = true });
 	map_release(&m.whole);
 	if (rc > 0) {
-		driver_jobs_release(&jobs);
+		work_release(&work);
 		return 0;
 	}
 	if (rc == 0)
-		rc = merge_group_with_jobs(v, s, names, &jobs, now_ms);
+		rc = merge_group_with_work(v, s, names, &work, now_ms);
 	/* What the secondary did in a unit before it heard of the copy may fit there no more: one more copy, then. */
 	if (is_no_tree(rc)) {
 		log_debug("merge", "what was done before the copy was heard of is not taken to be about it");
 		plain.no_copies = true;
-		rc = merge_group_with_jobs(v, s, &plain, &jobs, now_ms);
+		rc = merge_group_with_work(v, s, &plain, &work, now_ms);
 	}
 	/* Units moved into each other by both sides, and the like: better merged file by file than not at all. */
 	if (is_no_tree(rc)) {
 		plain.no_units = true;
-		rc = merge_group_with_jobs(v, s, &plain, &jobs, now_ms);
+		rc = merge_group_with_work(v, s, &plain, &work, now_ms);
 		if (rc == 0)
 			merge_warn_by_file();
 	}
 	if (is_no_tree(rc)) {
 		plain.names_stay = true;
-		rc = merge_group_with_jobs(v, s, &plain, &jobs, now_ms);
+		rc = merge_group_with_work(v, s, &plain, &work, now_ms);
 	}
-	driver_jobs_release(&jobs);
+	work_release(&work);
 	if (is_no_tree(rc))
 		return err_set(err, -EBADMSG,
 			       "the peer's shipment up to its group %llu makes no valid tree here: refused; nothing "

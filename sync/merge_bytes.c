@@ -157,7 +157,6 @@ static int land_redirected(struct merger *m, struct norm_inode *n)
 	}
 	if (rc == 0)
 		rc = changes_touch(m->v, n->bytes_ino, ENT_TIMES);
-	content_close(&c);
 	free(in);
 	return rc;
 }
@@ -377,10 +376,8 @@ static int land_bytes_elsewhere(struct merger *m, struct norm_inode *n)
 	struct lineage now;
 	int rc;
 
-	if (second && n->open_case && !n->saved) { /* it was decided before the other landed */
-		content_close(&n->cc);
+	if (second && n->open_case && !n->saved) /* it was decided before the other landed */
 		n->open_case = n->has_case = n->asked = false;
-	}
 	rc = changed && !n->has_case ? merge_open_case(m, n) : 0;
 
 	if (rc == 0 && n->has_case && n->preferred && n->cc.verdict == RS_CONTENT_SECONDARY) {
@@ -418,7 +415,6 @@ int merge_resend_original(struct merger *m, struct norm_inode *n)
 		rc = content_send_back(&c);
 	if (rc == 0)
 		rc = changes_touch(m->v, n->rec->ino, ENT_TIMES);
-	content_close(&c);
 	return rc;
 }
 

@@ -207,7 +207,6 @@ static bool theirs_is_database(struct merger *m, uint64_t ino)
 	if (content_open(&c, m->v, m->s, m->ni[at - 1].rec, ino, m->ni[at - 1].seen_bytes, NULL, "") == 0)
 		yes = c.theirs_size >= sizeof(head) && content_theirs(&c, head, sizeof(head), 0) == 0 &&
 		      memcmp(head, magic, sizeof(magic)) == 0;
-	content_close(&c);
 	return yes;
 }
 

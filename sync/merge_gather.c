@@ -658,7 +658,7 @@ static bool keeps_its_names(struct merger *m, uint64_t ino)
 	struct inode in;
 
 	return ino <= INO_HIDDEN || (tree_inode_get(m->v, ino, &in) == 0 && in.nlink > 0 &&
-				     !links_changed(m->v, ino, MIN(m->s->begin.seen, merge_lowest_seen(m->s))));
+				     !links_changed(m->v, ino, m->low));
 }
 
 /*
@@ -754,12 +754,7 @@ int merge_gather(struct merger *m)
 void merge_release(struct merger *m)
 {
 	merge_saves_release(m);
-	for (size_t i = 0; i < m->n_follows; i++)
-		content_close(&m->follows[i].cc);
 	free(m->follows);
-	for (size_t i = 0; i < m->n_ni; i++)
-		if (m->ni[i].open_case)
-			content_close(&m->ni[i].cc);
 	for (size_t i = 0; i < m->n_arena; i++)
 		free(m->arena[i]);
 	free(m->arena);

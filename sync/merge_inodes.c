@@ -130,7 +130,6 @@ static int revive_bytes(struct merger *m, const struct norm_inode *n)
 
 	if (rc == 0 && S_ISREG(n->rec->mode))
 		rc = content_copy(m->v, c.base_ino, c.base, c.theirs_whole ? 0 : c.base_size, n->ino, ORIGIN_LOCAL);
-	content_close(&c);
 	return rc;
 }
 

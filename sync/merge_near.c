@@ -360,14 +360,14 @@ static int list_left(void *ctx, const struct dentry *d)
 
 int merge_near_beside(struct merger *m, const struct rs_pos *at)
 {
-	uint64_t low = MIN(m->s->begin.seen, merge_lowest_seen(m->s)), i = 0;
+	uint64_t i = 0;
 	int rc = 0;
 
 	if (!m->near || m->all_of_ours || !at->present)
 		return 0;
 	if (!map_get(&m->left_dir, at->parent, NULL)) {
 		map_put(&m->left_dir, at->parent, 1);
-		rc = tree_left_dir(m->v, at->parent, low, list_left, m);
+		rc = tree_left_dir(m->v, at->parent, m->low, list_left, m);
 	}
 	map_get(&m->left_by_key, key_of(at->parent, at->name, families_stem(at->name, at->name_len)), &i);
 	for (; rc == 0 && i; i = m->left[i - 1].next)

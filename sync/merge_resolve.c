@@ -40,7 +40,8 @@ int merge_decide(struct merger *m, struct norm_inode *n)
 	tree_first_link(m->v, n->cc.ino, &d);
 	n->cc.name = d.name;
 	n->cc.path = path;
-	n->cc.jobs = m->names->driver.run ? m->jobs : NULL;
+	n->cc.jobs = m->names->driver.run ? &m->work->jobs : NULL;
+	n->cc.ahead = &m->work->ahead;
 	rc = policy_find(m->v, path, &n->cc.policy);
 	if (rc == 0)
 		rc = content_decide(&n->cc);
@@ -78,7 +79,6 @@ static bool op_equal(void *ctx, uint64_t ino)
 	equal = content_open(&c, m->v, m->s, n->rec, n->bytes_ino, n->seen_bytes,
 			     n->aliased || n->redirected_bytes ? &n->lin : NULL, "") == 0 &&
 		content_same(&c) == 1;
-	content_close(&c);
 	return equal;
 }
 
@@ -192,11 +192,11 @@ int merge_resolve(struct merger *m, struct rs_result *r)
 	return rc;
 }
 
-int merge_three_way(struct volume *v, struct shipment *s, const struct merge_names *names, struct driver_jobs *jobs,
+int merge_three_way(struct volume *v, struct shipment *s, const struct merge_names *names, struct merge_work *work,
 		    uint64_t now_ms, struct prefer *prefer)
 {
-	struct merger m = { .v = v, .s = s, .names = names, .jobs = jobs, .now_ms = now_ms, .prefer = prefer,
-			    .back = prefer ? 0 : prefer_taken_back(v) };
+	struct merger m = { .v = v, .s = s, .names = names, .work = work, .now_ms = now_ms, .prefer = prefer,
+			    .back = prefer ? 0 : prefer_taken_back(v), .low = merge_lowest_seen(s) };
 	struct rs_result r = { 0 };
 	int rc = merge_gather(&m);
 
@@ -240,7 +240,7 @@ int merge_three_way(struct volume *v, struct shipment *s, const struct merge_nam
 	}
 	if (rc == 0)
 		rc = m.failed;
-	if (rc == 0 && driver_jobs_waiting(jobs))
+	if (merge_work_waits(work) && (rc == 0 || rc == -EUCLEAN)) /* as it may be no tree for what was guessed */
 		rc = -EAGAIN;
 	if (rc == 0) {
 		/* The resolver sorted our arrays: find things in them again. */
@@ -258,6 +258,8 @@ int merge_three_way(struct volume *v, struct shipment *s, const struct merge_nam
 		log_debug("merge", "landing it: %d", rc);
 		if (rc < 0)
 			show_input(&m);
+		if (merge_work_waits(work)) /* asked for while it was landed */
+			rc = -EAGAIN;
 	}
 	resolve_release(&r);
 	merge_release(&m);

@@ -57,8 +57,6 @@ static bool is_apart(struct merger *m, const struct norm_inode *n, const struct 
 
 static void drop_case(struct norm_inode *n)
 {
-	if (n->open_case)
-		content_close(&n->cc);
 	n->open_case = n->has_case = n->saved = false;
 }
 

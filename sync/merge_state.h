@@ -84,14 +84,21 @@ struct save_set {
 	uint32_t value_len;
 };
 
+/* What is done with the lock free, and the merge then done again. For one shipment. */
+struct merge_work {
+	struct driver_jobs jobs;
+	struct ahead ahead;
+};
+
 struct merger {
 	struct volume *v;
 	struct shipment *s;
 	const struct merge_names *names;
-	struct driver_jobs *jobs;
+	struct merge_work *work;
 	uint64_t now_ms;
 	struct prefer *prefer; /* a person's word under which this is merged, or NULL */
 	uint64_t back;         /* prefer_taken_back, if this is under no word */
+	uint64_t low;          /* merge_lowest_seen: it goes through all records */
 	struct map hidden_dir; /* directory -> 1: not below .twinfs, 2: below */
 	struct map hidden;     /* inode with a link below .twinfs: 1; with another one: 2; or both */
 	struct map aside_dir;  /* directory of the discarded side -> where what was in it goes */
@@ -337,9 +344,11 @@ void merge_test_resolved(const struct merger *m, const struct rs_result *r);
 /* Is all that has landed to be taken back, as if it had come to no valid tree? */
 bool merge_test_refuses(const struct merger *m);
 #endif
-/* -EAGAIN: `jobs` has commands to run first; nothing has landed. */
-int merge_three_way(struct volume *v, struct shipment *s, const struct merge_names *names, struct driver_jobs *jobs,
+/* -EAGAIN: there is `work` to be done first; the group is to be given up. */
+int merge_three_way(struct volume *v, struct shipment *s, const struct merge_names *names, struct merge_work *work,
 		    uint64_t now_ms, struct prefer *prefer);
+bool merge_work_waits(const struct merge_work *work);
+void merge_work_do(struct merge_work *work); /* without the lock */
 
 /* ---- merge_units.c */
 

@@ -786,7 +786,6 @@ static int clone_bytes(struct merger *m, const struct norm_inode *n, uint64_t of
 		rc = content_open(&c, m->v, m->s, n->rec, of, n->seen_bytes, n->aliased ? &n->lin : NULL, "");
 		if (rc == 0)
 			rc = content_land_copy(&c, to);
-		content_close(&c);
 		return rc ? rc : lineage_put(m->v, &(struct lineage){ .src = n->rec->ino, .dst = to,
 			.grp = group_number(m->v), .kind = 'b' });
 	}
@@ -960,7 +959,6 @@ int units_send_back(struct merger *m, const struct norm_inode *n)
 		rc = content_open(&c, m->v, m->s, n->rec, n->ino, n->seen_bytes, n->aliased ? &n->lin : NULL, "");
 		if (rc == 0)
 			rc = content_send_back(&c);
-		content_close(&c);
 	}
 	return rc ? rc : units_send_back_attrs(m, n);
 }

@@ -320,6 +320,8 @@ static const struct {
 	KIND("WEB.LOG", "one line of a log\nanother line of it\n", CONTENT_LOG),
 	KIND("log", "one line of a log\nanother line of it\n", CONTENT_TEXT),
 	KIND(".log", "one line of a log\nanother line of it\n", CONTENT_TEXT),
+	KIND("a.ps", "%!PS-Adobe-3.0\n%%BoundingBox: 0 0 10 10\nshowpage\n", CONTENT_STRUCTURED),
+	KIND("control.txt", "wo\001rds\n\002and more\003\n\004\005\006\016\017\n", CONTENT_DATA),
 	KIND("empty", "", CONTENT_DATA),
 	KIND("empty.log", "", CONTENT_LOG),
 	KIND("raw.bin", "\x01\x92\xf3\x00\x04\xa5\xe6\x07\xfe\xdc\x00\xba", CONTENT_DATA),

@@ -182,12 +182,12 @@ static void compare_notes(const struct rs_result *near, const struct rs_result *
 
 void merge_test_resolved(const struct merger *m, const struct rs_result *r)
 {
-	struct merger all = { .v = m->v, .s = m->s, .names = m->names, .jobs = m->jobs, .now_ms = m->now_ms,
-			      .prefer = m->prefer, .back = m->back, .all_of_ours = true };
+	struct merger all = { .v = m->v, .s = m->s, .names = m->names, .work = m->work, .now_ms = m->now_ms,
+			      .prefer = m->prefer, .back = m->back, .low = m->low, .all_of_ours = true };
 	struct rs_result of_all = { 0 };
 
 	by_file |= r->by_file || m->names->no_units;
-	if (m->all_of_ours || m->names->names_stay || difference[0])
+	if (m->all_of_ours || m->names->names_stay || difference[0] || merge_work_waits(m->work))
 		return;
 	/* The notes of what is taken apart are gone by now. */
 	all.apart = xmalloc((m->n_apart + 1) * sizeof(*all.apart));
