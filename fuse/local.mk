@@ -2,6 +2,7 @@
 noinst_LIBRARIES += fuse/libfront.a
 fuse_libfront_a_SOURCES = \
 	fuse/crew.c fuse/crew.h \
+	fuse/former.c fuse/former.h \
 	fuse/front.c fuse/front.h fuse/internal.h \
 	fuse/gate.c fuse/gate.h \
 	fuse/guard.c fuse/guard.h \

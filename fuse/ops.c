@@ -6,6 +6,7 @@
  * (8 times faster), keeps caches over opens, and makes files with MKNOD. An unlinked file that is open lives by its
  * lookup count.
  */
+#include "fuse/former.h"
 #include "fuse/internal.h"
 #include "fuse/source.h"
 
@@ -241,7 +242,9 @@ static uint64_t named(fuse_req_t req, uint64_t parent, const char *name)
 static void op_unlink(fuse_req_t req, fuse_ino_t dir, const char *name)
 {
 	uint64_t parent = inode_of(req, dir), was = named(req, parent, name);
-	int rc = volume_unlink(front_of(req)->v, parent, name);
+	int rc = former_log(front_of(req), fuse_req_ctx(req)->pid, parent, name)
+			 ? -EBUSY
+			 : volume_unlink(front_of(req)->v, parent, name);
 
 	tell_others(front_of(req), was);
 	reply_changed(req, rc, front_of(req)->sync_names);

@@ -145,8 +145,9 @@ os._exit(0)  # the log stays' "$A/app.db"
 	is_equal "$(rows_of "$copy")" "$(printf 'ok\nbefore,right,onward')" 'the copy'
 	is_equal "$(rows_of "$A/app.db")" "$(printf 'ok\nbefore,left')" 'the database'
 	exec {COPROC[1]}>&-
-	wait "$program" # SQLite removes a log when it closes
+	wait "$program" # SQLite removes the log of a database when it closes, by the name that that had: not ours
 	both_equal
+	is_equal "$(rows_of "$A/app.db")" "$(printf 'ok\nbefore,left')" 'the database, when the program has ended'
 }
 
 t_a_program_in_a_directory_that_became_one_with_another_works_on() {
