@@ -1031,15 +1031,44 @@ static uint32_t n_links_to(const struct tm_tree *t, uint64_t ino)
 	return n;
 }
 
+static bool inode_has(const struct tm_tree *t, uint64_t ino, uint32_t token)
+{
+	const struct tm_inode *n = tm_inode(t, ino);
+
+	for (uint32_t k = 0; n && k < n->n_data; k++)
+		if (n->data[k] == token)
+			return true;
+	return false;
+}
+
+/* In one file, or by one name. */
+static bool have_in_one_place(const struct tm_tree *p, const struct tm_tree *s, uint32_t token)
+{
+	for (uint32_t i = 0; i < p->n_links; i++) {
+		const struct tm_link *l = &p->links[i];
+
+		if (!inode_has(p, l->child, token))
+			continue;
+		if (inode_has(s, l->child, token))
+			return true;
+		for (uint32_t k = 0; k < s->n_links; k++)
+			if (s->links[k].parent == l->parent && strcmp(s->links[k].name, l->name) == 0 &&
+			    inode_has(s, s->links[k].child, token))
+				return true;
+	}
+	return false;
+}
+
 /* What both still have somewhere, also in a file saved anew. (Of a file with two names one side may have removed what
- * the other left at the one name, and the other way round at the other.) */
+ * the other left at the one name, and the other way round at the other. So of one that both saved and kept as a backup,
+ * if one wrote to the backup.) */
 static bool lost_old(const struct tm_tree *b, const struct tm_tree *p, const struct tm_tree *s, const struct tm_tree *m)
 {
 	for (uint32_t i = 0; i < b->n_inodes; i++)
 		for (uint32_t k = 0; k < b->inodes[i].n_data; k++) {
 			uint32_t token = b->inodes[i].data[k];
 
-			if (n_links_to(b, b->inodes[i].ino) == 1 && has_token(p, token) && has_token(s, token) &&
+			if (n_links_to(b, b->inodes[i].ino) == 1 && have_in_one_place(p, s, token) &&
 			    !has_token(m, token))
 				return true;
 		}

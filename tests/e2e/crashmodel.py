@@ -11,7 +11,8 @@ as ext4 does with its journal; a file's own fsync is all that a program may rely
 a write that was cut short: the kernel hands a long one over in pieces, and the filesystem was gone after some of them.
 A step is one system call that changes something, so the state after a crash must be that after exactly N steps: not
 less than the last "d", not more than the last "b". Only a copy (copy_file_range) goes on piece by piece, as from hole to
-data: of the step after N there may be the beginning, up to the end of a block.
+data, and the kernel may hand over what is written from page to page: of the step after N there may be the beginning, up to
+the end of a block.
 """
 import ctypes
 import hashlib
@@ -349,11 +350,18 @@ def shortened(op, done):
     return (*op[:-1], last)
 
 
-def begun_copy(steps, op, there):
-    """Is a part of this copy there, and of what comes after it nothing?"""
-    _, to, path, off, at, length = op
+def part_of(steps, op, there):
+    """Is a part of this copy or write there, and of what comes after it nothing?"""
+    to = op[1]
     inode = steps.model.tree[to][1]
-    before, source = inode["data"][:], steps.model.tree[path][1]["data"][off:off + length]
+    if op[0] == "copy":
+        _, _, path, off, at, length = op
+        source = steps.model.tree[path][1]["data"][off:off + length]
+    else:
+        source = op[-1]
+        off = at = op[2] if op[0] == "write" else len(inode["data"])
+        length = len(source)
+    before = inode["data"][:]
     want, names = steps.model.print_of(), {p for p, n in steps.model.tree.items() if n[1:] and n[1] is inode}
     if any(want.get(p) != there.get(p) for p in (want.keys() | there.keys()) - names):
         return False
@@ -386,7 +394,7 @@ def check(root, seed, journal):
             op = steps.next_op()
             if number == begun and short is not None:
                 op = shortened(op, short)
-            if op[0] == "copy" and number > durable and begun_copy(steps, op, there):
+            if op[0] in ("copy", "write", "append") and number > durable and part_of(steps, op, there):
                 print(f"steps: {begun} begun, {durable} durable, {number - 1} and a part there, {len(there)} entries")
                 return
             steps.imagine(op)
