@@ -271,7 +271,6 @@ static void print_people(const json_t *s)
 
 /* ---- the command ----------------------------------------------------------------------------------- */
 
-/* Ask each; what cannot be asked is reported on stderr and makes the exit code 4. */
 /* The store of a mount cannot be asked: its folder was moved or removed, or the mount hangs. Of a folder that is gone
  * say so. */
 static void explain(const struct where *w, struct err *err)
@@ -291,6 +290,7 @@ static json_t *unknown_object(const struct where *w, const struct err *err)
 			 "since", "action", "error", err_text(err), "peer");
 }
 
+/* Ask each; what cannot be asked is reported on stderr and makes the exit code 4. */
 static int gather(const struct where *list, size_t n, json_t *out, bool json)
 {
 	int worst = STATUS_WELL;

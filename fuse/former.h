@@ -15,8 +15,10 @@
 struct front;
 
 /* Is `name` in the directory the log of a database (NAME-wal) of which process pid has another one open than what is
- * there by that name now? False also if that cannot be seen: the process is in another PID namespace, or of another
- * user. Asks /proc alone, and sends nothing to this mount. In a handler, without locks. */
+ * there by that name now? Whoever put that there: also if it was replaced on this side alone, where other filesystems
+ * would let the log go. False also if it cannot be seen: the process is in another PID namespace, or of another user,
+ * or came by another path (a bind mount). Asks /proc alone, and sends nothing to this mount. In a handler, without
+ * locks. */
 bool former_log(struct front *f, pid_t pid, uint64_t parent, const char *name);
 
 #endif

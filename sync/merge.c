@@ -649,7 +649,7 @@ static void meet(struct plan *p, const struct map *inodes, const struct map *lin
 		add_whole(p);
 }
 
-/* Or something that the outcome hangs on is not here. */
+/* What the outcome would be makes no valid tree, or hangs on something that is not here. */
 static bool is_no_tree(int rc)
 {
 	return rc == -ENOENT || rc == -EBADMSG || rc == -EEXIST || rc == -ENOTDIR || rc == -EUCLEAN;
@@ -767,7 +767,7 @@ int merge_prefer(struct volume *v, const struct rec_hello *h, const struct prefe
 	s = shipment_new(v, &begin, NULL); /* nothing came yet: an empty one, of what it has seen */
 	rc = take_word(v, s, h, word, names, now_ms, false);
 	/* What it could not place of ours it will tell. If its tree is not known without, that is waited for. */
-	if ((rc == -EEXIST || rc == -EUCLEAN || rc == -ENOTDIR || rc == -EBADMSG) && h->committed > info.applied)
+	if (is_no_tree(rc) && h->committed > info.applied)
 		rc = take_word(v, s, h, word, names, now_ms, true);
 	shipment_free(s);
 	return rc == 0 ? 0

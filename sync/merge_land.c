@@ -17,19 +17,15 @@ static const struct rs_save *save_of(struct merger *m, const struct rs_alias *a)
 	return NULL;
 }
 
-/* Ours stays, as all that the secondary has of the file is in a copy already: it lives on as that. The copy's first
- * link; false: not so. */
+/* Ours stays, as all that the secondary has of the file is in a copy already. The copy's first link; false: not so. */
 static bool is_in_copy(struct merger *m, const struct rs_save *s, struct dentry *copy)
 {
-	struct norm_inode *n = merge_bytes_record(m, s->ino_s);
+	const struct norm_inode *n = merge_bytes_record(m, s->ino_s);
 	struct lineage base;
 
-	if (!n || !n->saved || !n->has_case || !merge_stays_as_it_was(n) ||
-	    lineage_get(m->v, LINEAGE_BASE, s->ino_s, &base) < 0 || base.kind != 'b' || base.dst == s->ino_p ||
-	    base.dst == s->ino_b || !tree_first_link(m->v, base.dst, copy) || merge_dir_is_hidden(m, copy->parent))
-		return false;
-	n->lives_in = base.dst;
-	return true;
+	return n && n->saved && n->has_case && merge_stays_as_it_was(n) &&
+	       lineage_get(m->v, LINEAGE_BASE, s->ino_s, &base) == 0 && base.kind == 'b' && base.dst != s->ino_p &&
+	       base.dst != s->ino_b && tree_first_link(m->v, base.dst, copy) && !merge_dir_is_hidden(m, copy->parent);
 }
 
 /* What was an alias of src itself is one of dst now. */
@@ -44,8 +40,10 @@ static int note_alias(struct merger *m, const struct rs_alias *a)
 	uint64_t older;
 	int rc;
 
-	if (save && is_in_copy(m, save, &copy))
+	if (save && is_in_copy(m, save, &copy)) { /* so it lives on as that */
 		lin.dst = a->is_link ? copy.link : copy.child;
+		merge_bytes_record(m, save->ino_s)->lives_in = copy.child;
+	}
 	/* The secondary has it by that id, if it has one of its own for it. */
 	if (lineage_source(m->v, c, a->src, &older) == 0)
 		lin.src = older;

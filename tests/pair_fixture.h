@@ -443,6 +443,15 @@ static inline void px_meet(void)
 	px_same();
 }
 
+/* And nothing is left to be put in place or dropped bit by bit. */
+static inline void px_meet_landed(void)
+{
+	px_settle();
+	for (int i = 0; i < 2; i++)
+		volume_settle(px[i].v);
+	px_same();
+}
+
 /* ---- doing ----------------------------------------------------------------------------------------------------------
  */
 

@@ -37,14 +37,6 @@ static void teardown(void)
 	px_teardown();
 }
 
-static void meet(void)
-{
-	px_settle();
-	for (int i = 0; i < 2; i++)
-		volume_settle(px[i].v);
-	px_same();
-}
-
 /* Made, and all but one removed again: that holds at `to`, and nothing of it was carried out. */
 static void land_deletions(int to)
 {
@@ -54,7 +46,7 @@ static void land_deletions(int to)
 		snprintf(name, sizeof(name), "f%d", i);
 		px_put(!to, name, name);
 	}
-	meet();
+	px_meet_landed();
 	for (int i = 1; i < FILES; i++) {
 		snprintf(name, sizeof(name), "f%d", i);
 		px_unlink(!to, name);
@@ -93,7 +85,7 @@ START_TEST(status_waits_for_nothing_that_is_to_be_put_in_place)
 	ck_assert_str_eq(json_string_value(json_object_get(status, "role")), _i ? "secondary" : "primary");
 	ck_assert(json_is_object(json_object_get(status, "pending")));
 	json_decref(reply);
-	meet();
+	px_meet_landed();
 }
 END_TEST
 
@@ -111,7 +103,7 @@ START_TEST(who_asks_about_the_tree_is_told_what_he_waits_for)
 	else
 		ck_assert_uint_eq(json_array_size(json_object_get(reply, "conflicts")), 0);
 	json_decref(reply);
-	meet();
+	px_meet_landed();
 }
 END_TEST
 

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+#include <sqlite3.h>
+
 #include "core/internal.h"
 #include "db/note_rows.h"
 #include "tests/volume_fixture.h"
@@ -416,7 +418,8 @@ END_TEST
 
 START_TEST(lineage_is_kept_by_kind_and_purged_by_group)
 {
-	struct lineage l = { 10, 20, 1, 'c', 0 }, alias = { 10, 30, 5, 'l', 0 }, out;
+	struct lineage l = { .src = 10, .dst = 20, .grp = 1, .kind = 'c' };
+	struct lineage alias = { .src = 10, .dst = 30, .grp = 5, .kind = 'l' }, out;
 
 	volume_lock(fx);
 	ck_assert_int_eq(lineage_put(fx, &l), 0);
@@ -428,6 +431,39 @@ START_TEST(lineage_is_kept_by_kind_and_purged_by_group)
 	ck_assert_int_eq(lineage_purge(fx, 1), 0);
 	ck_assert_int_eq(lineage_get(fx, LINEAGE_INODE, 10, &out), -ENOENT);
 	ck_assert_int_eq(lineage_get(fx, LINEAGE_LINK, 10, &out), 0);
+	volume_unlock(fx);
+}
+END_TEST
+
+/* Of all statements of this database so far. */
+static int database_steps(void)
+{
+	int n = 0;
+
+	for (sqlite3_stmt *s = NULL; (s = sqlite3_next_stmt(db_handle(fx->db), s));)
+		n += sqlite3_stmt_status(s, SQLITE_STMTSTATUS_VM_STEP, 0);
+	return n;
+}
+
+/* Two sides that had unpacked one archive did not come together: it was a walk through all of them for each. */
+START_TEST(what_lives_on_as_another_is_found_among_many_as_among_few)
+{
+	uint64_t src;
+	int before;
+
+	volume_lock(fx);
+	for (uint64_t i = 1; i <= 2000; i++)
+		for (int link = 0; link < 2; link++) {
+			struct lineage l = { .src = i, .dst = 10000 + i, .grp = 1, .kind = link ? 'l' : 'a' };
+
+			ck_assert_int_eq(lineage_put(fx, &l), 0);
+		}
+	ck_assert_int_eq(lineage_source(fx, LINEAGE_LINK, 10001, &src), 0); /* it is prepared by now */
+	before = database_steps();
+	ck_assert_int_eq(lineage_source(fx, LINEAGE_LINK, 11500, &src), 0);
+	ck_assert_uint_eq(src, 1500);
+	ck_assert_int_eq(lineage_source(fx, LINEAGE_INODE, 99, &src), -ENOENT);
+	ck_assert_int_lt(database_steps() - before, 200);
 	volume_unlock(fx);
 }
 END_TEST
@@ -611,6 +647,7 @@ int main(void)
 	tcase_add_test(tc, a_purge_spares_what_changed_later);
 	tcase_add_test(tc, a_row_touched_again_after_a_drop_is_there_again);
 	tcase_add_test(tc, lineage_is_kept_by_kind_and_purged_by_group);
+	tcase_add_test(tc, what_lives_on_as_another_is_found_among_many_as_among_few);
 	tcase_add_test(tc, a_conflict_is_listed_with_the_paths_of_now);
 	tcase_add_test(tc, settled_conflicts_are_kept_for_a_month_and_a_thousand_for_longer);
 	tcase_add_test(tc, keeping_the_local_version_removes_the_copy);

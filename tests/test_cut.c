@@ -18,10 +18,7 @@ static void setup(void)
 static void meet(void)
 {
 	px_meanwhile = NULL;
-	px_settle();
-	for (int i = 0; i < 2; i++)
-		volume_settle(px[i].v);
-	px_same();
+	px_meet_landed();
 }
 
 static const char *const files[] = { "written", "over", "cut", "cut twice", "removed", "moved", "a", "b", "attrs",

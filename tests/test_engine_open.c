@@ -1028,15 +1028,6 @@ static int fail_once(int i)
 	return i == 1 && steps++ == fails_at ? -EIO : 0;
 }
 
-/* What is acknowledged is dropped bit by bit. */
-static void settle(void)
-{
-	px_settle();
-	for (int i = 0; i < 2; i++)
-		volume_settle(px[i].v);
-	px_same();
-}
-
 /* Wherever the engine fails at what moves a holder: it is done as a whole when it comes again. */
 START_TEST(who_waits_while_an_apply_fails_follows_with_the_next)
 {
@@ -1045,7 +1036,7 @@ START_TEST(who_waits_while_an_apply_fails_follows_with_the_next)
 	size_t h;
 
 	px_put(0, "f.txt", "one\n");
-	settle();
+	px_meet_landed();
 	px_down();
 	px_put(0, "f.txt", "alder\n");
 	px_put(1, "f.txt", "birch\n");
@@ -1067,12 +1058,12 @@ START_TEST(who_waits_while_an_apply_fails_follows_with_the_next)
 	if (rc)
 		ck_assert_str_eq(px_bytes(1, px_at(1, "f.txt"), NULL), "birch\n");
 	px_down();
-	settle();
+	px_meet_landed();
 	ck_assert_int_eq(stillness, 0);
 	volume_set_still(px[1].v, NULL, NULL);
 	holds(1, h, copy());
 	appends(1, h, "more\n");
-	settle();
+	px_meet_landed();
 	px_expect(copy(), "birch\nmore\n");
 }
 END_TEST

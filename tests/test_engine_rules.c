@@ -63,14 +63,20 @@ START_TEST(a_directory_of_two_is_known_by_its_own_id_as_long_as_the_secondary_mo
 }
 END_TEST
 
-START_TEST(two_that_became_one_and_that_the_secondary_has_both_are_two_again)
+/* "c" of both is one here, and ours is on its way to the secondary under its former name. */
+static void two_become_one(void)
 {
 	together();
 	px_put(0, "z", "same\n");
 	px_say(0);
 	px_rename(0, "z", "c");
 	px_put(1, "c", "same\n");
-	px_send(1);         /* the two become one */
+	px_send(1);
+}
+
+START_TEST(two_that_became_one_and_that_the_secondary_has_both_are_two_again)
+{
+	two_become_one();
 	px_hear(0);         /* but the secondary has ours already, under its former name */
 	px_put(1, "other", "x");
 	px_send(1);
@@ -85,12 +91,7 @@ END_TEST
 /* It is the file that is two again, not the one name of it by which the primary finds out. */
 START_TEST(a_second_name_of_one_of_two_leads_to_that_when_they_are_two_again)
 {
-	together();
-	px_put(0, "z", "same\n");
-	px_say(0);
-	px_rename(0, "z", "c");
-	px_put(1, "c", "same\n");
-	px_send(1); /* the two become one */
+	two_become_one();
 	px_link(1, "c", "e");
 	px_send(1); /* a name of ours, then */
 	px_hear(0); /* but the secondary has ours already, under its former name */
@@ -106,12 +107,7 @@ END_TEST
 /* The same, and that name is all by which the primary still has its own, which it wrote to. */
 START_TEST(what_has_its_last_name_by_one_of_two_keeps_one_when_they_are_two_again)
 {
-	together();
-	px_put(0, "z", "same\n");
-	px_say(0);
-	px_rename(0, "z", "c");
-	px_put(1, "c", "same\n");
-	px_send(1);
+	two_become_one();
 	px_link(1, "c", "e");
 	px_send(1);
 	px_unlink(0, "c");

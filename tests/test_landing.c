@@ -18,15 +18,6 @@ static void setup_by_hand(void)
 	px_setup();
 }
 
-/* What is acknowledged is dropped bit by bit, too. */
-static void meet(void)
-{
-	px_settle();
-	for (int i = 0; i < 2; i++)
-		volume_settle(px[i].v);
-	px_same();
-}
-
 /* ---- the cut */
 
 static unsigned steps;
@@ -66,7 +57,7 @@ START_TEST(a_cut_is_as_of_one_moment_whatever_is_done_while_it_is_looked_up)
 	px_mkdir(_i, "dir");
 	for (size_t k = 0; k < ARRAY_LEN(files); k++)
 		px_put(_i, files[k], files[k]);
-	meet();
+	px_meet_landed();
 	for (size_t k = 0; k < ARRAY_LEN(files); k++)
 		px_append(_i, files[k], " and more");
 	px_setxattr(_i, "attrs", "user.k", "value");
@@ -85,7 +76,7 @@ START_TEST(a_cut_is_as_of_one_moment_whatever_is_done_while_it_is_looked_up)
 	free(then);
 	free(there);
 	volume_unref(px[_i].v, held, 1);
-	meet();
+	px_meet_landed();
 	ck_assert_uint_eq(px_at(!_i, "held"), 0);
 	px_expect("written", "later");
 }
@@ -110,7 +101,7 @@ static void together(int from)
 		px_put(from, files[k], files[k]);
 	px_setxattr(from, "attrs", "user.k", "value");
 	px_link(from, "one", "two");
-	meet();
+	px_meet_landed();
 }
 
 /* One of each: written, cut, made longer, made, linked, moved, exchanged, shifted, saved over another, removed with its
@@ -186,7 +177,7 @@ START_TEST(who_walks_the_tree_sees_all_of_a_landing_though_nothing_is_carried_ou
 {
 	send_changes(_i);
 	same_trees();
-	meet();
+	px_meet_landed();
 }
 END_TEST
 
@@ -207,7 +198,7 @@ START_TEST(a_listing_has_the_attributes_that_the_landing_brings)
 	ck_assert_int_eq(volume_readdir(px[_i].v, INO_ROOT, 0, add_sizes, &there), 0);
 	ck_assert_int_eq(volume_readdir(px[!_i].v, INO_ROOT, 0, add_sizes, &here), 0);
 	ck_assert_uint_eq(here, there);
-	meet();
+	px_meet_landed();
 }
 END_TEST
 
@@ -234,7 +225,7 @@ START_TEST(a_name_that_is_looked_up_first_is_what_the_landing_makes_of_it)
 	else
 		ck_assert_uint_eq(ino, 0);
 	same_trees();
-	meet();
+	px_meet_landed();
 }
 END_TEST
 
@@ -268,7 +259,7 @@ START_TEST(an_inode_that_is_held_is_what_the_landing_makes_of_it)
 	}
 	volume_unref(px[to].v, ino, 1);
 	same_trees();
-	meet();
+	px_meet_landed();
 }
 END_TEST
 
@@ -301,7 +292,7 @@ START_TEST(what_is_done_right_after_a_landing_is_done_to_its_outcome)
 	send_changes(!to);
 	act(to, _i / 2);
 	there = tree_of(to);
-	meet();
+	px_meet_landed();
 	after = tree_of(!to);
 	ck_assert_str_eq(after, there);
 	free(after);
@@ -330,7 +321,7 @@ START_TEST(a_crash_goes_on_with_what_of_a_landing_was_not_carried_out)
 		snprintf(name, sizeof(name), "dir/more%d", k);
 		px_put(to, name, "in a block of its own");
 	}
-	meet();
+	px_meet_landed();
 	px_expect("written", "written anew");
 	px_expect("new/in/file", "new");
 }
@@ -362,7 +353,7 @@ START_TEST(nobody_sees_a_part_while_it_is_judged_and_written_down)
 	free(px_before);
 	ck_assert_uint_gt(px_looks, 20);
 	same_trees();
-	meet();
+	px_meet_landed();
 }
 END_TEST
 
@@ -403,7 +394,7 @@ START_TEST(what_is_changed_while_it_is_judged_is_taken_into_account)
 	px_hear(!to);
 	px_meanwhile = NULL;
 	ck_assert_int_lt(px_when, 0);
-	meet();
+	px_meet_landed();
 	/* Whatever became of it: nothing that was written is gone. */
 	if (what == 2)
 		px_expect("gone/deep/kept", "kept");
@@ -465,7 +456,7 @@ START_TEST(what_is_broken_off_while_it_is_judged_and_written_down_changes_nothin
 	free(then);
 	ck_assert_uint_gt(broken_at, 20);
 	same_trees();
-	meet();
+	px_meet_landed();
 }
 END_TEST
 
@@ -478,7 +469,7 @@ START_TEST(names_shifted_by_one_are_carried_out_from_any_of_them)
 		snprintf(from, sizeof(from), "n%02d", k);
 		px_put(_i % 2, from, from);
 	}
-	meet();
+	px_meet_landed();
 	for (int k = 20; k-- > 0;) {
 		snprintf(from, sizeof(from), "n%02d", k);
 		snprintf(to, sizeof(to), "n%02d", k + 1);
@@ -489,7 +480,7 @@ START_TEST(names_shifted_by_one_are_carried_out_from_any_of_them)
 	snprintf(from, sizeof(from), "n%02d", _i);
 	ck_assert_str_eq(px_bytes(!(_i % 2), px_at(!(_i % 2), to), NULL), from);
 	same_trees();
-	meet();
+	px_meet_landed();
 }
 END_TEST
 
@@ -513,7 +504,7 @@ START_TEST(a_link_that_gives_up_its_name_is_taken_as_one_that_is_looked_up)
 
 	px_put(0, "a", "a");
 	px_put(0, "b", "b");
-	meet();
+	px_meet_landed();
 	volume_lock(px[1].v);
 	ck_assert_int_eq(tree_lookup(px[1].v, INO_ROOT, "a", 1, &d), 0);
 	volume_unlock(px[1].v);
@@ -526,7 +517,7 @@ START_TEST(a_link_that_gives_up_its_name_is_taken_as_one_that_is_looked_up)
 	px_send(0);
 	ck_assert_str_eq(px_bytes(1, px_at(1, _i ? "a" : "y"), NULL), _i ? "b" : "a");
 	ck_assert(!has_row(1, d.link));
-	meet();
+	px_meet_landed();
 	px_expect("a", "b");
 	px_expect("x", "in its way");
 	px_expect("y", "a");

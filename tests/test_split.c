@@ -13,14 +13,6 @@ static void setup(void)
 	px_setup();
 }
 
-static void meet(void)
-{
-	px_settle();
-	for (int i = 0; i < 2; i++)
-		volume_settle(px[i].v);
-	px_same();
-}
-
 static const char *name_of(const char *dir, unsigned k)
 {
 	static char ring[4][64];
@@ -43,7 +35,7 @@ static void begin(const char *dir)
 	if (*dir)
 		px_mkdir(0, dir);
 	put_all(0, dir, "before");
-	meet();
+	px_meet_landed();
 }
 
 /* What one side did arrives. It holds there; how much is not carried out yet says whether it was landed at once. */
@@ -88,7 +80,7 @@ START_TEST(of_many_that_were_written_one_was_written_here)
 	expect(!_i, "d/f2", "there");
 	if (!_i == 0)
 		expect(0, "d/f3", "here");
-	meet();
+	px_meet_landed();
 	ck_assert_uint_eq(count_conflicts(0, true), 1);
 	expect(_i, "d/f3", _i == 0 ? "there" : "here");
 }
@@ -112,7 +104,7 @@ START_TEST(a_name_that_was_given_here_too)
 		px_put(!from, names[what], "here");
 	arrives(from);
 	expect(!from, "d/new4", "there");
-	meet();
+	px_meet_landed();
 	ck_assert_uint_ge(count_conflicts(0, false), 1);
 	expect(0, "d/new4", "there");
 }
@@ -137,7 +129,7 @@ START_TEST(a_directory_that_goes_has_something_of_ours)
 		px_rename(!from, "up/d/f3", "f3");
 	arrives(from);
 	expect(!from, "up/d/f2", NULL);
-	meet();
+	px_meet_landed();
 	if (what == 0)
 		expect(0, "up/d/f3", "here");
 	else if (what == 1)
@@ -164,7 +156,7 @@ START_TEST(a_directory_was_made_on_both_sides)
 	px_put(!_i, "same/in/g", "here");
 	arrives(_i);
 	expect(!_i, "f2", "there");
-	meet();
+	px_meet_landed();
 	expect(0, "same/in/f2", "there");
 	expect(0, "same/in/g", "here");
 	ck_assert_uint_ge(count_conflicts(0, true), 1);
@@ -184,7 +176,7 @@ START_TEST(a_directory_was_made_on_both_sides_in_one_that_was_too)
 	put_all(1, "same/in", "there");
 	put_all(1, "", "there");
 	arrives(1);
-	meet();
+	px_meet_landed();
 	expect(0, "same/in/f2", "there");
 	ck_assert_uint_ge(count_conflicts(0, true), 1);
 }
@@ -197,7 +189,7 @@ START_TEST(places_that_are_no_more)
 	px_mkdir(0, "a");
 	px_mkdir(0, "b");
 	px_mkdir(0, "empty");
-	meet();
+	px_meet_landed();
 	put_all(_i, "d", "there");
 	px_put(_i, "empty/new", "there");
 	px_rename(_i, "a", "b/a");
@@ -205,7 +197,7 @@ START_TEST(places_that_are_no_more)
 	px_rename(!_i, "b", "a/b");
 	arrives(_i);
 	expect(!_i, "d/f2", "there");
-	meet();
+	px_meet_landed();
 	expect(0, "empty/new", "there");
 }
 END_TEST
@@ -216,7 +208,7 @@ START_TEST(a_conflict_that_waits)
 	begin("d");
 	px_put(0, "d/f0", "here");
 	px_put(1, "d/f0", "there");
-	meet();
+	px_meet_landed();
 	ck_assert_uint_eq(count_conflicts(0, true), 1);
 	for (unsigned k = 0; k < FILES; k++)
 		px_unlink(_i, name_of("d", k));
@@ -225,7 +217,7 @@ START_TEST(a_conflict_that_waits)
 	px_put(!_i, "other", "other");
 	px_unlink(!_i, "other");
 	ck_assert(px[!_i].v->landing);
-	meet();
+	px_meet_landed();
 	ck_assert_uint_eq(count_conflicts(0, true), 0);
 	expect(0, "d/f2", NULL);
 }
@@ -240,17 +232,17 @@ START_TEST(what_settles_a_conflict_waits_for_a_landing)
 	begin("d");
 	px_put(0, "d/f0", "here");
 	px_put(1, "d/f0", "there");
-	meet();
+	px_meet_landed();
 	put_all(_i, "", "more");
 	arrives(_i);
 	ck_assert_int_eq(volume_conflicts(px[!_i].v, &c, &n), 0); /* waits itself */
-	meet();
+	px_meet_landed();
 	ck_assert_uint_eq(n, 1);
 	put_all(_i, "", "still more");
 	arrives(_i);
 	px_unlink(!_i, c[0].version[1].path[0] == '/' ? c[0].version[1].path + 1 : c[0].version[1].path);
 	ck_assert(!px[!_i].v->landing);
-	meet();
+	px_meet_landed();
 	ck_assert_uint_eq(count_conflicts(0, true), 0);
 	conflict_release(&c[0]);
 	free(c);
@@ -297,7 +289,7 @@ START_TEST(what_is_changed_meanwhile_leaves_the_plan)
 	ck_assert_int_lt(looks, 75); /* a second try would take as many again */
 	ck_assert(px[!from].v->landing);
 	expect(!from, "d/f2", "there");
-	meet();
+	px_meet_landed();
 	expect(0, "d/f2", "there");
 	if (what == 2)
 		expect(0, "d/beside", "here");
@@ -337,7 +329,7 @@ START_TEST(a_directory_that_is_removed_meanwhile_comes_back_for_what_is_put_into
 	px_hear(1);
 	px_meanwhile = NULL;
 	ck_assert_int_lt(px_when, 0);
-	meet();
+	px_meet_landed();
 	ck_assert_uint_ne(px_at(0, "same/in"), 0);
 }
 END_TEST
@@ -369,7 +361,7 @@ START_TEST(who_has_a_file_open_follows_it_though_the_rest_is_carried_out_later)
 	ck_assert_str_eq(px_bytes(1, held_ino, NULL), "there");
 	ck_assert_uint_ne(held_ino, px_at(1, "d/f3"));
 	ck_assert(px[1].v->landing);
-	meet();
+	px_meet_landed();
 	expect(1, "d/f3", "here");
 	ck_assert_str_eq(px_bytes(1, held_ino, NULL), "there");
 	volume_unref(px[1].v, held_ino, 1);
