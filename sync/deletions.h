@@ -3,6 +3,7 @@
  * deletions: the guard against a reconciliation that empties a side. A disk that was lost and came back empty, or a
  * script that ran in the wrong place, looks just like somebody who deleted everything; so what was done while apart and
  * would delete more than half of what is here, and more than a hundred names, waits for a person's word.
+ * What both sides made alike is one afterwards: that it loses this side's name deletes nothing.
  */
 #ifndef TWINFS_SYNC_DELETIONS_H
 #define TWINFS_SYNC_DELETIONS_H
