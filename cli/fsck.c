@@ -7,16 +7,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "core/fsck.h"
 #include "core/volume.h"
+#include "node/mounts.h"
 #include "util/util.h"
 
 /* After so many the rest is counted only. */
 #define SHOWN_MAX 100u
 /* The progress line is for a person's eye. */
 #define TELL_EVERY_MS 200u
+/* Who has unmounted may still be handing over what is pending, for at most 10 s. */
+#define ENDING_MS 15000u
+#define ENDING_STEP_MS 50u
 
 struct view {
 	uint64_t shown;
@@ -64,6 +69,32 @@ static void progress(void *ctx, const char *phase, uint64_t done, uint64_t total
 	w->line = true;
 }
 
+/* "fusermount3 -u" returns before the mount's process has ended: as fsck_store, but that is waited for. */
+static int check_once_free(const char *store, const struct fsck_options *opt, struct fsck_result *r, struct err *err)
+{
+	const struct timespec step = { .tv_nsec = ENDING_STEP_MS * 1000000L };
+	uint64_t begun_ms = clock_mono_ms();
+	bool told = false;
+	int rc;
+
+	while ((rc = fsck_store(store, opt, r, err)) == -EBUSY && clock_mono_ms() - begun_ms < ENDING_MS) {
+		char *mountpoint = mounts_of_store(store);
+		bool mounted = mountpoint != NULL;
+
+		free(mountpoint);
+		if (mounted)
+			break;
+		if (!told && clock_mono_ms() - begun_ms > 1000) {
+			fprintf(stderr, "waiting for process %ld, which unmounted %s, to end\n", (long)volume_user(store),
+			        store);
+			told = true;
+		}
+		err->code = 0;
+		nanosleep(&step, NULL);
+	}
+	return rc;
+}
+
 static int check(const char *store, bool tables_only, struct err *err)
 {
 	struct view w = { .tty = isatty(STDERR_FILENO) };
@@ -72,7 +103,7 @@ static int check(const char *store, bool tables_only, struct err *err)
 	};
 	struct fsck_result r;
 	char size[32];
-	int rc = fsck_store(store, &opt, &r, err);
+	int rc = check_once_free(store, &opt, &r, err);
 
 	wipe(&w);
 	if (rc)

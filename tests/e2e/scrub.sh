@@ -37,6 +37,18 @@ t_scrub_of_a_whole_store_says_so_mounted_or_not() {
 	tw_a fsck "$SA" | grep -q ': whole; '
 }
 
+t_fsck_right_after_an_unmount_waits_for_it_to_end() {
+	local i
+	pair_up
+	for i in 1 2 3; do
+		head -c 30000000 /dev/urandom >"$A/f$i"
+		fusermount3 -u "$A"
+		tw_a fsck "$SA" >"$TMP/out" 2>"$TMP/err" || fail "$(cat "$TMP/err")"
+		grep -q ': whole; ' "$TMP/out" || fail "$(cat "$TMP/out")"
+		mount_side a
+	done
+}
+
 t_scrub_names_what_is_damaged_until_it_is_written_anew() {
 	pair_up
 	mkdir "$A/d"
