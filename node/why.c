@@ -203,6 +203,12 @@ static bool comes_first(const struct told *t, const struct told *other)
 	return weight(t) >= weight(other);
 }
 
+/* Two files of one name, of which both were made of one that both had: a person changed that. */
+static bool is_saved_twice(const struct conflict *c)
+{
+	return is(c, "name", "kept-both") && c->base_path;
+}
+
 /* The version that is not in place, or NULL. */
 static const struct conflict_version *put_elsewhere(const struct conflict *c)
 {
@@ -286,7 +292,7 @@ static void tell_original(struct about *a, const char *path, const struct confli
 	} else if (is(c, "content", "merged")) {
 		buf_printf(&a->text, "%s was changed on both sides; they were merged at %s (%s)", path, when, c->rule);
 		tell_versions(a, c);
-	} else if (is(c, "content", "kept-both")) {
+	} else if (is(c, "content", "kept-both") || is_saved_twice(c)) {
 		buf_printf(&a->text, "%s was changed on both sides and both versions were kept at %s (%s): ", path,
 		           when, c->rule);
 		buf_printf(&a->text, "here is %s's, ", place);
@@ -323,7 +329,7 @@ static void tell_copy(struct about *a, const char *path, const struct conflict *
 	if (same_path(c->base_path, path))
 		buf_printf(&a->text, "%s is what both sides had of %s before both changed it (%s, at %s)", path,
 		           c->path, c->rule, when);
-	else if (is(c, "name", NULL))
+	else if (is(c, "name", NULL) && !is_saved_twice(c))
 		buf_printf(&a->text, "%s is %s's; it was renamed at %s, because the name %s was taken", path,
 		           me ? me->node : "?", when, c->path);
 	else

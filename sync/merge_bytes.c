@@ -255,8 +255,7 @@ static int set_aside(struct merger *m, struct norm_inode *n, enum aside what, ui
 	return rc;
 }
 
-/* Before anything lands in the file. A base that cannot be read any more is none. */
-static int keep_base(struct merger *m, struct norm_inode *n)
+int merge_keep_base(struct merger *m, struct norm_inode *n)
 {
 	if (!n->cc.had_base || !content_has_base(&n->cc) || !worth_keeping(m, n->cc.base_size))
 		return 0;
@@ -328,7 +327,7 @@ int merge_land_equal(struct merger *m, struct norm_inode *n)
 /* What content_decide said, in bytes_ino. */
 static int land_case(struct merger *m, struct norm_inode *n)
 {
-	int rc = n->cc.verdict != RS_CONTENT_EQUAL ? keep_base(m, n) : 0;
+	int rc = n->cc.verdict != RS_CONTENT_EQUAL ? merge_keep_base(m, n) : 0;
 
 	if (rc < 0)
 		return rc;
@@ -513,7 +512,7 @@ int merge_land_bytes(struct merger *m, struct norm_inode *n)
 	if (merge_prefers(m) == RS_PREFER_S && n->cc.verdict == RS_CONTENT_SECONDARY && n->preferred)
 		return merge_take_theirs(m, n);
 	if (!n->asked && n->cc.verdict == RS_CONTENT_KEEP_BOTH && !n->follows && !n->saved) {
-		rc = keep_base(m, n);
+		rc = merge_keep_base(m, n);
 		if (rc == 0)
 			rc = extra_copy(m, n);
 		return rc ? rc : content_send_back(&n->cc);

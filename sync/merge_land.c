@@ -209,6 +209,8 @@ int merge_land(struct merger *m, struct rs_result *r)
 	if (rc == 0)
 		rc = merge_saves_follow(m, r);
 	if (rc == 0)
+		rc = merge_saves_tell(m, r);
+	if (rc == 0)
 		rc = land_names(m, r, &p, copies);
 	drop_aliased_records(m, r);
 	for (size_t i = 0; rc == 0 && i < m->n_follows; i++) /* before that lands in the backups */

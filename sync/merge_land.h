@@ -55,6 +55,9 @@ int merge_ask_for(struct merger *m, uint64_t link, uint64_t ino, const struct no
 int merge_renew_base(struct merger *m, uint64_t src);
 
 /* ---- merge_bytes.c */
+/* What both had before, under .twinfs (kept_base). Before anything lands in the file. A base that cannot be read any
+ * more is none. */
+int merge_keep_base(struct merger *m, struct norm_inode *n);
 /* Of what the record says, at the place that the resolver chose. record_copy when bytes have landed: what the secondary
  * goes on with is in it. */
 int merge_make_copy(struct merger *m, struct norm_inode *n, const struct rs_copy *c, struct made_copy *made,

@@ -164,7 +164,7 @@ static bool is_told_with_mode(struct merger *m, const struct rs_note *notes, siz
 	return false;
 }
 
-/* rec: of a note about content, the record that it is about. */
+/* rec: of a note about content, or a save, the record that it is about. */
 int merge_put_note(struct merger *m, const struct rs_note *n, const struct norm_inode *rec,
 		    const struct made_copy *copies, size_t n_copies)
 {
@@ -213,7 +213,8 @@ int merge_put_notes(struct merger *m, const struct rs_result *r, const struct ma
 
 	for (size_t i = 0; rc == 0 && i < r->n_notes; i++) {
 		const struct rs_note *n = &r->notes[i];
-		const struct norm_inode *rec = strcmp(n->kind, "content") == 0 ? merge_bytes_record(m, n->ino) : NULL;
+		const struct norm_inode *rec = strcmp(n->kind, "content") == 0 ? merge_bytes_record(m, n->ino)
+									: merge_saves_told(m, n);
 
 		rc = is_told_with_mode(m, r->notes, i) ? 0 : merge_put_note(m, n, rec, copies, r->n_copies);
 	}

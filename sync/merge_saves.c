@@ -60,6 +60,20 @@ static void drop_case(struct norm_inode *n)
 	n->open_case = n->has_case = n->saved = false;
 }
 
+/* Both files stay: what was found out about them is kept, for the person. */
+static void add_apart(struct merger *m, const struct rs_save *s, struct norm_inode *n)
+{
+	struct save_apart *a;
+
+	m->saves_apart = merge_grow(m->saves_apart, m->n_saves_apart, &m->cap_saves_apart, sizeof(*m->saves_apart));
+	a = &m->saves_apart[m->n_saves_apart++];
+	*a = (struct save_apart){ .ino_b = s->ino_b, .ino_p = s->ino_p, .ino_s = s->ino_s, .of = *n };
+	a->of.bytes_ino = s->ino_p;
+	a->of.has_case = true;
+	map_put(&m->save_apart_at, s->ino_b, m->n_saves_apart);
+	map_put(&m->save_apart_at, s->ino_p, m->n_saves_apart);
+}
+
 static int decide_bytes(struct merger *m, struct rs_save *s, struct norm_inode *n, const struct content_had *had)
 {
 	int rc;
@@ -75,8 +89,10 @@ static int decide_bytes(struct merger *m, struct rs_save *s, struct norm_inode *
 	if (rc < 0)
 		return rc;
 	s->verdict = n->cc.verdict;
-	if (!is_one(s))
+	if (!is_one(s)) {
+		add_apart(m, s, n);
 		drop_case(n);
+	}
 	return 0;
 }
 
@@ -330,8 +346,60 @@ int merge_saves_follow(struct merger *m, const struct rs_result *r)
 	return rc;
 }
 
+/* ---- what stays two */
+
+static struct save_apart *apart_of(const struct merger *m, uint64_t ino)
+{
+	uint64_t at;
+
+	return map_get(&m->save_apart_at, ino, &at) ? &m->saves_apart[at - 1] : NULL;
+}
+
+static bool is_clash_of(const struct rs_note *note, const struct save_apart *a)
+{
+	return a && strcmp(note->kind, "name") == 0 && strcmp(note->outcome, "kept-both") == 0 &&
+	       note->ino == a->ino_p && note->other_ino == a->ino_s;
+}
+
+static bool goes_without_saying(const struct rs_note *note, const struct save_apart *a)
+{
+	return a && a->told && note->ino == a->ino_b && strcmp(note->kind, "delete") == 0 &&
+	       strcmp(note->outcome, "restored") == 0;
+}
+
+int merge_saves_tell(struct merger *m, struct rs_result *r)
+{
+	size_t n = 0;
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < r->n_notes; i++) {
+		struct save_apart *a = apart_of(m, r->notes[i].ino);
+
+		if (!is_clash_of(&r->notes[i], a))
+			continue;
+		a->told = true;
+		rc = merge_keep_base(m, &a->of);
+	}
+	for (size_t i = 0; i < r->n_notes; i++)
+		if (!goes_without_saying(&r->notes[i], apart_of(m, r->notes[i].ino)))
+			r->notes[n++] = r->notes[i];
+	r->n_notes = n;
+	return rc;
+}
+
+const struct norm_inode *merge_saves_told(const struct merger *m, const struct rs_note *note)
+{
+	const struct save_apart *a = apart_of(m, note->ino);
+
+	return is_clash_of(note, a) ? &a->of : NULL;
+}
+
 void merge_saves_release(struct merger *m)
 {
+	free(m->saves_apart);
+	m->saves_apart = NULL;
+	m->n_saves_apart = m->cap_saves_apart = 0;
+	map_release(&m->save_apart_at);
 	free(m->saves);
 	free(m->save_sets);
 	m->saves = NULL;

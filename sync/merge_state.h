@@ -84,6 +84,13 @@ struct save_set {
 	uint32_t value_len;
 };
 
+/* A save whose bytes do not go together, so that both files stay: `of` says why, and holds the base for looking back. */
+struct save_apart {
+	uint64_t ino_b, ino_p, ino_s;
+	bool told; /* as a clash of their names */
+	struct norm_inode of;
+};
+
 /* What is done with the lock free, and the merge then done again. For one shipment. */
 struct merge_work {
 	struct driver_jobs jobs;
@@ -179,6 +186,9 @@ struct merger {
 	size_t n_saves;
 	struct save_set *save_sets;
 	size_t n_save_sets, cap_save_sets;
+	struct save_apart *saves_apart;
+	size_t n_saves_apart, cap_saves_apart;
+	struct map save_apart_at; /* the old file, and the primary's -> index + 1 */
 	struct norm_inode *follows; /* of files of ours: what the secondary wrote to the backups of them */
 	size_t n_follows, cap_follows;
 	uint64_t unplaced_dir; /* merge_unplaced.c; 0: nothing is in it */
@@ -332,6 +342,14 @@ void merge_presence(struct merger *m);
 int merge_saves_find(struct merger *m, struct rs_input *in);
 /* When names are settled and nothing has landed: what one side wrote to a backup goes into what the other saved. */
 int merge_saves_follow(struct merger *m, const struct rs_result *r);
+/*
+ * Likewise: two files stay, as what both saved does not go together. To the resolver that is a name that both gave; a
+ * person reads why, and gets what both had before, too. That the old one came back, as the one that wrote to it has it
+ * still, goes without saying: such notes leave the result.
+ */
+int merge_saves_tell(struct merger *m, struct rs_result *r);
+/* Of such a note about a name; NULL: it is no such. */
+const struct norm_inode *merge_saves_told(const struct merger *m, const struct rs_note *note);
 /* Attributes, and that the secondary gets what became of them; after bytes and links have landed. */
 int merge_saves_land(struct merger *m);
 void merge_saves_release(struct merger *m);

@@ -140,6 +140,36 @@ START_TEST(lines_that_both_changed_are_two_files)
 }
 END_TEST
 
+START_TEST(of_two_that_were_saved_apart_a_person_reads_why_and_sees_what_both_had)
+{
+	int saver = _i % 2;
+	struct err err = ERR_INIT;
+	struct conflict *c;
+	size_t n;
+
+	together("f.txt", text);
+	save(saver, "f.txt", with(text, "two", "saved"), RENAMED);
+	if (_i < 2)
+		save(!saver, "f.txt", with(text, "two", "other"), RENAMED);
+	else
+		px_put(!saver, "f.txt", with(text, "two", "other"));
+	px_meet();
+	for (int side = 0; side < 2; side++) {
+		ck_assert_int_eq(volume_conflicts(px[side].v, &c, &n), 0);
+		ck_assert_uint_eq(n, 1); /* that the old one came back is no news of its own */
+		ck_assert_str_eq(c->rule, "the same lines were changed on both sides");
+		ck_assert_str_eq(px_bytes(side, c->base, NULL), text);
+		conflict_release(c);
+		free(c);
+	}
+	ck_assert_msg(volume_conflict_resolve(px[0].v, "f.txt", 1, &err) == 0, "%s", err.text);
+	px_meet();
+	px_expect("f.txt", with(text, "two", saver == 1 ? "saved" : "other"));
+	ck_assert_uint_eq(px_count(1, ""), 1);
+	ck_assert_uint_eq(px_count(1, HIDDEN_NAME), 0);
+}
+END_TEST
+
 START_TEST(of_several_saves_the_last_counts)
 {
 	together("f.txt", text);
@@ -775,6 +805,7 @@ int main(void)
 	tcase_add_loop_test(one, a_text_saved_on_both_sides_is_merged_however_each_was_saved, 0, HOWS * HOWS);
 	tcase_add_loop_test(one, a_text_saved_on_one_side_and_written_in_place_on_the_other_is_merged, 0, 6);
 	tcase_add_loop_test(one, lines_that_both_changed_are_two_files, 0, 4);
+	tcase_add_loop_test(one, of_two_that_were_saved_apart_a_person_reads_why_and_sees_what_both_had, 0, 4);
 	tcase_add_test(one, of_several_saves_the_last_counts);
 	tcase_add_loop_test(one, a_file_renamed_on_the_other_side_has_what_was_saved, 0, 4);
 	tcase_add_loop_test(one, a_file_deleted_on_the_other_side_stays_as_saved, 0, 2);
