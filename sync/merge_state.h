@@ -84,7 +84,7 @@ struct save_set {
 	uint32_t value_len;
 };
 
-/* A save whose bytes do not go together, so that both files stay: `of` says why, and holds the base for looking back. */
+/* A save whose bytes do not go together, so both files stay: `of` says why, and holds the base for looking back. */
 struct save_apart {
 	uint64_t ino_b, ino_p, ino_s;
 	bool told; /* as a clash of their names */
