@@ -144,12 +144,13 @@ static bool is(const struct conflict *c, const char *kind, const char *outcome)
 	return strcmp(c->kind, kind) == 0 && (!outcome || strcmp(c->outcome, outcome) == 0);
 }
 
-/* A person's word undid what one side had done to a name, and nobody has wanted it otherwise since. */
+/* A person's word undid what one side had done to a name or an attribute, and nobody has wanted it otherwise since. */
 static bool is_undone(const struct conflict *c)
 {
 	static const char prefix[] = "resumed with --prefer: ";
 
-	return (is(c, "move", NULL) || is(c, "delete", NULL)) && strncmp(c->rule, prefix, sizeof(prefix) - 1) == 0 &&
+	return (is(c, "move", NULL) || is(c, "delete", NULL) || is(c, "attribute", NULL)) &&
+	       strncmp(c->rule, prefix, sizeof(prefix) - 1) == 0 &&
 	       !strstr(c->rule, " by hand");
 }
 
@@ -276,6 +277,9 @@ static void tell_undone(struct about *a, const char *path, const struct conflict
 
 	if (is(c, "move", NULL))
 		buf_printf(&a->text, "%s was moved to %s on %s", path, gone->value ?: "another place", gone->node);
+	else if (is(c, "attribute", NULL))
+		buf_printf(&a->text, "the %s of %s was set to %s on %s", strstr(c->rule, "owner") ? "owner" : "mode",
+		           path, gone->value ?: "another", gone->node);
 	else
 		buf_printf(&a->text, "%s was deleted on %s", path, gone->node);
 	buf_printf(&a->text, "; that was discarded at %s, as %s was preferred (resumed with --prefer): it stays", when,

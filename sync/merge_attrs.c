@@ -29,6 +29,69 @@ static int take_their_acl(struct merger *m, const struct norm_inode *n)
 	return rc && rc != -ENODATA ? rc : merge_copy_acl(m, n, n->ino);
 }
 
+static char *owner_text(uint32_t uid, uint32_t gid)
+{
+	return xasprintf("%u:%u", uid, gid);
+}
+
+int merge_tell_ours_undone(struct merger *m, const struct inode *ours, uint32_t fields)
+{
+	uint8_t acl[ACL_MAX_BYTES];
+	ssize_t len = tree_xattr_get(m->v, ours->ino, ACL_ACCESS_KEY, acl, sizeof(acl));
+	int rc = 0;
+
+	if (fields & REC_MODE)
+		rc = merge_note_undone(m, ours->ino, REC_MODE, merge_mode_text(ours->mode, acl, len), NULL);
+	if (rc == 0 && (fields & REC_OWNER))
+		rc = merge_note_undone(m, ours->ino, REC_OWNER, owner_text(ours->uid, ours->gid), NULL);
+	return rc;
+}
+
+/* Of these fields, which have we changed since the secondary knew them, and not taken back? */
+static uint32_t changed_by_us(struct merger *m, const struct inode *ours, uint32_t fields)
+{
+	struct inode *was = xmalloc(sizeof(*was));
+
+	if (tree_inode_view(m->v, ours->ino, (struct view){ VIEW_PEER, m->s->begin.seen }, was) == 0) {
+		fields &= ours->mode != was->mode ? ~0u : ~(uint32_t)REC_MODE;
+		fields &= ours->uid != was->uid || ours->gid != was->gid ? ~0u : ~(uint32_t)REC_OWNER;
+	}
+	free(was);
+	return fields;
+}
+
+static int tell_theirs_undone(struct merger *m, const struct norm_inode *n, const struct inode *ours, uint32_t fields)
+{
+	const struct rec_inode *r = n->rec;
+	uint8_t acl[2][ACL_MAX_BYTES];
+	int rc = 0;
+
+	if ((fields & REC_MODE) && r->mode != ours->mode) {
+		ssize_t len = tree_xattr_get(m->v, n->ino, ACL_ACCESS_KEY, acl[0], sizeof(acl[0]));
+		char *text = merge_mode_text(ours->mode, acl[0], len);
+
+		len = merge_their_acl(m, n, acl[1]);
+		rc = merge_note_undone(m, n->ino, REC_MODE, text, merge_mode_text(r->mode, acl[1], len));
+	}
+	if (rc == 0 && (fields & REC_OWNER) && (r->uid != ours->uid || r->gid != ours->gid))
+		rc = merge_note_undone(m, n->ino, REC_OWNER, owner_text(ours->uid, ours->gid),
+				       owner_text(r->uid, r->gid));
+	return rc;
+}
+
+/* Under a word one of the two goes; a person may want it after all. Before anything of it lands. */
+static int tell_undone(struct merger *m, const struct norm_inode *n, uint32_t fields)
+{
+	struct inode *ours = xmalloc(sizeof(*ours));
+	int rc = n->rec->fields & REC_NEW ? -ENOENT : tree_inode_get(m->v, n->ino, ours);
+
+	if (rc == 0)
+		rc = merge_prefers(m) == RS_PREFER_P ? tell_theirs_undone(m, n, ours, fields)
+						     : merge_tell_ours_undone(m, ours, changed_by_us(m, ours, fields));
+	free(ours);
+	return rc == -ENOENT ? 0 : rc;
+}
+
 /* Fields that only the secondary changed. */
 static int land_free_attrs(struct merger *m, size_t i)
 {
@@ -38,7 +101,7 @@ static int land_free_attrs(struct merger *m, size_t i)
 
 	fields &= ~n->in_conflict;
 	if (merge_stays_ours(m, n->ino)) {
-		int rc = 0;
+		int rc = m->prefer ? tell_undone(m, n, fields) : 0;
 
 		for (uint32_t f = REC_MODE; rc == 0 && f <= REC_TIMES; f <<= 1)
 			if (fields & f)
@@ -82,7 +145,9 @@ static int land_attr_case(struct merger *m, const struct rs_attr_out *o)
 
 	if (n->redirected_bytes || (bytes_stay_ours(n) && ac->field == REC_TIMES))
 		take_p = take_p || ac->field == REC_TIMES;
-	if (!take_p)
+	if (m->prefer && take_p == (merge_prefers(m) == RS_PREFER_P))
+		rc = tell_undone(m, n, ac->field);
+	if (rc == 0 && !take_p)
 		rc = land_attrs(m->v, n->rec, n->ino, ac->field, ORIGIN_LOCAL);
 	if (rc == 0 && ac->field == REC_MODE) /* it took no ACL of ours while its mode was unsettled */
 		rc = changes_touch_xattr(m->v, n->ino, ACL_ACCESS_KEY);

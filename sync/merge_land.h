@@ -78,6 +78,8 @@ int merge_copy_acl(struct merger *m, const struct norm_inode *n, uint64_t to);
 
 /* ---- merge_attrs.c */
 enum entity merge_entity_of(uint32_t field); /* of REC_MODE, REC_OWNER, REC_TIMES */
+/* Under a word for the secondary: these of ours (REC_MODE, REC_OWNER) go. Before they do. */
+int merge_tell_ours_undone(struct merger *m, const struct inode *ours, uint32_t fields);
 int merge_land_attributes(struct merger *m, const struct rs_result *r);
 /* Will the secondary get this inode whole? Then what it sent itself goes with it. */
 bool merge_sent_whole(struct merger *m, uint64_t ino);
@@ -91,7 +93,12 @@ int merge_put_note(struct merger *m, const struct rs_note *n, const struct norm_
 		   const struct made_copy *copies, size_t n_copies);
 /* All that the resolver says. */
 int merge_put_notes(struct merger *m, const struct rs_result *r, const struct made_copy *copies);
-/* Under a word: what the discarded side had moved or removed, which is undone. */
+/* A mode, and the access ACL that goes with it; len < 1: none. malloc'd. */
+char *merge_mode_text(uint32_t mode, const uint8_t *acl, ssize_t len);
+/* Under a word: the discarded side had changed a mode or an owner, which is undone; what each side had, in words (freed
+ * here). NULL for the secondary if it is preferred: what we had is taken back before it has said what it has. */
+int merge_note_undone(struct merger *m, uint64_t ino, uint32_t field, char *ours, char *theirs);
+/* Likewise: what it had moved or removed. */
 int merge_note_discarded(struct merger *m, const struct rs_result *r);
 
 #endif

@@ -7,8 +7,8 @@
 #include "sync/merge_land.h"
 #include "util/util.h"
 
-/* Of what a word discards so many removals and moves are told one by one: they stay in the list for a month, and who
- * discards more than that looks at the tree. */
+/* Of what a word discards so many removals and moves, and so many modes and owners, are told one by one: they stay in
+ * the list for a month, and who discards more than that looks at the tree. */
 #define DISCARDED_NOTES_MAX 1000u
 
 static void fill_version(struct merger *m, struct conflict_version *ver, const char *node, uint64_t ino,
@@ -39,8 +39,7 @@ static char *place_text(struct merger *m, const struct rs_pos *p)
 	return path;
 }
 
-/* A mode, and the access ACL that goes with it: len 0: none. */
-static char *mode_text(uint32_t mode, const uint8_t *acl, ssize_t len)
+char *merge_mode_text(uint32_t mode, const uint8_t *acl, ssize_t len)
 {
 	char *list = len > 0 && acl_check(acl, (size_t)len) == 0 ? acl_text(acl, (size_t)len, false) : NULL, *text;
 
@@ -110,9 +109,9 @@ static void fill_attribute(struct merger *m, const struct rs_note *n, struct con
 		const struct norm_inode *theirs = &m->ni[ac->norm];
 
 		len = tree_xattr_get(m->v, n->ino, ACL_ACCESS_KEY, acl, sizeof(acl));
-		p->value = mode_text(in->mode, acl, len);
+		p->value = merge_mode_text(in->mode, acl, len);
 		len = merge_their_acl(m, theirs, acl);
-		s->value = mode_text(theirs->rec->mode, acl, len);
+		s->value = merge_mode_text(theirs->rec->mode, acl, len);
 	} else if (here && ac->field == REC_OWNER) {
 		const struct rec_inode *r = m->ni[ac->norm].rec;
 
@@ -267,6 +266,29 @@ static int put_discarded(struct merger *m, const struct rs_link *l, bool ours_st
 	}
 	c.version[ours_stays ? 0 : 1].ino = c.ino;
 	rc = conflict_put(m->v, &c);
+	conflict_release(&c);
+	return rc;
+}
+
+int merge_note_undone(struct merger *m, uint64_t ino, uint32_t field, char *ours, char *theirs)
+{
+	bool ours_stays = merge_prefers(m) == RS_PREFER_P;
+	struct conflict c = { .id = id_new(m->v), .when_ms = m->prefer->when_ms, .resolved = true, .ino = ino,
+			      .kind = "attribute" };
+	int rc = 0;
+
+	snprintf(c.outcome, sizeof(c.outcome), ours_stays ? "primary" : "secondary");
+	for (int i = 0; i < 2; i++)
+		fill_version(m, &c.version[i], i ? m->names->peer : m->names->self, 0, c.when_ms);
+	c.version[0].value = ours;
+	c.version[1].value = theirs;
+	if (m->n_told_undone < DISCARDED_NOTES_MAX) {
+		c.rule = xasprintf("resumed with --prefer: %s had changed the %s",
+				   ours_stays ? m->names->peer : m->names->self, field == REC_MODE ? "mode" : "owner");
+		c.path = merge_path(m->v, ino);
+		rc = conflict_put(m->v, &c);
+		m->n_told_undone++;
+	}
 	conflict_release(&c);
 	return rc;
 }

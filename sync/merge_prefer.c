@@ -502,6 +502,9 @@ static int take_attrs_back(struct merger *m, uint64_t ino, uint32_t sent)
 		mode = mode && in->mode != was->mode;
 		owner = owner && (in->uid != was->uid || in->gid != was->gid);
 		times = times && (in->atime_ns != was->atime_ns || in->mtime_ns != was->mtime_ns);
+		rc = merge_tell_ours_undone(m, in, (mode ? REC_MODE : 0) | (owner ? REC_OWNER : 0));
+	}
+	if (rc == 0) {
 		if (mode)
 			in->mode = was->mode;
 		if (owner) {

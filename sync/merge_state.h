@@ -182,6 +182,7 @@ struct merger {
 	size_t n_attrs, cap_attrs;
 	int failed; /* what the resolver asked for and could not be told: then nothing lands */
 	uint64_t kept_bytes; /* set aside only to be looked back at */
+	unsigned n_told_undone; /* by merge_note_undone */
 	struct rs_save *saves;
 	size_t n_saves;
 	struct save_set *save_sets;

@@ -94,7 +94,8 @@ static void expect_row(int k, bool open)
 		if (open)
 			ck_assert_ptr_nonnull(strstr(c->version[!k].path, "/.twinfs/discarded-"));
 		for (size_t row = 1; row < n; row++) {
-			ck_assert(strcmp(c[row].kind, "move") == 0 || strcmp(c[row].kind, "delete") == 0);
+			ck_assert(strcmp(c[row].kind, "move") == 0 || strcmp(c[row].kind, "delete") == 0 ||
+				  strcmp(c[row].kind, "attribute") == 0);
 			ck_assert_ptr_nonnull(strstr(c[row].rule, k ? "alder had " : "birch had "));
 			ck_assert(c[row].resolved);
 			conflict_release(&c[row]);
@@ -294,6 +295,72 @@ static void database(int i, const char *path, const char *word)
 }
 
 /* Saves are not merged, a .git directory or a database is not copied: the side's tree is taken as it is. */
+/* The rows about attributes, the same on both sides: "what the primary had, what the secondary had;". */
+static const char *attributes_told(void)
+{
+	static char told[2][200];
+
+	for (int i = 0; i < 2; i++) {
+		struct conflict *c;
+		size_t n, len = 0;
+
+		told[i][0] = '\0';
+		ck_assert_int_eq(volume_conflicts(px[i].v, &c, &n), 0);
+		for (size_t k = 0; k < n; k++) {
+			if (strcmp(c[k].kind, "attribute") == 0 && c[k].resolved)
+				len += (size_t)snprintf(told[i] + len, sizeof(told[i]) - len, "%s, %s;",
+							c[k].version[0].value, c[k].version[1].value ?: "-");
+			conflict_release(&c[k]);
+		}
+		free(c);
+	}
+	ck_assert_str_eq(told[0], told[1]);
+	return told[0];
+}
+
+/* A mode or an owner that is undone is in no file: a row tells it, and by that it can be had after all. */
+START_TEST(a_mode_and_an_owner_that_are_undone_can_be_had_after_all)
+{
+	static const struct {
+		struct attr kept, gone; /* a mode or an owner of 0: not set */
+		const char *told[2];    /* the primary stays, the secondary does */
+	} cases[] = {
+		{ { .mode = 0 }, { .mode = 0600 }, { "0644, 0600;", "0600, -;" } },
+		{ { .mode = 0640 }, { .mode = 0600 }, { "0640, 0600;", "0600, -;" } },
+		{ { .mode = 0600 }, { .mode = 0600 }, { "", "0600, -;" } },
+		{ { .uid = 0 }, { .uid = 7, .gid = 8 }, { "0:0, 7:8;", "7:8, -;" } },
+		{ { .uid = 5, .gid = 8 }, { .uid = 7, .gid = 8 }, { "5:8, 7:8;", "7:8, -;" } },
+	};
+	const struct attr *kept = &cases[_i >> 2].kept, *gone = &cases[_i >> 2].gone;
+	int k = KEPT & 1, d = !k;
+	struct err err = ERR_INIT;
+	struct attr a;
+
+	px_put(0, "f", "of attributes\n");
+	px_set(0, "f", SET_UID | SET_GID, (struct attr){ .uid = 0 });
+	px_meet();
+	px_down();
+	for (int i = 0; i < 2; i++) {
+		const struct attr *to = i == k ? kept : gone;
+
+		if (to->mode)
+			px_set(i, "f", SET_MODE, *to);
+		if (to->uid)
+			px_set(i, "f", SET_UID | SET_GID, *to);
+	}
+	give(_i & 1, k);
+	px_meet();
+	ck_assert_str_eq(attributes_told(), cases[_i >> 2].told[k]);
+	if (*attributes_told())
+		ck_assert_msg(volume_conflict_resolve(px[1].v, "f", d == 1 ? 0 : 1, &err) == 0, "%s", err.text);
+	px_meet();
+	ck_assert_int_eq(volume_getattr(px[0].v, px_at(0, "f"), &a), 0);
+	ck_assert_uint_eq(a.mode & 07777, gone->mode ? gone->mode : 0644);
+	ck_assert_uint_eq(a.uid, gone->uid);
+	px_same();
+}
+END_TEST
+
 /* What it removed of a file's xattrs is removed, whatever the other did to the file: nothing; to the xattr; to the
  * bytes; another one; it deleted it; it gave it another name. */
 START_TEST(an_xattr_that_the_side_preferred_removed_is_gone)
@@ -1008,6 +1075,7 @@ int main(void)
 	tcase_add_loop_test(tc, a_file_that_comes_back_is_as_the_side_preferred_has_it, 0, 4);
 	tcase_add_loop_test(tc, a_merged_file_that_comes_back_is_as_the_side_preferred_has_it, 0, 4);
 	tcase_add_loop_test(tc, an_xattr_that_the_side_preferred_removed_is_gone, 0, 28);
+	tcase_add_loop_test(tc, a_mode_and_an_owner_that_are_undone_can_be_had_after_all, 0, 20);
 	tcase_add_loop_test(tc, what_is_saved_anew_and_what_belongs_together_is_taken_as_the_side_has_it, 0, 4);
 	tcase_add_loop_test(tc, the_word_is_good_for_one_reconciliation, 0, 4);
 	tcase_add_loop_test(tc, the_word_outlives_a_crash_at_any_time_and_is_carried_out_once, 0, 4);
