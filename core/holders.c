@@ -146,6 +146,25 @@ bool tree_holders_would_any(struct volume *v)
 	return map_count(&v->would_move) > 0;
 }
 
+void tree_holders_settle(struct volume *v, uint64_t ino, uint64_t since)
+{
+	if (!tree_holders_settled(v, ino, since))
+		map_put(&v->settling, ino, since);
+}
+
+bool tree_holders_settled(struct volume *v, uint64_t ino, uint64_t since)
+{
+	uint64_t upto;
+
+	return (map_get(&v->settled, ino, &upto) && upto >= since) ||
+	       (map_get(&v->settling, ino, &upto) && upto >= since);
+}
+
+void tree_holders_forget_settled(struct volume *v)
+{
+	map_clear(&v->settled);
+}
+
 void holders_stay(struct volume *v, uint64_t ino)
 {
 	struct dentry d;
@@ -194,6 +213,12 @@ int tree_holders_arrive(struct volume *v)
 
 void holders_end(struct volume *v, bool done)
 {
+	uint64_t ino, since;
+	size_t it = 0;
+
+	while (done && map_next(&v->settling, &it, &ino, &since))
+		map_put(&v->settled, ino, since);
+	map_clear(&v->settling);
 	for (size_t i = v->n_moves; i-- > 0 && !done;) {
 		change_count(v, v->moves[i].to, 0, v->moves[i].n);
 		change_count(v, v->moves[i].from, v->moves[i].n, 0);

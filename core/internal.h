@@ -51,6 +51,8 @@ struct volume {
 	size_t n_moves, cap_moves;
 	struct map late_moves;     /* from -> to: as soon as that has a name */
 	struct map would_move;     /* from -> to: if the peer takes the last name of `from` away */
+	struct map settled;        /* ino -> tree_holders_settled */
+	struct map settling;       /* the same, since peer_apply began */
 	void (*still_fn)(void *ctx, bool still);
 	void *still_ctx;
 	bool still;                /* still_fn is owed a false; only the thread that applies looks at it */

@@ -85,6 +85,12 @@ void tree_holders_wait(struct volume *v, uint64_t from, uint64_t to);
 void tree_holders_would_move(struct volume *v, uint64_t from, uint64_t to);
 uint64_t tree_holders_move_to(struct volume *v, uint64_t from);
 bool tree_holders_would_any(struct volume *v);
+/* Of what was done to `ino` knowing less than the peer's group `since` the peer told what became of it, and nothing of
+ * that is unsent: who holds `ino` from now on holds the peer's, and is not meant when it is told again. In memory
+ * only; when all changes of this side are acknowledged it is told no more. */
+void tree_holders_settle(struct volume *v, uint64_t ino, uint64_t since);
+bool tree_holders_settled(struct volume *v, uint64_t ino, uint64_t since);
+void tree_holders_forget_settled(struct volume *v);
 bool tree_holders_waiting(struct volume *v); /* is there one? lock held */
 int tree_holders_each_waiting(struct volume *v, int (*fn)(void *ctx, uint64_t from, uint64_t to), void *ctx);
 int tree_holders_arrive(struct volume *v);

@@ -428,6 +428,8 @@ static void volume_free(struct volume *v)
 	free(v->moves);
 	map_release(&v->late_moves);
 	map_release(&v->would_move);
+	map_release(&v->settled);
+	map_release(&v->settling);
 	map_release(&v->orphans);
 	map_release(&v->orphans_new);
 	map_release(&v->touched);

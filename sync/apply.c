@@ -613,8 +613,10 @@ static int apply_locked(struct volume *v, struct shipment *s, const struct map *
 	struct applier a;
 	struct placement *list = NULL;
 	size_t n = 0;
-	int rc = changes_purge(v, s->begin.seen);
+	int rc;
 
+	follow_before_purge(v, s);
+	rc = changes_purge(v, s->begin.seen);
 	if (rc == 0)
 		rc = lineage_purge(v, s->begin.seen); /* of when we were the primary */
 	if (rc == 0)

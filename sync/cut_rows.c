@@ -170,7 +170,8 @@ static int copy_lineage(void *ctx, const struct lineage *l)
 	if (l->kind != 'a' && l->kind != 'c' && l->kind != 'u')
 		return 0;
 	r->lineages = grow(r->lineages, r->n_lineages, &r->cap_lineages, sizeof(*r->lineages));
-	r->lineages[r->n_lineages++] = (struct rec_lineage){ .src = l->src, .dst = l->dst, .kind = l->kind };
+	r->lineages[r->n_lineages++] = (struct rec_lineage){ .src = l->src, .dst = l->dst, .kind = l->kind,
+							     .since = l->kind == 'u' ? l->since : 0 };
 	return 0;
 }
 

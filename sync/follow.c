@@ -28,7 +28,8 @@ static bool is_gone(struct volume *v, uint64_t ino)
 /*
  * Is what became something else no more here by its old id? Two that became one: its link is gone, which waits for
  * unsent bytes. A copy: its bytes are the primary's now, or it is gone; unsent ones follow the others, and the answer
- * to them tells this again. In a unit's copy: they may be the same in both.
+ * to them tells this again. In a unit's copy: they may be the same in both. That is told again when a copy is made of
+ * the copy, and who has the primary's by then is not meant.
  */
 static bool has_left(struct volume *v, const struct shipment *s, const struct rec_lineage *l)
 {
@@ -36,6 +37,8 @@ static bool has_left(struct volume *v, const struct shipment *s, const struct re
 
 	if (l->kind == 'a')
 		return is_gone(v, l->src);
+	if (l->kind == 'u' && tree_holders_settled(v, l->src, l->since))
+		return false;
 	return (l->kind == 'u' || is_gone(v, l->src) || (r && (r->fields & REC_CONTENT))) && !has_unsent(v, s, l->src);
 }
 
@@ -53,11 +56,36 @@ bool follow_concerns(struct volume *v, const struct shipment *s, const struct re
 	       (s->n_of_units <= OF_UNITS_MAX && tree_inode_get(v, l->src, &in) == 0 && S_ISREG(in.mode));
 }
 
+void follow_before_purge(struct volume *v, const struct shipment *s)
+{
+	struct change_row row;
+	struct volume_ids ids;
+
+	volume_ids(v, &ids);
+	if (!changes_any_after(v, ids.acked))
+		tree_holders_forget_settled(v);
+	for (size_t i = 0; i < s->n_lineages; i++) {
+		const struct rec_lineage *l = &s->lineages[i];
+
+		if (l->kind == 'u' && changes_get(v, l->src, ENT_CONTENT, &row) == 0 && row.seen >= l->since)
+			tree_holders_settle(v, l->src, l->since);
+	}
+}
+
 /* The last name, perhaps, of what was told before to have become something else, and was kept then for what was done
  * to it here. */
 static bool takes_from_holders(struct volume *v, const struct ship_link *l)
 {
 	return !l->parent && !l->report && tree_holders_move_to(v, l->child) != 0;
+}
+
+static int move_holders(struct volume *v, const struct rec_lineage *l)
+{
+	int rc = tree_holders_move(v, l->src, l->dst);
+
+	if (l->kind == 'u')
+		tree_holders_settle(v, l->src, l->since);
+	return rc;
 }
 
 /* How many links are to be looked at for that. */
@@ -88,7 +116,7 @@ int follow_shipment(struct volume *v, const struct shipment *s)
 			if (left && l->kind != 'a' && !tree_holders_may_come(v, l->dst))
 				tree_holders_wait(v, l->src, l->dst);
 			else if (left)
-				rc = tree_holders_move(v, l->src, l->dst);
+				rc = move_holders(v, l);
 			else if (l->kind == 'a')
 				tree_holders_would_move(v, l->src, l->dst);
 		}

@@ -18,6 +18,9 @@ int follow_hold_still(struct volume *v, const struct shipment *s, bool *still);
 bool follow_concerns(struct volume *v, const struct shipment *s, const struct rec_lineage *l);
 /* Lock held: are there any whom it could move? */
 bool follow_any(struct volume *v, const struct shipment *s);
+/* Between apply_begin and apply_commit, before the rows that the shipment acknowledges are forgotten: notes of which
+ * files of a unit the holders stay, as what this side wrote to them went into the primary's. */
+void follow_before_purge(struct volume *v, const struct shipment *s);
 /* Between apply_begin and apply_commit, when all is in its place but what has lost its last link is not reaped yet. */
 int follow_shipment(struct volume *v, const struct shipment *s);
 

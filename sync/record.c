@@ -241,7 +241,9 @@ const char *record_judge(const struct frame *f)
 	case FRAME_LINEAGE:
 		if (f->lineage.src == 0 || f->lineage.dst == 0)
 			return "id is 0";
-		return f->lineage.kind && strchr("lacbu", f->lineage.kind) ? NULL : "kind is unknown";
+		if (!f->lineage.kind || !strchr("lacbu", f->lineage.kind))
+			return "kind is unknown";
+		return f->lineage.kind == 'u' || f->lineage.since == 0 ? NULL : "since is of another kind";
 	case FRAME_SKIP:
 		if (f->skip.id == 0)
 			return "id is 0";

@@ -18,7 +18,7 @@
 #include "core/volume.h"
 #include "util/buf.h"
 
-#define PROTOCOL_VERSION 5
+#define PROTOCOL_VERSION 6
 /* A DATA record carries at most 256 KiB: large enough to cost nothing per byte, small enough to keep both sides'
  * buffers small. */
 #define DATA_MAX_BYTES (256u << 10)
@@ -120,6 +120,7 @@ struct rec_conflict {
 struct rec_lineage {
 	uint64_t src, dst;
 	char kind; /* as struct lineage */
+	uint64_t since; /* of 'u': what was written having seen this group or a later one is not in the copy; else 0 */
 };
 struct rec_skip {
 	uint64_t id;

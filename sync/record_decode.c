@@ -279,6 +279,7 @@ static void get_payload(struct cursor *c, struct frame *f, uint8_t *scratch)
 		f->lineage.src = get_u64(c);
 		f->lineage.dst = get_u64(c);
 		f->lineage.kind = (char)get_u8(c);
+		f->lineage.since = get_u64(c);
 		break;
 	case FRAME_SKIP:
 		f->skip.id = get_u64(c);

@@ -257,6 +257,7 @@ static void put_payload(struct buf *b, const struct frame *f)
 		put_u64(b, f->lineage.src);
 		put_u64(b, f->lineage.dst);
 		put_u8(b, (uint8_t)f->lineage.kind);
+		put_u64(b, f->lineage.since);
 		break;
 	case FRAME_SKIP:
 		put_u64(b, f->skip.id);

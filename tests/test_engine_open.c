@@ -457,6 +457,49 @@ static const char *in_copy(const char *prefix, const char *rest)
 	return path;
 }
 
+/*
+ * Only a name makes the copy of the unit, and before it wrote it had taken what we wrote: that is in ours, and not in
+ * the copies, neither the first nor the one of that. 1: by the name in the unit. 2: that it is in ours is answered
+ * before there is a copy of the copy.
+ */
+START_TEST(who_wrote_to_ours_in_a_unit_stays_there)
+{
+	size_t h;
+
+	px_mkdir(0, ".git");
+	px_put(0, ".git/b", "b\n");
+	px_put(0, "f", "one\n");
+	px_meet();
+	px_down();
+	px_link(1, "f", ".git/f");
+	px_put(0, ".git/new", "new\n");
+	px_append(0, "f", "alder\n");
+	px_hello();
+	px_send(0);
+	h = hold(1, _i % 2 ? ".git/f" : "f");
+	px_send(1);
+	appends(1, h, "birch\n");
+	if (_i / 2)
+		px_say(1);
+	px_rename(1, _i / 2 ? ".git/b" : ".git/f", ".git/g");
+	px_send(0);
+	holds(1, h, "f");
+	if (_i / 2) {
+		px_hear(1);
+		px_send(0);
+	}
+	px_put(0, in_copy(".git.conflict-birch", "/new"), "alder\n");
+	px_send(1);
+	px_meet();
+	px_expect("f", "one\nalder\nbirch\n");
+	holds(1, h, "f");
+	appends(1, h, "more\n");
+	px_meet();
+	px_expect("f", "one\nalder\nbirch\nmore\n");
+	ck_assert_uint_eq(px_count(0, ""), 4);
+}
+END_TEST
+
 /* What both changed, what only it did, and what nobody did. */
 START_TEST(who_has_files_of_a_unit_open_goes_on_in_its_copy)
 {
@@ -1096,6 +1139,7 @@ int main(void)
 	tcase_add_test(tc, the_primary_moves_nobody);
 	tcase_add_test(tc, what_was_merged_in_place_is_held_still);
 	tcase_add_test(tc, a_conflict_on_the_copy_moves_its_holder_once_more);
+	tcase_add_loop_test(tc, who_wrote_to_ours_in_a_unit_stays_there, 0, 4);
 	tcase_add_loop_test(tc, who_has_files_of_a_unit_open_goes_on_in_its_copy, 0, 3);
 	tcase_add_loop_test(tc, who_wrote_late_in_a_unit_of_which_the_copy_was_changed_goes_to_the_next, 0, 2);
 	tcase_add_loop_test(tc, who_wrote_late_in_a_unit_goes_to_the_copy_in_which_it_was_merged, 0, 8);

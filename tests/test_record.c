@@ -111,7 +111,7 @@ static struct frame simple(enum frame_type type)
 		f.data = (struct rec_data){ .ino = 1, .off = 0, .len_bytes = FILE_MAX_BYTES };
 		break;
 	case FRAME_LINEAGE:
-		f.lineage = (struct rec_lineage){ 1, 2, 'c' };
+		f.lineage = (struct rec_lineage){ 1, 2, 'u', 3 };
 		break;
 	case FRAME_SKIP:
 		f.skip = (struct rec_skip){ 1, 1, 0 };
@@ -395,6 +395,7 @@ static const struct tamper {
 	{ "lineage to 0", FRAME_LINEAGE, 8, 0, 8, "id is 0" },
 	{ "lineage of kind NUL", FRAME_LINEAGE, 16, 0, 1, "kind" },
 	{ "lineage of kind z", FRAME_LINEAGE, 16, 'z', 1, "kind" },
+	{ "lineage of another kind since some group", FRAME_LINEAGE, 16, 'c', 1, "since" },
 	{ "skip of 0", FRAME_SKIP, 0, 0, 8, "id is 0" },
 	{ "skip with a flag of 2", FRAME_SKIP, 8, 2, 1, "flag" },
 	{ "fewer staged ranges than the frame has", FRAME_STAGED, 16, 2, 2, "behind" },
