@@ -59,8 +59,7 @@ int volume_getattr(struct volume *v, uint64_t ino, struct attr *out)
 {
 	int rc;
 
-	volume_lock_now(v);
-	rc = landing_need_inode(v, ino);
+	rc = landing_lock_inode(v, ino);
 	if (!rc)
 		rc = attr_get(v, ino, out);
 	volume_unlock(v);

@@ -118,6 +118,7 @@ struct volume {
 	bool landing;               /* a plan holds: core/landing.h */
 	struct landing_pos landing_pos;
 	unsigned carry_depth;       /* one inode is carried out because of another */
+	uint64_t carry_whole;       /* this one is wanted itself, and is not set aside: core/landing.c */
 	struct map carry_reap;      /* inodes that lost a link meanwhile */
 	struct map carry_drops;     /* links that go when what is in their directories has gone */
 	struct { /* what is changed here while a plan is written */

@@ -12,12 +12,15 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
 /* Inodes that are carried out under one hold of the lock: a few milliseconds, and a commit. */
 #define STEP_INODES 64u
+/* No path has more names. */
+#define DEPTH_MAX 4096u
 
 static int carry(struct volume *v, uint64_t ino);
 
@@ -45,6 +48,29 @@ static int link_is_taken(struct volume *v, uint64_t link)
 					    : changes_skipped_taken(v, link, v->info.applied);
 }
 
+/*
+ * A directory that goes, and in which something of the plan is left, perhaps very much. Nobody is to wait for all of
+ * that because he wants its name: it goes to a place where nobody looks, and from there when it is empty. Who lists
+ * .twinfs has it carried out first, as by its row it is in there. True: it is there, by *rc.
+ */
+static bool set_aside(struct volume *v, struct landing_link *l, int *rc)
+{
+	uint64_t child;
+	uint32_t mode;
+
+	if (l->parent || l->child == v->carry_whole || inode_row_mode(v->db, l->child, &mode) || !S_ISDIR(mode) ||
+	    landing_link_from(v->db, l->child, &child))
+		return false;
+	l->name_len = (uint8_t)snprintf(l->name, sizeof(l->name), "landing-%llx", (unsigned long long)l->link);
+	*rc = tree_link_put(v, l->link, INO_HIDDEN, l->name, l->name_len, l->child, ORIGIN_LOCAL);
+	if (*rc == -EEXIST)
+		return false;
+	l->from_parent = INO_HIDDEN;
+	l->turn = 2;
+	*rc = *rc ? *rc : landing_link_put(v->db, l);
+	return true;
+}
+
 static int give_up_name(struct volume *v, const struct landing_link *l, struct waiting *w)
 {
 	struct landing_link other;
@@ -61,7 +87,7 @@ static int give_up_name(struct volume *v, const struct landing_link *l, struct w
 				     : db_damaged(v->db, "a landing puts link %llu where another one stays",
 						  (unsigned long long)l->link);
 	if (!other.parent)
-		return carry(v, other.child);
+		return set_aside(v, &other, &rc) ? rc : carry(v, other.child);
 	rc = landing_link_drop(v->db, other.link);
 	if (!rc)
 		rc = link_is_taken(v, other.link);
@@ -149,14 +175,16 @@ static int drop(struct volume *v, const struct landing_link *l)
 	return rc == -ENOENT ? 0 : rc; /* it is gone already */
 }
 
-static int carry_links(struct volume *v, uint64_t ino, bool *dropped)
+/* aside: it goes, but not yet (set_aside). */
+static int carry_links(struct volume *v, uint64_t ino, bool *dropped, bool *aside)
 {
 	struct landing_link *l = xmalloc(sizeof(*l));
 	int rc = 0, more;
 
-	while (!rc && (more = landing_link_of(v->db, ino, l)) != -ENOENT) {
-		if (more) {
-			rc = more;
+	while (!rc && !*aside && (more = landing_link_of(v->db, ino, l)) != -ENOENT) {
+		*aside = !more && set_aside(v, l, &rc);
+		if (more || *aside) {
+			rc = more ? more : rc;
 			break;
 		}
 		log_debug("landing", "link %#llx -> %#llx in %#llx as %s", (unsigned long long)l->link,
@@ -380,7 +408,7 @@ static int carry_rest(struct volume *v, const struct landing_inode *p)
 
 static int carry_all(struct volume *v, struct landing_inode *p, uint64_t ino)
 {
-	bool has, dropped = false;
+	bool has, dropped = false, aside = false;
 	int rc = landing_inode_get(v->db, ino, p);
 
 	has = rc == 0;
@@ -389,7 +417,9 @@ static int carry_all(struct volume *v, struct landing_inode *p, uint64_t ino)
 	if (has && (p->fields & LAND_NEW))
 		rc = landing_make(v, p);
 	if (!rc)
-		rc = carry_links(v, ino, &dropped);
+		rc = carry_links(v, ino, &dropped, &aside);
+	if (aside)
+		return rc;
 	if (dropped)
 		map_put(&v->carry_reap, ino, 1);
 	/* Its own name may have been in the way: then all of it was carried out by now. */
@@ -442,14 +472,15 @@ int landing_open_quietly(struct volume *v)
 	return rc;
 }
 
-/* What is carried out is the peer's, as if it were applied. */
-static int begin(struct volume *v)
+/* What is carried out is the peer's, as if it were applied. whole: that is not set aside. */
+static int begin(struct volume *v, uint64_t whole)
 {
 	int rc;
 
 	assert(!v->peer_apply);
 	rc = landing_open_quietly(v);
 	v->peer_apply = rc == 0;
+	v->carry_whole = whole;
 	return rc;
 }
 
@@ -480,9 +511,9 @@ static int finish(struct volume *v)
 	return rc;
 }
 
-static int carry_one(struct volume *v, uint64_t ino)
+static int carry_one(struct volume *v, uint64_t ino, uint64_t whole)
 {
-	int rc = begin(v);
+	int rc = begin(v, whole);
 
 	return rc ? rc : end(v, carry(v, ino));
 }
@@ -495,7 +526,7 @@ int landing_need_inode(struct volume *v, uint64_t ino)
 	if (!v->landing || v->peer_apply)
 		return 0;
 	rc = landing_rows_about(v->db, ino, &any);
-	return rc || !any ? rc : carry_one(v, ino);
+	return rc || !any ? rc : carry_one(v, ino, ino);
 }
 
 int landing_need_inodes(struct volume *v, const uint64_t *inodes, size_t n)
@@ -507,7 +538,7 @@ int landing_need_inodes(struct volume *v, const uint64_t *inodes, size_t n)
 		rc = landing_rows_about(v->db, inodes[i], &any);
 	if (rc || !any)
 		return rc;
-	rc = begin(v);
+	rc = begin(v, 0);
 	if (rc)
 		return rc;
 	for (size_t i = 0; !rc && i < n; i++)
@@ -526,12 +557,12 @@ int landing_need_name(struct volume *v, uint64_t parent, const char *name)
 		return rc;
 	rc = landing_link_named(v->db, parent, name, strlen(name), &child);
 	if (!rc)
-		rc = carry_one(v, child);
+		rc = carry_one(v, child, 0);
 	if (rc && rc != -ENOENT)
 		return rc;
 	rc = tree_lookup(v, parent, name, strlen(name), &d);
 	if (!rc && landing_link_get(v->db, d.link, &l) == 0) {
-		rc = carry_one(v, l.child);
+		rc = carry_one(v, l.child, 0);
 		return rc; /* it was another one's name before, and is none now or the one looked for above */
 	}
 	return rc == -ENOENT ? 0 : rc ? rc : landing_need_inode(v, d.child);
@@ -545,6 +576,18 @@ static int next_in_dir(struct volume *v, uint64_t dir, uint64_t *child)
 	return rc == -ENOENT ? landing_link_into(v->db, dir, child) : rc;
 }
 
+/* What has to be done first in a directory that goes: *ino, or the first thing below it that leaves nothing behind. */
+static int innermost(struct volume *v, uint64_t *ino)
+{
+	int rc = 0;
+
+	for (unsigned depth = 0; !rc && depth < DEPTH_MAX; depth++)
+		rc = landing_link_from(v->db, *ino, ino);
+	if (!rc)
+		return db_damaged(v->db, "a landing has inode %llu below itself", (unsigned long long)*ino);
+	return rc == -ENOENT ? 0 : rc;
+}
+
 static int some_of_dir(struct volume *v, uint64_t dir)
 {
 	uint64_t child;
@@ -552,7 +595,9 @@ static int some_of_dir(struct volume *v, uint64_t dir)
 
 	for (unsigned i = 0; !rc && !more && i < STEP_INODES; i++) {
 		more = next_in_dir(v, dir, &child);
-		if (!more)
+		if (!more && dir == INO_HIDDEN) /* what was set aside, perhaps */
+			rc = innermost(v, &child);
+		if (!more && !rc)
 			rc = carry(v, child);
 	}
 	return rc ? rc : more == -ENOENT ? 0 : more;
@@ -565,36 +610,70 @@ bool landing_dir_is_ready(struct volume *v, uint64_t dir)
 	return !v->landing || next_in_dir(v, dir, &child) == -ENOENT;
 }
 
+/* The lock, and 1: it is ready; else, without it, 0: some more was carried out. -errno, with the lock. */
+static int lock_then_some(struct volume *v, uint64_t dir, bool (*ready)(struct volume *v, uint64_t dir))
+{
+	int rc;
+
+	volume_lock_now(v);
+	if (ready(v, dir))
+		return 1;
+	rc = begin(v, 0);
+	if (!rc)
+		rc = end(v, some_of_dir(v, dir));
+	if (rc)
+		return rc;
+	volume_unlock(v);
+	volume_pause(v);
+	return 0;
+}
+
 int landing_lock_dir(struct volume *v, uint64_t dir)
 {
 	int rc;
 
-	for (;;) {
-		volume_lock_now(v);
-		rc = landing_need_inode(v, dir);
-		if (rc || landing_dir_is_ready(v, dir))
-			return rc;
-		rc = begin(v);
-		if (!rc)
-			rc = end(v, some_of_dir(v, dir));
-		if (rc)
-			return rc;
-		volume_unlock(v);
-		volume_pause(v);
-	}
+	while (!(rc = lock_then_some(v, dir, landing_dir_is_ready)))
+		;
+	return rc < 0 ? rc : landing_need_inode(v, dir);
+}
+
+/* Is it a directory that goes with what is in it? Then all of that goes first. */
+static bool is_no_end(struct volume *v, uint64_t ino)
+{
+	struct landing_link l;
+	uint64_t child;
+
+	return !v->landing || landing_link_of(v->db, ino, &l) != 0 || l.parent ||
+	       landing_link_from(v->db, ino, &child) != 0;
+}
+
+int landing_lock_inode(struct volume *v, uint64_t ino)
+{
+	int rc;
+
+	while (!(rc = lock_then_some(v, ino, is_no_end)))
+		;
+	return rc < 0 ? rc : landing_need_inode(v, ino);
 }
 
 static int some_inodes(struct volume *v)
 {
-	uint64_t ino;
+	uint64_t ino, first;
 	int rc = 0;
 
 	for (unsigned i = 0; !rc && i < STEP_INODES; i++) {
+		struct landing_pos before = v->landing_pos;
+
 		rc = landing_rows_next(v->db, &v->landing_pos, &ino);
 		if (rc == -ENOENT)
 			return finish(v);
+		first = ino;
+		if (!rc && v->landing_pos.turn == 2)
+			rc = innermost(v, &first);
+		if (first != ino)
+			v->landing_pos = before;
 		if (!rc)
-			rc = carry(v, ino);
+			rc = carry(v, first);
 	}
 	return rc;
 }
@@ -604,7 +683,7 @@ bool landing_step(struct volume *v)
 	bool more;
 
 	volume_lock_behind(v);
-	if (v->landing && begin(v) == 0)
+	if (v->landing && begin(v, 0) == 0)
 		end(v, some_inodes(v)); /* a failure is the volume's, and remembered there */
 	more = v->landing && v->health == HEALTH_WELL;
 	volume_unlock(v);

@@ -24,7 +24,8 @@
  *   - The bytes of a plan are blocks of the image that are complete and durable when it begins to hold. Carrying out
  *     takes no room: it cannot be refused.
  *   - An inode is carried out with all its links. A name that is another link's is given up by that one, which is
- *     carried out too; a directory in which something is put comes first, one that goes after what is in it.
+ *     carried out too; a directory in which something is put comes first, one that goes after what is in it. So that
+ *     nobody waits for all of that, a directory whose name another one gets is in .twinfs until it is empty.
  *
  * The volume's lock is held by the caller, but where said.
  */
@@ -48,6 +49,8 @@ bool landing_dir_is_ready(struct volume *v, uint64_t dir);
 /* Takes the lock (volume_lock_now), when all entries of the directory are carried out; that is done in steps. The lock
  * is held when it returns, whatever it returns. */
 int landing_lock_dir(struct volume *v, uint64_t dir);
+/* Likewise, when landing_need_inode is done; in steps where it is a directory that goes, after what is in it. */
+int landing_lock_inode(struct volume *v, uint64_t ino);
 
 /* Without the lock: a few inodes of the plan. Is there more of it, in a volume that can? */
 bool landing_step(struct volume *v);

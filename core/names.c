@@ -123,8 +123,9 @@ int volume_lookup(struct volume *v, uint64_t parent, const char *name, struct at
 
 	if (rc)
 		return rc;
-	volume_lock_now(v);
-	rc = need_name(v, parent, name);
+	rc = landing_lock_inode(v, parent);
+	if (!rc)
+		rc = need_name(v, parent, name);
 	if (!rc)
 		rc = get_dir(v, parent, &dir);
 	if (!rc)
@@ -245,8 +246,9 @@ int volume_create(struct volume *v, uint64_t parent, const char *name, uint32_t 
 
 	if (rc)
 		return rc;
-	volume_lock_now(v);
-	rc = check_new_name(v, parent, name, &dir);
+	rc = landing_lock_inode(v, parent);
+	if (!rc)
+		rc = check_new_name(v, parent, name, &dir);
 	if (!rc)
 		rc = group_open(v);
 	if (!rc) {
@@ -622,8 +624,7 @@ static int read_dots(struct volume *v, uint64_t dir, uint64_t after, volume_dire
 	uint64_t parent;
 	int rc;
 
-	volume_lock_now(v);
-	rc = landing_need_inode(v, dir);
+	rc = landing_lock_inode(v, dir);
 	if (!rc)
 		rc = get_dir(v, dir, &in);
 	parent = rc ? 0 : tree_parent_of_dir(v, dir);

@@ -216,9 +216,10 @@ static const struct rule {
 	  "SELECT ifnull(ino, 0), 'conflict ' || id FROM conflict WHERE (kind IN ('content', 'name', 'move', "
 	  "'delete', 'attribute', 'xattr') AND outcome IN ('kept-both', 'merged', 'primary', 'secondary', "
 	  "'restored') AND resolved IN (0, 1)) IS NOT TRUE" },
-	{ "dentry", "a file in .twinfs is one that a conflict keeps",
+	{ "dentry", "what is in .twinfs is kept by a conflict, or goes when a landing has emptied it",
 	  "SELECT child, " LINK_ROW " FROM dentry WHERE parent = 2 AND child NOT IN (SELECT ino0 FROM conflict WHERE "
-	  "ino0 IS NOT NULL UNION SELECT ino1 FROM conflict WHERE ino1 IS NOT NULL UNION SELECT base FROM conflict)" },
+	  "ino0 IS NOT NULL UNION SELECT ino1 FROM conflict WHERE ino1 IS NOT NULL UNION SELECT base FROM conflict) "
+	  "AND link NOT IN (SELECT link FROM landing_link WHERE from_parent = 2 AND parent = 0)" },
 };
 
 _Static_assert(EXTENT_MAX_BLOCKS == 64, "the rules about extents say 64");

@@ -181,7 +181,7 @@ static const struct damage {
 	{ "INSERT INTO lineage(is_link, src, dst, grp, kind) VALUES(0, 5, 6, 1, 0)", "lineage, source 5" },
 	{ "INSERT INTO conflict(id, kind, outcome, resolved) VALUES(9, 'war', 'merged', 0)", "conflict, conflict 9" },
 	{ "UPDATE dentry SET parent = 2 WHERE link = (SELECT max(link) FROM dentry WHERE child NOT IN (SELECT ino FROM "
-	  "inode WHERE mode & 61440 = 16384))", "a file in .twinfs is one that a conflict keeps" },
+	  "inode WHERE mode & 61440 = 16384))", "what is in .twinfs is kept by a conflict, or goes when a" },
 	{ "DELETE FROM xattr; DROP TABLE xattr", "xattr, cannot be checked: no such table" },
 };
 

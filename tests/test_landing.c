@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What is done on a side while its engine cuts or lands a large shipment, some rows at a time. */
+#include "core/internal.h"
+#include "core/landing.h"
+#include "db/landing_rows.h"
 #include "tests/pair_fixture.h"
 
 static void setup(void)
@@ -524,6 +527,132 @@ START_TEST(a_link_that_gives_up_its_name_is_taken_as_one_that_is_looked_up)
 }
 END_TEST
 
+/* ---- a directory that goes with very much in it */
+
+#define MANY 200
+
+/* "tree", with many files in it or below it, is removed, and another one made in its place. */
+static void replace_tree(int from, bool flat)
+{
+	char name[32];
+
+	px_mkdir(from, "tree");
+	px_mkdir(from, "tree/sub");
+	for (int k = 0; k < MANY; k++) {
+		snprintf(name, sizeof(name), flat ? "tree/f%d" : "tree/sub/f%d", k);
+		px_put(from, name, name);
+	}
+	px_meet_landed();
+	for (int k = 0; k < MANY; k++) {
+		snprintf(name, sizeof(name), flat ? "tree/f%d" : "tree/sub/f%d", k);
+		px_unlink(from, name);
+	}
+	px_rmdir(from, "tree/sub");
+	px_rmdir(from, "tree");
+	px_mkdir(from, "tree");
+	px_put(from, "tree/new", "new");
+}
+
+/* How many of these inodes is something still to be done to? */
+static unsigned still_planned(int i, const uint64_t *inodes)
+{
+	unsigned n = 0;
+	bool any;
+
+	volume_lock_now(px[i].v);
+	for (int k = 0; k < MANY; k++) {
+		ck_assert_int_eq(landing_rows_about(px[i].v->db, inodes[k], &any), 0);
+		n += any;
+	}
+	volume_unlock(px[i].v);
+	return n;
+}
+
+static bool is_listed(void *ctx, const char *name, size_t len, uint64_t cookie, const struct attr *attr)
+{
+	(void)cookie;
+	(void)attr;
+	if (len > 8 && memcmp(name, "landing-", 8) == 0)
+		*(bool *)ctx = true;
+	return true;
+}
+
+static void crash_and_check(int i)
+{
+	static const struct fsck_options fsck = { .found = px_damage };
+	struct fsck_result whole;
+	struct err err = ERR_INIT;
+
+	px_down();
+	engine_free(px[i].e);
+	volume_crash(px[i].v);
+	ck_assert_msg(fsck_store(px[i].dir, &fsck, &whole, &err) == 0, "fsck: %s", err.text);
+	px_open(i);
+}
+
+/* What is done first: the name is looked up, the directory that it is in listed, a step of the thread that carries out,
+ * or what goes is looked into; or the program is killed. */
+START_TEST(nobody_who_wants_the_name_of_a_directory_waits_for_all_that_goes_with_it)
+{
+	int to = !(_i % 2), what = _i / 4;
+	bool flat = _i % 4 / 2, listed = false;
+	uint64_t inodes[MANY], dir;
+	struct attr a;
+	char name[32];
+
+	replace_tree(!to, flat);
+	dir = px_at(to, "tree");
+	volume_ref(px[to].v, dir);
+	for (int k = 0; k < MANY; k++) {
+		snprintf(name, sizeof(name), flat ? "tree/f%d" : "tree/sub/f%d", k);
+		inodes[k] = px_at(to, name);
+		ck_assert_uint_ne(inodes[k], 0);
+	}
+	px_send(!to);
+	ck_assert_uint_eq(still_planned(to, inodes), MANY);
+	if (what == 0)
+		ck_assert_uint_ne(px_at(to, "tree/new"), 0);
+	else if (what == 1)
+		ck_assert_int_eq(volume_readdir(px[to].v, INO_ROOT, 0, is_listed, &listed), 0);
+	else if (what == 2)
+		landing_step(px[to].v);
+	else if (what == 3)
+		ck_assert_int_eq(volume_lookup(px[to].v, dir, "sub", &a), -ENOENT);
+	if (what < 3 || (what == 3 && !flat))
+		ck_assert_uint_ge(still_planned(to, inodes), MANY / 2);
+	if (what == 4) {
+		crash_and_check(to);
+	} else {
+		/* Set aside it is as good as gone, and who looks there sees nothing. */
+		ck_assert_int_eq(volume_readdir(px[to].v, INO_HIDDEN, 0, is_listed, &listed), 0);
+		ck_assert(!listed);
+		ck_assert_int_eq(volume_getattr(px[to].v, dir, &a), 0);
+		ck_assert_uint_eq(a.nlink, 0);
+		ck_assert_int_eq(volume_create(px[to].v, dir, "x", S_IFREG | 0644, 0, NULL, &px_cred, &a), -ENOENT);
+		volume_unref(px[to].v, dir, 1);
+	}
+	same_trees();
+	px_meet_landed();
+}
+END_TEST
+
+START_TEST(a_crash_finds_what_was_set_aside_and_drops_it)
+{
+	int to = !(_i % 2);
+	bool flat = _i / 2;
+
+	replace_tree(!to, flat);
+	px_send(!to);
+	ck_assert_uint_ne(px_at(to, "tree/new"), 0);
+	ck_assert(landing_holds(px[to].v));
+	crash_and_check(to);
+	ck_assert(landing_holds(px[to].v));
+	same_trees();
+	px_meet_landed();
+	px_expect("tree/new", "new");
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("landing");
@@ -546,6 +675,8 @@ int main(void)
 	tcase_add_loop_test(landing, what_is_changed_while_it_is_judged_is_taken_into_account, 0, 66);
 	tcase_add_loop_test(landing, names_shifted_by_one_are_carried_out_from_any_of_them, 0, 20);
 	tcase_add_loop_test(landing, a_link_that_gives_up_its_name_is_taken_as_one_that_is_looked_up, 0, 2);
+	tcase_add_loop_test(landing, nobody_who_wants_the_name_of_a_directory_waits_for_all_that_goes_with_it, 0, 20);
+	tcase_add_loop_test(landing, a_crash_finds_what_was_set_aside_and_drops_it, 0, 4);
 	suite_add_tcase(s, landing);
 	landing = tcase_create("broken off");
 	tcase_add_checked_fixture(landing, setup_by_hand, px_teardown);
