@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* fsck: is a store that is not mounted whole? What is checked: core/fsck.h. */
+/* fsck: is a store that is not mounted whole? What is checked: core/fsck.h, and node.key and node.crt. */
 #include "cli/cli.h"
 
 #include <errno.h>
@@ -13,6 +13,7 @@
 #include "core/fsck.h"
 #include "core/volume.h"
 #include "node/mounts.h"
+#include "sync/identity.h"
 #include "util/util.h"
 
 /* After so many the rest is counted only. */
@@ -95,6 +96,22 @@ static int check_once_free(const char *store, const struct fsck_options *opt, st
 	return rc;
 }
 
+static int verdict(const char *store, const struct fsck_result *r, bool identity_is_well, bool tables_only,
+                   struct err *err)
+{
+	char size[32];
+
+	if (r->findings > 0)
+		return err_set(err, -EUCLEAN, "%s is damaged in %" PRIu64 " places; copy what is there, then restore a "
+		               "copy of the store or join again to take all from the peer", store, r->findings);
+	if (!identity_is_well)
+		return err_set(err, -EUCLEAN, "%s: its data is whole, but by what it would prove to the peer who it is "
+		               "it is not well: see above", store);
+	print_bytes(size, r->blocks << BLOCK_SHIFT);
+	printf("%s: whole; %" PRIu64 " inodes, %s\n", store, r->inodes, tables_only ? "data not read" : size);
+	return 0;
+}
+
 static int check(const char *store, bool tables_only, struct err *err)
 {
 	struct view w = { .tty = isatty(STDERR_FILENO) };
@@ -102,7 +119,7 @@ static int check(const char *store, bool tables_only, struct err *err)
 		.tables_only = tables_only, .found = found, .progress = progress, .ctx = &w,
 	};
 	struct fsck_result r;
-	char size[32];
+	struct err why = ERR_INIT;
 	int rc = check_once_free(store, &opt, &r, err);
 
 	wipe(&w);
@@ -110,12 +127,16 @@ static int check(const char *store, bool tables_only, struct err *err)
 		return rc;
 	if (w.shown > SHOWN_MAX)
 		printf("and %" PRIu64 " more\n", w.shown - SHOWN_MAX);
-	if (r.findings > 0)
-		return err_set(err, -EUCLEAN, "%s is damaged in %" PRIu64 " places; copy what is there, then restore a "
-		               "copy of the store or join again to take all from the peer", store, r.findings);
-	print_bytes(size, r.blocks << BLOCK_SHIFT);
-	printf("%s: whole; %" PRIu64 " inodes, %s\n", store, r.inodes, tables_only ? "data not read" : size);
-	return 0;
+	if (r.without_page_sums)
+		printf("%s: its database was made before pages had checksums: a changed byte in it may go unseen\n",
+		       store);
+	if (identity_check(store, &why) != 0) {
+		char *clean = printable(why.text);
+
+		puts(clean);
+		free(clean);
+	}
+	return verdict(store, &r, why.code == 0, tables_only, err);
 }
 
 int cmd_fsck(const struct command *c, int argc, char **argv)

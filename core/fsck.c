@@ -10,6 +10,7 @@
 #include "db/extent_rows.h"
 #include "db/landing_rows.h"
 #include "db/meta_rows.h"
+#include "db/page_scan.h"
 #include "db/schema.h"
 #include "util/util.h"
 
@@ -97,6 +98,32 @@ static void tell(struct fsck *f, const char *phase, uint64_t done, uint64_t tota
 {
 	if (f->opt->progress)
 		f->opt->progress(f->opt->ctx, phase, done, total);
+}
+
+/* ---- pages ---- */
+
+static void page_found(void *ctx, bool log, const char *where, const char *what)
+{
+	char *file = xasprintf("%s, %s", log ? "twinfs.db-wal" : "twinfs.db", where);
+
+	found(ctx, 0, file, what);
+	free(file);
+}
+
+static void page_progress(void *ctx, uint64_t done, uint64_t all)
+{
+	tell(ctx, "pages", done, all);
+}
+
+/* As the store lies there, before SQLite looks at it. */
+static int check_pages(struct fsck *f, const char *path, struct err *err)
+{
+	const struct page_scan_options opt = { .found = page_found, .progress = page_progress, .ctx = f };
+	bool has_sums = true;
+	int rc = page_scan(path, &opt, &has_sums);
+
+	f->out->without_page_sums = !has_sums;
+	return rc ? err_set(err, rc, "cannot read %s and its log: %s", path, strerror(-rc)) : 0;
 }
 
 /* ---- tables ---- */
@@ -267,14 +294,11 @@ static int lock_store(struct fsck *f, struct err *err)
 	return rc;
 }
 
-static int open_tables(struct fsck *f, struct err *err)
+static int open_tables(struct fsck *f, const char *path, struct err *err)
 {
-	char *path = xasprintf("%s/twinfs.db", f->dir);
 	uint64_t version = 0;
-	int rc = schema_probe(path, err);
+	int rc = db_open(path, DB_READ_ONLY, &f->db, err);
 
-	if (!rc)
-		rc = db_open(path, DB_READ_ONLY, &f->db, err);
 	if (!rc && DB_GET(f->db, "PRAGMA user_version", &version, 0) != 1)
 		rc = err_set(err, -EUCLEAN, "the database of %s cannot be read; restore it from a copy, or join again",
 		             f->dir);
@@ -282,8 +306,30 @@ static int open_tables(struct fsck *f, struct err *err)
 		rc = err_set(err, -EPROTONOSUPPORT,
 		             "%s has the format %u; mount it once, which brings it to format %u, then check it", f->dir,
 		             (unsigned)version, SCHEMA_VERSION);
-	free(path);
 	return rc;
+}
+
+/* 0 with f->db NULL: what is wrong with it was found, and it cannot be opened. */
+static int open_database(struct fsck *f, struct err *err)
+{
+	char *path = xasprintf("%s/twinfs.db", f->dir);
+	struct err why = ERR_INIT;
+	int rc = schema_probe(path, &why);
+
+	if (rc == 0)
+		rc = check_pages(f, path, &why);
+	else if (rc == -EUCLEAN)
+		check_pages(f, path, &(struct err)ERR_INIT);
+	if (rc == 0)
+		rc = open_tables(f, path, &why);
+	free(path);
+	if (rc == -EUCLEAN && f->out->findings > 0) {
+		db_close(f->db);
+		f->db = NULL;
+		found(f, 0, "twinfs.db", why.text);
+		return 0;
+	}
+	return rc ? err_set(err, rc, "%s", why.text) : 0;
 }
 
 static int open_image(struct fsck *f, struct err *err)
@@ -296,6 +342,8 @@ static int open_image(struct fsck *f, struct err *err)
 		err_set(err, rc, "%s", why.text);
 	else if (rc) /* missing, or not an image: that is what is wrong with the store */
 		found(f, 0, "image", why.text);
+	else if (image_check_header(f->image) != 0)
+		found(f, 0, "image, block 0", "not what was written; nothing is lost with it");
 	free(path);
 	return rc == -EACCES || rc == -EPERM ? rc : 0;
 }
@@ -319,14 +367,14 @@ int fsck_store(const char *dir, const struct fsck_options *opt, struct fsck_resu
 	*out = (struct fsck_result){ 0 };
 	rc = lock_store(&f, err);
 	if (!rc)
-		rc = open_tables(&f, err);
-	if (!rc)
+		rc = open_database(&f, err);
+	if (!rc && f.db)
 		rc = db_check(f.db, table_finding, table_step, &f);
-	if (!rc && !opt->tables_only)
+	if (!rc && f.db && !opt->tables_only)
 		rc = open_image(&f, err);
 	if (!rc && f.image)
 		rc = check_blocks(&f);
-	if (!rc && DB_GET(f.db, "SELECT count(*) FROM inode", &out->inodes, 0) < 0)
+	if (!rc && f.db && DB_GET(f.db, "SELECT count(*) FROM inode", &out->inodes, 0) < 0)
 		db_failure_clear(f.db);
 	if (f.owned)
 		freemap_delete(f.owned);

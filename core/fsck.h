@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fsck: is a closed store whole? Checks every rule that the tables keep (db/check.h), that each block of the image has
- * one owner (a file, or history) and lies within the image, and each block against its checksum. No block can leak:
- * what is free is what nobody owns, and is found anew at each mount.
+ * fsck: is a closed store whole? Checks each page of the database against its checksum, used or free, and that the log
+ * lost no commit (db/page_scan.h, db/log_scan.h), every rule that the tables keep (db/check.h), that each block of the
+ * image has one owner (a file, or history) and lies within the image, and each block against its checksum. No block can
+ * leak: what is free is what nobody owns, and is found anew at each mount.
  *
  * It changes nothing: the database is opened without writing (its log stays as it is), the image is only read, and what
  * the last mount left to tidy up (files without a name) is left to the next one.
@@ -29,6 +30,7 @@ struct fsck_options {
 struct fsck_result {
 	uint64_t findings;
 	uint64_t inodes, blocks; /* looked at */
+	bool without_page_sums;  /* the database was made before there were any: its pages were not compared */
 };
 
 /* 0: looked at everything; whether it is whole is in out->findings. -errno with a text: it cannot be checked (no store,

@@ -135,6 +135,17 @@ static int header_check(int fd, const char *path, struct err *err)
 	return 0;
 }
 
+int image_check_header(const struct image *im)
+{
+	uint8_t block[BLOCK_BYTES], made[BLOCK_BYTES];
+	ssize_t n = pread(im->fd, block, sizeof(block), 0);
+
+	header_make(made);
+	if (n < 0)
+		return -EIO;
+	return n == (ssize_t)sizeof(block) && memcmp(block, made, sizeof(block)) == 0 ? 0 : -EUCLEAN;
+}
+
 int image_open(const char *path, bool no_sync, struct image **out, struct err *err)
 {
 	struct stat st;

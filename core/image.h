@@ -33,6 +33,8 @@ int image_format(const char *path, struct err *err);
  * header. */
 int image_open(const char *path, bool no_sync, struct image **out, struct err *err);
 void image_close(struct image *im);
+/* Is the whole first block what image_format made, also where nobody looks? 0, -EUCLEAN or -EIO. */
+int image_check_header(const struct image *im);
 
 /* Size of a block device, or the length of the file so far. */
 uint64_t image_size_bytes(const struct image *im);

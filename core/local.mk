@@ -36,8 +36,13 @@ TESTS += tests/test_volume tests/test_space tests/test_aside tests/test_tree tes
 
 check_PROGRAMS += tests/test_damage
 TESTS += tests/test_damage
-tests_test_damage_SOURCES = tests/test_damage.c tests/damage.h
+tests_test_damage_SOURCES = tests/test_damage.c tests/damage.h tests/store_sql.h
 tests_test_damage_LDADD = $(CORE_TEST_LIBS)
+
+check_PROGRAMS += tests/test_flips
+TESTS += tests/test_flips
+tests_test_flips_SOURCES = tests/test_flips.c tests/chance.h tests/store_sql.h tests/volume_fixture.h
+tests_test_flips_LDADD = $(CORE_TEST_LIBS)
 
 check_PROGRAMS += tests/test_frozen
 TESTS += tests/test_frozen
@@ -61,7 +66,7 @@ fuzz-store:
 		tests/fuzz-store-corpus
 MOSTLYCLEANFILES += tests/fuzz_store
 
-tests_test_volume_SOURCES = tests/test_volume.c tests/volume_fixture.h
+tests_test_volume_SOURCES = tests/test_volume.c tests/store_sql.h tests/volume_fixture.h
 tests_test_volume_LDADD = $(CORE_TEST_LIBS)
 tests_test_aside_SOURCES = tests/test_aside.c tests/volume_fixture.h
 tests_test_aside_LDADD = $(CORE_TEST_LIBS)
@@ -73,7 +78,7 @@ tests_test_changes_SOURCES = tests/test_changes.c tests/volume_fixture.h
 tests_test_changes_LDADD = $(CORE_TEST_LIBS)
 tests_test_past_SOURCES = tests/test_past.c tests/volume_fixture.h
 tests_test_past_LDADD = $(CORE_TEST_LIBS)
-tests_test_fsck_SOURCES = tests/test_fsck.c tests/volume_fixture.h
+tests_test_fsck_SOURCES = tests/test_fsck.c tests/store_sql.h tests/volume_fixture.h
 tests_test_fsck_LDADD = $(CORE_TEST_LIBS)
 tests_test_power_SOURCES = tests/test_power.c tests/data_fixture.h tests/disk.c tests/disk.h tests/volume_text.h
 tests_test_power_LDADD = $(CORE_TEST_LIBS)

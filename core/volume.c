@@ -615,6 +615,16 @@ char *volume_fault(struct volume *v, int *code)
 	return text;
 }
 
+uint32_t volume_damaged_page(struct volume *v)
+{
+	uint32_t page;
+
+	volume_lock_now(v);
+	page = page_sums_damaged(db_handle(v->db));
+	volume_unlock(v);
+	return page;
+}
+
 /* ---- space ---- */
 
 static void space_look(struct volume *v, struct volume_space *out)

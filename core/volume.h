@@ -310,6 +310,9 @@ int volume_commit(struct volume *v);
 /* Why the volume takes no changes, malloc'd text, or NULL. *code (may be NULL): -ENOSPC, -EROFS, -EIO, or -EUCLEAN when
  * only opening it again can help. */
 char *volume_fault(struct volume *v, int *code);
+/* A page of the database that was not what was written when it was read since the store was opened (the last one); 0:
+ * none. What is on it cannot be had; the rest goes on. */
+uint32_t volume_damaged_page(struct volume *v);
 /* See whether the store's files are still there, and whether a volume that failed takes changes again: 0, or what they
  * fail with. For calling now and then; also from any thread. */
 int volume_recover(struct volume *v);

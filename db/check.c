@@ -238,7 +238,11 @@ static int impossible(struct db *db, db_finding_fn fn, void *ctx, const char *ta
 {
 	char text[320];
 
-	snprintf(text, sizeof(text), "cannot be checked: %s", sqlite3_errmsg(db_handle(db)));
+	if (sqlite3_extended_errcode(db_handle(db)) == SQLITE_IOERR_DATA)
+		snprintf(text, sizeof(text), "cannot be checked: page %u is not what was written",
+		         (unsigned)page_sums_damaged(db_handle(db)));
+	else
+		snprintf(text, sizeof(text), "cannot be checked: %s", sqlite3_errmsg(db_handle(db)));
 	db_failure_clear(db);
 	return report(fn, ctx, table, rule, 0, text);
 }

@@ -80,6 +80,8 @@ struct db {
 
 int db_errno(int sqlite_rc)
 {
+	if (sqlite_rc == SQLITE_IOERR_DATA) /* db/page_sums.h; as nobody else says that */
+		return -EUCLEAN;
 	switch (sqlite_rc & 0xff) {
 	case SQLITE_OK:
 	case SQLITE_ROW:
@@ -124,7 +126,7 @@ static int host_cause(struct db *db, int sqlite_rc)
 
 	if (primary == SQLITE_READONLY)
 		return -EROFS;
-	if (primary != SQLITE_IOERR && primary != SQLITE_CANTOPEN)
+	if ((primary != SQLITE_IOERR && primary != SQLITE_CANTOPEN) || sqlite_rc == SQLITE_IOERR_DATA)
 		return db_errno(sqlite_rc);
 	sqlite3_file_control(db->sqlite, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
 	sqlite3_file_control(db->sqlite, "main", SQLITE_FCNTL_FILE_POINTER, &file);
@@ -159,9 +161,15 @@ static int latch(struct db *db, int sqlite_rc, const char *what)
 	scratch_forget(db); /* SQLite may have undone the transaction by itself */
 	if (db->failure == 0) {
 		db->failure = rc;
-		snprintf(db->failure_text, sizeof(db->failure_text), "database: %s (%s)", sqlite3_errmsg(db->sqlite),
-			 what);
-		log_error("%s", db->failure_text);
+		if (sqlite_rc == SQLITE_IOERR_DATA)
+			snprintf(db->failure_text, sizeof(db->failure_text),
+			         "database: page %u is not what was written (%s)",
+			         (unsigned)page_sums_damaged(db->sqlite), what);
+		else
+			snprintf(db->failure_text, sizeof(db->failure_text), "database: %s (%s)",
+			         sqlite3_errmsg(db->sqlite), what);
+		if (sqlite_rc != SQLITE_IOERR_DATA) /* logged, with the file's name, where it was read */
+			log_error("%s", db->failure_text);
 	}
 	return rc;
 }
@@ -189,14 +197,36 @@ static int on_wal_commit(void *ctx, sqlite3 *sqlite, const char *name, int pages
 	return SQLITE_OK;
 }
 
-/* page_size must come before the first write. */
+/* What the first page says, also if that is in the log; an empty database gets room for sums. */
+static int settle_page_sums(struct db *db)
+{
+	int reserved = -1;
+	uint64_t pages = 0;
+	int rc = DB_GET(db, "PRAGMA page_count", &pages, 0);
+
+	if (rc < 0)
+		return rc;
+	sqlite3_file_control(db->sqlite, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved);
+	if (pages > 0) {
+		page_sums_set(db->sqlite, reserved == PAGE_SUM_BYTES);
+		return 0;
+	}
+	reserved = PAGE_SUM_BYTES;
+	sqlite3_file_control(db->sqlite, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved);
+	return 0;
+}
+
+/* page_size and room for sums must come before the first write. */
 static int set_pragmas(struct db *db, unsigned flags)
 {
 	int rc = db_exec(db, "PRAGMA page_size = 4096; PRAGMA cell_size_check = ON;"
-	                     "PRAGMA journal_mode = WAL;"
-	                     "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536; PRAGMA foreign_keys = OFF;"
-	                     "PRAGMA wal_autocheckpoint = 0; PRAGMA journal_size_limit = 67108864;");
+	                     "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536; PRAGMA foreign_keys = OFF;");
 
+	if (!rc)
+		rc = settle_page_sums(db);
+	if (!rc)
+		rc = db_exec(db, "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0;"
+		                 "PRAGMA journal_size_limit = 67108864;");
 	if (!rc)
 		rc = db_exec(db, flags & DB_FAST_UNSAFE ? "PRAGMA synchronous = OFF" : "PRAGMA synchronous = FULL");
 	if (!rc)
@@ -208,8 +238,10 @@ static int set_pragmas(struct db *db, unsigned flags)
 static int set_read_only(struct db *db)
 {
 	sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-	return db_exec(db, "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536;"
-	                   "PRAGMA wal_autocheckpoint = 0; PRAGMA query_only = ON;");
+	int rc = db_exec(db, "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536;"
+	                     "PRAGMA wal_autocheckpoint = 0; PRAGMA query_only = ON;");
+
+	return rc ? rc : settle_page_sums(db);
 }
 
 static void no_memory_count(void)
@@ -219,16 +251,17 @@ static void no_memory_count(void)
 
 /* SQLite's count of its memory takes a lock for each allocation, and nobody reads it. Refused, harmlessly, if a library
  * has started SQLite before us. */
-static void configure_once(void)
+static int configure_once(void)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 	pthread_once(&once, no_memory_count);
+	return page_sums_register();
 }
 
 int db_open(const char *path, unsigned flags, struct db **out, struct err *err)
 {
-	configure_once();
+	int rc = configure_once();
 	struct db *db = xcalloc(1, sizeof(*db));
 
 	db->path = xstrdup(path);
@@ -237,8 +270,9 @@ int db_open(const char *path, unsigned flags, struct db **out, struct err *err)
 	db->log_limit_pages = DB_LOG_PAGES;
 	db->wal.cannot = db->main.cannot = db->fast_unsafe;
 	int open_flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | (flags & DB_CREATE ? SQLITE_OPEN_CREATE : 0);
-	int rc = sqlite3_open_v2(path, &db->sqlite, open_flags, DB_VFS);
 
+	if (rc == SQLITE_OK)
+		rc = sqlite3_open_v2(path, &db->sqlite, open_flags, DB_VFS);
 	if (rc != SQLITE_OK) {
 		rc = (rc & 0xff) == SQLITE_CANTOPEN ? -ENOENT : db_errno(rc);
 		err_set(err, rc, "cannot open the database %s: %s", path, sqlite3_errmsg(db->sqlite));
@@ -603,6 +637,26 @@ sqlite3 *db_handle(struct db *db)
 bool db_is_fast_unsafe(const struct db *db)
 {
 	return db->fast_unsafe;
+}
+
+bool db_has_page_sums(const struct db *db)
+{
+	return page_sums_are_on(db->sqlite);
+}
+
+int db_add_page_sums(struct db *db)
+{
+	int reserved = PAGE_SUM_BYTES, rc;
+
+	sqlite3_file_control(db->sqlite, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved);
+	rc = db_exec(db, "PRAGMA temp_store = FILE; VACUUM; PRAGMA wal_checkpoint(TRUNCATE);");
+	sqlite3_exec(db->sqlite, "PRAGMA temp_store = MEMORY", NULL, NULL, NULL);
+	if (rc) {
+		reserved = 0;
+		sqlite3_file_control(db->sqlite, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved);
+		db_failure_clear(db);
+	}
+	return rc ? rc : settle_page_sums(db);
 }
 
 void db_bind_ints(sqlite3_stmt *s, int first, size_t n, const uint64_t *values)

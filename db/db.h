@@ -8,9 +8,10 @@
  *
  * Errors
  *   0 (or 1 for a row) or a negative errno: SQLITE_FULL and a quota -ENOSPC, a host that is read-only -EROFS, CORRUPT
- *   and NOTADB -EUCLEAN, CONSTRAINT -EEXIST, the rest -EIO. The first error since the last begin or rollback is
- *   *latched* (db_failure): a transaction in which a statement failed is half done, and db_commit refuses it with that
- *   error. Callers need not check each statement's result for safety's sake, only where they depend on it.
+ *   and NOTADB -EUCLEAN, as is a page that is not what was written (db/page_sums.h), CONSTRAINT -EEXIST, the rest -EIO.
+ *   The first error since the last begin or rollback is *latched* (db_failure): a transaction in which a statement
+ *   failed is half done, and db_commit refuses it with that error. Callers need not check each statement's result for
+ *   safety's sake, only where they depend on it.
  *   A row that cannot be (db_damaged) is -EUCLEAN and noted apart: who has changed nothing yet merely fails with it.
  *
  * Statements
@@ -29,13 +30,14 @@
 
 #include <sqlite3.h>
 
+#include "db/page_sums.h"
 #include "util/err.h"
 
 struct db;
 
-/* SQLite's own that lets no other process in, and keeps the index of the log in memory of this one: connections of one
- * process share it, and there is no file for it in the store. */
-#define DB_VFS "unix-excl"
+/* With a sum in each page. Below it is SQLite's own that lets no other process in, and keeps the index of the log in
+ * memory of this one: connections of one process share it, and there is no file for it in the store. */
+#define DB_VFS PAGE_SUMS_VFS
 
 enum {
 	DB_CREATE = 1,
@@ -105,6 +107,12 @@ uint64_t db_changes_in_all(struct db *db);
 int db_exec(struct db *db, const char *sql);
 sqlite3 *db_handle(struct db *db);
 bool db_is_fast_unsafe(const struct db *db);
+/* False of a database that was made before there were sums. */
+bool db_has_page_sums(const struct db *db);
+/* Write each page of such a one anew, with its sum, in one transaction (VACUUM): takes as much room again on its disk,
+ * for the log, and where the host has its temporary files. No transaction and no mover open. -errno: it is as it was.
+ */
+int db_add_page_sums(struct db *db);
 /* Memory of this length for copies of rows, zeroed when it is first asked for, when a transaction is rolled back and
  * when a statement fails. For one file of db/ (inode_rows.c); it lives as long as the database is open. */
 void *db_scratch(struct db *db, size_t len_bytes);

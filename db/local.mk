@@ -11,11 +11,14 @@ db_libdb_a_SOURCES = \
 	db/inode_rows.c db/inode_rows.h \
 	db/landing_rows.c db/landing_rows.h \
 	db/leftover_rows.c db/leftover_rows.h \
+	db/log_scan.c db/log_scan.h \
 	db/logged_rows.c db/logged_rows.h \
 	db/meta_rows.c db/meta_rows.h \
 	db/mover.c db/mover.h \
 	db/note_rows.c db/note_rows.h \
 	db/old_rows.c db/old_rows.h \
+	db/page_scan.c db/page_scan.h \
+	db/page_sums.c db/page_sums.h \
 	db/rows.h \
 	db/schema.c db/schema.h \
 	db/xattr_rows.c db/xattr_rows.h

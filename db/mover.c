@@ -24,6 +24,10 @@ int db_mover_open(struct db *db, struct db_mover **out)
 		rc = sqlite3_exec(m->sqlite,
 				  "PRAGMA cache_size = 10; PRAGMA wal_autocheckpoint = 0; PRAGMA schema_version;", NULL,
 				  NULL, NULL);
+	if (rc == SQLITE_OK) {
+		sqlite3_extended_result_codes(m->sqlite, 1);
+		page_sums_set(m->sqlite, db_has_page_sums(db));
+	}
 	if (rc == SQLITE_OK)
 		rc = sqlite3_exec(m->sqlite,
 				  db_is_fast_unsafe(db) ? "PRAGMA synchronous = OFF" : "PRAGMA synchronous = FULL",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "db/schema.h"
 
+#include "util/log.h"
 #include "util/util.h"
 
 #include <errno.h>
@@ -159,6 +160,7 @@ static const char *const MIGRATION[SCHEMA_VERSION] = {
 	"ALTER TABLE lineage ADD COLUMN known INTEGER NOT NULL DEFAULT 0;"
 	"UPDATE lineage SET known = since, since = 0 WHERE kind = 99;", /* 'c' */
 	LINEAGE_INDEX,
+	"", /* the pages may have sums, which an earlier program would leave wrong: db/page_sums.h */
 	NULL,
 };
 
@@ -320,6 +322,8 @@ static int judge_version(uint64_t app, uint64_t version, struct err *err)
 	return 0;
 }
 
+#define HEADER_BYTES 100
+
 static uint64_t be32(const uint8_t *p)
 {
 	return (uint64_t)p[0] << 24 | (uint64_t)p[1] << 16 | (uint64_t)p[2] << 8 | p[3];
@@ -342,7 +346,7 @@ static bool has_log(const char *path)
 /* https://www.sqlite.org/fileformat2.html: user_version is at 60, application_id at 68 of the first page. */
 int schema_probe(const char *path, struct err *err)
 {
-	uint8_t head[100];
+	uint8_t page[DB_PAGE_BYTES];
 	struct stat st;
 	size_t n;
 	FILE *f;
@@ -352,11 +356,28 @@ int schema_probe(const char *path, struct err *err)
 	f = fopen(path, "rbe");
 	if (!f)
 		return err_set(err, -errno, "cannot open %s: %s", path, strerror(errno));
-	n = fread(head, 1, sizeof(head), f);
+	n = fread(page, 1, sizeof(page), f);
 	fclose(f);
-	if (n != sizeof(head) || memcmp(head, "SQLite format 3", 16) != 0) /* a cut in a checkpoint? the log has it */
+	/* A cut in a checkpoint? Then the log has it. */
+	if (n < HEADER_BYTES || memcmp(page, "SQLite format 3", 16) != 0 ||
+	    (n == sizeof(page) && page_sums_first_page_has(page) && !page_sum_is_right(page, 1)))
 		return has_log(path) ? 0 : err_set(err, -EUCLEAN, DAMAGED);
-	return judge_version(be32(head + 68), be32(head + 60), err);
+	return judge_version(be32(page + 68), be32(page + 60), err);
+}
+
+/* A mount must not take a minute: a database of more than 1 GiB, of some five million files, stays without sums. That
+ * of a million files takes two seconds. */
+#define ADD_SUMS_MAX_PAGES 262144u
+
+static void add_page_sums(struct db *db)
+{
+	uint64_t pages = 0;
+
+	if (DB_GET(db, "PRAGMA page_count", &pages, 0) != 1 || pages > ADD_SUMS_MAX_PAGES)
+		return;
+	log_info("the database was made before its pages had checksums, and is written anew with them");
+	if (db_add_page_sums(db) != 0)
+		log_warn("that failed: it stays without, and is tried again at the next opening");
 }
 
 int schema_check(struct db *db, struct err *err)
@@ -376,5 +397,7 @@ int schema_check(struct db *db, struct err *err)
 	rc = version < SCHEMA_VERSION ? migrate(db, version, err) : 0;
 	if (!rc && check_shape(db) < 0)
 		return err_set(err, -EUCLEAN, DAMAGED);
+	if (!rc && !db_has_page_sums(db))
+		add_page_sums(db);
 	return rc;
 }

@@ -9,7 +9,7 @@
 #include "db/db.h"
 
 #define SCHEMA_APPLICATION_ID 0x74776673 /* "twfs" */
-#define SCHEMA_VERSION 11
+#define SCHEMA_VERSION 12
 
 /* Make all tables in an empty database, within the caller's transaction. */
 int schema_create(struct db *db);

@@ -143,6 +143,20 @@ static void condition_fault(struct volume *v, const char *fault, int code, struc
 	snprintf(c->error, sizeof(c->error), "%s", c->why);
 }
 
+/* What is on that page cannot be had, the rest can. */
+static void condition_damage(struct volume *v, struct condition *c)
+{
+	uint32_t page = volume_damaged_page(v);
+
+	if (page == 0)
+		return;
+	snprintf(c->why, sizeof(c->why),
+	         "the database is damaged: its page %u is not what was written, and what it had cannot be read",
+	         (unsigned)page);
+	snprintf(c->action, sizeof(c->action), "unmount, then twinfs fsck %s", volume_dir(v));
+	snprintf(c->error, sizeof(c->error), "%s", c->why);
+}
+
 /* Warned of below a twentieth, or a gigabyte of a large store. */
 #define LOW_SHARE 20u
 #define LOW_MAX_BYTES (UINT64_C(1) << 30)
@@ -197,6 +211,8 @@ static void condition_find(struct volume *v, const char *mountpoint, const struc
 		condition_fault(v, fault, code, c);
 	else if (link)
 		condition_space(v, &space, c);
+	if (!fault)
+		condition_damage(v, c);
 	if (!*c->error && found > 0) {
 		snprintf(c->error, sizeof(c->error), "the last scrub found %llu damaged block%s",
 		         (unsigned long long)found, found == 1 ? "" : "s");

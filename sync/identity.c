@@ -277,6 +277,37 @@ int identity_load(const char *dir, struct identity **out, struct err *err)
 	return 0;
 }
 
+static bool key_is_a_pair(EVP_PKEY *key)
+{
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key, NULL);
+	bool is = ctx && EVP_PKEY_check(ctx) == 1;
+
+	EVP_PKEY_CTX_free(ctx);
+	return is;
+}
+
+int identity_check(const char *dir, struct err *err)
+{
+	struct identity *id = NULL;
+	struct stat st = { .st_mode = 0 };
+	char *key_path = xasprintf("%s/" KEY_FILE, dir);
+	int rc = identity_load(dir, &id, err);
+
+	if (!rc && !key_is_a_pair(id->key))
+		rc = err_set(err, -EUCLEAN, "%s is damaged (its halves do not belong together); restore it from a copy",
+		             key_path);
+	else if (!rc && X509_verify(id->cert, id->key) != 1)
+		rc = err_set(err, -EUCLEAN, "%s/" CERT_FILE " is damaged (%s); restore it from a copy", dir,
+		             ssl_reason());
+	else if (!rc && !stat(key_path, &st) && (st.st_mode & 077))
+		rc = err_set(err, -EPERM, "%s can be read by other users of this machine (mode %04o); chmod 600 it",
+		             key_path, (unsigned)st.st_mode & 07777);
+	ERR_clear_error();
+	identity_free(id);
+	free(key_path);
+	return rc;
+}
+
 void identity_free(struct identity *id)
 {
 	if (!id)

@@ -27,6 +27,9 @@ void identity_remove(const char *dir);
 /* -ENOENT: missing; -EUCLEAN: damaged, or key and certificate do not belong together; -EACCES: not readable. */
 int identity_load(const char *dir, struct identity **out, struct err *err);
 void identity_free(struct identity *id);
+/* For fsck: what identity_load refuses, and what it has no time for: -EUCLEAN also where the two halves of the key or
+ * the certificate and its signature do not belong together, -EPERM where others can read the key. */
+int identity_check(const char *dir, struct err *err);
 
 /* 64 lower-case hex digits; valid as long as id. */
 const char *identity_fingerprint_hex(const struct identity *id);

@@ -49,6 +49,11 @@ tests_posix_stress_LDFLAGS = -pthread
 tests_posix_suite_SOURCES = tests/posix/suite.c tests/posix/posix.h
 EXTRA_DIST += tests/e2e/posix.sh tests/posix/acl_answers.sh
 
+# For tests/e2e.
+check_PROGRAMS += tests/store_sql
+tests_store_sql_SOURCES = tests/store_sql.c tests/store_sql.h
+tests_store_sql_LDADD = db/libdb.a util/libutil.a $(SQLITE_LIBS)
+
 # Every program in TESTS prints TAP, so that each test is a line of its own in the summary.
 TAP_DRIVER = env AM_TAP_AWK='$(AWK)' $(SHELL) $(top_srcdir)/build-aux/tap-driver.sh
 TEST_EXTENSIONS = .sh
@@ -87,7 +92,7 @@ distclean-local:
 	rm -rf sub-asan sub-tsan sub-coverage
 
 # The real thing: two mounts, two network namespaces. Needs root and /dev/fuse.
-check-e2e: all
+check-e2e: all tests/store_sql
 	TWINFS=$(abs_top_builddir)/twinfs $(abs_top_srcdir)/tests/e2e/run
 
 # Long runs: SOAK_S seconds each, SOAK_HISTORIES of the simulation, and an hour in all of random work on two real mounts with

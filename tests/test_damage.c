@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* A store of which any file was damaged in any way: it is refused, or answers; it never crashes, hangs or lies. */
 #include "tests/damage.h"
+#include "tests/store_sql.h"
 #include "tests/tap.h"
 
-#include <sqlite3.h>
 
 static struct damage_store st;
 
@@ -151,7 +151,7 @@ static sqlite3 *database(void)
 	char *path = damage_path(&st, "twinfs.db");
 	sqlite3 *db;
 
-	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_int_eq(store_sql_open(path, &db), SQLITE_OK);
 	free(path);
 	return db;
 }

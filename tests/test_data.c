@@ -2,6 +2,7 @@
 #include "core/aside.h"
 #include "core/scrub.h"
 #include "tests/data_fixture.h"
+#include "tests/store_sql.h"
 
 #include <fcntl.h>
 #include <linux/falloc.h>
@@ -917,7 +918,7 @@ static void damage(const char *sql)
 
 	ck_assert_int_eq(volume_close(st.v), 0);
 	snprintf(path, sizeof(path), "%s/twinfs.db", st.dir);
-	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_int_eq(store_sql_open(path, &db), SQLITE_OK);
 	ck_assert_int_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
 	sqlite3_close(db);
 }

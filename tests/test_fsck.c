@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* fsck finds what is broken in a store, says where, and changes nothing; a whole store has no findings. */
 #include <fcntl.h>
-#include <sqlite3.h>
 
 #include "core/fsck.h"
+#include "tests/store_sql.h"
 #include "tests/volume_fixture.h"
 #include "util/buf.h"
 
@@ -42,7 +42,7 @@ static void sql(const char *text)
 	sqlite3 *db;
 
 	snprintf(path, sizeof(path), "%s/twinfs.db", fx_dir);
-	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_int_eq(store_sql_open(path, &db), SQLITE_OK);
 	ck_assert_msg(sqlite3_exec(db, text, NULL, NULL, &error) == SQLITE_OK, "%s: %s", text, error);
 	ck_assert_int_gt(sqlite3_total_changes(db), 0);
 	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);

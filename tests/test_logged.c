@@ -4,11 +4,11 @@
  * open (core/logged.h). What a power cut leaves of them: tests/test_power.c.
  */
 #include <fcntl.h>
-#include <sqlite3.h>
 
 #include "core/fsck.h"
 #include "tests/data_fixture.h"
 #include "tests/disk.h"
+#include "tests/store_sql.h"
 
 static char dir[256];
 static struct volume *vol;
@@ -225,7 +225,7 @@ START_TEST(a_store_that_was_closed_has_all_of_it_on_the_image)
 
 	put(ino, 'a', 0, 4);
 	close_store();
-	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_int_eq(store_sql_open(path, &db), SQLITE_OK);
 	ck_assert_int_eq(sqlite3_exec(db, "DELETE FROM logged", NULL, NULL, NULL), SQLITE_OK);
 	ck_assert_int_eq(sqlite3_changes(db), 4);
 	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);

@@ -4,7 +4,9 @@
  * a directory, a file with an old version, links, and notes of what a peer has.
  */
 #include <fcntl.h>
+#include <signal.h>
 #include <sqlite3.h>
+#include <sys/resource.h>
 
 #include "core/fsck.h"
 #include "core/image.h"
@@ -124,6 +126,9 @@ static const char format_9[] =
 /* What made 10 of 9. */
 static const char format_10[] = "ALTER TABLE lineage ADD COLUMN known INTEGER NOT NULL DEFAULT 0;"
 				"UPDATE lineage SET known = since, since = 0 WHERE kind = 99;";
+
+/* What made 11 of 10. */
+static const char format_11[] = "CREATE INDEX lineage_dst ON lineage(dst);";
 
 #define OWN(n) ((UINT64_C(1) << ID_SLOT_SHIFT) | (n))
 #define DIR_INO OWN(1)
@@ -248,6 +253,8 @@ static void make_store(int format)
 		run(db, format_9);
 	if (format >= 10)
 		run(db, format_10);
+	if (format >= 11)
+		run(db, format_11);
 	put_extent(db, "extent", 0, 2, 3, "");
 	put_extent(db, "extent", 2, 3, 3, "");
 	put_extent(db, "old_extent", 0, 1, 2, ", 3");
@@ -272,6 +279,7 @@ static void fsck_is_clean(void)
 
 	ck_assert_msg(fsck_store(fx_dir, &opt, &r, &err) == 0 && r.findings == 0, "%s", err.text);
 	ck_assert_uint_eq(r.blocks, 3);
+	ck_assert(!r.without_page_sums);
 }
 
 static void expect_content(void)
@@ -399,6 +407,49 @@ START_TEST(one_that_cannot_be_migrated_is_refused_and_stays_as_it_was)
 }
 END_TEST
 
+static bool is_without_page_sums(void)
+{
+	static const struct fsck_options opt = { .found = damage };
+	struct fsck_result r;
+	struct err err = ERR_INIT;
+
+	ck_assert_msg(fsck_store(fx_dir, &opt, &r, &err) == 0 && r.findings == 0, "%s", err.text);
+	return r.without_page_sums;
+}
+
+/* Where there is no room to write all pages anew the store is used as it is, and fsck says so. */
+START_TEST(a_database_without_page_sums_is_used_and_gets_them_when_there_is_room)
+{
+	struct rlimit before, little = { .rlim_cur = 64 << 10 };
+	char *text = xasprintf("PRAGMA user_version = %d", SCHEMA_VERSION);
+	sqlite3 *db;
+
+	make_store(SCHEMA_VERSION - 1);
+	db = open_db();
+	run(db, text);
+	ck_assert_int_eq(sqlite3_close(db), SQLITE_OK);
+	free(text);
+	ck_assert(is_without_page_sums());
+	signal(SIGXFSZ, SIG_IGN);
+	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &before), 0);
+	little.rlim_max = before.rlim_max;
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &little), 0);
+	fx_open();
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &before), 0);
+	expect_content();
+	fx_file(INO_ROOT, "late");
+	ck_assert_int_eq(volume_close(fx), 0);
+	fx = NULL;
+	ck_assert(is_without_page_sums());
+	fx_open();
+	expect_content();
+	ck_assert_uint_ne(fx_ino(INO_ROOT, "late"), 0);
+	ck_assert_int_eq(volume_close(fx), 0);
+	fx = NULL;
+	ck_assert(!is_without_page_sums());
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("migration");
@@ -409,5 +460,6 @@ int main(void)
 	tcase_add_loop_test(tc, a_store_of_a_former_format_is_opened_with_all_that_is_in_it, 1, SCHEMA_VERSION);
 	tcase_add_loop_test(tc, looking_at_it_changes_nothing_and_says_what_does, 1, SCHEMA_VERSION);
 	tcase_add_loop_test(tc, one_that_cannot_be_migrated_is_refused_and_stays_as_it_was, 1, 3);
+	tcase_add_test(tc, a_database_without_page_sums_is_used_and_gets_them_when_there_is_room);
 	return tap_main(s);
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
+#include "tests/store_sql.h"
 #include "tests/volume_fixture.h"
 
 #include <fcntl.h>
 #include <pthread.h>
-#include <sqlite3.h>
 #include <sys/xattr.h>
 
 /* ---- names ---- */
@@ -600,7 +600,7 @@ static void sql_on_store(const char *sql)
 	sqlite3 *db;
 
 	store_file(path);
-	ck_assert_int_eq(sqlite3_open(path, &db), SQLITE_OK);
+	ck_assert_int_eq(store_sql_open(path, &db), SQLITE_OK);
 	ck_assert_int_eq(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
 	sqlite3_close(db);
 }

@@ -306,3 +306,16 @@ refused_b() { local p=$1; shift; refused "$p" nsenter --net="/run/netns/$NS_B" "
 
 # A print of a directory that is no mount: names and bytes.
 fingerprint() { (cd "$1" && find . -type f ! -name '*.sock' ! -name '*-shm' -print0 | sort -z | xargs -0 -r sha256sum; find "$1" | sort) | sha256sum; }
+
+# store_sql STORE STATEMENT: on the database of a store that is not mounted, as twinfs would write it: each page with its
+# sum. Built here if the build has none.
+store_sql() {
+	local built src=$E2E_HERE/../..
+	built=$(dirname "$TWINFS")/tests/store_sql
+	if [ ! -x "$built" ]; then
+		built=$TMP/store_sql
+		[ -x "$built" ] || cc -std=gnu11 -D_GNU_SOURCE -O1 -pthread -I"$src" -o "$built" "$src/tests/store_sql.c" \
+			"$src/db/page_sums.c" "$src"/util/{log,util}.c -lsqlite3
+	fi
+	"$built" "$@"
+}

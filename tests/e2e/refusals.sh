@@ -54,12 +54,7 @@ t_a_truncated_image_is_refused() {
 t_a_store_of_a_newer_version_is_refused() {
 	STORE_DAMAGED=1
 	tw_a init "$SA" >"$TMP/init.out"
-	python3 -c '
-import sqlite3, sys
-db = sqlite3.connect(sys.argv[1])
-v = db.execute("pragma user_version").fetchone()[0]
-db.execute("pragma user_version = %d" % (v + 1000))
-db.commit()' "$SA/twinfs.db"
+	store_sql "$SA" "PRAGMA user_version = 1000"
 	unchanged "$SA" refused_a 'newer|version' mount "$SA" "$A"
 }
 

@@ -126,12 +126,7 @@ fsck_finds() {
 	local before
 	rm -rf "$TMP/broken"
 	cp -a "$SA" "$TMP/broken"
-	python3 -c '
-import sqlite3, sys
-db = sqlite3.connect(sys.argv[1] + "/twinfs.db")
-assert db.execute(sys.argv[2]).rowcount > 0
-db.commit()
-db.close()' "$TMP/broken" "$1"
+	store_sql "$TMP/broken" "$1"
 	before=$(fingerprint "$TMP/broken")
 	is_equal "$(rc_of tw_a fsck "$TMP/broken")" 1 "exit code of fsck after: $1"
 	grep -qE "$2" "$TMP/out" || fail "after $1 fsck says: $(cat "$TMP/out" "$TMP/err")"
@@ -161,4 +156,75 @@ t_fsck_finds_what_is_broken_and_changes_nothing() {
 	tw_a fsck "$SA"
 	script -qec "$TWINFS fsck $SA" "$TMP/seen" >/dev/null # progress is for a terminal
 	grep -qE 'tables: [0-9]+ %, [0-9]+ .* left' "$TMP/seen" || fail "no progress: $(cat "$TMP/seen")"
+}
+
+# flip FILE OFFSET: one bit of a byte; again, and it is as it was
+flip() {
+	python3 -c '
+import sys
+with open(sys.argv[1], "r+b") as f:
+    f.seek(int(sys.argv[2]))
+    byte = f.read(1)[0]
+    f.seek(int(sys.argv[2]))
+    f.write(bytes([byte ^ 4]))' "$1" "$2"
+}
+
+# fsck_says PATTERN: fsck of side a's store, which fails.
+fsck_says() {
+	is_equal "$(rc_of tw_a fsck "$SA")" 1 "exit code of fsck"
+	grep -qE "$1" "$TMP/out" || fail "fsck says nothing of '$1': $(cat "$TMP/out" "$TMP/err")"
+}
+
+t_a_changed_byte_of_the_database_is_found_and_no_answer_to_anyone() {
+	local page pages said
+	STORE_DAMAGED=1
+	single_up
+	mkdir "$A/d"
+	marked "$A/d/f" 'some text'
+	unmount_side a
+	pages=$(($(stat -c %s "$SA/twinfs.db") / 4096))
+	for ((page = 0; page < pages; page += 3)); do
+		flip "$SA/twinfs.db" $((page * 4096 + (page * 977) % 4096))
+		fsck_says "twinfs.db, page $((page + 1)): not what was written"
+		flip "$SA/twinfs.db" $((page * 4096 + (page * 977) % 4096))
+	done
+	tw_a fsck "$SA" >"$TMP/out"
+	flip "$SA/twinfs.db" 77
+	refused_a 'damaged' mount "$SA" "$A"
+	flip "$SA/twinfs.db" 77
+	# The page of the names: a mount, and what is asked of it, fail with a line that says which.
+	page=$(python3 -c '
+import sqlite3, sys
+db = sqlite3.connect("file:" + sys.argv[1] + "?mode=ro", uri=True)
+print(db.execute("select rootpage from sqlite_schema where name = ?", ("dentry_name",)).fetchone()[0])' "$SA/twinfs.db")
+	flip "$SA/twinfs.db" $(((page - 1) * 4096 + 4000))
+	said=$(tw_a mount "$SA" "$A" 2>&1 && cat "$A/d/f" 2>&1) && fail "d/f is read: $said"
+	grep -q "page $page is not what was written" "$SA/twinfs.log" <(echo "$said") 2>/dev/null ||
+		fail "nobody says which page: $said"
+	! is_mounted "$A" || unmount_side a
+}
+
+t_fsck_looks_at_the_key_too() {
+	STORE_DAMAGED=1
+	tw_a init "$SA" >"$TMP/init.out"
+	tw_a init "$TMP/other" >"$TMP/init.out"
+	tw_a fsck "$SA" >"$TMP/out"
+	chmod 644 "$SA/node.key"
+	fsck_says 'node.key can be read by other users'
+	chmod 600 "$SA/node.key"
+	mv "$SA/node.crt" "$TMP/kept.crt"
+	fsck_says 'node.crt is missing'
+	cp "$TMP/other/node.crt" "$SA/node.crt"
+	fsck_says 'node.crt does not belong to'
+	cp "$TMP/kept.crt" "$SA/node.crt"
+	flip "$SA/node.crt" 380 # of the signature
+	fsck_says 'node.crt is damaged'
+	cp "$TMP/kept.crt" "$SA/node.crt"
+	mv "$SA/node.key" "$TMP/kept.key"
+	fsck_says 'node.key is missing'
+	cp "$TMP/kept.key" "$SA/node.key"
+	flip "$SA/node.key" 100
+	fsck_says 'node.key is damaged'
+	cp "$TMP/kept.key" "$SA/node.key"
+	tw_a fsck "$SA" >"$TMP/out"
 }
