@@ -220,7 +220,8 @@ static int add_theirs(struct merger *m, struct rs_link *l, struct norm_link *rec
 	l->b = rc != 0 ? (struct rs_pos){ 0 } : ours ? merge_pos(m, d) : merge_their_pos(m, d, seen);
 	if (rc == 0 && !l->p.present && !rec)
 		l->child = ours ? merge_alias(m, d->child, NULL) : merge_their_inode(m, d->child, seen, NULL);
-	if (is_its_copy(m, l) && (!l->p.present || l->p.parent == l->b.parent || merge_in_copy(m, l->p.parent)))
+	if (is_its_copy(m, l) && (!l->p.present || l->p.parent == l->b.parent || merge_in_copy(m, l->p.parent) ||
+				  merge_is_where_told(m, l)))
 		l->b = l->p;
 	l->s = l->b;
 	if (rec && rec->lacks)

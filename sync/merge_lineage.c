@@ -199,17 +199,32 @@ struct its_name {
 	uint64_t ino; /* by its own id */
 };
 
-/* Does it have its own file by this name of the copy's file, as it says, or as it said and has not heard otherwise? */
+/* Does it have its own file by this link, as it says, or as it said and has not heard otherwise? *seen: as of what. */
+static bool has_its_own_by(const struct its_name *n, uint64_t link, uint64_t *seen)
+{
+	const struct ship_link *l = shipment_link(n->m->s, link);
+	struct peer_link note;
+
+	if (l) {
+		*seen = l->seen;
+		return l->parent != 0 && l->child == n->ino;
+	}
+	if (peer_link_get(n->m->v, link, &note) < 0 || note.at.born <= n->m->s->begin.seen)
+		return false;
+	*seen = note.seen;
+	return note.at.parent != 0 && note.at.child == n->ino;
+}
+
+/* Of the copy's file: a name that it gave to its own, or what came of one that both had when it moved that. */
 static int leads_to_its_own(void *ctx, const struct dentry *d)
 {
 	const struct its_name *n = ctx;
-	const struct ship_link *l = shipment_link(n->m->s, d->link);
-	struct peer_link note;
+	struct lineage lin;
+	uint64_t src, seen;
 
-	if (l)
-		return l->parent != 0 && l->child == n->ino;
-	return peer_link_get(n->m->v, d->link, &note) == 0 && note.at.born > n->m->s->begin.seen &&
-	       note.at.parent != 0 && note.at.child == n->ino;
+	return has_its_own_by(n, d->link, &seen) ||
+	       (map_get(&n->m->of_link, d->link, &src) && has_its_own_by(n, src, &seen) &&
+		is_about_copy(n->m, LINEAGE_LINK, src, seen, &lin) && lin.dst == d->link);
 }
 
 /* Does it have this link of the file that is ours? */
@@ -283,6 +298,21 @@ struct rs_pos merge_their_pos(struct merger *m, const struct dentry *d, uint64_t
 
 	families_their_name(m, &pos, seen);
 	return pos;
+}
+
+bool merge_is_where_told(struct merger *m, const struct rs_link *l)
+{
+	struct peer_link note;
+	struct lineage lin;
+	uint64_t src;
+	struct rs_pos at;
+
+	if (!l->p.present || !map_get(&m->of_link, l->id, &src) || peer_link_get(m->v, src, &note) < 0 ||
+	    note.at.born <= m->s->begin.seen || note.at.parent == 0 ||
+	    !merge_link_of_copy(m, l->id, note.seen, &lin))
+		return false;
+	at = merge_their_pos(m, &note.at, note.seen);
+	return merge_same_pos(&at, &l->p);
 }
 
 uint64_t merge_copy_seen(struct merger *m, uint64_t ino)

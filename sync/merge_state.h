@@ -282,6 +282,8 @@ uint64_t merge_their_inode(struct merger *m, uint64_t ino, uint64_t seen, struct
 bool merge_link_in_copy(struct merger *m, uint64_t link, uint64_t seen, struct lineage *lin);
 /* The other way round: the link is in a copy, and the secondary has it as lin->src. */
 bool merge_link_of_copy(struct merger *m, uint64_t link, uint64_t seen, struct lineage *lin);
+/* The link of a copy is here where it said earlier that it moved its own, and it has not heard what came of that. */
+bool merge_is_where_told(struct merger *m, const struct rs_link *l);
 struct rs_pos merge_their_pos(struct merger *m, const struct dentry *d, uint64_t seen);
 /* The last group of ours that the secondary counts as knowing of an inode in its copy of a unit, but for its bytes;
  * 0: it is in none. */

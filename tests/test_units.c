@@ -1146,6 +1146,28 @@ START_TEST(what_it_writes_to_bytes_of_ours_by_a_name_in_the_copy_is_in_place)
 }
 END_TEST
 
+/* It moved a file out before it heard, so that is the copy's, and writes to it when it has heard that ours is gone.
+ * Odd: in two shipments. */
+START_TEST(what_it_writes_to_what_it_moved_out_is_there_though_ours_is_gone)
+{
+	judged(false);
+	px_rename(1, ".git/o/1", "taken");
+	px_unlink(0, ".git/o/1");
+	px_send(0);
+	hear_all(0);
+	px_append(1, "taken", "+1");
+	px_send(1);
+	if (_i) {
+		px_append(1, "taken", "+2");
+		px_send(1);
+	}
+	px_meet();
+	has(".git", "HEAD=alder o/2=two o/a=new ");
+	has(copy_of(""), "HEAD=main o/2=two refs=birch ");
+	px_expect("taken", _i ? "one+1+2" : "one+1");
+}
+END_TEST
+
 /* The primary put another file at the name of one that both removed; what the secondary knew when it wrote to that is
  * not what it had removed. */
 START_TEST(what_both_removed_from_it_is_not_in_the_way)
@@ -1430,6 +1452,7 @@ int main(void)
 	tcase_add_loop_test(on, what_it_sets_on_its_own_is_not_set_in_place, 0, 2);
 	tcase_add_test(on, what_it_writes_to_bytes_of_ours_is_in_the_copy_to_the_end);
 	tcase_add_loop_test(on, what_it_writes_to_bytes_of_ours_by_a_name_in_the_copy_is_in_place, 0, 8);
+	tcase_add_loop_test(on, what_it_writes_to_what_it_moved_out_is_there_though_ours_is_gone, 0, 2);
 	tcase_add_test(on, what_both_removed_from_it_is_not_in_the_way);
 	suite_add_tcase(s, on);
 	tcase_add_checked_fixture(db, px_setup, px_teardown);
