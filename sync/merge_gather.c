@@ -778,6 +778,7 @@ void merge_release(struct merger *m)
 	free(m->family_copies);
 	map_release(&m->of_family);
 	map_release(&m->copy_of_dir);
+	map_release(&m->own_bytes);
 	map_release(&m->of_inode);
 	map_release(&m->of_link);
 	map_release(&m->said_itself);

@@ -42,7 +42,14 @@ bool merge_link_alias(struct merger *m, uint64_t link, struct lineage *lin)
 static int list_copy(void *ctx, const struct lineage *l)
 {
 	struct merger *m = ctx;
+	uint64_t known = 0;
 
+	if (l->kind == 'u' || l->kind == 'c') {
+		map_get(&m->own_bytes, l->dst, &known);
+		map_put(&m->own_bytes, l->dst, MAX(known, lineage_known(l)));
+	}
+	if (m->names->no_copies)
+		return 0;
 	if (l->kind == 'u')
 		map_put(&m->of_inode, l->dst, l->src);
 	else if (l->kind == 'n')
@@ -55,11 +62,12 @@ int merge_lineage_load(struct merger *m)
 	int rc = 0;
 
 	/* A person's word is about what is where now. */
-	if (m->prefer || m->names->no_copies)
+	if (m->prefer)
 		return 0;
 	rc = lineage_each(m->v, LINEAGE_INODE, list_copy, m);
-	if (rc == 0)
-		rc = lineage_each(m->v, LINEAGE_LINK, list_copy, m);
+	if (rc || m->names->no_copies)
+		return rc;
+	rc = lineage_each(m->v, LINEAGE_LINK, list_copy, m);
 	return rc ? rc : families_load(m);
 }
 
@@ -387,15 +395,28 @@ uint64_t merge_known_in_copy(struct merger *m, uint64_t link, const struct rs_po
 	return MAX(own, copy ? merge_copy_seen(m, copy) : 0);
 }
 
+uint64_t merge_unit_seen(const struct merger *m, uint64_t ino)
+{
+	uint64_t known;
+
+	return map_get(&m->member, ino, &known) ? MIN(m->s->begin.seen, known - 1) : m->s->begin.seen;
+}
+
+/* What it wrote to its own, and was put into this file, it has, whatever it had heard of this file by then. */
+static uint64_t unit_seen_bytes(const struct merger *m, uint64_t ino)
+{
+	uint64_t known = 0;
+
+	map_get(&m->own_bytes, ino, &known);
+	return MAX(known, merge_unit_seen(m, ino));
+}
+
 uint64_t merge_their_version(struct merger *m, uint64_t ino, struct view *view)
 {
 	struct lineage lin;
-	uint64_t src, known;
+	uint64_t src;
 
-	*view = (struct view){ .kind = VIEW_PEER, .group = m->s->begin.seen };
-	/* Of a unit all is as it knew it when it changed it first, though it may have taken more of ours since. */
-	if (map_get(&m->member, ino, &known))
-		view->group = MIN(view->group, known - 1);
+	*view = (struct view){ .kind = VIEW_PEER, .group = unit_seen_bytes(m, ino) };
 	if (map_get(&m->of_inode, ino, &src) && lineage_get(m->v, LINEAGE_INODE, src, &lin) == 0 && lin.dst == ino &&
 	    (m->by_copies || m->s->begin.seen < lin.since))
 		*view = (struct view){ .kind = VIEW_AT, .group = lineage_known(&lin) };
@@ -462,7 +483,7 @@ int merge_note_copy(struct merger *m, char kind, uint64_t of, uint64_t dst)
 	const struct map *sources = kind == 'u' ? &m->of_inode : &m->of_link;
 	enum lineage_class c = kind == 'u' ? LINEAGE_INODE : LINEAGE_LINK;
 	struct lineage lin;
-	uint64_t src, seen, since = group_number(m->v);
+	uint64_t src, since = group_number(m->v);
 	struct inode *in;
 
 	/* The copy is one of a copy. It was made of what the secondary calls by the ids of the first, and by no other:
@@ -479,8 +500,8 @@ int merge_note_copy(struct merger *m, char kind, uint64_t of, uint64_t dst)
 	/* Bytes of ours that it takes, or has taken, before it hears of the copy: what it writes to them then is about
 	 * ours. But if it has written to them already, what it has there is in the copy. */
 	in = xmalloc(sizeof(*in));
-	if (kind == 'u' && map_get(&m->member, of, &seen) && tree_inode_get(m->v, of, in) == 0 &&
-	    S_ISREG(in->mode) && in->corigin == ORIGIN_LOCAL && in->cborn > seen - 1 && !has_written(m, of, in->cborn))
+	if (kind == 'u' && map_get(&m->member, of, NULL) && tree_inode_get(m->v, of, in) == 0 && S_ISREG(in->mode) &&
+	    in->corigin == ORIGIN_LOCAL && in->cborn > unit_seen_bytes(m, of) && !has_written(m, of, in->cborn))
 		since = MIN(since, in->cborn);
 	free(in);
 	return put_note(m, kind, of, dst, since);

@@ -129,6 +129,7 @@ struct merger {
 	struct map noted; /* of what a copy was made just now */
 	bool by_copies; /* what is said of a unit here is about the copy of it */
 	struct map said_itself;  /* what is in copies, and the secondary has moved or removed there -> 1 */
+	struct map own_bytes; /* where what it wrote to its own was put -> the group of ours as of which it has that */
 	struct map of_inode, of_link; /* what is in copies of units -> what the secondary means by when it means that */
 	struct map gone_link;   /* inode dead here -> a link of it that our change set says is gone (chained through
 				   gone_next) */
@@ -295,6 +296,9 @@ bool merge_in_copy(struct merger *m, uint64_t dir);
 bool merge_has_copy(struct merger *m, uint64_t link);
 /* p_changed_content, but that a file was only sent again does not count. */
 bool merge_changed_content(struct merger *m, uint64_t ino, uint64_t seen);
+/* The last group of ours that the secondary had seen when it changed something: of a unit all is as it knew it when it
+ * changed it first, though it may have taken more of ours since. */
+uint64_t merge_unit_seen(const struct merger *m, uint64_t ino);
 /* Where, in which view, the bytes that the secondary has of an inode are to be found if it does not send them. */
 uint64_t merge_their_version(struct merger *m, uint64_t ino, struct view *view);
 /* What it did landed in its copy: that is what it has, and the notes are good for longer. dir: in a copy. */

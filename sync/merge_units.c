@@ -809,8 +809,8 @@ static void their_attrs(struct merger *m, uint64_t ino, struct view *view)
 {
 	if (merge_their_version(m, ino, view) != ino)
 		*view = (struct view){ .kind = VIEW_PEER, .group = m->s->begin.seen };
-	else if (view->kind == VIEW_AT)
-		view->group = merge_copy_seen(m, ino);
+	else
+		view->group = view->kind == VIEW_AT ? merge_copy_seen(m, ino) : merge_unit_seen(m, ino);
 }
 
 struct key_list {

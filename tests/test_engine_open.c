@@ -457,6 +457,14 @@ static const char *in_copy(const char *prefix, const char *rest)
 	return path;
 }
 
+static const char *in(const char *dir, const char *name)
+{
+	static char path[3 * NAME_MAX_BYTES];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return path;
+}
+
 /*
  * Only a name makes the copy of the unit, and before it wrote it had taken what we wrote: that is in ours, and not in
  * the copies, neither the first nor the one of that. 1: by the name in the unit. 2: that it is in ours is answered
@@ -497,6 +505,54 @@ START_TEST(who_wrote_to_ours_in_a_unit_stays_there)
 	px_meet();
 	px_expect("f", "one\nalder\nbirch\nmore\n");
 	ck_assert_uint_eq(px_count(0, ""), 4);
+}
+END_TEST
+
+/*
+ * What it wrote late went to the copy of its file, or of its unit; before it heard of that it changed something beside
+ * that copy, as we did. Of both there is one copy more, and the late bytes are in that, too: it goes to it.
+ */
+START_TEST(who_wrote_late_goes_to_a_copy_of_the_copy_that_has_it)
+{
+	bool unit = _i / 2;
+	const char *dir = unit ? ".git" : "d", *was;
+	char path[2 * NAME_MAX_BYTES];
+	size_t h;
+
+	px_mkdir(0, dir);
+	px_put(0, in(dir, "b"), "b\n");
+	px_put(0, in(dir, "f"), "one\n");
+	px_meet();
+	px_down();
+	px_put(0, in(dir, "f"), "alder\n");
+	px_put(1, in(dir, "f"), "birch\n");
+	h = hold(1, in(dir, "f"));
+	px_hello();
+	px_send(1);
+	appends(1, h, "late\n");
+	px_send(0);
+	px_say(1);
+	was = unit ? px_find(1, "", ".git.conflict-birch") : dir;
+	snprintf(path, sizeof(path), "%s", was);
+	px_append(1, in(path, "b"), "birch\n");
+	px_say(1);
+	px_hear(1);
+	if (!unit) {
+		px_rename(0, "d", ".git");
+		strcpy(path, ".git");
+	}
+	px_put(0, in(path, "new"), "new\n");
+	if (_i % 2)
+		px_say(0);
+	px_hear(1);
+	if (_i % 2)
+		px_hear(0);
+	px_meet();
+	ck_assert_str_eq(px_bytes(1, held[1][h], NULL), "birch\nlate\n");
+	has_a_name(1, h);
+	appends(1, h, "more\n");
+	px_meet();
+	ck_assert_str_eq(px_bytes(0, held[1][h], NULL), "birch\nlate\nmore\n");
 }
 END_TEST
 
@@ -1140,6 +1196,7 @@ int main(void)
 	tcase_add_test(tc, what_was_merged_in_place_is_held_still);
 	tcase_add_test(tc, a_conflict_on_the_copy_moves_its_holder_once_more);
 	tcase_add_loop_test(tc, who_wrote_to_ours_in_a_unit_stays_there, 0, 4);
+	tcase_add_loop_test(tc, who_wrote_late_goes_to_a_copy_of_the_copy_that_has_it, 0, 4);
 	tcase_add_loop_test(tc, who_has_files_of_a_unit_open_goes_on_in_its_copy, 0, 3);
 	tcase_add_loop_test(tc, who_wrote_late_in_a_unit_of_which_the_copy_was_changed_goes_to_the_next, 0, 2);
 	tcase_add_loop_test(tc, who_wrote_late_in_a_unit_goes_to_the_copy_in_which_it_was_merged, 0, 8);
