@@ -25,8 +25,8 @@
  *   7 contents    the file, its links; who took the name that it left: as for 0.
  *   8 attributes  the file by itself.
  *   units         all that is in one that both changed, and above. A unit that the secondary changed something in is
- *                 above what it told of. Then all goes in; so it does while there are copies of units that it has not
- *                 heard of.
+ *                 above what it told of, or is what it told of, as it keeps it where we removed it. Then all goes
+ *                 in; so it does while there are copies of units that it has not heard of.
  *   databases     what is beside a file that the secondary changed, moved or removed, and what was beside it: by name
  *                 (families_gather, merge_near_beside).
  *   a word        all goes in, as all that we did may be discarded.
@@ -330,13 +330,17 @@ static int stop_at_link(void *ctx, const struct dentry *d)
 	return 1;
 }
 
-bool merge_near_holds_ours(struct merger *m, uint64_t dir)
+bool merge_near_holds_ours(struct merger *m, const struct rs_link *l)
 {
 	uint64_t seen = m->s->begin.seen;
 
-	return m->near && !m->all_of_ours && p_changed_inode(m->v, dir, ENT_TIMES, seen) &&
-	       (tree_left_dir(m->v, dir, seen, stop_at_link, NULL) == 1 ||
-		tree_children(m->v, dir, changed_here, m) == 1);
+	if (!m->near || m->all_of_ours)
+		return false;
+	if (!l->p.present)
+		return l->s.present && tree_left_dir(m->v, l->child, seen, stop_at_link, NULL) == 1;
+	return p_changed_inode(m->v, l->child, ENT_TIMES, seen) &&
+	       (tree_left_dir(m->v, l->child, seen, stop_at_link, NULL) == 1 ||
+		tree_children(m->v, l->child, changed_here, m) == 1);
 }
 
 /* ---- databases */

@@ -265,7 +265,8 @@ int merge_near_add(struct merger *m);   /* when the links that they tell of are 
 int merge_near_of_link(struct merger *m, size_t i); /* of each that is in the input: what meets it */
 int merge_near_beside(struct merger *m, const struct rs_pos *at); /* of each file that may be of a database */
 int merge_near_add_all(struct merger *m); /* after all: a unit is in the input */
-bool merge_near_holds_ours(struct merger *m, uint64_t dir); /* we changed names in it that are not in the input */
+/* We changed names in the directory that are not in the input; also if we removed it, and it is back. */
+bool merge_near_holds_ours(struct merger *m, const struct rs_link *l);
 void merge_near_release(struct merger *m);
 
 /* ---- merge_lineage.c: before normalizing; then what an id of the secondary's means here. lin may be NULL. */

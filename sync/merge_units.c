@@ -247,7 +247,7 @@ static bool may_be_unit(struct merger *m, const struct map *dir_link, const stru
 	if (!l->child || map_get(&m->too_large, l->child, NULL))
 		return false;
 	if (!map_get(&m->parents, l->child, NULL)) {
-		if (!l->p.present || !m->near || !is_unit_link(m, dir_link, l) || !merge_near_holds_ours(m, l->child))
+		if (!m->near || !is_unit_link(m, dir_link, l) || !merge_near_holds_ours(m, l))
 			return false;
 		map_put(&m->parents, l->child, 1);
 	}

@@ -1194,6 +1194,27 @@ START_TEST(what_both_removed_from_it_is_not_in_the_way)
 }
 END_TEST
 
+/* The primary removed it twice: what the secondary put in had brought it back. Of the second time the secondary did not
+ * know when it told that it keeps it. */
+START_TEST(what_is_kept_where_it_was_removed_again_is_there_whole)
+{
+	px_mkdir(0, ".git");
+	px_meet();
+	px_down();
+	px_rmdir(0, ".git");
+	px_put(1, ".git/refs", "birch");
+	px_hello();
+	px_say(0);
+	px_send(1);
+	hear_all(0);
+	px_unlink(0, ".git/refs");
+	px_rmdir(0, ".git");
+	px_send(1);
+	px_meet();
+	has(".git", "refs=birch ");
+}
+END_TEST
+
 /* ---- databases ----------------------------------------------------------------------------------------------------
  */
 
@@ -1454,6 +1475,7 @@ int main(void)
 	tcase_add_loop_test(on, what_it_writes_to_bytes_of_ours_by_a_name_in_the_copy_is_in_place, 0, 8);
 	tcase_add_loop_test(on, what_it_writes_to_what_it_moved_out_is_there_though_ours_is_gone, 0, 2);
 	tcase_add_test(on, what_both_removed_from_it_is_not_in_the_way);
+	tcase_add_test(on, what_is_kept_where_it_was_removed_again_is_there_whole);
 	suite_add_tcase(s, on);
 	tcase_add_checked_fixture(db, px_setup, px_teardown);
 	tcase_add_loop_test(db, a_database_and_its_log_are_two_whole_ones, 0, 3);
