@@ -238,9 +238,15 @@ static void print_held(const json_t *s)
 static void print_losses(const json_t *s)
 {
 	const json_t *losses = json_object_get(s, "losses");
-	uint64_t n = number_of(losses, "groups");
+	uint64_t n = number_of(losses, "groups"), commits = number_of(losses, "commits");
 	char text[160];
 
+	if (commits > 0) {
+		snprintf(text, sizeof(text),
+		         "the log was damaged when the store was opened: its last commits, %llu at least, are lost",
+		         (unsigned long long)commits);
+		print_line("lost", text);
+	}
 	if (n == 0)
 		return;
 	snprintf(text, sizeof(text), "%llu time%s the disk failed, last %s; what was not fsynced then is lost",

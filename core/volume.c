@@ -7,6 +7,7 @@
 #include "core/logged.h"
 #include "db/change_set.h"
 #include "db/inode_rows.h"
+#include "db/log_scan.h"
 #include "db/meta_rows.h"
 #include "db/note_rows.h"
 #include "db/schema.h"
@@ -451,6 +452,18 @@ static void volume_free(struct volume *v)
 	free(v);
 }
 
+/* SQLite will say nothing of it. What is there is a whole state, if one of before; a peer that has more brings it
+ * forward. */
+static void look_for_lost_commits(struct volume *v, const char *path)
+{
+	uint64_t frame;
+
+	if (log_scan_lost(path, &v->info.commits_lost, &frame) == 0 && v->info.commits_lost > 0)
+		log_error("%s-wal is damaged from frame %llu on: what was committed there, %llu times at least, is "
+		          "lost, and the store is as it was before that", path, (unsigned long long)frame,
+		          (unsigned long long)v->info.commits_lost);
+}
+
 static int open_store(struct volume *v, struct err *err)
 {
 	char *path = store_path(v->dir, "twinfs.db");
@@ -463,6 +476,8 @@ static int open_store(struct volume *v, struct err *err)
 		rc = take_lock(v, err);
 	if (!rc)
 		look_at_time(v);
+	if (!rc)
+		look_for_lost_commits(v, path);
 	if (!rc)
 		rc = db_open(path, v->opt.fast_unsafe ? DB_FAST_UNSAFE : 0, &v->db, err);
 	if (!rc && stat(path, &st) < 0)

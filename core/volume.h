@@ -131,6 +131,7 @@ struct volume_info {
 	bool read_only;                    /* the host failed; volume_fault() tells why */
 	uint64_t losses, loss_last_ms;     /* groups of this side that could not be made durable, since the volume was
 	                                      opened; wall-clock ms of the last, 0 = none */
+	uint64_t commits_lost;             /* at least, when it was opened: its log was damaged (db/log_scan.h) */
 };
 void volume_info(struct volume *v, struct volume_info *out);
 /* Of used_bytes: what merges and discarded sides keep under .twinfs, about; counted up to some 100,000 names. */

@@ -6,6 +6,7 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -220,6 +221,24 @@ int log_scan(int fd, int db_fd, struct log_scan *out)
 void log_scan_release(struct log_scan *s)
 {
 	map_release(&s->newest);
+}
+
+int log_scan_lost(const char *path, uint64_t *lost_commits, uint64_t *bad_frame)
+{
+	char *log = xasprintf("%s-wal", path);
+	int fd = open(log, O_RDONLY | O_NONBLOCK | O_CLOEXEC), db_fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	struct log_scan s;
+	int rc = log_scan(fd, db_fd, &s);
+
+	*lost_commits = s.lost_commits;
+	*bad_frame = s.bad_frame;
+	log_scan_release(&s);
+	if (fd >= 0)
+		close(fd);
+	if (db_fd >= 0)
+		close(db_fd);
+	free(log);
+	return rc;
 }
 
 int log_scan_read(int fd, uint64_t frame, uint8_t *page)

@@ -33,6 +33,8 @@ struct log_scan {
 /* fd -1: there is no log. db_fd: the database. 0 or -errno. log_scan_release in any case. */
 int log_scan(int fd, int db_fd, struct log_scan *out);
 void log_scan_release(struct log_scan *s);
+/* As log_scan, of the database at `path` and its log: how many commits were lost; bad_frame as above. 0 or -errno. */
+int log_scan_lost(const char *path, uint64_t *lost_commits, uint64_t *bad_frame);
 /* The page that a frame holds; DB_PAGE_BYTES. 0 or -errno. */
 int log_scan_read(int fd, uint64_t frame, uint8_t *page);
 

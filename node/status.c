@@ -363,8 +363,9 @@ json_t *status_object(struct volume *v, const char *mountpoint, const struct lin
 	json_object_set_new(o, "verify", never_run());
 	json_object_set_new(o, "scrub", scrub_object(v, NULL));
 	json_object_set_new(o, "space", space_object(v));
-	json_object_set_new(o, "losses", json_pack("{s:o, s:o}", "groups", number(info.losses), "last",
-	                                           words_time(info.loss_last_ms)));
+	json_object_set_new(o, "losses", json_pack("{s:o, s:o, s:o}", "groups", number(info.losses), "last",
+	                                           words_time(info.loss_last_ms), "commits",
+	                                           number(info.commits_lost)));
 	return o;
 }
 

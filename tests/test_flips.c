@@ -542,6 +542,30 @@ START_TEST(a_byte_of_the_log_behind_which_commits_are_lost_is_found)
 }
 END_TEST
 
+START_TEST(who_opens_such_a_store_is_told)
+{
+	struct volume_info info;
+	size_t ends[3];
+
+	leave_a_log(ends);
+	flip("twinfs.db-wal", in_frame(ends[0], 500), 16);
+	fx_open();
+	volume_info(fx, &info);
+	ck_assert_uint_eq(info.commits_lost, 2);
+	ck_assert_uint_eq(fx_ino(INO_ROOT, "late-1"), 0);
+	ck_assert_uint_eq(fx_ino(INO_ROOT, "late-2"), 0);
+	read_all();
+	fx_file(INO_ROOT, "afterwards");
+	fx_reopen();
+	volume_info(fx, &info);
+	ck_assert_uint_eq(info.commits_lost, 0);
+	ck_assert_uint_ne(fx_ino(INO_ROOT, "afterwards"), 0);
+	ck_assert_int_eq(volume_close(fx), 0);
+	fx = NULL;
+	expect_whole("it went on");
+}
+END_TEST
+
 /* What a power cut may leave is no damage: the last commit torn, or missing. */
 START_TEST(a_log_of_which_the_last_commit_is_torn_is_whole)
 {
@@ -627,6 +651,7 @@ int main(void)
 	tcase_add_test(tc, a_database_that_was_cut_is_found);
 	tcase_add_test(tc, a_byte_of_any_block_that_is_owned_is_found);
 	tcase_add_test(tc, a_byte_of_the_log_behind_which_commits_are_lost_is_found);
+	tcase_add_test(tc, who_opens_such_a_store_is_told);
 	tcase_add_test(tc, a_log_of_which_the_last_commit_is_torn_is_whole);
 	tcase_add_test(tc, a_log_that_is_moved_needs_no_head);
 	tcase_add_test(tc, a_page_that_the_log_has_may_be_torn_in_the_database);
