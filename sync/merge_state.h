@@ -384,7 +384,9 @@ void merge_work_do(struct merge_work *work); /* without the lock */
 /* No path has more names: PATH_MAX is 4096. */
 #define PATH_DEPTH_MAX 4096u
 
-/* Does the shipment change something in a unit? */
+/* merge_glance.c: is a directory of this name in that one called like a unit? */
+bool units_is_name(const struct policy_units *u, const char *dir_path, const char *name, size_t len);
+/* Does the shipment change something in a unit, ours or the secondary's? */
 bool units_touched(struct volume *v, const struct shipment *s);
 /* Of what, of a large one? Lets others in (landing_breathe). The same below, of families. */
 struct split;

@@ -1,32 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /* Units (sync/resolver_units.c) between the volume and the resolver: what of them goes into its input, and how the
- * secondary's whole version of one is made. */
+ * secondary's whole version of one is made. Whether there is any at all: merge_glance.c. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-#include "core/landing.h"
 #include "sync/merge_state.h"
-#include "sync/split.h"
-#include "util/conflict_name.h"
 #include "util/log.h"
 #include "util/util.h"
-
-static bool is_unit_name(const struct policy_units *u, const char *dir_path, const char *name, size_t len)
-{
-	char plain[256];
-	char *path;
-	bool yes;
-
-	conflict_original(name, len, plain);
-	if (!policy_units_want_path(u))
-		return policy_is_unit(u, plain);
-	path = xasprintf("%s/%s", strcmp(dir_path, "/") == 0 ? "" : dir_path, plain);
-	yes = policy_is_unit(u, path);
-	free(path);
-	return yes;
-}
 
 /* ---- the way up at the primary -------------------------------------------------------------------------------------
  */
@@ -40,153 +22,6 @@ static int first_link(void *ctx, const struct dentry *d)
 static bool link_above(struct volume *v, struct view then, uint64_t dir, struct dentry *d)
 {
 	return tree_first_link(v, dir, d) || tree_links_of_view(v, dir, then, first_link, d) == 1;
-}
-
-/* ---- does a shipment touch a unit at all? --------------------------------------------------------------------------
- */
-
-struct glance {
-	struct volume *v;
-	const struct shipment *s;
-	const struct policy_units *units;
-	const struct split *split; /* of a large shipment: it knows; NULL: */
-	struct map dir_link; /* directory -> index + 1 of the shipment's link to it */
-	struct map looked;   /* directories: 1: in no unit; 2: a unit, or in one */
-};
-
-static bool is_named_so(struct glance *g, uint64_t parent, const char *name, size_t len)
-{
-	char *path;
-	bool unit;
-
-	if (parent <= INO_HIDDEN && parent != INO_ROOT)
-		return false;
-	path = policy_units_want_path(g->units) ? merge_path(g->v, parent) : NULL;
-	unit = is_unit_name(g->units, path ? path : "", name, len);
-	free(path);
-	return unit;
-}
-
-/* The directory that dir is in, in our tree if it is there; *unit: it is called like a unit, in our tree or by the
- * secondary. 0: it is in none. */
-static uint64_t next_above(struct glance *g, uint64_t dir, bool *unit)
-{
-	const struct ship_link *l = NULL;
-	struct dentry d = { .parent = 0 };
-	struct ship_link room;
-	uint64_t at = 0;
-
-	*unit = false;
-	if (g->split)
-		at = split_place_of(g->split, dir);
-	else
-		map_get(&g->dir_link, dir, &at);
-	if (at) {
-		l = shipment_link_at(g->s, at - 1, &room);
-		*unit = is_named_so(g, l->parent, l->name, l->name_len);
-	}
-	if (tree_first_link(g->v, dir, &d))
-		*unit = *unit || is_named_so(g, d.parent, d.name, d.name_len);
-	else
-		d.parent = l ? l->parent : 0;
-	return d.parent;
-}
-
-static bool above_is_unit(struct glance *g, uint64_t dir)
-{
-	uint64_t from = dir, at = dir, known = 1;
-	bool unit = false;
-
-	for (unsigned depth = 0; at > INO_HIDDEN && depth < PATH_DEPTH_MAX && !unit; depth++) {
-		if (map_get(&g->looked, at, &known))
-			break;
-		at = next_above(g, at, &unit);
-	}
-	known = unit ? 2 : known;
-	for (unsigned depth = 0; from > INO_HIDDEN && depth < PATH_DEPTH_MAX; depth++) {
-		if (map_get(&g->looked, from, NULL))
-			break;
-		map_put(&g->looked, from, known);
-		from = next_above(g, from, &unit);
-		if (unit)
-			break;
-	}
-	return known == 2;
-}
-
-static int parent_is_unit(void *ctx, const struct dentry *d)
-{
-	return above_is_unit(ctx, d->parent);
-}
-
-static bool link_is_in_unit(struct glance *g, const struct ship_link *l)
-{
-	struct dentry d;
-
-	return above_is_unit(g, l->parent) ||
-	       (tree_link_get(g->v, l->link, &d) == 0 && above_is_unit(g, d.parent));
-}
-
-static int glance_begin(struct glance *g, struct policy_units **units)
-{
-	int rc = policy_units_load(g->v, units);
-
-	g->units = rc < 0 ? NULL : *units;
-	for (size_t i = 0; rc == 0 && !g->split && i < g->s->n_links; i++)
-		if (g->s->links[i].parent)
-			map_put(&g->dir_link, g->s->links[i].child, i + 1);
-	return rc;
-}
-
-static void glance_end(struct glance *g, struct policy_units *units)
-{
-	map_release(&g->dir_link);
-	map_release(&g->looked);
-	policy_units_free(units);
-}
-
-bool units_touched(struct volume *v, const struct shipment *s)
-{
-	struct glance g = { .v = v, .s = s };
-	struct policy_units *units;
-	bool found = false;
-
-	if (glance_begin(&g, &units) < 0)
-		return true; /* the three-way merge will tell what failed */
-	for (size_t i = 0; i < s->n_links && !found; i++)
-		found = link_is_in_unit(&g, &s->links[i]);
-	for (size_t i = 0; i < s->n_inodes && !found; i++)
-		found = tree_links_of(v, s->inodes[i]->ino, parent_is_unit, &g) == 1;
-	glance_end(&g, units);
-	return found;
-}
-
-int units_list(struct volume *v, const struct split *split, struct map *inodes)
-{
-	const struct shipment *s = split->s;
-	struct glance g = { .v = v, .s = s, .split = split };
-	struct rec_inode *room = xmalloc(sizeof(*room));
-	struct policy_units *units = NULL;
-	struct ship_link link_room;
-	int rc = glance_begin(&g, &units);
-
-	for (size_t i = 0; rc == 0 && i < s->n_links; i++) {
-		const struct ship_link *l = shipment_link_at(s, i, &link_room);
-
-		if (link_is_in_unit(&g, l))
-			map_put(inodes, l->child, 1);
-		rc = landing_breathe(v);
-	}
-	for (size_t i = 0; rc == 0 && i < s->n_inodes; i++) {
-		uint64_t ino = shipment_inode_at(s, i, room)->ino;
-
-		if (tree_links_of(v, ino, parent_is_unit, &g) == 1)
-			map_put(inodes, ino, 1);
-		rc = landing_breathe(v);
-	}
-	free(room);
-	glance_end(&g, units);
-	return rc;
 }
 
 /* ---- which directories of the input are units ----------------------------------------------------------------------
@@ -229,7 +64,7 @@ static bool pos_is_unit(struct merger *m, const struct map *dir_link, const stru
 	char *path = !at->present || !want_path ? NULL
 		     : ours                     ? merge_path(m->v, at->parent)
 						: their_path(m, dir_link, at->parent);
-	bool unit = at->present && is_unit_name(m->units, path ? path : "", at->name, at->name_len);
+	bool unit = at->present && units_is_name(m->units, path ? path : "", at->name, at->name_len);
 
 	free(path);
 	return unit;

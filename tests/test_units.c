@@ -1168,6 +1168,73 @@ START_TEST(what_it_writes_to_what_it_moved_out_is_there_though_ours_is_gone)
 }
 END_TEST
 
+/*
+ * The primary gave the unit a name that is none of one, or took a directory (2) or a file (4) out of it, and the
+ * secondary wrote to a file that is in a unit with it alone. Odd: a large shipment, most of which is landed bit by bit.
+ */
+START_TEST(what_is_in_a_unit_with_the_secondary_alone_is_changed_in_that)
+{
+	static const char *const ours[] = { "HEAD=main new=alder o/1=one o/2=two ", "HEAD=main ",
+					    "HEAD=main o/2=two " };
+	const char *copy;
+
+	together();
+	px_down();
+	switch (_i / 2) {
+	case 0:
+		px_rename(0, ".git", "plain");
+		px_put(0, "plain/new", "alder");
+		break;
+	case 1: px_rename(0, ".git/o", "o"); break;
+	default: px_rename(0, ".git/o/1", "one"); break;
+	}
+	px_append(1, ".git/o/1", "+birch");
+	for (int i = 0; _i % 2 && i < 5; i++)
+		px_put(1, &"a\0b\0c\0d\0e"[2 * i], "x");
+	px_meet_landed();
+	copy = px_find(0, "", _i / 2 ? ".git.conflict-birch-" : "plain.conflict-birch-");
+	ck_assert_msg(copy[0] != '\0', "there is no copy");
+	has(copy, "HEAD=main o/1=one+birch o/2=two ");
+	has(_i / 2 ? ".git" : "plain", ours[_i / 2]);
+	if (_i / 2)
+		px_expect(_i / 2 == 1 ? "o/1" : "one", "one");
+}
+END_TEST
+
+/* The same of one that has its policy by a path, and of which a directory above got another name. */
+START_TEST(what_is_in_a_unit_by_its_path_with_the_secondary_alone_is_changed_in_that)
+{
+	struct err err = ERR_INIT;
+
+	ck_assert_int_eq(volume_policy_set(px[0].v, "/a/lib", "unit", &err), 0);
+	px_mkdir(0, "a");
+	px_mkdir(0, "a/lib");
+	px_put(0, "a/lib/f", "one");
+	px_meet();
+	px_down();
+	px_rename(0, "a", "b");
+	px_put(0, "b/lib/new", "alder");
+	px_append(1, "a/lib/f", "+birch");
+	for (int i = 0; _i && i < 5; i++)
+		px_put(1, &"c\0d\0e\0f\0g"[2 * i], "x");
+	px_meet_landed();
+	has("b/lib", "f=one new=alder ");
+	ck_assert_uint_eq(px_count(0, "b"), 2);
+}
+END_TEST
+
+static void setup_in_steps(void)
+{
+	px_step_rows = 4; /* from so many records on a shipment is a large one */
+	px_setup();
+}
+
+static void teardown_in_steps(void)
+{
+	px_teardown();
+	px_step_rows = 0;
+}
+
 /* The primary put another file at the name of one that both removed; what the secondary knew when it wrote to that is
  * not what it had removed. */
 START_TEST(what_both_removed_from_it_is_not_in_the_way)
@@ -1419,7 +1486,8 @@ END_TEST
 int main(void)
 {
 	Suite *s = suite_create("units");
-	TCase *tc = tcase_create("directories"), *on = tcase_create("going on"), *db = tcase_create("databases");
+	TCase *tc = tcase_create("directories"), *on = tcase_create("going on"), *db = tcase_create("databases"),
+	      *st = tcase_create("in steps");
 
 	tcase_add_checked_fixture(tc, px_setup, px_teardown);
 	tcase_add_loop_test(tc, a_second_name_of_what_was_moved_out_of_a_unit_goes_with_it, 0, 2);
@@ -1486,5 +1554,9 @@ int main(void)
 	tcase_add_test(db, files_that_are_no_database_are_none_though_they_are_called_so);
 	tcase_add_loop_test(db, of_two_databases_one_is_taken_with_its_log, 0, 2);
 	suite_add_tcase(s, db);
+	tcase_add_checked_fixture(st, setup_in_steps, teardown_in_steps);
+	tcase_add_loop_test(st, what_is_in_a_unit_with_the_secondary_alone_is_changed_in_that, 0, 6);
+	tcase_add_loop_test(st, what_is_in_a_unit_by_its_path_with_the_secondary_alone_is_changed_in_that, 0, 2);
+	suite_add_tcase(s, st);
 	return tap_main(s);
 }
