@@ -103,6 +103,11 @@ int tree_children_view(struct volume *v, uint64_t dir, struct view view, tree_de
 	return dentry_rows_ever_parent(v->db, dir, view_link, &w);
 }
 
+int tree_xattrs_ever(struct volume *v, uint64_t ino, tree_xattr_fn fn, void *ctx)
+{
+	return xattr_rows_ever(v->db, ino, fn, ctx);
+}
+
 struct revival {
 	struct volume *v;
 	uint64_t ino;

@@ -424,9 +424,12 @@ uint64_t tree_parent_of_dir(struct volume *v, uint64_t dir)
 
 /* ---- the end of an inode ---- */
 
-static int reap_xattrs(struct volume *v, uint64_t ino)
+/* kept: the inode goes into history, and may come back from there as it was last: then with all that it had, as a value
+ * makes no version of the inode. */
+static int reap_xattrs(struct volume *v, uint64_t ino, bool kept)
 {
-	int rc = v->info.role == ROLE_NONE ? 0 : xattr_rows_archive(v->db, ino, v->info.cut, v->info.group_open);
+	uint64_t upto = kept ? GROUP_MAX : v->info.cut;
+	int rc = v->info.role == ROLE_NONE ? 0 : xattr_rows_archive(v->db, ino, upto, v->info.group_open);
 
 	return rc ? rc : xattr_rows_delete(v->db, ino);
 }
@@ -468,17 +471,18 @@ static int purge(struct volume *v, const struct inode *in)
 {
 	uint64_t ino = in->ino;
 	bool orphan = volume_is_orphan(v, ino);
+	bool kept = in->born < v->info.group_open &&
+		    history_wanted(v, in->born, in->origin || in->corigin ? ORIGIN_PEER : ORIGIN_LOCAL);
 	int rc = 0;
 
 	if (S_ISDIR(in->mode) && !tree_is_empty_dir(v, ino))
 		return db_damaged(v->db, "directory %llu has entries but no name", (unsigned long long)ino);
-	if (in->born < v->info.group_open &&
-	    history_wanted(v, in->born, in->origin || in->corigin ? ORIGIN_PEER : ORIGIN_LOCAL))
+	if (kept)
 		rc = inode_row_archive(v->db, ino, v->info.group_open);
 	if (!rc)
 		rc = inode_row_delete(v->db, ino);
 	if (!rc)
-		rc = reap_xattrs(v, ino);
+		rc = reap_xattrs(v, ino, kept);
 	if (!rc && S_ISREG(in->mode))
 		rc = data_reap(v, ino);
 	if (!rc)

@@ -8,7 +8,7 @@
  *   (group_open, which is idempotent), and keep these invariants by themselves:
  *   - A version that is superseded or deleted is archived into old_* with died = the open group if someone may still
  *     need it: the pair is formed, and (born <= cut or origin == ORIGIN_PEER), and died > acked. A version born in the
- * open group is changed in place.
+ * open group is changed in place. With an inode that is purged and kept goes all that it had of xattrs.
  *   - born = the open group's number whenever a row is written; origin says who authored that version.
  *   - inode.nlink follows the dentries (directories: 2 + subdirectories).
  *   - An inode without links and without lookup count is purged (rows archived, blocks to history or free) at the end
@@ -168,6 +168,8 @@ int tree_xattr_put(struct volume *v, uint64_t ino, const char *key, const void *
 		   enum origin origin);
 typedef int (*tree_xattr_fn)(void *ctx, const char *key, const void *value, size_t len_bytes);
 int tree_xattrs(struct volume *v, uint64_t ino, tree_xattr_fn fn, void *ctx);
+/* Keys that it has, or had as far as history goes; no values. */
+int tree_xattrs_ever(struct volume *v, uint64_t ino, tree_xattr_fn fn, void *ctx);
 
 /* ---- the past -----------------------------------------------------------------------------------------------------
  */

@@ -15,7 +15,7 @@ int xattr_row_put(struct db *db, uint64_t ino, const char *key, const void *valu
                   enum origin origin);
 int xattr_row_delete(struct db *db, uint64_t ino, const char *key);
 int xattr_row_archive(struct db *db, uint64_t ino, const char *key, uint64_t died);
-/* All of the inode's that were born before `died` and were known to the peer (born <= cut, or the peer's own). */
+/* All of the inode's that were born before `died` and up to `cut` (the peer knows those only), and the peer's own. */
 int xattr_rows_archive(struct db *db, uint64_t ino, uint64_t cut, uint64_t died);
 int xattr_rows_delete(struct db *db, uint64_t ino);
 /* Bytes that listxattr needs for the inode. */

@@ -564,6 +564,7 @@ static int take_inode_back(struct merger *m, const struct rs_inode *n)
 struct key_list {
 	struct merger *m;
 	bool other; /* the keys in which a conflict kept the secondary's value, or all but these */
+	uint64_t ino; /* list_had */
 	struct key {
 		struct key *next;
 		uint64_t ino;
@@ -571,22 +572,53 @@ struct key_list {
 	} *head;
 };
 
-static int list_key(void *ctx, uint64_t ino, const char *key, const struct change_row *row)
+static void list_key_of(struct key_list *l, uint64_t ino, const char *key)
 {
-	struct key_list *l = ctx;
-	const struct rs_inode *n = merge_input_inode(l->m, ino);
 	struct key *k;
 
 	if ((strncmp(key, CONFLICT_XATTR, strlen(CONFLICT_XATTR)) == 0) != l->other ||
-	    row->grp > l->m->prefer->ours_upto || !n || !n->in_s || merge_is_hidden(l->m, ino) ||
 	    shipment_xattr(l->m->s, ino, key))
-		return 0;
+		return;
 	k = xmalloc(sizeof(*k) + strlen(key) + 1);
 	k->next = l->head;
 	k->ino = ino;
 	memcpy(k->key, key, strlen(key) + 1);
 	l->head = k;
+}
+
+static int list_changed(void *ctx, uint64_t ino, const char *key, const struct change_row *row)
+{
+	struct key_list *l = ctx;
+	const struct rs_inode *n = merge_input_inode(l->m, ino);
+
+	if (row->grp <= l->m->prefer->ours_upto && n && n->in_s && !merge_is_hidden(l->m, ino))
+		list_key_of(l, ino, key);
 	return 0;
+}
+
+static int list_had(void *ctx, const char *key, const void *value, size_t len_bytes)
+{
+	struct key_list *l = ctx;
+
+	(void)value;
+	(void)len_bytes;
+	list_key_of(l, l->ino, key);
+	return 0;
+}
+
+/* What we deleted is back, and no row is left of what we changed of it before. */
+static int list_of_deleted(struct key_list *l)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < l->m->n_inodes; i++) {
+		const struct rs_inode *n = &l->m->inodes[i];
+
+		l->ino = n->ino;
+		if (n->in_s && !n->in_p && !n->late && !merge_is_hidden(l->m, n->ino))
+			rc = tree_xattrs_ever(l->m->v, n->ino, list_had, l);
+	}
+	return rc;
 }
 
 /* len < 0: it has none. */
@@ -605,8 +637,10 @@ static int take_xattrs_back(struct merger *m, bool other)
 	const struct view known = { .kind = VIEW_PEER, .group = m->s->begin.seen };
 	struct key_list l = { .m = m, .other = other };
 	uint8_t *value = xmalloc(XATTR_VALUE_MAX_BYTES);
-	int rc = changes_xattrs(m->v, m->s->begin.seen, GROUP_MAX, list_key, &l);
+	int rc = changes_xattrs(m->v, m->s->begin.seen, GROUP_MAX, list_changed, &l);
 
+	if (rc == 0)
+		rc = list_of_deleted(&l);
 	while (l.head) {
 		struct key *k = l.head;
 		ssize_t n = rc ? rc : tree_xattr_get_view(m->v, k->ino, k->key, known, value, XATTR_VALUE_MAX_BYTES);

@@ -433,6 +433,24 @@ START_TEST(what_we_wrote_to_the_copy_of_its_version_is_not_written_over)
 }
 END_TEST
 
+/* It was deleted here, and the secondary wrote to it. Before that, in a group of its own, an xattr was set of which the
+ * secondary has not heard. */
+START_TEST(what_comes_back_has_the_xattr_that_was_set_before_it_was_deleted)
+{
+	px_put(0, "f", text);
+	px_setxattr(0, "f", "user.k", "base");
+	px_meet();
+	px_down();
+	px_setxattr(0, "f", "user.k", "alder");
+	ck_assert_int_eq(volume_commit(px[0].v), 0);
+	px_unlink(0, "f");
+	px_append(1, "f", "birch\n");
+	px_meet();
+	for (int i = 0; i < 2; i++)
+		ck_assert_str_eq(px_xattr(i, "f", "user.k"), "alder");
+}
+END_TEST
+
 /* Read and write for the owner, user 7, the group, the mask; nothing for others. */
 static const uint8_t some_acl[44] = { 2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 2, 0, 6, 0, 7, 0, 0, 0,
 	4, 0, 6, 0, 255, 255, 255, 255, 16, 0, 6, 0, 255, 255, 255, 255, 32, 0, 0, 0, 255, 255, 255, 255 };
@@ -754,6 +772,7 @@ int main(void)
 	tcase_add_loop_test(one, names_equal_but_for_case_are_noted_once_in_any_order, 0, 32);
 	tcase_add_test(one, what_is_written_to_a_backup_that_becomes_another_file_is_not_lost);
 	tcase_add_test(one, what_is_written_to_a_backup_of_what_the_primary_removed_has_all_else_too);
+	tcase_add_test(one, what_comes_back_has_the_xattr_that_was_set_before_it_was_deleted);
 	tcase_add_loop_test(one, an_acl_that_the_secondary_left_alone_is_not_in_its_version, 0, 2);
 	tcase_add_loop_test(one, what_is_written_to_each_of_two_files_that_are_one_here_is_not_lost, 0, 2);
 	tcase_add_test(one, what_came_back_is_as_the_secondary_has_it_when_that_counts);

@@ -394,6 +394,31 @@ START_TEST(an_xattr_that_the_side_preferred_removed_is_gone)
 }
 END_TEST
 
+/* What one side set, or removed (4), before it deleted the file of which it changed nothing else: in one group, or in
+ * groups of their own. */
+START_TEST(an_xattr_of_what_comes_back_is_as_the_side_preferred_has_it)
+{
+	int k = KEPT & 1, d = !k;
+
+	px_put(0, "f", lines);
+	px_setxattr(0, "f", "user.k", "kept");
+	px_meet();
+	px_down();
+	if (_i & 4)
+		ck_assert_int_eq(volume_removexattr(px[d].v, px_at(d, "f"), "user.k"), 0);
+	else
+		px_setxattr(d, "f", "user.k", "discarded");
+	if (_i & 8)
+		ck_assert_int_eq(volume_commit(px[d].v), 0);
+	px_unlink(d, "f");
+	ck_assert_int_eq(volume_commit(px[d].v), 0);
+	give(_i & 1, k);
+	px_meet();
+	for (int i = 0; i < 2; i++)
+		ck_assert_str_eq(px_xattr(i, "f", "user.k"), "kept");
+}
+END_TEST
+
 /* What the other changed of a file before it deleted it does not count either. */
 START_TEST(a_file_that_comes_back_is_as_the_side_preferred_has_it)
 {
@@ -1072,6 +1097,7 @@ int main(void)
 	tcase_add_loop_test(tc, deletions_and_moves_alone_are_undone_and_leave_nothing, 0, 4);
 	tcase_add_loop_test(tc, what_was_undone_can_be_done_after_all, 0, 4);
 	tcase_add_loop_test(tc, of_very_many_removals_a_thousand_are_told, 0, 1);
+	tcase_add_loop_test(tc, an_xattr_of_what_comes_back_is_as_the_side_preferred_has_it, 0, 16);
 	tcase_add_loop_test(tc, a_file_that_comes_back_is_as_the_side_preferred_has_it, 0, 4);
 	tcase_add_loop_test(tc, a_merged_file_that_comes_back_is_as_the_side_preferred_has_it, 0, 4);
 	tcase_add_loop_test(tc, an_xattr_that_the_side_preferred_removed_is_gone, 0, 28);
