@@ -64,7 +64,8 @@ void follow_before_purge(struct volume *v, const struct shipment *s)
 	volume_ids(v, &ids);
 	if (!changes_any_after(v, ids.acked))
 		tree_holders_forget_settled(v);
-	for (size_t i = 0; i < s->n_lineages; i++) {
+	/* Of more nobody moves. */
+	for (size_t i = 0; i < s->n_lineages && s->n_of_units <= OF_UNITS_MAX; i++) {
 		const struct rec_lineage *l = &s->lineages[i];
 
 		if (l->kind == 'u' && changes_get(v, l->src, ENT_CONTENT, &row) == 0 && row.seen >= l->since)
