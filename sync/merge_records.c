@@ -152,6 +152,20 @@ static bool is_written_itself(struct merger *m, const struct lineage *lin)
 		(in.corigin == ORIGIN_PEER && in.cborn > lineage_known(lin)));
 }
 
+/*
+ * By the notes all that it said did not fit: it goes on in the copy of a unit by the copy's ids as well. Then each id
+ * means what it says, but for bytes that it wrote knowing less than the note says: of the unit as it was then there is
+ * nothing any more but what is in the copy. So they are a file beside that.
+ */
+static bool goes_beside_copy(struct merger *m, const struct rec_inode *r, struct lineage *lin)
+{
+	struct inode in;
+
+	return m->names->no_copies && !m->names->no_units && !m->prefer && (r->fields & REC_CONTENT) &&
+	       !(r->fields & REC_NEW) && lineage_get(m->v, LINEAGE_INODE, r->ino, lin) == 0 && lin->kind == 'u' &&
+	       lowest_seen(r) < lin->since && tree_inode_get(m->v, lin->dst, &in) == 0 && in.nlink > 0;
+}
+
 void merge_normalize_inodes(struct merger *m)
 {
 	struct shipment *s = m->s;
@@ -163,7 +177,9 @@ void merge_normalize_inodes(struct merger *m)
 		struct lineage lin = { 0 };
 
 		n->rec = r;
-		n->ino = n->bytes_ino = merge_their_inode(m, r->ino, lowest_seen(r), &lin);
+		bool beside = goes_beside_copy(m, r, &lin);
+
+		n->ino = n->bytes_ino = beside ? lin.dst : merge_their_inode(m, r->ino, lowest_seen(r), &lin);
 		n->seen_bytes = rec_seen(r, REC_CONTENT);
 		if (n->ino != r->ino) {
 			n->aliased = true;
@@ -183,7 +199,7 @@ void merge_normalize_inodes(struct merger *m)
 				n->seen_bytes = lineage_known(&lin);
 			}
 		}
-		n->beside = n->in_copy && is_written_itself(m, &lin);
+		n->beside = beside || (n->in_copy && is_written_itself(m, &lin));
 		if (n->ino != r->ino)
 			log_debug("merge", "inode %#llx: it is %#llx here%s, as of %llu", (unsigned long long)r->ino,
 				  (unsigned long long)n->ino, n->beside ? ", beside" : "", (unsigned long long)lin.grp);

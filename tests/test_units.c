@@ -1168,6 +1168,43 @@ START_TEST(what_it_writes_to_what_it_moved_out_is_there_though_ours_is_gone)
 }
 END_TEST
 
+/* What it wrote late comes together with what it did in the copy itself, when it has the primary's in the unit: of its
+ * unit as it was there is only the copy, so it is a file beside that and no copy of what both wrote. */
+START_TEST(what_it_wrote_late_is_beside_the_copy_in_which_it_goes_on)
+{
+	struct px_list *list = xmalloc(sizeof(*list));
+	char *name;
+
+	together();
+	px_down();
+	px_put(0, ".git/HEAD", "alder");
+	px_append(1, ".git/o/1", "+birch");
+	px_hello();
+	px_send(1);
+	px_append(1, ".git/o/1", "+late");
+	px_say(1);
+	px_send(0);
+	px_hear(1);
+	px_mkdir(1, "other");
+	px_send(1);
+	px_append(1, ".git/o/1", "+later");
+	name = xasprintf("%s/o/mine", copy_of(""));
+	px_put(1, name, "mine");
+	px_send(0);
+	px_send(1);
+	px_meet();
+	has(".git", "HEAD=alder o/1=one o/2=two ");
+	is_somewhere("one+birch+late+later");
+	is_somewhere("mine");
+	free(name);
+	px_list(0, INO_ROOT, list);
+	for (size_t i = 0; i < list->n; i++)
+		ck_assert_msg(!strstr(below(0, list->e[i].name), "HEAD=alder") ||
+			      !strstr(below(0, list->e[i].name), "birch"), "%s is mixed", list->e[i].name);
+	free(list);
+}
+END_TEST
+
 /*
  * The primary gave the unit a name that is none of one, or took a directory (2) or a file (4) out of it, and the
  * secondary wrote to a file that is in a unit with it alone. Odd: a large shipment, most of which is landed bit by bit.
@@ -1544,6 +1581,7 @@ int main(void)
 	tcase_add_loop_test(on, what_it_writes_to_what_it_moved_out_is_there_though_ours_is_gone, 0, 2);
 	tcase_add_test(on, what_both_removed_from_it_is_not_in_the_way);
 	tcase_add_test(on, what_is_kept_where_it_was_removed_again_is_there_whole);
+	tcase_add_test(on, what_it_wrote_late_is_beside_the_copy_in_which_it_goes_on);
 	suite_add_tcase(s, on);
 	tcase_add_checked_fixture(db, px_setup, px_teardown);
 	tcase_add_loop_test(db, a_database_and_its_log_are_two_whole_ones, 0, 3);
