@@ -28,6 +28,17 @@ void log_thread_release(struct log_thread *t)
 	pthread_cond_destroy(&t->changed);
 }
 
+/* It would only grow, and none of it ever be moved. Lock held. */
+static void damaged(struct volume *v)
+{
+	db_log_is_damaged(v->db, db_mover_damaged(v->log_thread.mover));
+	pthread_mutex_unlock(&v->lock);
+	volume_lock_now(v); /* as those take it that have something to tell: what is lost with the open group */
+	group_fault(v, -EUCLEAN, "its log is not what was written to it");
+	volume_unlock(v);
+	pthread_mutex_lock(&v->lock);
+}
+
 /* Lock held, but while it moves. */
 static void move_log(struct volume *v)
 {
@@ -35,10 +46,16 @@ static void move_log(struct volume *v)
 	unsigned enough = db_log_limit_pages(v->db) / LEFT_SHARE, pages, moved;
 
 	for (unsigned i = 0; i < PASSES_MAX && !t->stop && db_log_left(v->db) > enough; i++) {
+		struct db_log_part part = db_log_to_move(v->db);
+
 		pthread_mutex_unlock(&v->lock);
-		int rc = db_mover_run(t->mover, &pages, &moved);
+		int rc = db_mover_run(t->mover, part, &pages, &moved);
 
 		pthread_mutex_lock(&v->lock);
+		if (rc == -EUCLEAN) {
+			damaged(v);
+			return;
+		}
 		if (rc) { /* the next commit asks again; what is wrong with the host it finds itself */
 			log_debug("db", "%s: the log was not moved: %s", v->dir, strerror(-rc));
 			return;

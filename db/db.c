@@ -8,6 +8,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/falloc.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -369,6 +370,34 @@ static void free_statements(struct db *db)
 	map_release(&db->cache);
 }
 
+struct db_log_part db_log_to_move(const struct db *db)
+{
+	/* 0: nobody has committed yet; what was found at the opening */
+	return (struct db_log_part){ (unsigned)db->moved_pages, db->wal_pages ? (unsigned)db->wal_pages : UINT_MAX };
+}
+
+static bool log_is_well(struct db *db)
+{
+	struct db_log_part part = db_log_to_move(db);
+
+	return page_sums_log_is_well(db->sqlite, part.from, part.upto);
+}
+
+void db_log_is_damaged(struct db *db, uint32_t page)
+{
+	page_sums_note_damaged(db->sqlite, page);
+}
+
+/* SQLite moves the log when the last connection closes. A damaged one stays as it is. */
+static void look_at_log_before_close(struct db *db)
+{
+	int stays = 0;
+
+	sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, -1, &stays);
+	if (!stays && !log_is_well(db))
+		sqlite3_db_config(db->sqlite, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, (int *)NULL);
+}
+
 void db_close(struct db *db)
 {
 	struct stat st;
@@ -379,6 +408,8 @@ void db_close(struct db *db)
 	free_statements(db);
 	if (db->sqlite && !sqlite3_get_autocommit(db->sqlite))
 		sqlite3_exec(db->sqlite, "ROLLBACK", NULL, NULL, NULL);
+	if (db->sqlite)
+		look_at_log_before_close(db);
 	rc = sqlite3_close(db->sqlite);
 	assert(rc == SQLITE_OK);
 	(void)rc;
@@ -448,6 +479,8 @@ static void log_move(struct db *db)
 {
 	int pages = 0, moved = 0;
 
+	if (!log_is_well(db))
+		return;
 	if (sqlite3_wal_checkpoint_v2(db->sqlite, NULL, SQLITE_CHECKPOINT_PASSIVE, &pages, &moved) == SQLITE_OK)
 		db_log_was_moved(db, (unsigned)MAX(pages, 0), (unsigned)MAX(moved, 0));
 }

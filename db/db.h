@@ -69,6 +69,11 @@ unsigned db_log_limit_pages(const struct db *db);
 unsigned db_log_pages(const struct db *db); /* as the last commit left it; 0: all is moved */
 unsigned db_log_left(const struct db *db);  /* not moved yet */
 bool db_log_is_long(const struct db *db, unsigned times); /* has it more than so many times the limit? */
+/* Of the log these frames are not in the database: (from, upto]. */
+struct db_log_part {
+	unsigned from, upto;
+};
+struct db_log_part db_log_to_move(const struct db *db);
 /* The mover's word: of a log of so many pages so many are in the database. */
 void db_log_was_moved(struct db *db, unsigned pages, unsigned moved);
 
@@ -86,6 +91,9 @@ bool db_in_transaction(struct db *db);
 int db_failure(const struct db *db, const char **text);
 /* Forget the latched error of a statement that failed outside a transaction. */
 void db_failure_clear(struct db *db);
+
+/* The mover met a page in the log that is not what was written to it. */
+void db_log_is_damaged(struct db *db, uint32_t page);
 
 /* What was read is impossible, so the file was damaged: logs it, notes it, returns -EUCLEAN. */
 int db_damaged(struct db *db, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -12,6 +12,7 @@ db_libdb_a_SOURCES = \
 	db/landing_rows.c db/landing_rows.h \
 	db/leftover_rows.c db/leftover_rows.h \
 	db/log_scan.c db/log_scan.h \
+	db/log_sums.c db/log_sums.h \
 	db/logged_rows.c db/logged_rows.h \
 	db/meta_rows.c db/meta_rows.h \
 	db/mover.c db/mover.h \

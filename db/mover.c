@@ -40,14 +40,20 @@ int db_mover_open(struct db *db, struct db_mover **out)
 	return 0;
 }
 
-int db_mover_run(struct db_mover *m, unsigned *pages, unsigned *moved)
+int db_mover_run(struct db_mover *m, struct db_log_part part, unsigned *pages, unsigned *moved)
 {
-	int log = 0, done = 0;
-	int rc = sqlite3_wal_checkpoint_v2(m->sqlite, NULL, SQLITE_CHECKPOINT_PASSIVE, &log, &done);
+	int log = 0, done = 0, rc = SQLITE_IOERR_DATA;
 
+	if (page_sums_log_is_well(m->sqlite, part.from, part.upto))
+		rc = sqlite3_wal_checkpoint_v2(m->sqlite, NULL, SQLITE_CHECKPOINT_PASSIVE, &log, &done);
 	*pages = rc == SQLITE_OK ? (unsigned)MAX(log, 0) : 0;
 	*moved = rc == SQLITE_OK ? (unsigned)MAX(done, 0) : 0;
 	return db_errno(rc);
+}
+
+uint32_t db_mover_damaged(struct db_mover *m)
+{
+	return page_sums_damaged(m->sqlite);
 }
 
 void db_mover_close(struct db_mover *m)

@@ -18,8 +18,11 @@ struct db_mover;
 
 /* To the database of `db`; db_log_limit is the caller's. -errno: there is none, and db goes without. */
 int db_mover_open(struct db *db, struct db_mover **out);
-/* Move all there is. Of *pages in the log *moved are in the database then. -errno: not all that could be moved was. */
-int db_mover_run(struct db_mover *m, unsigned *pages, unsigned *moved);
+/* Move all there is (part: as db_log_to_move said). Of *pages in the log *moved are in the database then. -errno: not
+ * all that could be moved was; -EUCLEAN: nothing was, as db_mover_damaged, a page, is not what was written to the log.
+ */
+int db_mover_run(struct db_mover *m, struct db_log_part part, unsigned *pages, unsigned *moved);
+uint32_t db_mover_damaged(struct db_mover *m);
 /* Before db_close. NULL is fine. */
 void db_mover_close(struct db_mover *m);
 

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "db/page_sums.h"
 
+#include "db/log_sums.h"
 #include "util/log.h"
+#include "util/map.h"
 #include "util/util.h"
 
 #include <assert.h>
@@ -20,6 +22,8 @@
 #define HEADER_BYTES 100
 /* A page that is read again and again is told of once, if no more others were met in between. */
 #define TOLD_PAGES 16
+/* A frame that does not match so often is what the disk has. */
+#define FRAME_LOOKS 5
 
 /* ---- the sum ---- */
 
@@ -59,10 +63,11 @@ static sqlite3_vfs *below, ours;
 
 /* Behind the file of the VFS below, whose methods get the same file. */
 struct sums {
-	sqlite3_io_methods methods; /* those of below, but for two */
+	sqlite3_io_methods methods; /* those of below, but for a few */
 	const sqlite3_io_methods *below;
 	const char *path; /* SQLite's; lives as long as the file is open */
 	bool on;
+	struct log_sums *log; /* of a log; then `on` means nothing */
 	uint32_t damaged, told[TOLD_PAGES], n_told;
 };
 
@@ -81,6 +86,42 @@ static int damaged(struct sums *s, uint32_t number)
 	log_error("%s: page %u is not what was written; see twinfs fsck", s->path, (unsigned)number);
 	return SQLITE_IOERR_DATA;
 }
+
+/* ---- the log ---- */
+
+static int log_read(sqlite3_file *f, void *buf, int len, sqlite3_int64 off)
+{
+	struct sums *s = sums_of(f);
+	int rc = s->below->xRead(f, buf, len, off);
+	uint32_t page;
+
+	if (rc == SQLITE_OK && !log_sums_match(s->log, (uint64_t)off, buf, (size_t)len, &page))
+		return damaged(s, page);
+	return rc;
+}
+
+static int log_write(sqlite3_file *f, const void *buf, int len, sqlite3_int64 off)
+{
+	struct sums *s = sums_of(f);
+	int rc;
+
+	log_sums_writes(s->log, (uint64_t)off, (size_t)len);
+	rc = s->below->xWrite(f, buf, len, off);
+	if (rc == SQLITE_OK)
+		log_sums_wrote(s->log, (uint64_t)off, buf, (size_t)len);
+	return rc;
+}
+
+static int log_close(sqlite3_file *f)
+{
+	struct sums *s = sums_of(f);
+	int rc = s->below->xClose(f);
+
+	log_sums_close(s->log);
+	return rc;
+}
+
+/* ---- the database ---- */
 
 /* A page that the file ends before, or in, was written too. */
 static int read_page(sqlite3_file *f, uint8_t *page, uint32_t number)
@@ -140,14 +181,21 @@ static int sums_open(sqlite3_vfs *vfs, const char *path, sqlite3_file *f, int fl
 	int rc = below->xOpen(below, path, f, flags, out_flags);
 
 	(void)vfs;
-	if (rc != SQLITE_OK || !(flags & SQLITE_OPEN_MAIN_DB))
+	if (rc != SQLITE_OK || !(flags & (SQLITE_OPEN_MAIN_DB | SQLITE_OPEN_WAL)))
 		return rc;
 	*s = (struct sums){ .methods = *f->pMethods, .below = f->pMethods, .path = path };
 	/* Without xFetch, which would hand out pages that nobody has compared. */
 	s->methods.iVersion = MIN(s->methods.iVersion, 2);
+	f->pMethods = &s->methods;
+	if (flags & SQLITE_OPEN_WAL) {
+		s->log = log_sums_open(path);
+		s->methods.xRead = log_read;
+		s->methods.xWrite = log_write;
+		s->methods.xClose = log_close;
+		return SQLITE_OK;
+	}
 	s->methods.xRead = sums_read;
 	s->methods.xWrite = sums_write;
-	f->pMethods = &s->methods;
 	s->on = s->below->xRead(f, page, sizeof(page), 0) == SQLITE_OK && page_sums_first_page_has(page);
 	return SQLITE_OK;
 }
@@ -206,9 +254,59 @@ bool page_sums_are_on(sqlite3 *sqlite)
 	return s && s->on;
 }
 
+/* NULL: it has none yet. */
+static sqlite3_file *log_in(sqlite3 *sqlite)
+{
+	sqlite3_file *f = NULL;
+
+	sqlite3_file_control(sqlite, "main", SQLITE_FCNTL_JOURNAL_POINTER, &f);
+	return f && f->pMethods && f->pMethods->xRead == log_read ? f : NULL;
+}
+
 uint32_t page_sums_damaged(sqlite3 *sqlite)
 {
 	struct sums *s = sums_in(sqlite);
+	sqlite3_file *log = log_in(sqlite);
 
-	return s ? s->damaged : 0;
+	return s && s->damaged ? s->damaged : log ? sums_of(log)->damaged : 0;
+}
+
+void page_sums_note_damaged(sqlite3 *sqlite, uint32_t page)
+{
+	struct sums *s = sums_in(sqlite);
+
+	if (s && !s->damaged)
+		s->damaged = page;
+}
+
+/* Others may write meanwhile: what does not match then does at the next look. */
+static bool frame_is_well(sqlite3_file *f, uint64_t off)
+{
+	struct sums *s = sums_of(f);
+	uint8_t bytes[DB_PAGE_BYTES];
+	uint32_t page = 0;
+
+	for (int i = 0; i < FRAME_LOOKS; i++)
+		if (s->below->xRead(f, bytes, sizeof(bytes), (sqlite3_int64)off) != SQLITE_OK ||
+		    log_sums_match(s->log, off, bytes, sizeof(bytes), &page))
+			return true; /* an error of the disk comes again when it is moved */
+	damaged(s, page);
+	return false;
+}
+
+bool page_sums_log_is_well(sqlite3 *sqlite, unsigned from, unsigned upto)
+{
+	sqlite3_file *f = log_in(sqlite);
+	struct map seen = MAP_INIT; /* pages that a later frame has too */
+	bool well = true;
+	uint32_t page;
+	uint64_t off;
+
+	for (uint64_t n = f ? MIN(upto, log_sums_frames(sums_of(f)->log)) : 0; well && n > from; n--)
+		if (log_sums_frame(sums_of(f)->log, n, &page, &off) && page && !map_get(&seen, page, NULL)) {
+			map_put(&seen, page, 1);
+			well = frame_is_well(f, off);
+		}
+	map_release(&seen);
+	return well;
 }

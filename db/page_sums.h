@@ -7,8 +7,9 @@
  *
  * How
  *   A VFS of SQLite's own (PAGE_SUMS_VFS) over "unix-excl": what is written to the database file gets its sum on the
- *   way (from a checkpoint, as the store lives in WAL mode), what is read from it is compared. The log is not touched:
- *   its frames have SQLite's own sums, which are compared when a database is opened after a crash.
+ *   way (from a checkpoint, as the store lives in WAL mode), what is read from it is compared. The log is written as it
+ *   is: its frames have SQLite's own sums, which are compared when a database is opened after a crash; what is read
+ *   from it later is compared with what was written (db/log_sums.h).
  *   A page that is not what was written is SQLITE_IOERR_DATA to SQLite, -EUCLEAN to db.h, and a line in the log.
  *
  * Which databases
@@ -47,7 +48,12 @@ int page_sums_register(void);
 /* Of a connection by that VFS: */
 void page_sums_set(sqlite3 *sqlite, bool on);
 bool page_sums_are_on(sqlite3 *sqlite);
-/* The last page that was not what was written; 0: there was none. */
+/* The last page that was not what was written, in the database or in the log; 0: there was none. */
 uint32_t page_sums_damaged(sqlite3 *sqlite);
+/* Another connection met it. */
+void page_sums_note_damaged(sqlite3 *sqlite, uint32_t page);
+/* Before the log's frames (from, upto] are moved into the database: are those that will be what was written? All of
+ * them or none: of a log that is moved in part a recovery, which ends at the bad frame, would make a mixture. */
+bool page_sums_log_is_well(sqlite3 *sqlite, unsigned from, unsigned upto);
 
 #endif

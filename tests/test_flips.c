@@ -566,6 +566,83 @@ START_TEST(who_opens_such_a_store_is_told)
 }
 END_TEST
 
+/* While the log is open: its last commit is a value of which each byte is `byte`, in pages of its own. */
+static uint64_t value_in_log(struct volume_options *opt, uint8_t byte)
+{
+	struct err err = ERR_INIT;
+	uint8_t value[VALUE_BYTES];
+
+	ck_assert_msg(volume_open(fx_dir, opt, &fx, &err) == 0, "%s", err.text);
+	uint64_t ino = fx_file(INO_ROOT, "late");
+
+	ck_assert_int_eq(volume_commit(fx), 0);
+	memset(value, byte, sizeof(value));
+	ck_assert_int_eq(volume_setxattr(fx, ino, "user.late", value, sizeof(value), 0), 0);
+	ck_assert_int_eq(volume_commit(fx), 0);
+	return ino;
+}
+
+/* A byte in the midst of a run of `byte` in the log. */
+static void flip_in_log(uint8_t byte)
+{
+	struct buf log;
+	size_t run = 0, at;
+
+	buf_init(&log, 64u << 20);
+	load("twinfs.db-wal", &log);
+	for (at = 0; at < log.len_bytes && run < 3000; at++)
+		run = log.data[at] == byte ? run + 1 : 0;
+	ck_assert_uint_eq(run, 3000);
+	flip("twinfs.db-wal", at - 1000, 2);
+	buf_release(&log);
+}
+
+/* It would get a sum there by which it is right. */
+START_TEST(a_byte_of_the_log_that_changes_while_it_is_open_is_not_moved_into_the_database)
+{
+	struct volume_options opt = { .fast_unsafe = true };
+	uint8_t value[VALUE_BYTES];
+	ssize_t n;
+
+	value_in_log(&opt, 'v');
+	flip_in_log('v');
+	volume_close(fx);
+	fx_open();
+	n = volume_getxattr(fx, fx_ino(INO_ROOT, "late"), "user.late", value, sizeof(value));
+	for (ssize_t i = 0; i < n; i++)
+		ck_assert_uint_eq(value[i], 'v');
+	ck_assert_int_eq(n, -ENODATA); /* the last commit of a log that is not whole */
+	read_all();
+	ck_assert_int_eq(volume_close(fx), 0);
+	fx = NULL;
+	expect_whole("it went on");
+}
+END_TEST
+
+START_TEST(a_log_that_cannot_be_moved_lets_the_store_take_no_more_changes)
+{
+	struct volume_options opt = { .fast_unsafe = true, .commit_aside = true, .log_pages = 300 };
+	uint64_t ino = value_in_log(&opt, 'w'), until_ms = clock_mono_ms() + 20000;
+	char name[32];
+	int code = 0;
+
+	flip_in_log('w');
+	for (int i = 0; code == 0 && clock_mono_ms() < until_ms; i++) {
+		snprintf(name, sizeof(name), "user.n%d", i % 100);
+		volume_setxattr(fx, ino, name, name, sizeof(name), 0);
+		volume_commit(fx);
+		free(volume_fault(fx, &code));
+	}
+	ck_assert_int_eq(code, -EUCLEAN);
+	ck_assert_uint_ne(volume_damaged_page(fx), 0);
+	ck_assert_int_lt(volume_setxattr(fx, ino, "user.last", "x", 1, 0), 0);
+	read_all();
+	volume_close(fx);
+	fx = NULL;
+	use();
+}
+END_TEST
+
 /* What a power cut may leave is no damage: the last commit torn, or missing. */
 START_TEST(a_log_of_which_the_last_commit_is_torn_is_whole)
 {
@@ -652,6 +729,8 @@ int main(void)
 	tcase_add_test(tc, a_byte_of_any_block_that_is_owned_is_found);
 	tcase_add_test(tc, a_byte_of_the_log_behind_which_commits_are_lost_is_found);
 	tcase_add_test(tc, who_opens_such_a_store_is_told);
+	tcase_add_test(tc, a_byte_of_the_log_that_changes_while_it_is_open_is_not_moved_into_the_database);
+	tcase_add_test(tc, a_log_that_cannot_be_moved_lets_the_store_take_no_more_changes);
 	tcase_add_test(tc, a_log_of_which_the_last_commit_is_torn_is_whole);
 	tcase_add_test(tc, a_log_that_is_moved_needs_no_head);
 	tcase_add_test(tc, a_page_that_the_log_has_may_be_torn_in_the_database);
