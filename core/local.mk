@@ -8,6 +8,7 @@ core_libcore_a_SOURCES = \
 	core/conflict_hand.c core/conflict_notes.c core/conflict_settle.c core/conflict_units.c \
 	core/conflict_xattrs.c core/conflicts.c core/conflicts_private.h \
 	core/data.h \
+	core/digest.c core/digest.h \
 	core/frozen.c core/frozen.h \
 	core/fsck.c core/fsck.h \
 	core/group.c \

@@ -29,15 +29,17 @@ static int pin_take(struct volume *v, uint64_t group)
 {
 	size_t i = v->n_pins;
 
-	/* acked only grows: the newest is the last. */
+	while (i > 0 && v->pins[i - 1].group > group)
+		i--;
 	if (i > 0 && v->pins[i - 1].group == group) {
 		v->pins[i - 1].users++;
 		return 0;
 	}
-	if (i == PAST_GROUPS_MAX)
+	if (v->n_pins == PAST_GROUPS_MAX)
 		return -EMFILE;
-	assert(i == 0 || v->pins[i - 1].group < group);
-	v->pins[v->n_pins++] = (struct pin){ .group = group, .users = 1 };
+	memmove(&v->pins[i + 1], &v->pins[i], (v->n_pins - i) * sizeof(*v->pins));
+	v->pins[i] = (struct pin){ .group = group, .users = 1 };
+	v->n_pins++;
 	return 0;
 }
 
@@ -88,6 +90,44 @@ int past_open(struct volume *v, struct past **out, struct err *err)
 	return 0;
 }
 
+static int open_group(struct volume *v, uint64_t group, struct past **out)
+{
+	int rc = pin_take(v, group);
+
+	if (rc)
+		return rc;
+	*out = xcalloc(1, sizeof(**out));
+	**out = (struct past){ v, group };
+	return 0;
+}
+
+int past_open_sent(struct volume *v, uint64_t group, struct past **out)
+{
+	int rc;
+
+	volume_lock(v);
+	rc = group >= v->info.acked && group <= v->info.cut ? open_group(v, group, out) : -ENODATA;
+	volume_unlock(v);
+	return rc;
+}
+
+int past_open_known(struct volume *v, uint64_t applied, uint64_t known, struct past **out)
+{
+	int rc = volume_commit(v);
+
+	if (rc)
+		return rc;
+	volume_lock(v);
+	if (v->info.applied != applied || group_waits(v) || changes_any_after(v, known)) {
+		rc = -EAGAIN;
+	} else {
+		history_cut(v, v->info.committed);
+		rc = open_group(v, v->info.committed, out);
+	}
+	volume_unlock(v);
+	return rc;
+}
+
 void past_close(struct past *p)
 {
 	struct volume *v = p ? p->v : NULL;
@@ -112,6 +152,11 @@ void past_close(struct past *p)
 uint64_t past_group(const struct past *p)
 {
 	return p->group;
+}
+
+struct volume *past_volume(const struct past *p)
+{
+	return p->v;
 }
 
 uint64_t past_time_ms(struct past *p)

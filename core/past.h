@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * past: the tree as it was at one group, to be read while the volume goes on; the baseline (info.acked) as it is now.
+ * past: the tree as it was at one group, to be read while the volume goes on: mostly the baseline (info.acked).
  *
  * What it shows is VIEW_AT(group) of core/tree.h: the newest state of this side that the peer has confirmed to have. It
  * is a whole tree: no operation is seen half.
@@ -29,10 +29,20 @@ struct past;
  * anything. -EMFILE: PAST_GROUPS_MAX different groups are pinned already. */
 #define PAST_GROUPS_MAX 16u /* each makes freeing history one step longer; people have a mount or two, and a restore */
 int past_open(struct volume *v, struct past **out, struct err *err);
+/* Pin a group of which all was cut for the peer (history_cut), and which it has not acknowledged, or only just. -ENODATA:
+ * it is not such a one. */
+int past_open_sent(struct volume *v, uint64_t group, struct past **out);
+/*
+ * Pin what is now, if the peer's groups up to `applied` are applied, and the peer, when it made that one, knew all that
+ * this side has changed: it knew our groups up to `known`, and nothing was changed since. Then the peer's tree at
+ * `applied` is this one. -EAGAIN: it is not so, just now.
+ */
+int past_open_known(struct volume *v, uint64_t applied, uint64_t known, struct past **out);
 /* Frees what nobody else needs any more. NULL is fine. */
 void past_close(struct past *p);
 
 uint64_t past_group(const struct past *p);
+struct volume *past_volume(const struct past *p);
 /* Wall clock of that group's commit, ms; 0 if it is not known. */
 uint64_t past_time_ms(struct past *p);
 

@@ -718,6 +718,18 @@ int db_run_ints(struct db *db, const char *sql_literal, size_t n, const uint64_t
 	return db_run(db, s);
 }
 
+int db_list_u64(struct db *db, sqlite3_stmt *s, uint64_t *list, size_t max)
+{
+	size_t n = 0;
+	int rc;
+
+	while ((rc = db_step(db, s)) == 1 && n < max)
+		list[n++] = db_col_u64(s, 0);
+	if (rc == 1)
+		db_done(s);
+	return rc < 0 ? rc : (int)n;
+}
+
 int db_get_ints(struct db *db, const char *sql_literal, uint64_t *out, size_t n, const uint64_t *values)
 {
 	sqlite3_stmt *s = db_stmt(db, sql_literal);

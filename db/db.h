@@ -172,6 +172,9 @@ int db_get_ints(struct db *db, const char *sql_literal, uint64_t *out, size_t n,
 	db_get_ints((db), (sql), (out), sizeof((const uint64_t[]){ __VA_ARGS__ }) / sizeof(uint64_t), \
 	            (const uint64_t[]){ __VA_ARGS__ })
 
+/* First column of each row, at most max of them. How many, or negative. Finishes the statement. */
+int db_list_u64(struct db *db, sqlite3_stmt *s, uint64_t *list, size_t max);
+
 int db_errno(int sqlite_rc);
 
 #endif

@@ -174,6 +174,15 @@ int dentry_row_at(struct db *db, uint64_t link, uint64_t group, struct dentry *o
 	return get_one(db, s, out);
 }
 
+int dentry_rows_ids(struct db *db, uint64_t after, uint64_t group, uint64_t *list, size_t max)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT link FROM dentry WHERE link > ?1 UNION SELECT link FROM old_dentry"
+				      " WHERE link > ?1 AND died > ?2 ORDER BY 1 LIMIT ?3");
+
+	DB_BIND_INTS(s, 1, after, group, max);
+	return db_list_u64(db, s, list, max);
+}
+
 int dentry_row_find_at(struct db *db, uint64_t parent, const char *name, size_t name_len, uint64_t group,
 		       struct dentry *out)
 {

@@ -328,6 +328,15 @@ int inode_row_at(struct db *db, uint64_t ino, uint64_t group, struct inode *out)
 	return get_one(db, s, out);
 }
 
+int inode_rows_ids(struct db *db, uint64_t after, uint64_t group, uint64_t *list, size_t max)
+{
+	sqlite3_stmt *s = db_stmt(db, "SELECT ino FROM inode WHERE ino > ?1 UNION SELECT ino FROM old_inode"
+				      " WHERE ino > ?1 AND died > ?2 ORDER BY 1 LIMIT ?3");
+
+	DB_BIND_INTS(s, 1, after, group, max);
+	return db_list_u64(db, s, list, max);
+}
+
 int inode_row_died(struct db *db, uint64_t ino, uint64_t *grp)
 {
 	int rc = DB_GET(db, "SELECT ifnull(max(died), 0) FROM old_inode WHERE ino = ?1", grp, ino);
