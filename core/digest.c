@@ -155,8 +155,8 @@ static int list_step(struct past *p, enum digest_table table, uint64_t after, ui
 	struct digest d;
 	int rc, found;
 
-	found = table == DIGEST_INODES ? inode_rows_ids(v->db, after, past_group(p), ids, most)
-				       : dentry_rows_ids(v->db, after, past_group(p), ids, most);
+	found = table == DIGEST_INODES ? inode_rows_ids(v->db, after, ids, most)
+				       : dentry_rows_ids(v->db, after, ids, most);
 	rc = MIN(found, 0);
 	for (int i = 0; rc == 0 && i < found; i++) {
 		if (ids[i] > last) {

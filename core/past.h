@@ -29,8 +29,8 @@ struct past;
  * anything. -EMFILE: PAST_GROUPS_MAX different groups are pinned already. */
 #define PAST_GROUPS_MAX 16u /* each makes freeing history one step longer; people have a mount or two, and a restore */
 int past_open(struct volume *v, struct past **out, struct err *err);
-/* Pin a group of which all was cut for the peer (history_cut), and which it has not acknowledged, or only just. -ENODATA:
- * it is not such a one. */
+/* Pin a group that a shipment was just cut at (history_cut), or the last one if nothing was changed since. -ENODATA: the
+ * peer has acknowledged a later one, or there is no such group. */
 int past_open_sent(struct volume *v, uint64_t group, struct past **out);
 /*
  * Pin what is now, if the peer's groups up to `applied` are applied, and the peer, when it made that one, knew all that

@@ -174,12 +174,12 @@ int dentry_row_at(struct db *db, uint64_t link, uint64_t group, struct dentry *o
 	return get_one(db, s, out);
 }
 
-int dentry_rows_ids(struct db *db, uint64_t after, uint64_t group, uint64_t *list, size_t max)
+int dentry_rows_ids(struct db *db, uint64_t after, uint64_t *list, size_t max)
 {
 	sqlite3_stmt *s = db_stmt(db, "SELECT link FROM dentry WHERE link > ?1 UNION SELECT link FROM old_dentry"
-				      " WHERE link > ?1 AND died > ?2 ORDER BY 1 LIMIT ?3");
+				      " WHERE link > ?1 ORDER BY 1 LIMIT ?2");
 
-	DB_BIND_INTS(s, 1, after, group, max);
+	DB_BIND_INTS(s, 1, after, max);
 	return db_list_u64(db, s, list, max);
 }
 

@@ -11,6 +11,7 @@
 #include "node/node.h"
 #include "node/scrub.h"
 #include "node/seen.h"
+#include "node/verify.h"
 #include "sync/link.h"
 
 /* How long a planned link-down may take to ship what is pending. What is not through by then goes later. */
@@ -33,6 +34,7 @@ struct node {
 	atomic_bool leaving;        /* serving is over, or about to be */
 	atomic_bool pin_changed;    /* set in the link's thread by a pairing; the keeper tells the link */
 	struct scrub_state scrub;
+	struct verify_state verify;
 	struct seen seen;           /* the keeper's, and whose turn it is when that has ended */
 	atomic_ullong paused_until_ms; /* wall clock; 0: no end */
 };

@@ -16,6 +16,7 @@ node_libnode_a_SOURCES = \
 	node/requests.c node/requests.h \
 	node/restore.c node/restore.h \
 	node/scrub.c node/scrub.h \
+	node/verify.c node/verify.h \
 	node/seen.c node/seen.h \
 	node/status.c node/status.h \
 	node/store.c node/store.h \

@@ -651,7 +651,7 @@ static int open_store(const char *store, struct volume **out, struct err *err)
 
 int node_run(const struct node_options *opt, struct err *err)
 {
-	struct node n = { .mountpoint = opt->mountpoint, .scrub = SCRUB_STATE_INIT };
+	struct node n = { .mountpoint = opt->mountpoint, .scrub = SCRUB_STATE_INIT, .verify = VERIFY_STATE_INIT };
 	bool logging = false;
 	int rc, rc_close;
 

@@ -67,6 +67,7 @@ static int answer_status(struct request_ctx *x, json_t *reply, struct err *err)
 		json_object_set_new(json_object_get(status, "baseline"), "mounts",
 		                    baseline_mounts_list(x->node->baselines));
 		json_object_set_new(status, "scrub", scrub_object(x->v, &x->node->scrub));
+		json_object_set_new(status, "verify", verify_object(x->v, &x->node->verify));
 	}
 	json_object_set_new(reply, "status", status);
 	return 0;
@@ -83,6 +84,11 @@ static bool say_scrub(void *ctx, const char *text)
 static int answer_scrub(struct request_ctx *x, json_t *reply, struct err *err)
 {
 	return scrub_run(x->v, x->node ? &x->node->scrub : NULL, say_scrub, x->client, reply, err);
+}
+
+static int answer_verify(struct request_ctx *x, json_t *reply, struct err *err)
+{
+	return verify_ask(x->node, x->client, reply, err);
 }
 
 static int answer_conflicts(struct request_ctx *x, json_t *reply, struct err *err)
@@ -396,6 +402,7 @@ static const struct {
 	{ "why", answer_why, false, false, true },
 	{ "events", answer_events, true, true, false },
 	{ "scrub", answer_scrub, false, true, true },
+	{ "verify", answer_verify, true, true, true },
 	{ "baseline-ls", answer_baseline_ls, false, true, true },
 	{ "baseline-cat", answer_baseline_cat, false, true, true },
 	{ "baseline-restore", answer_baseline_restore, false, true, true },

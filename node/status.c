@@ -11,6 +11,7 @@
 
 #include "node/words.h"
 #include "node/scrub.h"
+#include "node/verify.h"
 #include "node/seen.h"
 #include "sync/prefer.h"
 #include "sync/progress.h"
@@ -221,6 +222,15 @@ static void condition_find(struct volume *v, const char *mountpoint, const struc
 			         "write the damaged files anew or delete them, then twinfs scrub %s",
 			         mountpoint ? mountpoint : volume_dir(v));
 	}
+	found = verify_found_last(v);
+	if (!*c->error && found > 0 && info->role != ROLE_NONE) {
+		snprintf(c->error, sizeof(c->error), "the last verify found %llu difference%s between both sides",
+		         (unsigned long long)found, found == 1 ? "" : "s");
+		if (!*c->action)
+			snprintf(c->action, sizeof(c->action),
+			         "twinfs verify %s lists them; write anew what is right, on the side that has it",
+			         mountpoint ? mountpoint : volume_dir(v));
+	}
 	if (!*c->action && info->conflicts_open > 0)
 		snprintf(c->action, sizeof(c->action), "look at the conflicts: twinfs conflicts %s",
 		         mountpoint ? mountpoint : volume_dir(v));
@@ -316,11 +326,6 @@ static json_t *prefer_object(struct volume *v, const struct volume_info *info)
 	return json_pack("{s:s, s:b}", "keep", w.keep == info->role ? "local" : "peer", "in_force", in_force);
 }
 
-static json_t *never_run(void)
-{
-	return json_pack("{s:n, s:n}", "last", "differences");
-}
-
 static json_t *space_object(struct volume *v)
 {
 	struct volume_space s;
@@ -360,7 +365,7 @@ json_t *status_object(struct volume *v, const char *mountpoint, const struct lin
 	json_object_set_new(o, "prefer", prefer_object(v, &info));
 	json_object_set_new(o, "conflicts", number(info.conflicts_open));
 	json_object_set_new(o, "merged", number(info.conflicts_merged));
-	json_object_set_new(o, "verify", never_run());
+	json_object_set_new(o, "verify", verify_object(v, NULL));
 	json_object_set_new(o, "scrub", scrub_object(v, NULL));
 	json_object_set_new(o, "space", space_object(v));
 	json_object_set_new(o, "losses", json_pack("{s:o, s:o, s:o}", "groups", number(info.losses), "last",

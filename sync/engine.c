@@ -46,6 +46,7 @@ struct engine {
 	struct buf control;                /* HELLO and BYE, ready to be pulled */
 	struct outbox *outbox;             /* being sent, or NULL */
 	struct shipment *inbox;            /* arriving, or NULL */
+	struct verify *verify;             /* answers, and asks, about the two trees */
 	struct kept *kept;                 /* of one that broke off, or NULL */
 	bool looked_for_kept;              /* of an earlier run of the program */
 	bool telling;                      /* the peer is being told of it */
@@ -82,6 +83,7 @@ struct engine *engine_new(struct volume *v)
 
 	e->v = v;
 	e->scratch = xmalloc(DATA_MAX_BYTES);
+	e->verify = verify_new(v);
 	e->keep_least_bytes = KEEP_LEAST_BYTES;
 	/* HELLO and BYE are a few hundred bytes; the bound is there for a bug, not for them. */
 	buf_init(&e->control, 64u << 10);
@@ -92,6 +94,11 @@ struct engine *engine_new(struct volume *v)
 void engine_set_driver(struct engine *e, const struct driver *driver)
 {
 	e->names.driver = *driver;
+}
+
+struct verify *engine_verify(struct engine *e)
+{
+	return e->verify;
 }
 
 void engine_confirm_deletions(struct engine *e)
@@ -129,6 +136,7 @@ void engine_free(struct engine *e)
 		return;
 	engine_down(e);
 	kept_free(e->kept); /* what is noted stays, for the next run */
+	verify_free(e->verify);
 	buf_release(&e->control);
 	pthread_mutex_destroy(&e->lock);
 	free(e->scratch);
@@ -320,6 +328,7 @@ void engine_down(struct engine *e)
 		e->kept = kept_new(e->inbox, e->kept, e->keep_least_bytes);
 	shipment_free(e->inbox);
 	e->inbox = NULL;
+	verify_down(e->verify);
 	e->n_unacked = 0;
 	e->ack_owed = e->probe_out = e->probe_reply_owed = e->hold_for_word = e->peer_is_behind = false;
 	e->dirty_since_ms = 0;
@@ -650,6 +659,8 @@ static int on_frame(struct engine *e, struct frame *f, uint64_t now_ms, struct e
 		return err_set(err, -EBADMSG, "the peer sent data before HELLO: dropping the connection");
 	if (f->type == FRAME_STAGED)
 		return on_staged(e, &f->staged, err);
+	if (f->type == FRAME_VERIFY)
+		return verify_receive(e->verify, &f->verify, now_ms, err);
 	if (f->type == FRAME_SHIP_BEGIN)
 		return on_ship_begin(e, &f->begin, err);
 	if (e->refusal.code && f->type != FRAME_SHIP_END)
@@ -729,6 +740,7 @@ static int cut(struct engine *e, uint64_t now_ms, struct err *err)
 	if (e->probe_reply_owed)
 		flags |= SHIP_PROBE_REPLY;
 	outbox_set_flags(e->outbox, flags);
+	verify_cut(e->verify, e->sent, outbox_begin(e->outbox)->seen);
 	if (flags & SHIP_WANTS_ACK) {
 		if (e->n_unacked == SHIPMENTS_AHEAD)
 			e->n_unacked--; /* an acknowledgement went in spite of the limit; the later number covers the
@@ -757,6 +769,20 @@ static uint64_t cut_time(const struct engine *e)
 	return e->last_cut_ms + BATCH_MS;
 }
 
+/* All of ours is out: no shipment has to be waited for. */
+static void mark_what_is_out(struct engine *e)
+{
+	struct volume_ids ids;
+
+	volume_lock_now(e->v);
+	volume_ids(e->v, &ids);
+	volume_unlock(e->v);
+	if (e->sent != ids.committed)
+		return;
+	verify_cut(e->verify, e->sent, ids.applied);
+	verify_sent(e->verify);
+}
+
 int engine_tick(struct engine *e, uint64_t now_ms, struct err *err)
 {
 	struct pending p;
@@ -776,6 +802,9 @@ int engine_tick(struct engine *e, uint64_t now_ms, struct err *err)
 	} else if (!wanted(e, &p)) {
 		e->hurry = false;
 	}
+	verify_tick(e->verify, now_ms);
+	if (e->phase == ENGINE_STREAM && !e->outbox && !wanted(e, &p) && verify_wants_mark(e->verify))
+		mark_what_is_out(e);
 	show(e, &p);
 	if (!rc && e->refusal.code && !e->outbox && !p.group_open && !p.unsent) {
 		*err = e->refusal;
@@ -814,6 +843,8 @@ ssize_t engine_pull(struct engine *e, struct buf *out, size_t want_bytes, struct
 			return rc;
 		buf_reset(&e->control);
 	}
+	if (e->phase == ENGINE_STREAM)
+		verify_pull(e->verify, out);
 	if (e->telling) {
 		rc = kept_tell(e->kept, out, want_bytes);
 		if (rc < 0)
@@ -828,6 +859,7 @@ ssize_t engine_pull(struct engine *e, struct buf *out, size_t want_bytes, struct
 			e->out_unlanded += outbox_begin(e->outbox)->entries;
 			outbox_free(e->outbox);
 			e->outbox = NULL;
+			verify_sent(e->verify);
 			look_and_show(e);
 		} else {
 			show_progress(e);

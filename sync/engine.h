@@ -26,6 +26,7 @@
 
 #include "core/volume.h"
 #include "sync/driver.h"
+#include "sync/verify.h"
 #include "util/buf.h"
 
 struct engine;
@@ -43,6 +44,9 @@ void engine_keep_from(struct engine *e, uint64_t least_bytes);
 /* Let go what is kept of such a shipment if the volume is full. For calling now and then while there is no connection.
  */
 void engine_make_room(struct engine *e);
+
+/* For comparing both sides; it lives as long as the engine. Any thread may ask, as verify.h says. */
+struct verify *engine_verify(struct engine *e);
 
 /* What the peer deleted while apart may be applied on this connection or the next, however much it is. */
 void engine_confirm_deletions(struct engine *e);

@@ -19,6 +19,7 @@ sync_libsync_a_SOURCES += \
 	sync/merge_saves.c sync/merge_state.h sync/merge_units.c sync/merge_unplaced.c \
 	sync/name_fold.c sync/name_fold.h \
 	sync/outbox.c sync/outbox.h \
+	sync/verify.c sync/verify.h sync/verify_private.h sync/verify_run.c \
 	sync/plan.c sync/plan.h \
 	sync/prefer.c sync/prefer.h \
 	sync/follow.c sync/follow.h \

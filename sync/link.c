@@ -142,6 +142,23 @@ static int start_thread(struct link *l, struct err *err)
 	return rc ? err_set(err, -rc, "cannot start a thread: %s", strerror(rc)) : 0;
 }
 
+/* Under lock: have the thread take a turn. */
+static void prod(struct link *l)
+{
+	l->event = true;
+	pthread_cond_signal(&l->wake);
+}
+
+/* Somebody wants to ask the peer something. */
+static void on_question(void *ctx)
+{
+	struct link *l = ctx;
+
+	pthread_mutex_lock(&l->lock);
+	prod(l);
+	pthread_mutex_unlock(&l->lock);
+}
+
 static void link_free(struct link *l)
 {
 	engine_free(l->engine);
@@ -186,6 +203,7 @@ int link_start(struct volume *v, const struct link_options *opt, struct link **o
 	cond_init_mono(&l->wake);
 	cond_init_mono(&l->changed);
 	l->engine = engine_new(v);
+	verify_set_kick(engine_verify(l->engine), on_question, l);
 	engine_set_driver(l->engine, &opt->driver);
 	rc = channel_open(&co, &l->channel, err);
 	if (rc) {
@@ -204,13 +222,6 @@ int link_start(struct volume *v, const struct link_options *opt, struct link **o
 	}
 	*out = l;
 	return 0;
-}
-
-/* Under lock: have the thread take a turn. */
-static void prod(struct link *l)
-{
-	l->event = true;
-	pthread_cond_signal(&l->wake);
 }
 
 void link_set_peer(struct link *l, const char *peer_pin_hex)
@@ -349,6 +360,11 @@ void link_stop(struct link *l, const char *reason, unsigned timeout_ms)
 	pthread_join(l->thread, NULL);
 	channel_close(l->channel);
 	link_free(l);
+}
+
+struct verify *link_verify(struct link *l)
+{
+	return engine_verify(l->engine);
 }
 
 void link_status(struct link *l, struct link_status *out)

@@ -79,6 +79,9 @@ struct link_status {
 };
 void link_status(struct link *l, struct link_status *out);
 
+/* For comparing both sides (sync/verify.h); it lives as long as the link. */
+struct verify *link_verify(struct link *l);
+
 /* One request to a primary's /v1/pair before there is a link (the join command). reply malloc'd. -ECONNREFUSED, -EACCES
  * … with a text. */
 int link_pair_request(const struct identity *id, const char *host_port, const char *peer_pin_hex, const char *body_json,

@@ -29,6 +29,7 @@ static const struct {
 	{ FRAME_LINEAGE, "LINEAGE" },
 	{ FRAME_SKIP, "SKIP" },
 	{ FRAME_STAGED, "STAGED" },
+	{ FRAME_VERIFY, "VERIFY" },
 };
 
 const char *frame_type_word(enum frame_type type)
@@ -190,6 +191,24 @@ static const char *judge_staged(const struct rec_staged *r)
 	return bad;
 }
 
+static const char *judge_verify(const struct rec_verify *r)
+{
+	bool known = (r->op >= VERIFY_MARK && r->op <= VERIFY_END) || (r->op >= VERIFY_AT && r->op <= VERIFY_GONE);
+
+	if (!known)
+		return "question is unknown";
+	if (r->table >= DIGEST_TABLES)
+		return "table is unknown";
+	if (r->run == 0)
+		return "number of the comparison is 0";
+	if (r->n > VERIFY_MAX_ITEMS)
+		return "count is out of range";
+	for (unsigned i = 1; r->op == VERIFY_LISTED && i < r->n; i++)
+		if (r->items[i].id <= r->items[i - 1].id)
+			return "ids do not ascend";
+	return r->op == VERIFY_LIST && r->a > r->b ? "ids run backwards" : NULL;
+}
+
 static const char *judge_conflict(const struct conflict *c)
 {
 	static const char *const kinds[] = { "content", "name", "move", "delete", "attribute", "xattr", NULL };
@@ -250,6 +269,8 @@ const char *record_judge(const struct frame *f)
 		return f->skip.is_link > 1 || f->skip.unknown > 1 ? "a flag is neither 0 nor 1" : NULL;
 	case FRAME_STAGED:
 		return judge_staged(&f->staged);
+	case FRAME_VERIFY:
+		return judge_verify(&f->verify);
 	}
 	return "type is unknown";
 }

@@ -8,14 +8,15 @@
  * (-EBADMSG, with a text naming frame and field); the caller then drops the connection. Nothing here keeps state or
  * does I/O.
  *
- * HELLO is followed by STAGED frames, as many as it announces.
+ * HELLO is followed by STAGED frames, as many as it announces. VERIFY may stand anywhere after that, also in a shipment,
+ * to which it does not belong.
  * A shipment is: SHIP_BEGIN, any number of INODE, LINK, XATTR, DATA, HOLE, LOST, CONFLICT, LINEAGE, SKIP records in any
  * order, SHIP_END.
  */
 #ifndef TWINFS_SYNC_RECORD_H
 #define TWINFS_SYNC_RECORD_H
 
-#include "core/volume.h"
+#include "core/digest.h"
 #include "util/buf.h"
 
 #define PROTOCOL_VERSION 6
@@ -27,6 +28,7 @@
 
 enum frame_type {
 	FRAME_HELLO = 1, FRAME_HEARTBEAT = 2, FRAME_BYE = 3, FRAME_CREDIT = 4, FRAME_STAGED = 5,
+	FRAME_VERIFY = 6,
 	FRAME_SHIP_BEGIN = 16, FRAME_SHIP_END = 17,
 	FRAME_INODE = 32, FRAME_LINK = 33, FRAME_XATTR = 34, FRAME_DATA = 35, FRAME_HOLE = 36,
 	FRAME_CONFLICT = 37, FRAME_LINEAGE = 38, FRAME_SKIP = 39, FRAME_LOST = 40,
@@ -122,6 +124,29 @@ struct rec_lineage {
 	char kind; /* as struct lineage */
 	uint64_t since; /* of 'u': what was written having seen this group or a later one is not in the copy; else 0 */
 };
+/* sync/verify.h: questions about the two trees, and answers. */
+enum verify_op {
+	VERIFY_MARK = 1, /* a: my group of which you have just got all; b: yours that I knew in it. AT or BUSY */
+	VERIFY_LIST,     /* of `table` ids in (a, b], whose sum is `sum` here. SAME or LISTED */
+	VERIFY_ITEM,     /* a: id in `table`. ITEM_IS or GONE */
+	VERIFY_END,      /* no answer */
+	VERIFY_AT = 17,  /* a: my group at which I have just what you have in yours */
+	VERIFY_BUSY,     /* I have changed something that you did not know, or the like: ask again */
+	VERIFY_SAME,
+	VERIFY_LISTED,   /* items: what I have in (a, b], b as it was asked for or less */
+	VERIFY_ITEM_IS,  /* items: numbers of fields, and the fields (core/digest.h); path */
+	VERIFY_GONE,     /* I do not have it; or the comparison is over */
+};
+#define VERIFY_MAX_ITEMS 4096u
+#define VERIFY_PATH_MAX_BYTES 4095u
+struct rec_verify {
+	uint8_t op, table; /* enum verify_op, enum digest_table */
+	uint64_t run;      /* which comparison; who asks first names it; not 0 */
+	uint64_t a, b, sum;
+	uint16_t n;
+	const struct digest_item *items; /* decoded: in `scratch` */
+	char path[VERIFY_PATH_MAX_BYTES + 1]; /* cut if it is longer; "" if there is none */
+};
 struct rec_skip {
 	uint64_t id;
 	uint8_t is_link;
@@ -144,6 +169,7 @@ struct frame {
 		struct rec_lineage lineage;
 		struct rec_skip skip;
 		struct rec_staged staged;
+		struct rec_verify verify;
 	};
 };
 

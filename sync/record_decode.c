@@ -125,6 +125,28 @@ static void get_staged(struct cursor *c, struct rec_staged *r, uint8_t *scratch)
 	r->ranges = ranges;
 }
 
+static void get_verify(struct cursor *c, struct rec_verify *r, uint8_t *scratch)
+{
+	struct digest_item *items = (struct digest_item *)(void *)scratch;
+
+	_Static_assert(VERIFY_MAX_ITEMS * sizeof(*items) <= DATA_MAX_BYTES, "scratch holds a frame of items");
+	r->op = get_u8(c);
+	r->table = get_u8(c);
+	r->run = get_u64(c);
+	r->a = get_u64(c);
+	r->b = get_u64(c);
+	r->sum = get_u64(c);
+	get_text(c, r->path, sizeof(r->path));
+	r->n = get_u16(c);
+	if (!c->bad && r->n > VERIFY_MAX_ITEMS)
+		c->bad = "count is out of range";
+	for (unsigned i = 0; !c->bad && i < r->n; i++) {
+		items[i].id = get_u64(c);
+		items[i].sum = get_u64(c);
+	}
+	r->items = items;
+}
+
 static void get_begin(struct cursor *c, struct rec_ship_begin *r)
 {
 	r->from = get_u64(c);
@@ -288,6 +310,9 @@ static void get_payload(struct cursor *c, struct frame *f, uint8_t *scratch)
 		break;
 	case FRAME_STAGED:
 		get_staged(c, &f->staged, scratch);
+		break;
+	case FRAME_VERIFY:
+		get_verify(c, &f->verify, scratch);
 		break;
 	}
 	if (!c->bad && c->at != c->end)

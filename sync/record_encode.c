@@ -54,6 +54,22 @@ static void put_hello(struct buf *b, const struct rec_hello *h)
 	put_u8(b, h->prefer_keep);
 }
 
+static void put_verify(struct buf *b, const struct rec_verify *r)
+{
+	put_u8(b, r->op);
+	put_u8(b, r->table);
+	put_u64(b, r->run);
+	put_u64(b, r->a);
+	put_u64(b, r->b);
+	put_u64(b, r->sum);
+	put_text(b, r->path, VERIFY_PATH_MAX_BYTES);
+	put_u16(b, r->n);
+	for (unsigned i = 0; i < r->n; i++) {
+		put_u64(b, r->items[i].id);
+		put_u64(b, r->items[i].sum);
+	}
+}
+
 static void put_staged(struct buf *b, const struct rec_staged *r)
 {
 	put_u64(b, r->group);
@@ -266,6 +282,9 @@ static void put_payload(struct buf *b, const struct frame *f)
 		break;
 	case FRAME_STAGED:
 		put_staged(b, &f->staged);
+		break;
+	case FRAME_VERIFY:
+		put_verify(b, &f->verify);
 		break;
 	}
 }

@@ -124,13 +124,20 @@ static struct frame simple(enum frame_type type)
 		f.staged = (struct rec_staged){ 7, 8, ARRAY_LEN(ranges), ranges };
 		break;
 	}
+	case FRAME_VERIFY: {
+		static const struct digest_item items[] = { { 1, 0 }, { 7, UINT64_MAX }, { UINT64_MAX, 3 } };
+
+		f.verify = (struct rec_verify){ .op = VERIFY_LISTED, .table = 1, .run = 5, .a = 6, .b = 7, .sum = 8,
+						.n = ARRAY_LEN(items), .items = items, .path = "/a" };
+		break;
+	}
 	default:
 		break;
 	}
 	return f;
 }
 
-#define SAMPLES 16
+#define SAMPLES 17
 /* One legal frame of each type, and both codings of DATA. */
 static size_t samples(struct frame *out)
 {
@@ -152,6 +159,7 @@ static size_t samples(struct frame *out)
 	out[n++] = simple(FRAME_LINEAGE);
 	out[n++] = simple(FRAME_SKIP);
 	out[n++] = simple(FRAME_STAGED);
+	out[n++] = simple(FRAME_VERIFY);
 	ck_assert_uint_le(n, SAMPLES);
 	return n;
 }
@@ -401,6 +409,13 @@ static const struct tamper {
 	{ "fewer staged ranges than the frame has", FRAME_STAGED, 16, 2, 2, "behind" },
 	{ "more staged ranges than the frame has", FRAME_STAGED, 16, 4, 2, "too short" },
 	{ "more staged ranges than a frame can have", FRAME_STAGED, 16, STAGED_MAX_RANGES + 1, 2, "count" },
+	{ "a question that is none", FRAME_VERIFY, 0, 5, 1, "question" },
+	{ "a table that is none", FRAME_VERIFY, 1, DIGEST_TABLES, 1, "table" },
+	{ "a comparison without a number", FRAME_VERIFY, 2, 0, 8, "number" },
+	{ "fewer items than the frame has", FRAME_VERIFY, 38, 2, 2, "behind" },
+	{ "more items than the frame has", FRAME_VERIFY, 38, 4, 2, "too short" },
+	{ "more items than a frame can have", FRAME_VERIFY, 38, VERIFY_MAX_ITEMS + 1, 2, "count" },
+	{ "items in no order", FRAME_VERIFY, 40, 9, 8, "ascend" },
 	{ "staged bytes of inode 0", FRAME_STAGED, 18, 0, 8, "inode number" },
 	{ "a staged range of no bytes", FRAME_STAGED, 34, 0, 8, "out of range" },
 	{ "a staged range beyond the largest file", FRAME_STAGED, 74, 6, 8, "largest file" },
