@@ -106,8 +106,6 @@ int past_open_sent(struct volume *v, uint64_t group, struct past **out)
 	int rc;
 
 	volume_lock(v);
-	if (group == v->info.committed && !group_waits(v))
-		history_cut(v, group); /* nothing was changed since: all of it is still there */
 	rc = group >= v->info.acked && group <= MIN(v->info.cut, v->info.committed) ? open_group(v, group, out)
 										      : -ENODATA;
 	volume_unlock(v);

@@ -769,20 +769,6 @@ static uint64_t cut_time(const struct engine *e)
 	return e->last_cut_ms + BATCH_MS;
 }
 
-/* All of ours is out: no shipment has to be waited for. */
-static void mark_what_is_out(struct engine *e)
-{
-	struct volume_ids ids;
-
-	volume_lock_now(e->v);
-	volume_ids(e->v, &ids);
-	volume_unlock(e->v);
-	if (e->sent != ids.committed)
-		return;
-	verify_cut(e->verify, e->sent, ids.applied);
-	verify_sent(e->verify);
-}
-
 int engine_tick(struct engine *e, uint64_t now_ms, struct err *err)
 {
 	struct pending p;
@@ -804,7 +790,7 @@ int engine_tick(struct engine *e, uint64_t now_ms, struct err *err)
 	}
 	verify_tick(e->verify, now_ms);
 	if (e->phase == ENGINE_STREAM && !e->outbox && !wanted(e, &p) && verify_wants_mark(e->verify))
-		mark_what_is_out(e);
+		verify_all_is_out(e->verify, e->sent);
 	show(e, &p);
 	if (!rc && e->refusal.code && !e->outbox && !p.group_open && !p.unsent) {
 		*err = e->refusal;

@@ -57,60 +57,86 @@ static void say(struct verify *f, const struct rec_verify *r)
 	free(frame);
 }
 
-/* ---- asking ---- */
+/* ---- marks; the engine's thread alone ---- */
+
+static void drop_mark(struct mark *m)
+{
+	past_close(m->pin);
+	*m = (struct mark){ .run = 0 };
+}
+
+/* Does who asks want one, and none is on its way? */
+static void take_wish(struct verify *f)
+{
+	pthread_mutex_lock(&f->lock);
+	if (f->state == ASK_MOMENT && f->again && f->mine.run == 0) {
+		f->mine = (struct mark){ .run = f->run, .state = MARK_WANTED };
+		f->again = false;
+	}
+	pthread_mutex_unlock(&f->lock);
+}
+
+static bool is_wanted(const struct mark *m)
+{
+	return m->run && m->state == MARK_WANTED;
+}
 
 bool verify_wants_mark(struct verify *f)
 {
-	bool wanted;
-
-	pthread_mutex_lock(&f->lock);
-	wanted = f->state == ASK_WANTED;
-	pthread_mutex_unlock(&f->lock);
-	return wanted;
+	take_wish(f);
+	return is_wanted(&f->mine) || is_wanted(&f->offered);
 }
 
-/* Lock held; the pin is the caller's to close, without it. */
-static struct past *take_pin(struct verify *f)
+static void cut_mark(struct verify *f, struct mark *m, uint64_t group, uint64_t seen)
 {
-	struct past *pin = f->pin;
-
-	f->pin = NULL;
-	return pin;
+	if (!is_wanted(m) || past_open_sent(f->v, group, &m->pin) != 0)
+		return; /* the next one will do */
+	m->state = MARK_CUT;
+	m->group = group;
+	m->seen = seen;
 }
 
 void verify_cut(struct verify *f, uint64_t group, uint64_t seen)
 {
-	struct past *pin = NULL;
+	take_wish(f);
+	cut_mark(f, &f->mine, group, seen);
+	cut_mark(f, &f->offered, group, seen);
+}
 
-	if (!verify_wants_mark(f) || past_open_sent(f->v, group, &pin) != 0)
-		return; /* the next one will do */
-	pthread_mutex_lock(&f->lock);
-	if (f->state == ASK_WANTED) {
-		f->state = ASK_CUT;
-		f->group = group;
-		f->seen = seen;
-		f->pin = pin;
-		pin = NULL;
-	}
-	pthread_mutex_unlock(&f->lock);
-	past_close(pin);
+static void say_mark(struct verify *f, struct mark *m)
+{
+	if (!m->run || m->state != MARK_CUT)
+		return;
+	m->state = MARK_MARKED;
+	say(f, &(struct rec_verify){ .op = VERIFY_MARK, .run = m->run, .a = m->group, .b = m->seen });
 }
 
 void verify_sent(struct verify *f)
 {
-	struct rec_verify mark = { .op = VERIFY_MARK };
-
-	pthread_mutex_lock(&f->lock);
-	if (f->state == ASK_CUT) {
-		f->state = ASK_MARKED;
-		mark.run = f->run;
-		mark.a = f->group;
-		mark.b = f->seen;
-	}
-	pthread_mutex_unlock(&f->lock);
-	if (mark.run)
-		say(f, &mark);
+	say_mark(f, &f->mine);
+	say_mark(f, &f->offered);
 }
+
+static void mark_now(struct verify *f, struct mark *m, uint64_t sent)
+{
+	struct volume_info info;
+
+	volume_info(f->v, &info);
+	if (!is_wanted(m) || past_open_known(f->v, info.applied, sent, &m->pin) != 0)
+		return; /* then something will be cut */
+	m->state = MARK_CUT;
+	m->group = sent; /* what the pinned one holds besides is nothing that the peer gets */
+	m->seen = info.applied;
+	say_mark(f, m);
+}
+
+void verify_all_is_out(struct verify *f, uint64_t sent)
+{
+	mark_now(f, &f->mine, sent);
+	mark_now(f, &f->offered, sent);
+}
+
+/* ---- asking ---- */
 
 void verify_pull(struct verify *f, struct buf *out)
 {
@@ -124,30 +150,50 @@ void verify_pull(struct verify *f, struct buf *out)
 		buf_reset(&f->out);
 }
 
-/* The peer's answer to MARK. */
-static struct past *on_moment(struct verify *f, const struct rec_verify *r)
+/* Who asks gets the pin, if it still waits for one. */
+static void give_pin(struct verify *f, uint64_t run, struct past **pin, uint64_t peer_group)
 {
-	if (f->state != ASK_MARKED)
-		return NULL;
-	if (r->op == VERIFY_AT) {
+	pthread_mutex_lock(&f->lock);
+	if (f->run == run && f->state == ASK_MOMENT) {
 		f->state = ASK_AT;
-		f->peer_group = r->a;
-		return NULL;
+		f->pin = *pin;
+		*pin = NULL;
+		f->peer_group = peer_group;
+		pthread_cond_broadcast(&f->came);
 	}
-	f->state = ASK_BUSY;
-	return take_pin(f);
+	pthread_mutex_unlock(&f->lock);
+}
+
+static void serve(struct verify *f, uint64_t run, struct past **pin)
+{
+	past_close(f->served);
+	f->served = *pin;
+	f->served_run = *pin ? run : 0;
+	*pin = NULL;
+}
+
+/* The peer's answer to a mark of ours. */
+static void on_moment(struct verify *f, const struct rec_verify *r, uint64_t now_ms)
+{
+	struct mark *m = r->run == f->mine.run ? &f->mine : &f->offered;
+
+	if (r->run != m->run || m->state != MARK_MARKED)
+		return; /* of a run that was given up */
+	if (r->op == VERIFY_AT && m == &f->mine)
+		give_pin(f, r->run, &m->pin, r->a);
+	else if (r->op == VERIFY_AT)
+		serve(f, r->run, &m->pin);
+	f->served_at_ms = now_ms;
+	drop_mark(m);
 }
 
 static int on_answer(struct verify *f, const struct rec_verify *r, struct err *err)
 {
-	struct past *pin = NULL;
 	int rc = 0;
 
 	pthread_mutex_lock(&f->lock);
 	if (r->run != f->run) {
 		/* of a run that was given up */
-	} else if (r->op == VERIFY_AT || r->op == VERIFY_BUSY) {
-		pin = on_moment(f, r);
 	} else if (f->answered || f->state != ASK_TAKEN) {
 		rc = err_set(err, -EBADMSG, "the peer answers a question about its tree that it was not asked: "
 			     "dropping the connection");
@@ -160,7 +206,6 @@ static int on_answer(struct verify *f, const struct rec_verify *r, struct err *e
 	}
 	pthread_cond_broadcast(&f->came);
 	pthread_mutex_unlock(&f->lock);
-	past_close(pin);
 	return rc;
 }
 
@@ -168,24 +213,37 @@ static int on_answer(struct verify *f, const struct rec_verify *r, struct err *e
 
 static void serve_no_more(struct verify *f)
 {
-	past_close(f->served);
-	f->served = NULL;
-	f->served_run = 0;
+	struct past *none = NULL;
+
+	serve(f, 0, &none);
+	drop_mark(&f->offered);
 }
 
+/* A mark of the peer's: for its run, or offered for ours. */
 static void answer_mark(struct verify *f, const struct rec_verify *r, struct rec_verify *a)
 {
-	int rc;
+	struct past *pin = NULL;
+	bool ours;
+	int rc = past_open_known(f->v, r->a, r->b, &pin);
 
-	serve_no_more(f);
-	rc = past_open_known(f->v, r->a, r->b, &f->served);
 	if (rc && rc != -EAGAIN)
 		log_warn("the peer wants to compare both sides; that cannot be just now: %s", strerror(-rc));
 	a->op = rc ? VERIFY_BUSY : VERIFY_AT;
-	if (rc)
-		return;
-	f->served_run = r->run;
-	a->a = past_group(f->served);
+	a->a = pin ? past_group(pin) : 0;
+	pthread_mutex_lock(&f->lock);
+	ours = r->run == f->run;
+	pthread_mutex_unlock(&f->lock);
+	if (ours && pin) {
+		give_pin(f, r->run, &pin, r->a);
+		a->op = pin ? VERIFY_BUSY : VERIFY_AT; /* it has one already */
+	} else if (pin) {
+		drop_mark(&f->offered);
+		serve(f, r->run, &pin);
+	} else if (!ours && f->offered.run != r->run) {
+		drop_mark(&f->offered);
+		f->offered = (struct mark){ .run = r->run, .state = MARK_WANTED };
+	}
+	past_close(pin);
 }
 
 static void answer_list(struct verify *f, const struct rec_verify *r, struct rec_verify *a)
@@ -237,6 +295,10 @@ static void answer(struct verify *f, const struct rec_verify *r, uint64_t now_ms
 
 int verify_receive(struct verify *f, const struct rec_verify *r, uint64_t now_ms, struct err *err)
 {
+	if (r->op == VERIFY_AT || r->op == VERIFY_BUSY) {
+		on_moment(f, r, now_ms);
+		return 0;
+	}
 	if (r->op >= VERIFY_AT)
 		return on_answer(f, r, err);
 	if (f->out.len_bytes > VERIFY_MAX_ITEMS * sizeof(struct digest_item))
@@ -251,7 +313,7 @@ int verify_receive(struct verify *f, const struct rec_verify *r, uint64_t now_ms
 
 void verify_tick(struct verify *f, uint64_t now_ms)
 {
-	if (f->served && now_ms - f->served_at_ms > IDLE_MS)
+	if ((f->served || f->offered.run) && now_ms - f->served_at_ms > IDLE_MS)
 		serve_no_more(f);
 }
 
@@ -260,10 +322,12 @@ void verify_down(struct verify *f)
 	struct past *pin;
 
 	serve_no_more(f);
+	drop_mark(&f->mine);
 	buf_reset(&f->out);
 	pthread_mutex_lock(&f->lock);
-	pin = take_pin(f);
-	f->asks = f->answered = false;
+	pin = f->pin;
+	f->pin = NULL;
+	f->asks = f->answered = f->again = false;
 	if (f->state != ASK_NONE)
 		f->state = ASK_BROKEN;
 	pthread_cond_broadcast(&f->came);

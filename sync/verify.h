@@ -4,14 +4,15 @@
  * while both go on. Nobody waits for it, and nothing is read from the image.
  *
  * The moment. Who asks pins a group of its own of which a shipment has just been cut, and says so when that is out
- * (MARK). The other has then applied all that up to there; if it has changed nothing that the first did not know when
- * it cut, both trees are the same just then, and it pins its own (AT). Else (BUSY) the next shipment is tried. So it
- * needs a moment in which one of the two is quiet for the time of a message: of who writes all the time on both sides
- * it is said after MOMENT_MS.
+ * (MARK). The other has then applied all up to there; if it has changed nothing that the first did not know when it cut,
+ * both trees are the same just then, and it pins its own (AT). Else it says BUSY, and does the same the other way round,
+ * with its own next shipment; and who asks tries again. So it needs a moment in which one of the two is quiet for the
+ * time of a message: where both are written to all the time it is said after MOMENT_MS.
  *
- *   asking:   none -begin-> WANTED -a shipment is cut-> CUT -it is out-> MARKED -AT-> (the pin is the asker's)
- *                             '----------------------BUSY----------------'
- *   answering: none -MARK-> pinned -END, another MARK, the connection's end, IDLE_MS without a question-> none
+ *   a mark:   none -wanted-> WANTED -a shipment is cut-> CUT -it is out-> MARKED -AT-> the pin is good, -BUSY-> none
+ *   asking:   none -begin-> MOMENT -AT, or the other's MARK is answered with AT-> AT -the asker takes the pin-> TAKEN
+ *   serving:  none -MARK is answered with AT, or the own one is-> pinned
+ *             -END, another, the connection's end, IDLE_MS without a question-> none
  *
  * Then who asks goes through its own ids, a thousand or so at a time, and says one sum of each lot: SAME, or the other
  * lists what it has, and what differs is looked at one by one.
@@ -42,6 +43,8 @@ bool verify_wants_mark(struct verify *f);
 /* A shipment was cut: all of ours up to `group`, made knowing the peer's up to `seen`. Then: its last frame is out. */
 void verify_cut(struct verify *f, uint64_t group, uint64_t seen);
 void verify_sent(struct verify *f);
+/* There is nothing to be cut, since our group `sent` was; if that is still so. */
+void verify_all_is_out(struct verify *f, uint64_t sent);
 /* What is to be sent, whole frames, is appended. */
 void verify_pull(struct verify *f, struct buf *out);
 void verify_tick(struct verify *f, uint64_t now_ms);

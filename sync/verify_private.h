@@ -18,19 +18,25 @@ struct verify {
 	uint64_t run;
 	enum {
 		ASK_NONE,
-		ASK_WANTED, ASK_CUT, ASK_MARKED, /* as in verify.h */
-		ASK_BUSY,                        /* the peer said so: who asks wants it again, a little later */
-		ASK_AT,                          /* the pin waits to be taken */
-		ASK_TAKEN,                       /* questions and answers, one after the other */
-		ASK_BROKEN,                      /* the connection ended */
+		ASK_MOMENT, /* as in verify.h */
+		ASK_AT,
+		ASK_TAKEN,  /* questions and answers, one after the other */
+		ASK_BROKEN, /* the connection ended */
 	} state;
-	struct past *pin;
-	uint64_t group, seen, peer_group;
+	bool again;         /* in MOMENT: a mark of ours is wanted */
+	struct past *pin;   /* AT: to be taken */
+	uint64_t peer_group;
 	bool asks, answered;
 	struct rec_verify question, answer;
 	struct digest_item items[VERIFY_MAX_ITEMS]; /* of the answer */
 
 	/* the engine's thread alone */
+	struct mark {
+		uint64_t run; /* 0: none */
+		enum { MARK_WANTED, MARK_CUT, MARK_MARKED } state;
+		uint64_t group, seen;
+		struct past *pin;
+	} mine, offered; /* of our run, and of the peer's */
 	struct buf out;
 	uint64_t served_run; /* of the peer's run */
 	struct past *served;

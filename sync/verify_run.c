@@ -57,9 +57,11 @@ int verify_begin(struct verify *f, uint64_t id, struct verify_run **out, struct 
 		rc = -EBUSY;
 	else
 		f->run = id;
-	f->state = rc ? f->state : ASK_WANTED;
-	f->asks = rc ? f->asks : false;
-	f->answered = rc ? f->answered : false;
+	if (rc == 0) {
+		f->state = ASK_MOMENT;
+		f->again = true;
+		f->asks = f->answered = false;
+	}
 	pthread_mutex_unlock(&f->lock);
 	if (rc)
 		return err_set(err, rc, "a comparison of %s with its peer is under way already; see twinfs status",
@@ -156,18 +158,17 @@ static int find_moment(struct verify_run *r, struct verify *f, unsigned wait_ms,
 		return err_set(err, -EAGAIN, "both sides of %s were written to all the time, so there was no moment in "
 			       "which both had the same; try again when one of them is quiet", volume_dir(r->v));
 	pthread_mutex_lock(&f->lock);
-	if (f->state == ASK_BUSY && now_ms - r->tried_ms >= AGAIN_MS) {
-		f->state = ASK_WANTED;
+	if (f->state == ASK_MOMENT && !f->again && now_ms - r->tried_ms >= AGAIN_MS) {
+		f->again = again = true;
 		r->tried_ms = now_ms;
-		again = true;
-	} else if (f->state != ASK_AT && f->state != ASK_BROKEN) {
+	} else if (f->state == ASK_MOMENT) {
 		wait_a_moment(f, MIN(wait_ms, AGAIN_MS));
 	}
 	if (f->state == ASK_AT) {
 		f->state = ASK_TAKEN;
 		r->pin = f->pin;
 		f->pin = NULL;
-		r->result.group = f->group;
+		r->result.group = past_group(r->pin);
 		r->result.peer_group = f->peer_group;
 		r->phase = AT_LISTS;
 	}
