@@ -29,13 +29,13 @@ struct past;
  * anything. -EMFILE: PAST_GROUPS_MAX different groups are pinned already. */
 #define PAST_GROUPS_MAX 16u /* each makes freeing history one step longer; people have a mount or two, and a restore */
 int past_open(struct volume *v, struct past **out, struct err *err);
-/* Pin a group that a shipment was just cut at (history_cut). -ENODATA: the peer has acknowledged a later one, or there is
- * no such group. */
+/* Pin a group that a shipment was just cut at (history_cut). -ENODATA: the peer has acknowledged a later one, or there
+ * is no such group. */
 int past_open_sent(struct volume *v, uint64_t group, struct past **out);
 /*
- * Pin what is now, if the peer's groups up to `applied` are applied and nothing that was changed here is of a group after
- * `known`. So if the peer knew those when it made that one, its tree at `applied` is this one. -EAGAIN: it is not so,
- * just now.
+ * Pin what is now, if the peer's groups up to `applied` are applied and nothing that was changed here is of a group
+ * after `known`. So if the peer knew those when it made that one, its tree at `applied` is this one. -EAGAIN: it is not
+ * so, just now.
  */
 int past_open_known(struct volume *v, uint64_t applied, uint64_t known, struct past **out);
 /* Frees what nobody else needs any more. NULL is fine. */

@@ -31,8 +31,8 @@ int dentry_rows_each(struct db *db, link_id_fn fn, void *ctx);
 /* Views; see core/tree.h. */
 int dentry_row_at(struct db *db, uint64_t link, uint64_t group, struct dentry *out);
 int dentry_row_peer(struct db *db, uint64_t link, uint64_t seen, struct dentry *out);
-/* Links above `after` of which there is a row, or an old version: at most max of them, ascending. How many, or negative.
- */
+/* Links above `after` of which there is a row, or an old version: at most max of them, ascending. How many, or
+ * negative. */
 int dentry_rows_ids(struct db *db, uint64_t after, uint64_t *list, size_t max);
 int dentry_row_find_at(struct db *db, uint64_t parent, const char *name, size_t name_len, uint64_t group,
 		       struct dentry *out);

@@ -31,8 +31,8 @@ int inode_row_at(struct db *db, uint64_t ino, uint64_t group, struct inode *out)
 int inode_row_died(struct db *db, uint64_t ino, uint64_t *grp); /* of the newest old version; -ENOENT: none */
 int inode_row_peer(struct db *db, uint64_t ino, uint64_t seen, struct inode *out);
 
-/* Inodes above `after` of which there is a row, or an old version: at most max of them, ascending. How many, or negative.
- */
+/* Inodes above `after` of which there is a row, or an old version: at most max of them, ascending. How many, or
+ * negative. */
 int inode_rows_ids(struct db *db, uint64_t after, uint64_t *list, size_t max);
 
 int orphan_row_put(struct db *db, uint64_t ino);

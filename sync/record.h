@@ -8,8 +8,8 @@
  * (-EBADMSG, with a text naming frame and field); the caller then drops the connection. Nothing here keeps state or
  * does I/O.
  *
- * HELLO is followed by STAGED frames, as many as it announces. VERIFY may stand anywhere after that, also in a shipment,
- * to which it does not belong.
+ * HELLO is followed by STAGED frames, as many as it announces. VERIFY may stand anywhere after that, also in a
+ * shipment, to which it does not belong.
  * A shipment is: SHIP_BEGIN, any number of INODE, LINK, XATTR, DATA, HOLE, LOST, CONFLICT, LINEAGE, SKIP records in any
  * order, SHIP_END.
  */
