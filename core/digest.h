@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * digest: short sums of what both sides of a pair are promised to have alike, at one group of each (core/past.h): of
- * each inode its type, mode, owner, device, time of change of its bytes, size, target, xattrs and bytes (by the checksums of
- * its blocks, which are not read: that is a scrub); of each link its place, name and file. Ids are the same on both
- * sides, so both are in order of them, and no tree is walked. Not in it is what each side has for itself: access times,
- * changes of attributes (ctime), how holes lie among zeros; and what has no name any more.
+ * each inode its type, mode, owner, device, time of change of its bytes, size, target, xattrs and bytes (by the
+ * checksums of its blocks, which are not read: that is a scrub); of each link its place, name and file. Ids are the
+ * same on both sides, so both are in order of them, and no tree is walked. Not in it is what each side has for
+ * itself: access times, changes of attributes (ctime), how holes lie among zeros; and what has no name any more.
  *
  * The lock is taken for a few inodes at a time. Threads: as core/past.h.
  */

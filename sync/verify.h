@@ -4,10 +4,10 @@
  * while both go on. Nobody waits for it, and nothing is read from the image.
  *
  * The moment. Who asks pins a group of its own of which a shipment has just been cut, and says so when that is out
- * (MARK). The other has then applied all up to there; if it has changed nothing that the first did not know when it cut,
- * both trees are the same just then, and it pins its own (AT). Else it says BUSY, and does the same the other way round,
- * with its own next shipment; and who asks tries again. So it needs a moment in which one of the two is quiet for the
- * time of a message: where both are written to all the time it is said after MOMENT_MS.
+ * (MARK). The other has then applied all up to there; if it has changed nothing that the first did not know when it
+ * cut, both trees are the same just then, and it pins its own (AT). Else it says BUSY, and does the same the other
+ * way round, with its own next shipment; and who asks tries again. So it needs a moment in which one of the two is
+ * quiet for the time of a message: where both are written to all the time it is said after MOMENT_MS.
  *
  *   a mark:   none -wanted-> WANTED -a shipment is cut-> CUT -it is out-> MARKED -AT-> the pin is good, -BUSY-> none
  *   asking:   none -begin-> MOMENT -AT, or the other's MARK is answered with AT-> AT -the asker takes the pin-> TAKEN

@@ -261,7 +261,8 @@ static int ask_list(struct verify_run *r, struct verify *f)
 	return rc;
 }
 
-static int compare_lists(struct verify_run *r, struct verify *f, unsigned wait_ms, struct rec_verify *a, struct err *err)
+static int compare_lists(struct verify_run *r, struct verify *f, unsigned wait_ms, struct rec_verify *a,
+			 struct err *err)
 {
 	uint64_t upto;
 	int rc = 0;

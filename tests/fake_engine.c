@@ -77,6 +77,20 @@ void engine_make_room(struct engine *e)
 	(void)e;
 }
 
+/* Nobody compares anything here. */
+struct verify *engine_verify(struct engine *e)
+{
+	(void)e;
+	return NULL;
+}
+
+void verify_set_kick(struct verify *f, void (*kick)(void *ctx), void *ctx)
+{
+	(void)f;
+	(void)kick;
+	(void)ctx;
+}
+
 void engine_free(struct engine *e)
 {
 	free(e);
