@@ -107,22 +107,25 @@ static bool is_named_so(struct glance *g, uint64_t parent, bool theirs, const ch
 	return unit;
 }
 
-/* The directory that dir is in, in our tree if it is there, or in the secondary's; *unit: it is called like a unit,
- * there or by the secondary now. 0: it is in none. */
+/* The directory that dir is in, in our tree if it is there, or in the secondary's; *unit: it is called like a unit in
+ * either. 0: it is in none. */
 static uint64_t next_above(struct glance *g, uint64_t dir, bool theirs, bool *unit)
 {
 	struct ship_link room;
-	const struct ship_link *l = told_link(g, dir, &room);
+	const struct ship_link *told = told_link(g, dir, &room);
 	struct dentry d = { .parent = 0 };
+	uint64_t ours = 0, its = told ? told->parent : 0;
 
-	*unit = l && is_named_so(g, l->parent, theirs, l->name, l->name_len);
-	if (l && theirs)
-		return l->parent;
-	if (theirs ? their_link(g, dir, &d) : tree_first_link(g->v, dir, &d))
-		*unit = *unit || is_named_so(g, d.parent, theirs, d.name, d.name_len);
-	else
-		d.parent = l ? l->parent : 0;
-	return d.parent;
+	*unit = told && is_named_so(g, told->parent, true, told->name, told->name_len);
+	if (tree_first_link(g->v, dir, &d)) {
+		ours = d.parent;
+		*unit = *unit || is_named_so(g, d.parent, false, d.name, d.name_len);
+	}
+	if (!told && g->own && their_link(g, dir, &d)) {
+		its = d.parent;
+		*unit = *unit || is_named_so(g, d.parent, true, d.name, d.name_len);
+	}
+	return theirs ? (its ? its : ours) : ours ? ours : its;
 }
 
 static bool above_is_unit_in(struct glance *g, uint64_t dir, bool theirs)
@@ -150,7 +153,7 @@ static bool above_is_unit_in(struct glance *g, uint64_t dir, bool theirs)
 
 static bool above_is_unit(struct glance *g, uint64_t dir)
 {
-	return above_is_unit_in(g, dir, false) || (g->own && above_is_unit_in(g, dir, true));
+	return above_is_unit_in(g, dir, false) || above_is_unit_in(g, dir, true);
 }
 
 static int parent_is_unit(void *ctx, const struct dentry *d)

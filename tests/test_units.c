@@ -1260,6 +1260,30 @@ START_TEST(what_is_in_a_unit_by_its_path_with_the_secondary_alone_is_changed_in_
 }
 END_TEST
 
+/* The secondary moved a directory into what is a unit with the primary alone, which moved it elsewhere, and wrote in
+ * it: that is in a unit by where the one has it and by what the other calls that. */
+START_TEST(what_is_in_a_unit_by_what_both_say_of_it_is_changed_in_that)
+{
+	px_mkdir(0, "u");
+	px_put(0, "u/b", "b");
+	px_mkdir(0, "d");
+	px_put(0, "d/f", "one");
+	px_meet();
+	px_down();
+	px_rename(0, "u", ".git");
+	px_put(0, ".git/new", "alder");
+	px_rename(0, "d", "e");
+	px_rename(1, "d", "u/d");
+	px_append(1, "u/d/f", "+birch");
+	for (int i = 0; _i && i < 5; i++)
+		px_put(1, &"c\0e\0f\0g\0h"[2 * i], "x");
+	px_meet_landed();
+	has(".git", "b=b new=alder ");
+	has(copy_of(""), "b=b d/f=one+birch ");
+	has("e", "f=one ");
+}
+END_TEST
+
 static void setup_in_steps(void)
 {
 	px_step_rows = 4; /* from so many records on a shipment is a large one */
@@ -1595,6 +1619,7 @@ int main(void)
 	tcase_add_checked_fixture(st, setup_in_steps, teardown_in_steps);
 	tcase_add_loop_test(st, what_is_in_a_unit_with_the_secondary_alone_is_changed_in_that, 0, 6);
 	tcase_add_loop_test(st, what_is_in_a_unit_by_its_path_with_the_secondary_alone_is_changed_in_that, 0, 2);
+	tcase_add_loop_test(st, what_is_in_a_unit_by_what_both_say_of_it_is_changed_in_that, 0, 2);
 	suite_add_tcase(s, st);
 	return tap_main(s);
 }
