@@ -70,7 +70,7 @@ int changes_touch(struct volume *v, uint64_t ino, enum entity what)
 {
 	int rc;
 
-	landing_note_inode(v, ino);
+	landing_note_inode(v, ino, 1u << what);
 	if (unrecorded(v, ino) || was_touched(v, ino, what))
 		return 0;
 	group_mark(v);
@@ -90,7 +90,7 @@ int changes_touch_new(struct volume *v, uint64_t ino)
 {
 	int rc;
 
-	landing_note_inode(v, ino);
+	landing_note_inode(v, ino, UINT32_MAX);
 	if (!changes_recorded(v))
 		return 0;
 	group_mark(v);
@@ -102,7 +102,7 @@ int changes_touch_new(struct volume *v, uint64_t ino)
 
 int changes_touch_xattr(struct volume *v, uint64_t ino, const char *key)
 {
-	landing_note_inode(v, ino);
+	landing_note_inode(v, ino, UINT32_MAX);
 	if (unrecorded(v, ino))
 		return 0;
 	group_mark(v);
@@ -160,7 +160,7 @@ int changes_touch_range(struct volume *v, uint64_t ino, uint64_t off, uint64_t l
 {
 	int rc;
 
-	landing_note_inode(v, ino);
+	landing_note_inode(v, ino, UINT32_MAX);
 	if (unrecorded(v, ino))
 		return 0;
 	rc = changes_touch(v, ino, ENT_CONTENT);
@@ -172,7 +172,7 @@ int changes_touch_shrink(struct volume *v, uint64_t ino, uint64_t size_bytes)
 {
 	int rc;
 
-	landing_note_inode(v, ino);
+	landing_note_inode(v, ino, UINT32_MAX);
 	if (unrecorded(v, ino))
 		return 0;
 	group_mark(v);
@@ -318,6 +318,11 @@ int changes_links(struct volume *v, uint64_t after, uint64_t upto, changes_link_
 int changes_links_now(struct volume *v, uint64_t after, changes_link_now_fn fn, void *ctx)
 {
 	return change_links_now(v->db, after, fn, ctx);
+}
+
+int changes_links_now_behind(struct volume *v, uint64_t *link, size_t max_rows, changes_link_now_fn fn, void *ctx)
+{
+	return change_links_now_behind(v->db, link, max_rows, fn, ctx);
 }
 
 int changes_ranges(struct volume *v, uint64_t ino, uint64_t after, uint64_t upto, changes_range_fn fn, void *ctx)

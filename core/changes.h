@@ -69,6 +69,8 @@ int changes_links(struct volume *v, uint64_t after, uint64_t upto, changes_link_
 /* All with grp > after, in no order, each with where the link is now but for its child; NULL: it is gone. */
 typedef int (*changes_link_now_fn)(void *ctx, uint64_t link, const struct change_row *row, const struct dentry *now);
 int changes_links_now(struct volume *v, uint64_t after, changes_link_now_fn fn, void *ctx);
+/* The next so many behind that link; *link: the last of them. */
+int changes_links_now_behind(struct volume *v, uint64_t *link, size_t max_rows, changes_link_now_fn fn, void *ctx);
 typedef int (*changes_range_fn)(void *ctx, uint64_t ino, uint64_t off, uint64_t len_bytes, uint64_t grp);
 int changes_ranges(struct volume *v, uint64_t ino, uint64_t after, uint64_t upto, changes_range_fn fn, void *ctx);
 

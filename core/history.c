@@ -47,7 +47,7 @@ int tree_link_view(struct volume *v, uint64_t link, struct view view, struct den
 int tree_inode_last(struct volume *v, uint64_t ino, struct view *view)
 {
 	uint64_t died;
-	int rc = tree_orphan_end(v, ino);
+	int rc = v->watch.looking && volume_is_orphan(v, ino) ? -EBUSY : tree_orphan_end(v, ino);
 
 	if (rc == 0)
 		rc = inode_row_died(v->db, ino, &died);

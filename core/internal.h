@@ -128,6 +128,9 @@ struct volume {
 		unsigned looks;
 		uint64_t next_id; /* id_peek when it began */
 		struct map inodes, links; /* links: -> child */
+		bool marked;
+		uint64_t losses; /* of groups, when it was */
+		struct map inodes_since, links_since; /* landing_mark; inodes: -> 1 << enum entity, or all */
 	} watch;
 	struct frozen *frozen;      /* whose rows are being read: core/frozen.h; or NULL */
 	uint64_t kept_bytes, kept_counted; /* volume_kept_bytes, and the group as of which it is right; 0: of none */
@@ -189,7 +192,7 @@ bool changes_recorded(const struct volume *v);
 /* landing.c: a group in which nothing is done that anybody has to be told of. */
 int landing_open_quietly(struct volume *v);
 /* landing_write.c: a local change of this is made. */
-void landing_note_inode(struct volume *v, uint64_t ino);
+void landing_note_inode(struct volume *v, uint64_t ino, uint32_t what); /* 1 << enum entity; or more */
 void landing_note_link(struct volume *v, uint64_t link, uint64_t child);
 
 /* tree.c and names.c, for local calls. */

@@ -73,6 +73,13 @@ size_t landing_least(const struct volume *v);
 int landing_watch(struct volume *v);
 void landing_look_away(struct volume *v);
 void landing_unwatch(struct volume *v);
+/* As after landing_watch, until landing_look_away: it looks once more. */
+void landing_look_again(struct volume *v);
+/* Of what is noted from now on there is a second list, for who works something out ahead: inodes -> 1 << enum entity
+ * of what of them, or more; links -> what they lead to. False: too much, or a group was lost; or nothing was
+ * marked. */
+void landing_mark(struct volume *v);
+bool landing_marked(struct volume *v, const struct map **inodes, const struct map **links);
 /* Nothing is noted while it rests: what the caller's own group changes. */
 void landing_rest(struct volume *v, bool rests);
 /* What was changed since: entities of inodes and xattrs by inode; links, and what they lead to. False: too much to be

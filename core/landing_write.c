@@ -49,8 +49,33 @@ void landing_unwatch(struct volume *v)
 	v->watch.on = v->watch.looking = false;
 	v->watch.looks = 0;
 	v->watch.rc = 0;
+	v->watch.marked = false;
 	map_release(&v->watch.inodes);
 	map_release(&v->watch.links);
+	map_release(&v->watch.inodes_since);
+	map_release(&v->watch.links_since);
+}
+
+void landing_look_again(struct volume *v)
+{
+	assert(v->watch.on);
+	v->watch.looking = true;
+}
+
+void landing_mark(struct volume *v)
+{
+	v->watch.marked = true;
+	v->watch.losses = v->info.losses;
+	map_release(&v->watch.inodes_since);
+	map_release(&v->watch.links_since);
+}
+
+bool landing_marked(struct volume *v, const struct map **inodes, const struct map **links)
+{
+	*inodes = &v->watch.inodes_since;
+	*links = &v->watch.links_since;
+	return v->watch.marked && v->watch.losses == v->info.losses && map_count(*inodes) < WATCH_MAX &&
+	       map_count(*links) < WATCH_MAX;
 }
 
 bool landing_watched(struct volume *v, const struct map **inodes, const struct map **links)
@@ -61,17 +86,24 @@ bool landing_watched(struct volume *v, const struct map **inodes, const struct m
 	return map_count(*inodes) < WATCH_MAX && map_count(*links) < WATCH_MAX;
 }
 
-void landing_note_inode(struct volume *v, uint64_t ino)
+void landing_note_inode(struct volume *v, uint64_t ino, uint32_t what)
 {
+	uint64_t before = 0;
+
 	if (v->watch.on && map_count(&v->watch.inodes) < WATCH_MAX)
 		map_put(&v->watch.inodes, ino, 1);
+	if (!v->watch.on || !v->watch.marked || map_count(&v->watch.inodes_since) >= WATCH_MAX)
+		return;
+	map_get(&v->watch.inodes_since, ino, &before);
+	map_put(&v->watch.inodes_since, ino, before | what);
 }
 
 void landing_note_link(struct volume *v, uint64_t link, uint64_t child)
 {
-	if (!v->watch.on || map_count(&v->watch.links) >= WATCH_MAX)
-		return;
-	map_put(&v->watch.links, link, child);
+	if (v->watch.on && map_count(&v->watch.links) < WATCH_MAX)
+		map_put(&v->watch.links, link, child);
+	if (v->watch.on && v->watch.marked && map_count(&v->watch.links_since) < WATCH_MAX)
+		map_put(&v->watch.links_since, link, child);
 }
 
 int landing_given_up(struct volume *v)

@@ -185,7 +185,8 @@ bool tree_link_ended_after(struct volume *v, uint64_t ino, uint64_t group);
 /* Links that history is kept of and that went from the directory, or got another name in it, in a group after this one:
  * as they were. In no order; one may come more than once. */
 int tree_left_dir(struct volume *v, uint64_t dir, uint64_t group, tree_dentry_fn fn, void *ctx);
-/* The view in which a purged inode was last seen alive; -ENOENT: history has nothing of it. */
+/* The view in which a purged inode was last seen alive; -ENOENT: history has nothing of it. -EBUSY: somebody holds it
+ * still, and while a landing is judged nothing is purged. */
 int tree_inode_last(struct volume *v, uint64_t ino, struct view *view);
 /* Bring a purged inode back to the current tables from the view: row (nlink 0), xattrs and extents (old extents move
  * back, no data is copied). -EEXIST if it is alive, -ENOENT if the view has no such inode. The caller links it before

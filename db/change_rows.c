@@ -476,21 +476,12 @@ static int now_read(struct db *db, sqlite3_stmt *s, uint64_t link, struct dentry
 	return 0;
 }
 
-int change_links_now(struct db *db, uint64_t after, change_link_now_fn fn, void *ctx)
+static int walk_links_now(struct db *db, sqlite3_stmt *s, uint64_t *last, change_link_now_fn fn, void *ctx)
 {
-#define LINKS_NOW \
-	"SELECT c.link, grp, seen, c.child, fresh < 0, parent, born, origin, name" \
-	" FROM change_dentry c LEFT JOIN dentry d ON d.link = c.link"
-	sqlite3_stmt *s;
 	int rc;
 
-	after = MAX(after, forgotten(db));
-	s = change_rows_many(db, CHANGE_LINKS, after, GROUP_LIMIT, WHOLE_SHARE)
-		    ? db_stmt(db, LINKS_NOW WHOLE)
-		    : db_stmt(db, LINKS_NOW BY_GROUP);
-	DB_BIND_INTS(s, 1, after, GROUP_LIMIT);
 	while ((rc = db_step(db, s)) == 1) {
-		uint64_t link = db_col_u64(s, 0);
+		uint64_t link = *last = db_col_u64(s, 0);
 		bool here = sqlite3_column_type(s, 5) != SQLITE_NULL;
 		struct change_row row = { .grp = db_col_u64(s, 1), .seen = db_col_u64(s, 2), .shrunk_to = UINT64_MAX,
 		                          .child = db_col_u64(s, 3), .skipped = db_col_u64(s, 4) != 0 };
@@ -507,6 +498,31 @@ int change_links_now(struct db *db, uint64_t after, change_link_now_fn fn, void 
 		}
 	}
 	return rc;
+}
+
+#define LINKS_NOW \
+	"SELECT c.link, grp, seen, c.child, fresh < 0, parent, born, origin, name" \
+	" FROM change_dentry c LEFT JOIN dentry d ON d.link = c.link"
+
+int change_links_now(struct db *db, uint64_t after, change_link_now_fn fn, void *ctx)
+{
+	sqlite3_stmt *s;
+	uint64_t last;
+
+	after = MAX(after, forgotten(db));
+	s = change_rows_many(db, CHANGE_LINKS, after, GROUP_LIMIT, WHOLE_SHARE)
+		    ? db_stmt(db, LINKS_NOW WHOLE)
+		    : db_stmt(db, LINKS_NOW BY_GROUP);
+	DB_BIND_INTS(s, 1, after, GROUP_LIMIT);
+	return walk_links_now(db, s, &last, fn, ctx);
+}
+
+int change_links_now_behind(struct db *db, uint64_t *link, size_t max_rows, change_link_now_fn fn, void *ctx)
+{
+	sqlite3_stmt *s = db_stmt(db, LINKS_NOW " WHERE +grp > ?1 AND c.link > ?2 ORDER BY c.link LIMIT ?3");
+
+	DB_BIND_INTS(s, 1, forgotten(db), *link, max_rows);
+	return walk_links_now(db, s, link, fn, ctx);
 }
 
 /* ---- byte ranges ---- */

@@ -63,6 +63,8 @@ int change_links_any(struct db *db, uint64_t after, bool *any);
 /* All with grp > after, in no order, each with where the link is now but for its child; NULL: it is gone. */
 typedef int (*change_link_now_fn)(void *ctx, uint64_t link, const struct change_row *row, const struct dentry *now);
 int change_links_now(struct db *db, uint64_t after, change_link_now_fn fn, void *ctx);
+/* The next so many behind that link; *link: the last of them. */
+int change_links_now_behind(struct db *db, uint64_t *link, size_t max_rows, change_link_now_fn fn, void *ctx);
 int change_ranges(struct db *db, uint64_t ino, uint64_t after, uint64_t upto, change_range_fn fn, void *ctx);
 int change_xattrs_of(struct db *db, uint64_t ino, change_xattr_fn fn, void *ctx);
 /* Those that have bytes of [off, end), the first max_rows of them. */

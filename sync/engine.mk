@@ -15,7 +15,8 @@ sync_libsync_a_SOURCES += \
 	sync/merge_apart.c sync/merge_attrs.c sync/merge_bytes.c sync/merge_families.c sync/merge_gather.c \
 	sync/merge_glance.c \
 	sync/merge_inodes.c sync/merge_land.c sync/merge_land.h sync/merge_lineage.c sync/merge_links.c \
-	sync/merge_near.c sync/merge_notes.c sync/merge_prefer.c sync/merge_records.c sync/merge_resolve.c \
+	sync/merge_near.c sync/merge_notes.c sync/merge_prefer.c sync/merge_ready.c sync/merge_ready.h \
+	sync/merge_records.c sync/merge_resolve.c \
 	sync/merge_saves.c sync/merge_state.h sync/merge_units.c sync/merge_unplaced.c \
 	sync/name_fold.c sync/name_fold.h \
 	sync/outbox.c sync/outbox.h \

@@ -12,6 +12,7 @@
 #include "core/landing.h"
 #include "sync/apply.h"
 #include "sync/follow.h"
+#include "sync/merge_ready.h"
 #include "sync/merge_state.h"
 #include "sync/plan.h"
 #include "util/log.h"
@@ -212,11 +213,12 @@ static bool keeps_clear(struct volume *v, const struct shipment *s, uint64_t low
 		    (tree_link_get(v, l->link, &d) == 0 &&
 		     (names_changed(v, d.parent, low) || links_changed(v, d.child, low))))
 			return false;
+		landing_breathe(v);
 	}
-	for (size_t i = 0; i < s->n_inodes; i++)
+	for (size_t i = 0; i < s->n_inodes; i++, landing_breathe(v))
 		if (links_changed(v, s->inodes[i]->ino, low))
 			return false;
-	for (size_t i = 0; i < s->n_xattrs; i++)
+	for (size_t i = 0; i < s->n_xattrs; i++, landing_breathe(v))
 		if (links_changed(v, s->xattrs[i].ino, low))
 			return false;
 	return true;
@@ -282,11 +284,11 @@ static bool is_fast_forward(struct volume *v, const struct shipment *s)
 	struct notes notes;
 	bool fast = notes_load(v, &notes) == 0;
 
-	for (size_t i = 0; fast && i < s->n_links; i++)
+	for (size_t i = 0; fast && i < s->n_links; i++, landing_breathe(v))
 		fast = link_is_clear(v, s, &s->links[i], &notes);
-	for (size_t i = 0; fast && i < s->n_inodes; i++)
+	for (size_t i = 0; fast && i < s->n_inodes; i++, landing_breathe(v))
 		fast = inode_is_clear(v, s->inodes[i], &notes);
-	for (size_t i = 0; fast && i < s->n_xattrs; i++)
+	for (size_t i = 0; fast && i < s->n_xattrs; i++, landing_breathe(v))
 		fast = xattr_is_clear(v, &s->xattrs[i], &notes);
 	map_release(&notes.more_of);
 	return fast;
@@ -383,13 +385,19 @@ static int may_fast_forward(struct volume *v, struct shipment *s, const struct p
 	return apply_check(v, s) == 0 ? 1 : own ? 0 : -EBADMSG;
 }
 
+bool merge_is_fast(struct volume *v, struct shipment *s)
+{
+	return may_fast_forward(v, s, NULL) != 0;
+}
+
 static bool has_records(const struct shipment *s)
 {
 	return shipment_records(s) > 0;
 }
 
+/* ready: the three states were looked at before, and what came of that stands; or NULL. */
 static int merge_locked(struct volume *v, struct shipment *s, const struct merge_names *names,
-			struct merge_work *work, uint64_t now_ms)
+			struct merge_work *work, uint64_t now_ms, struct merge_ready *ready)
 {
 	struct prefer word;
 	bool in_force = prefer_in_force(v, &word), under = in_force && s->begin.from < word.upto;
@@ -401,6 +409,8 @@ static int merge_locked(struct volume *v, struct shipment *s, const struct merge
 		rc = conflict_take(v, &s->conflicts[i], s->begin.seen);
 	if (rc || ((s->is_part ? !has_records(s) : shipment_is_empty(s)) && !(under && word.pending)))
 		;
+	else if (ready)
+		rc = merge_carry_out(&ready->m, &ready->r);
 	else if (names->names_stay) /* not even a word counts for names that make no tree */
 		rc = merge_three_way(v, s, names, work, now_ms, NULL);
 	else if ((fast = may_fast_forward(v, s, under ? &word : NULL)) != 0)
@@ -435,12 +445,17 @@ static uint32_t all_fields(struct volume *v, const struct shipment *s, const str
 	return r->fields;
 }
 
+/* So often it is worked out anew, as what was changed meanwhile met it; then it is under the lock. */
+#define VOIDS_MAX 3u
+
 /* What the judge knows, and what hold needs. */
 struct merging {
 	const struct merge_names *names;
 	struct merge_work *work;
 	uint64_t now_ms;
 	struct map whole; /* what is in units, or beside databases */
+	struct merge_ready ready;
+	unsigned voids; /* how often it was worked out ahead in vain */
 };
 
 static int stop_at_copy(void *ctx, const struct lineage *l)
@@ -659,11 +674,15 @@ static int hold(struct plan *p, struct shipment *part)
 {
 	struct merging *m = p->ctx;
 	struct volume_ids ids;
+	bool stands;
 	int rc;
 
 	if (follow_any(p->v, p->s))
 		return -ENOTSUP; /* somebody opened meanwhile what he has to follow: as a whole, nobody on his way */
-	rc = merge_locked(p->v, part, m->names, m->work, m->now_ms);
+	stands = merge_ready_stands(&m->ready, part, map_count(&m->whole) > 0);
+	if (m->ready.is && !stands && ++m->voids <= VOIDS_MAX)
+		return -EINPROGRESS;
+	rc = merge_locked(p->v, part, m->names, m->work, m->now_ms, stands ? &m->ready : NULL);
 	/* As in merge_group. */
 	volume_ids(p->v, &ids);
 	if (rc == 0 && has_records(part))
@@ -692,12 +711,23 @@ static void work_release(struct merge_work *work)
 	ahead_release(&work->ahead);
 }
 
-static int do_work(struct plan *p)
+static int prepare(struct plan *p)
+{
+	struct merging *m = p->ctx;
+	int rc;
+
+	do {
+		merge_work_do(m->work);
+		rc = merge_ready_make(&m->ready, p->v, p->part, m->names, m->work, m->now_ms);
+	} while (rc == -EAGAIN || (rc == -EBUSY && ++m->voids <= VOIDS_MAX));
+	return rc == -EBUSY ? 0 : rc;
+}
+
+static void done(struct plan *p)
 {
 	struct merging *m = p->ctx;
 
-	merge_work_do(m->work);
-	return 0;
+	merge_ready_drop(&m->ready);
 }
 
 static int merge_group(struct volume *v, struct shipment *s, const struct merge_names *names, struct merge_work *work,
@@ -709,7 +739,7 @@ static int merge_group(struct volume *v, struct shipment *s, const struct merge_
 	if (rc == 0)
 		rc = volume_apply_begin(v);
 	if (rc == 0) {
-		rc = merge_locked(v, s, names, work, now_ms);
+		rc = merge_locked(v, s, names, work, now_ms, NULL);
 		/* What this group holds may be a base that the secondary's next shipment is measured against. */
 		if (rc == 0 && !shipment_is_empty(s)) {
 			volume_ids(v, &ids);
@@ -802,7 +832,8 @@ int merge_shipment(struct volume *v, struct shipment *s, const struct merge_name
 
 	if (rc == 0)
 		rc = plan_land(&(struct plan){ .v = v, .s = s, .ctx = &m, .judge = judge_all, .meet = meet,
-					       .prepare = do_work, .hold = hold, .fields = all_fields, .ends = true });
+					       .prepare = prepare, .done = done, .hold = hold, .fields = all_fields,
+					       .ends = true });
 	map_release(&m.whole);
 	if (rc > 0) {
 		work_release(&work);

@@ -321,6 +321,7 @@ int families_gather(struct merger *m)
 		uint64_t child = l->child, at, seen = m->s->begin.seen;
 		bool main = false;
 
+		rc = merge_breathe(m);
 		if (child == 0 || map_get(&m->parents, child, NULL))
 			continue;
 		if (map_get(&m->nl_by_link, l->id, &at))

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/landing.h"
 #include "sync/merge_state.h"
 #include "util/acl.h"
 #include "util/util.h"
@@ -292,6 +293,12 @@ static bool was_known(struct merger *m, const struct norm_link *rec)
 	return tree_link_view(m->v, rec->link, view, &d) == 0;
 }
 
+/* Once there was an error it comes again, so not everybody has to look. */
+int merge_breathe(struct merger *m)
+{
+	return m->ahead ? landing_breathe(m->v) : 0;
+}
+
 int merge_add_link(struct merger *m, uint64_t link)
 {
 	struct norm_link *rec;
@@ -331,6 +338,8 @@ int merge_add_link(struct merger *m, uint64_t link)
 	rc = add_theirs(m, l, rec, &d);
 	if (rc < 0)
 		return rc;
+	if (m->ahead && !l->child)
+		return -EBUSY; /* it was there when it was listed */
 	/* Deleted here, and the secondary sends it whole because it keeps it: to us it is as good as new. */
 	if (rec && rec->parent && !l->p.present && merge_comes_whole(m, rec->raw_child) &&
 	    (m->prefer || !is_replaced(m, l, rec->raw_child))) {
@@ -398,6 +407,8 @@ int merge_close_upwards(struct merger *m)
 			rc = add_parent(m, &m->links[i].s);
 		if (rc == 0)
 			rc = merge_near_of_link(m, i);
+		if (rc == 0)
+			rc = merge_breathe(m);
 	}
 	return rc;
 }
@@ -411,6 +422,7 @@ void merge_presence(struct merger *m)
 		const struct rs_link *l = &m->links[i];
 		uint64_t at;
 
+		merge_breathe(m);
 		if (!map_get(&m->inode_at, l->child, &at))
 			continue;
 		m->inodes[at - 1].in_b |= l->b.present;
@@ -712,6 +724,8 @@ int merge_gather(struct merger *m)
 		if (rc == 0 && (n->parent != n->raw_parent || n->family) &&
 		    tree_lookup(m->v, n->parent, n->name, n->name_len, &d) == 0)
 			rc = add_in_the_way(m, n, d.link);
+		if (rc == 0)
+			rc = merge_breathe(m);
 	}
 	for (size_t i = 0; rc == 0 && i < n_own; i++) {
 		rc = merge_add_link(m, own[i].src);
@@ -738,16 +752,22 @@ int merge_gather(struct merger *m)
 		rc = merge_close_upwards(m);
 	if (rc == 0)
 		rc = units_gather(m);
-	merge_keep_in_copies(m);
-	merge_presence(m);
+	if (rc == 0)
+		rc = merge_is_one_state(m);
+	if (rc == 0)
+		merge_keep_in_copies(m);
+	if (rc == 0)
+		merge_presence(m);
 	for (size_t i = 0; rc == 0 && i < m->n_inodes; i++) {
 		rc = fill_inode(m, &m->inodes[i], &m->bytes_seen);
 		units_fill_inode(m, &m->inodes[i]);
+		if (rc == 0)
+			rc = merge_breathe(m);
 	}
-	for (size_t i = 0; rc == 0 && i < m->n_ni; i++)
+	for (size_t i = 0; rc == 0 && i < m->n_ni; i++, rc = merge_breathe(m))
 		if (!m->ni[i].beside)
 			gather_attrs(m, i);
-	for (size_t i = 0; rc == 0 && i < m->s->n_xattrs; i++)
+	for (size_t i = 0; rc == 0 && i < m->s->n_xattrs; i++, rc = merge_breathe(m))
 		gather_xattr(m, i);
 	return rc;
 }

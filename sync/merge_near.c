@@ -37,12 +37,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/landing.h"
 #include "sync/merge_state.h"
 #include "sync/name_fold.h"
 #include "util/util.h"
 
 /* Two others may have one key: then more goes in than has to. */
-static uint64_t key_of(uint64_t dir, const char *name, size_t len_bytes)
+uint64_t merge_near_key(uint64_t dir, const char *name, size_t len_bytes)
 {
 	size_t len;
 	char *folded = name_fold(name, len_bytes, &len);
@@ -102,7 +103,7 @@ static void add_given(struct merger *m, uint64_t dir, const struct norm_link *n)
 
 	if (!dir)
 		return;
-	map_put(&m->given, key_of(dir, n->name, n->name_len), 1);
+	map_put(&m->given, merge_near_key(dir, n->name, n->name_len), 1);
 	if (!map_get(&m->given_in, dir, &lowest) || since < lowest)
 		map_put(&m->given_in, dir, since);
 }
@@ -139,11 +140,27 @@ static int look_at_ours(void *ctx, uint64_t link, const struct change_row *row, 
 		return 0;
 	}
 	if (m->all_of_ours || !map_get(&m->given_in, now->parent, &since) || (heard && !is_unseen(m, now, since)) ||
-	    !map_get(&m->given, key_of(now->parent, now->name, now->name_len), NULL))
+	    !map_get(&m->given, merge_near_key(now->parent, now->name, now->name_len), NULL))
 		return 0;
 	m->alike = merge_grow(m->alike, m->n_alike, &m->cap_alike, sizeof(*m->alike));
 	m->alike[m->n_alike++] = (struct alike){ .link = link, .heard = heard };
 	return 0;
+}
+
+/* What is changed between two steps is looked at by who asks whether what is worked out ahead still stands. */
+static int look_in_steps(struct merger *m)
+{
+	size_t rows = volume_step_rows(m->v);
+	uint64_t link = 0, before;
+	int rc;
+
+	do {
+		before = link;
+		rc = changes_links_now_behind(m->v, &link, rows, look_at_ours, m);
+		if (rc == 0 && link != before)
+			rc = landing_pause(m->v);
+	} while (rc == 0 && link != before);
+	return rc;
 }
 
 int merge_near_begin(struct merger *m)
@@ -153,9 +170,11 @@ int merge_near_begin(struct merger *m)
 			 map_count(&m->of_family) > 0;
 	list_new_dirs(m);
 	for (size_t i = 0; i < m->n_nl && !m->all_of_ours; i++)
-		if (m->nl[i].parent && !m->nl[i].report)
+		if (m->nl[i].parent && !m->nl[i].report) {
 			add_given(m, here_as(m, m->nl[i].parent), &m->nl[i]);
-	return changes_links_now(m->v, 0, look_at_ours, m);
+			merge_breathe(m);
+		}
+	return m->ahead ? look_in_steps(m) : changes_links_now(m->v, 0, look_at_ours, m);
 }
 
 /* ---- all of it */
@@ -217,8 +236,11 @@ int merge_near_add(struct merger *m)
 
 	if (m->all_of_ours)
 		return merge_near_add_all(m);
-	for (size_t i = 0; rc == 0 && i < m->n_alike; i++)
+	for (size_t i = 0; rc == 0 && i < m->n_alike; i++) {
 		rc = m->alike[i].heard ? add_heard(m, m->alike[i].link) : merge_add_link(m, m->alike[i].link);
+		if (rc == 0)
+			rc = merge_breathe(m);
+	}
 	m->near = true;
 	return rc;
 }
@@ -251,13 +273,15 @@ static bool may_be_dir(struct merger *m, uint64_t ino)
 	const struct norm_inode *rec = merge_record_of_inode(m, ino);
 	struct inode *in = xmalloc(sizeof(*in));
 	struct view last;
-	int rc = tree_inode_get(m->v, ino, in);
+	int rc = tree_inode_get(m->v, ino, in), known;
 
 	if (rc == -ENOENT && rec) {
 		in->mode = rec->rec->mode;
 		rc = 0;
-	} else if (rc == -ENOENT && tree_inode_last(m->v, ino, &last) == 0) {
+	} else if (rc == -ENOENT && (known = tree_inode_last(m->v, ino, &last)) == 0) {
 		rc = tree_inode_view(m->v, ino, last, in);
+	} else if (rc == -ENOENT && known == -EBUSY) {
+		m->failed = known; /* it is not to be known ahead */
 	}
 	rc = rc < 0 || S_ISDIR(in->mode);
 	free(in);
@@ -354,7 +378,7 @@ static int list_left(void *ctx, const struct dentry *d)
 
 	if (stem == d->name_len)
 		return 0;
-	key = key_of(d->parent, d->name, stem);
+	key = merge_near_key(d->parent, d->name, stem);
 	map_get(&m->left_by_key, key, &before);
 	m->left = merge_grow(m->left, m->n_left, &m->cap_left, sizeof(*m->left));
 	m->left[m->n_left++] = (struct left_link){ .link = d->link, .next = before };
@@ -373,7 +397,7 @@ int merge_near_beside(struct merger *m, const struct rs_pos *at)
 		map_put(&m->left_dir, at->parent, 1);
 		rc = tree_left_dir(m->v, at->parent, m->low, list_left, m);
 	}
-	map_get(&m->left_by_key, key_of(at->parent, at->name, families_stem(at->name, at->name_len)), &i);
+	map_get(&m->left_by_key, merge_near_key(at->parent, at->name, families_stem(at->name, at->name_len)), &i);
 	for (; rc == 0 && i; i = m->left[i - 1].next)
 		rc = add_if_ours(m, m->left[i - 1].link);
 	return rc;

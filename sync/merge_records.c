@@ -69,6 +69,7 @@ void merge_normalize_links(struct merger *m)
 		struct lineage lin;
 		struct dentry d;
 
+		merge_breathe(m);
 		*n = (struct norm_link){ .link = l->link,
 					 .seen = l->seen,
 					 .raw_seen = l->seen,
@@ -176,6 +177,7 @@ void merge_normalize_inodes(struct merger *m)
 		const struct rec_inode *r = s->inodes[i];
 		struct lineage lin = { 0 };
 
+		merge_breathe(m);
 		n->rec = r;
 		bool beside = goes_beside_copy(m, r, &lin);
 

@@ -11,24 +11,53 @@
 #include "util/log.h"
 #include "util/util.h"
 
+/* By the resolver, between two pauses. */
+#define ANSWERS_AT_ONCE 64u
+
+/* The resolver asks. While it runs without the lock each answer takes it, and the next one lets others have it. */
+static void answer_begin(struct merger *m)
+{
+	if (!m->unlocked)
+		return;
+	volume_lock_now(m->v);
+	landing_look_again(m->v);
+}
+
+static void answer_end(struct merger *m)
+{
+	if (!m->unlocked)
+		return;
+	if (++m->asked % MIN(ANSWERS_AT_ONCE, volume_step_rows(m->v)) == 0)
+		landing_pause(m->v);
+	landing_look_away(m->v);
+	volume_unlock(m->v);
+}
+
 static bool op_same_file(void *ctx, uint64_t ino_p, uint64_t ino_s)
 {
 	struct merger *m = ctx;
 	const struct rec_inode *r = shipment_inode(m->s, ino_s);
+	bool same;
 
-	return r && (r->fields & REC_NEW) && content_same_file(m->v, m->s, ino_p, r);
+	answer_begin(m);
+	same = r && (r->fields & REC_NEW) && content_same_file(m->v, m->s, ino_p, r);
+	answer_end(m);
+	return same;
 }
 
 static bool op_name_taken(void *ctx, uint64_t parent, const char *name, size_t name_len)
 {
 	struct merger *m = ctx;
 	struct dentry d;
+	bool taken;
 
 	if (parent == INO_ROOT && name_len == strlen(HIDDEN_NAME) && memcmp(name, HIDDEN_NAME, name_len) == 0)
 		return true;
-	if (m->s->is_part && landing_gives_name(m->v, parent, name, name_len))
-		return true;
-	return tree_lookup(m->v, parent, name, name_len, &d) == 0 && !map_get(&m->link_at, d.link, NULL);
+	answer_begin(m);
+	taken = (m->s->is_part && landing_gives_name(m->v, parent, name, name_len)) ||
+		(tree_lookup(m->v, parent, name, name_len, &d) == 0 && !map_get(&m->link_at, d.link, NULL));
+	answer_end(m);
+	return taken;
 }
 
 int merge_decide(struct merger *m, struct norm_inode *n)
@@ -76,9 +105,11 @@ static bool op_equal(void *ctx, uint64_t ino)
 
 	if (!n || !(n->rec->fields & REC_CONTENT) || !S_ISREG(n->rec->mode))
 		return false;
+	answer_begin(m);
 	equal = content_open(&c, m->v, m->s, n->rec, n->bytes_ino, n->seen_bytes,
 			     n->aliased || n->redirected_bytes ? &n->lin : NULL, "") == 0 &&
 		content_same(&c) == 1;
+	answer_end(m);
 	return equal;
 }
 
@@ -93,7 +124,11 @@ static enum rs_content op_content(void *ctx, uint64_t ino)
 		return RS_CONTENT_EQUAL;
 	n->asked = true;
 	if (!n->has_case) {
-		int rc = merge_open_case(m, n);
+		int rc;
+
+		answer_begin(m);
+		rc = merge_open_case(m, n);
+		answer_end(m);
 
 		if (rc < 0) {
 			m->failed = m->failed ? m->failed : rc;
@@ -149,6 +184,34 @@ static int believe_records_only(struct merger *m, bool moves_too)
 	return rc;
 }
 
+void merge_lock_off(struct merger *m)
+{
+	if (!m->ahead)
+		return;
+	landing_look_away(m->v);
+	volume_unlock(m->v);
+	m->unlocked = true;
+}
+
+void merge_lock_on(struct merger *m)
+{
+	if (!m->ahead)
+		return;
+	m->unlocked = false;
+	volume_lock_now(m->v);
+	landing_look_again(m->v);
+}
+
+static int run(struct merger *m, struct rs_input *in, struct rs_result *r)
+{
+	int rc;
+
+	merge_lock_off(m);
+	rc = resolve(in, r);
+	merge_lock_on(m);
+	return rc;
+}
+
 int merge_resolve(struct merger *m, struct rs_result *r)
 {
 	struct rs_input in = { .node_p = m->names->self,
@@ -161,11 +224,16 @@ int merge_resolve(struct merger *m, struct rs_result *r)
 					.equal = op_equal,
 					.name_taken = op_name_taken,
 					.fold = name_fold } };
-	bool own = families_show(m, &in); /* none if a side is preferred: no units are loaded */
+	int rc = merge_is_one_state(m);
+	bool own = rc == 0 && families_show(m, &in); /* none if a side is preferred: no units are loaded */
 	uint64_t *units;
-	size_t n_units = resolve_units(&in, &units);
-	int rc;
+	size_t n_units;
 
+	if (rc < 0)
+		return rc;
+	merge_lock_off(m);
+	n_units = resolve_units(&in, &units);
+	merge_lock_on(m);
 	free(units);
 	/* While there are units to be kept whole nothing is merged because it was saved: it may be in one. */
 	m->in_units = own || n_units > 0;
@@ -178,7 +246,7 @@ int merge_resolve(struct merger *m, struct rs_result *r)
 	} else {
 		rc = merge_saves_find(m, &in);
 	}
-	rc = rc ? rc : resolve(&in, r);
+	rc = rc ? rc : run(m, &in, r);
 
 	if (rc == 0 && own) {
 		rc = families_put_back(m, &in, r);
@@ -192,75 +260,101 @@ int merge_resolve(struct merger *m, struct rs_result *r)
 	return rc;
 }
 
+static void show_records(const struct merger *m)
+{
+	const struct shipment *s = m->s;
+
+	log_debug("merge", "shipment (%llu, %llu] seen %llu: %zu inodes, %zu links", (unsigned long long)s->begin.from,
+		  (unsigned long long)s->begin.to, (unsigned long long)s->begin.seen, s->n_inodes, s->n_links);
+	for (size_t i = 0; i < s->n_links && log_debug_on("merge"); i++)
+		log_debug("merge", "record: link %llx child %llx in %llx as %s seen %llu",
+			  (unsigned long long)s->links[i].link, (unsigned long long)s->links[i].child,
+			  (unsigned long long)s->links[i].parent, s->links[i].name,
+			  (unsigned long long)s->links[i].seen);
+	for (size_t i = 0; i < s->n_inodes && log_debug_on("merge"); i++)
+		log_debug("merge", "record: inode %llx fields %#x seen %llu size %llu cut to %lld",
+			  (unsigned long long)s->inodes[i]->ino, s->inodes[i]->fields,
+			  (unsigned long long)rec_seen(s->inodes[i], REC_CONTENT),
+			  (unsigned long long)s->inodes[i]->size_bytes, (long long)s->inodes[i]->shrunk_to);
+}
+
+static void show_result(const struct merger *m, const struct rs_result *r, int rc)
+{
+	if (rc < 0)
+		show_input(m);
+	log_debug("merge", "resolve of %zu links, %zu inodes: %d", m->n_links, m->n_inodes, rc);
+	for (size_t i = 0; rc == 0 && i < r->n_links && log_debug_on("merge"); i++)
+		log_debug("merge", "link %llx -> child %llx in %llx as %.*s", (unsigned long long)r->links[i].id,
+			  (unsigned long long)r->links[i].child, (unsigned long long)r->links[i].pos.parent,
+			  (int)r->links[i].pos.name_len, r->links[i].pos.name ? r->links[i].pos.name : "");
+}
+
+int merge_work_out(struct merger *m, struct rs_result *r)
+{
+	bool in_parts = m->s->is_part || m->names->names_stay;
+	int rc = merge_gather(m);
+
+	show_records(m);
+	if (rc == 0 && m->names->names_stay)
+		rc = merge_unplaced(m);
+	if (rc < 0)
+		return rc;
+	rc = merge_resolve(m, r);
+#ifdef MERGE_TEST
+	if (rc == 0 && !m->ahead)
+		merge_test_resolved(m, r);
+#endif
+	for (int moves_too = 0; rc == -EUCLEAN && moves_too < 2 && !in_parts; moves_too++) {
+		log_debug("merge", "no valid tree: the secondary's records alone count%s",
+			  moves_too ? ", and none of its moves" : "");
+		rc = believe_records_only(m, moves_too);
+		if (rc == 0)
+			rc = merge_resolve(m, r);
+	}
+	show_result(m, r, rc);
+	if (rc == 0)
+		rc = m->failed;
+	if (merge_work_waits(m->work) && (rc == 0 || rc == -EUCLEAN)) /* as it may be no tree for what was guessed */
+		rc = -EAGAIN;
+	if (rc == 0)
+		merge_index(m); /* the resolver sorted our arrays: things are found in them again */
+	return rc;
+}
+
+int merge_carry_out(struct merger *m, struct rs_result *r)
+{
+	int rc;
+
+#ifdef MERGE_TEST
+	if (m->ahead) /* with what is here now */
+		merge_test_resolved(m, r);
+#endif
+	units_name(m, r);
+	rc = merge_land(m, r);
+	if (rc == 0 && m->names->names_stay)
+		rc = merge_note_unplaced(m);
+#ifdef MERGE_TEST
+	if (rc == 0 && merge_test_refuses(m))
+		rc = -EUCLEAN;
+#endif
+	if (rc == 0 && r->by_file)
+		merge_warn_by_file();
+	log_debug("merge", "landing it: %d", rc);
+	if (rc < 0)
+		show_input(m);
+	return merge_work_waits(m->work) ? -EAGAIN : rc; /* asked for while it was landed */
+}
+
 int merge_three_way(struct volume *v, struct shipment *s, const struct merge_names *names, struct merge_work *work,
 		    uint64_t now_ms, struct prefer *prefer)
 {
 	struct merger m = { .v = v, .s = s, .names = names, .work = work, .now_ms = now_ms, .prefer = prefer,
 			    .back = prefer ? 0 : prefer_taken_back(v), .low = merge_lowest_seen(s) };
 	struct rs_result r = { 0 };
-	int rc = merge_gather(&m);
+	int rc = merge_work_out(&m, &r);
 
-	log_debug("merge", "shipment (%llu, %llu] seen %llu: %zu inodes, %zu links", (unsigned long long)s->begin.from,
-		  (unsigned long long)s->begin.to, (unsigned long long)s->begin.seen, s->n_inodes, s->n_links);
-	for (size_t i = 0; i < s->n_links; i++)
-		log_debug("merge", "record: link %llx child %llx in %llx as %s seen %llu",
-			  (unsigned long long)s->links[i].link, (unsigned long long)s->links[i].child,
-			  (unsigned long long)s->links[i].parent, s->links[i].name,
-			  (unsigned long long)s->links[i].seen);
-
-	for (size_t i = 0; i < s->n_inodes; i++)
-		log_debug("merge", "record: inode %llx fields %#x seen %llu size %llu cut to %lld",
-			  (unsigned long long)s->inodes[i]->ino, s->inodes[i]->fields,
-			  (unsigned long long)rec_seen(s->inodes[i], REC_CONTENT),
-			  (unsigned long long)s->inodes[i]->size_bytes, (long long)s->inodes[i]->shrunk_to);
-
-	if (rc == 0 && names->names_stay)
-		rc = merge_unplaced(&m);
-	if (rc == 0) {
-		rc = merge_resolve(&m, &r);
-#ifdef MERGE_TEST
-		if (rc == 0)
-			merge_test_resolved(&m, &r);
-#endif
-		for (int moves_too = 0; rc == -EUCLEAN && moves_too < 2 && !s->is_part && !names->names_stay;
-		     moves_too++) {
-			log_debug("merge", "no valid tree: the secondary's records alone count%s",
-				  moves_too ? ", and none of its moves" : "");
-			rc = believe_records_only(&m, moves_too);
-			if (rc == 0)
-				rc = merge_resolve(&m, &r);
-		}
-		if (rc < 0)
-			show_input(&m);
-		log_debug("merge", "resolve of %zu links, %zu inodes: %d", m.n_links, m.n_inodes, rc);
-		for (size_t i = 0; rc == 0 && i < r.n_links; i++)
-			log_debug("merge", "link %llx -> child %llx in %llx as %.*s", (unsigned long long)r.links[i].id,
-				  (unsigned long long)r.links[i].child, (unsigned long long)r.links[i].pos.parent,
-				  (int)r.links[i].pos.name_len, r.links[i].pos.name ? r.links[i].pos.name : "");
-	}
 	if (rc == 0)
-		rc = m.failed;
-	if (merge_work_waits(work) && (rc == 0 || rc == -EUCLEAN)) /* as it may be no tree for what was guessed */
-		rc = -EAGAIN;
-	if (rc == 0) {
-		/* The resolver sorted our arrays: find things in them again. */
-		merge_index(&m);
-		units_name(&m, &r);
-		rc = merge_land(&m, &r);
-		if (rc == 0 && names->names_stay)
-			rc = merge_note_unplaced(&m);
-#ifdef MERGE_TEST
-		if (rc == 0 && merge_test_refuses(&m))
-			rc = -EUCLEAN;
-#endif
-		if (rc == 0 && r.by_file)
-			merge_warn_by_file();
-		log_debug("merge", "landing it: %d", rc);
-		if (rc < 0)
-			show_input(&m);
-		if (merge_work_waits(work)) /* asked for while it was landed */
-			rc = -EAGAIN;
-	}
+		rc = merge_carry_out(&m, &r);
 	resolve_release(&r);
 	merge_release(&m);
 	return rc;

@@ -416,12 +416,16 @@ int merge_saves_find(struct merger *m, struct rs_input *in)
 		if (m->ni[i].saved)
 			drop_case(&m->ni[i]);
 	merge_saves_release(m);
+	merge_lock_off(m);
 	rc = resolve_saves(in, &m->saves, &m->n_saves);
 	merge_index(m); /* it sorts the links */
+	merge_lock_on(m);
 	if (rc == -EUCLEAN)
 		rc = 0; /* resolve will say so */
-	for (size_t i = 0; rc == 0 && i < m->n_saves; i++)
+	for (size_t i = 0; rc == 0 && i < m->n_saves; i++) {
 		rc = decide_save(m, &m->saves[i]);
+		rc = rc ? rc : merge_breathe(m);
+	}
 	in->saves = m->saves;
 	in->n_saves = m->n_saves;
 	in->attrs = m->attrs;

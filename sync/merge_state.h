@@ -2,7 +2,8 @@
 /*
  * merge_state: the three-way path of merge.c, private to it. Reads the secondary's records as they read here
  * (merge_records.c), gathers the resolver's input from them and the volume (merge_gather.c) and asks it
- * (merge_resolve.c); what it decided is carried out by what merge_land.h lists. The lock is held throughout.
+ * (merge_resolve.c); what it decided is carried out by what merge_land.h lists. The lock is held throughout, but where
+ * it is done ahead (merge_ready.h): then whatever was read may be otherwise after merge_breathe.
  */
 #ifndef TWINFS_SYNC_MERGE_STATE_H
 #define TWINFS_SYNC_MERGE_STATE_H
@@ -103,6 +104,9 @@ struct merger {
 	const struct merge_names *names;
 	struct merge_work *work;
 	uint64_t now_ms;
+	bool ahead;            /* worked out before the group: others are let in now and then (merge_ready.h) */
+	bool unlocked;         /* by the resolver, who has not the lock */
+	unsigned asked;        /* how often by that */
 	struct prefer *prefer; /* a person's word under which this is merged, or NULL */
 	uint64_t back;         /* prefer_taken_back, if this is under no word */
 	uint64_t low;          /* merge_lowest_seen: it goes through all records */
@@ -211,6 +215,8 @@ int take_inode(struct volume *v, const struct shipment *s, const struct rec_inod
 
 /* ---- merge_gather.c */
 int merge_gather(struct merger *m);
+int merge_breathe(struct merger *m); /* between two looks, if it is done ahead */
+int merge_is_one_state(struct merger *m); /* of what was gathered ahead: -EBUSY: it was changed meanwhile */
 void *merge_grow(void *array, size_t n, size_t *cap, size_t size_bytes);
 void *merge_keep(struct merger *m, void *mem); /* frees it in the end */
 struct rs_inode *merge_input_inode(struct merger *m, uint64_t ino);
@@ -260,6 +266,7 @@ int merge_add_links_apart(struct merger *m);
 int merge_add_names_apart(struct merger *m);
 
 /* ---- merge_near.c, if names matter at all: */
+uint64_t merge_near_key(uint64_t dir, const char *name, size_t len); /* the same for names that people take for one */
 int merge_near_begin(struct merger *m); /* when records were normalized; finds what is gone here, too */
 int merge_near_add(struct merger *m);   /* when the links that they tell of are in the input */
 int merge_near_of_link(struct merger *m, size_t i); /* of each that is in the input: what meets it */
@@ -364,13 +371,20 @@ void merge_saves_release(struct merger *m);
 void merge_release(struct merger *m);
 /* ---- merge_resolve.c */
 int merge_resolve(struct merger *m, struct rs_result *r); /* what was gathered; nothing has landed */
+/* Ahead, around what needs the volume in its answers alone. */
+void merge_lock_off(struct merger *m);
+void merge_lock_on(struct merger *m);
 #ifdef MERGE_TEST
 /* The simulation compares with what comes of an input in which all is that we changed. */
 void merge_test_resolved(const struct merger *m, const struct rs_result *r);
 /* Is all that has landed to be taken back, as if it had come to no valid tree? */
 bool merge_test_refuses(const struct merger *m);
 #endif
-/* -EAGAIN: there is `work` to be done first; the group is to be given up. */
+/* The two halves of merge_three_way. work_out: all is gathered and decided, nothing is changed but notes of what is two
+ * again. -EAGAIN: there is `work` to be done first; the group is to be given up. Whatever they return, the caller
+ * releases both. */
+int merge_work_out(struct merger *m, struct rs_result *r);
+int merge_carry_out(struct merger *m, struct rs_result *r);
 int merge_three_way(struct volume *v, struct shipment *s, const struct merge_names *names, struct merge_work *work,
 		    uint64_t now_ms, struct prefer *prefer);
 bool merge_work_waits(const struct merge_work *work);

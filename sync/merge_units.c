@@ -99,6 +99,7 @@ static bool mark_units(struct merger *m, struct map *dir_link)
 	for (size_t i = 0; i < m->n_links; i++) {
 		struct rs_link *l = &m->links[i];
 
+		merge_breathe(m);
 		if (!may_be_unit(m, dir_link, l))
 			continue;
 		l->unit = is_unit_link(m, dir_link, l);
@@ -178,6 +179,7 @@ static void theirs_touched(struct merger *m, const struct map *dir_link, struct 
 		bool moved = !merge_same_pos(&l->b, &l->s);
 		uint64_t rec;
 
+		merge_breathe(m);
 		for (size_t k = 0; k < ARRAY_LEN(at); k++) {
 			if (!at[k]->present)
 				continue;

@@ -196,7 +196,7 @@ static int late_fits(struct plan *p)
 	const struct split *sp = &p->split;
 	struct inode in;
 
-	if (!p->last && split_count(sp) > LATE_MAX)
+	if (!p->last && sp->n_late > 0 && split_count(sp) > p->n_judged + LATE_MAX)
 		return -EAGAIN;
 	for (size_t i = 0; sp->moves_dirs && i < sp->n_late; i++)
 		if (split_place_of(sp, sp->late_inodes[i]) &&
@@ -238,6 +238,24 @@ static int meet(struct plan *p)
 
 /* ---- the end ---- */
 
+/* What was made of the part that was is looked at still: it stays until the end. */
+static void make_part(struct plan *p)
+{
+	uint64_t link, how;
+	size_t it = 0;
+
+	if (!p->part || p->part_late != p->split.n_late) {
+		if (p->n_parts == p->cap_parts) {
+			p->cap_parts = p->cap_parts ? 2 * p->cap_parts : 4;
+			p->parts = xrealloc(p->parts, p->cap_parts * sizeof(*p->parts));
+		}
+		p->part = p->parts[p->n_parts++] = split_part(&p->split);
+		p->part_late = p->split.n_late;
+	}
+	while (map_next(&p->part->planned_ends, &it, &link, &how))
+		map_put(&p->part->planned_ends, link, 1); /* a try that was taken back may have said more */
+}
+
 static void plan_end(struct plan *p, bool held)
 {
 	volume_lock_now(p->v);
@@ -245,6 +263,11 @@ static void plan_end(struct plan *p, bool held)
 	if (!held && p->written)
 		landing_give_up(p->v);
 	volume_unlock(p->v);
+	if (p->done)
+		p->done(p);
+	for (size_t i = 0; i < p->n_parts; i++)
+		split_part_free(p->parts[i]);
+	free(p->parts);
 	if (held && p->s->stage)
 		stage_taken(p->s->stage, &p->left);
 	if (p->s->stage)
@@ -271,6 +294,7 @@ static int plan_write_down(struct plan *p)
 		rc = split_close(&p->split);
 	if (rc == 0 || rc == -ENOTSUP)
 		rc = landing_given_up(p->v) ? landing_given_up(p->v) : rc;
+	p->n_judged = split_count(&p->split);
 	if (rc == 0)
 		rc = plan_write(p);
 	landing_look_away(p->v);
@@ -282,9 +306,10 @@ static int plan_write_down(struct plan *p)
 /* The group in which it begins to hold. */
 static int plan_hold(struct plan *p)
 {
-	struct shipment *part = NULL;
-	int rc = p->prepare ? p->prepare(p) : 0;
+	int rc;
 
+	make_part(p);
+	rc = p->prepare ? p->prepare(p) : 0;
 	if (rc == 0)
 		rc = volume_apply_begin(p->v);
 	if (rc)
@@ -292,15 +317,14 @@ static int plan_hold(struct plan *p)
 	rc = meet(p);
 	landing_rest(p->v, true);
 	if (rc == 0) {
-		part = split_part(&p->split);
-		rc = p->hold(p, part);
+		make_part(p);
+		rc = p->hold(p, p->part);
 	}
 	landing_rest(p->v, false);
 	if (rc == 0) {
 		landing_unwatch(p->v);
 		rc = landing_hold(p->v);
 	}
-	split_part_free(part);
 	return land_end(p->v, p->s, rc);
 }
 

@@ -23,8 +23,11 @@ struct plan {
 	/* What was changed here since (landing_watched) may meet more than inodes, links and names of the shipment:
 	 * adds that to the split. NULL: it does not. */
 	void (*meet)(struct plan *p, const struct map *inodes, const struct map *links);
-	/* Without the lock, before the group in which the plan begins to hold. NULL: nothing. */
+	/* Without the lock, before the group in which the plan begins to hold, when `part` is what is to be landed at
+	 * once as far as is known. NULL: nothing. */
 	int (*prepare)(struct plan *p);
+	/* Without the lock, at the end of each try: what it made of the parts goes. NULL: nothing. */
+	void (*done)(struct plan *p);
 	/* Between apply_begin and apply_commit: all that its group does but putting the rest in place. -EINPROGRESS:
 	 * once more, after `prepare`; -EAGAIN: judge anew. */
 	int (*hold)(struct plan *p, struct shipment *part);
@@ -36,6 +39,10 @@ struct plan {
 	bool ends;           /* split_open */
 	bool written, last;
 	struct split split;
+	size_t n_judged;         /* entries of the part when all was judged, */
+	struct shipment *part;   /* and the part as it is by now; of before: parts */
+	struct shipment **parts;
+	size_t n_parts, cap_parts, part_late;
 	struct map left;     /* blocks that are in it no more */
 };
 

@@ -410,6 +410,108 @@ START_TEST(what_is_changed_while_it_is_judged_is_taken_into_account)
 }
 END_TEST
 
+/* ---- a merge that is worked out ahead */
+
+static unsigned n_let_in, n_done;
+
+/* On the primary: when others have been let in so often since that began. */
+static int change_meanwhile(int i)
+{
+	static const struct attr mode = { .mode = 0640 };
+
+	if (i != 0 || !px[i].v->watch.marked)
+		return 0;
+	n_let_in++;
+	if (px_when-- > 0)
+		return 0;
+	/* What can be done again is, each time from then on. */
+	if (px_when < -1 && px_what > 1)
+		return 0;
+	n_done++;
+	switch (px_what) {
+	case 0: px_append(i, "tree/f1", "+"); break;
+	case 1: px_append(i, "both", "late\n"); break;
+	case 2: px_unlink(i, "tree/sub/f3"); break;
+	case 3: px_put(i, "tree/theirs", "ours"); break;
+	case 4: px_put(i, "tree/Theirs", "ours"); break;
+	case 5: px_rename(i, "tree", "other/tree"); break;
+	case 6: px_set(i, "tree/f4", SET_MODE, mode); break;
+	case 7: px_rename(i, "tree/f2", "tree/sub/f2"); break;
+	case 8: px_put(i, "gone/kept", "kept"); break;
+	case 9: px_rename(i, "gone", "tree/gone"); break;
+	case 10: px_setxattr(i, "tree/f5", "user.k", "v"); break;
+	case 11: px_put(i, "other/far away", "far away"); break;
+	default: break;
+	}
+	return 0;
+}
+
+/* Both make the same tree, but for one name, and write to one text; the secondary removes a directory. */
+static void make_the_same(void)
+{
+	static const char *const lines[] = { "alder\n2\n3\n4\n5\n", "1\n2\nbirch\n4\n5\n" };
+	char name[32];
+
+	px_put(0, "both", "1\n2\n3\n4\n5\n");
+	px_mkdir(0, "other");
+	px_mkdir(0, "gone");
+	px_meet_landed();
+	px_down();
+	for (int i = 0; i < 2; i++) {
+		px_mkdir(i, "tree");
+		px_mkdir(i, "tree/sub");
+		for (int k = 0; k < 8; k++) {
+			snprintf(name, sizeof(name), k % 2 ? "tree/f%d" : "tree/sub/f%d", k);
+			px_put(i, name, name);
+		}
+		px_put(i, "tree/f2", "f2");
+		px_put(i, "tree/sub/f3", "f3");
+		px_put(i, "tree/f4", "f4");
+		px_put(i, "both", lines[i]);
+	}
+	px_put(1, "tree/theirs", "theirs");
+	px_rmdir(1, "gone");
+	volume_commit(px[0].v);
+	volume_commit(px[1].v);
+}
+
+static uint64_t size_of(const char *path)
+{
+	struct attr a;
+
+	ck_assert_int_eq(volume_getattr(px[0].v, px_at(0, path), &a), 0);
+	return a.size_bytes;
+}
+
+#define MEANWHILE 12
+
+START_TEST(what_is_changed_while_a_merge_is_worked_out_is_taken_into_account)
+{
+	char *tree;
+
+	make_the_same();
+	px_what = _i % MEANWHILE;
+	px_when = _i / MEANWHILE * 90;
+	n_let_in = n_done = 0;
+	px_meanwhile = change_meanwhile;
+	px_meet_landed();
+	px_meanwhile = NULL;
+	ck_assert_int_lt(px_when, 0);
+	ck_assert_uint_gt(n_let_in, 100);
+	tree = tree_of(0);
+	ck_assert(strstr(tree, "alder") && strstr(tree, "birch") && strstr(tree, "theirs"));
+	ck_assert(px_what != 0 || size_of("tree/f1") == strlen("tree/f1") + n_done);
+	ck_assert(px_what != 1 || size_of("both") == strlen("alder\n2\nbirch\n4\n5\n") + n_done * strlen("late\n"));
+	ck_assert((px_what != 3 && px_what != 4) || strstr(tree, "ours"));
+	ck_assert(px_what != 8 || strstr(tree, "kept"));
+	free(tree);
+	if (px_what == 5)
+		px_expect("other/tree/f1", "tree/f1");
+	if (px_what == 11)
+		px_expect("other/far away", "far away");
+}
+END_TEST
+
 static unsigned broken_at, broken_steps;
 static int broken_side;
 
@@ -673,6 +775,8 @@ int main(void)
 	tcase_add_loop_test(landing, a_crash_goes_on_with_what_of_a_landing_was_not_carried_out, 0, 10);
 	tcase_add_loop_test(landing, nobody_sees_a_part_while_it_is_judged_and_written_down, 0, 2);
 	tcase_add_loop_test(landing, what_is_changed_while_it_is_judged_is_taken_into_account, 0, 66);
+	tcase_add_loop_test(landing, what_is_changed_while_a_merge_is_worked_out_is_taken_into_account, 0,
+			    4 * MEANWHILE);
 	tcase_add_loop_test(landing, names_shifted_by_one_are_carried_out_from_any_of_them, 0, 20);
 	tcase_add_loop_test(landing, a_link_that_gives_up_its_name_is_taken_as_one_that_is_looked_up, 0, 2);
 	tcase_add_loop_test(landing, nobody_who_wants_the_name_of_a_directory_waits_for_all_that_goes_with_it, 0, 20);
