@@ -210,6 +210,10 @@ char *digest_path(struct past *p, enum digest_table table, uint64_t id)
 	bool found = id == INO_ROOT && table == DIGEST_INODES;
 	uint64_t at = id;
 
+	if (id == INO_HIDDEN && table == DIGEST_INODES) { /* no link leads there; it has the policies */
+		free(path);
+		return xstrdup("/" HIDDEN_NAME);
+	}
 	volume_lock(v);
 	for (unsigned depth = 0; !found && depth < DEPTH_MAX; depth++) {
 		if (depth == 0 && table == DIGEST_LINKS)

@@ -109,8 +109,9 @@ static int is_refused(struct node *n, struct err *err)
 		return err_set(err, -EINVAL, "%s has no peer to be compared with; see twinfs invite", n->mountpoint);
 	node_link_status(n, &link);
 	if (link.engine.phase != ENGINE_STREAM)
-		return err_set(err, -ENOTCONN, "%s cannot be compared with its peer: it is %s%s%s", n->mountpoint,
-			       link_state_word(link.state), *link.why ? ": " : "", link.why);
+		return err_set(err, -ENOTCONN, "%s cannot be compared with its peer: it is %s%s%s; %s", n->mountpoint,
+			       link_state_word(link.state), *link.why ? ": " : "", link.why,
+			       *link.action ? link.action : "try again when twinfs status says that it is connected");
 	return 0;
 }
 
