@@ -43,8 +43,7 @@ int usage_error(const struct command *c, const char *fmt, ...)
 
 static void print_command_help(const struct command *c)
 {
-	printf("usage: twinfs %s %s\n%s\n", c->name, c->args,
-	       c->summary ? c->summary : "not available in this version");
+	printf("usage: twinfs %s %s\n%s\n", c->name, c->args, c->summary);
 	if (c->help)
 		printf("\n%s", c->help);
 }

@@ -21,7 +21,7 @@ enum { STATUS_WELL = 0, STATUS_APART = 1, STATUS_CONFLICTS = 3, STATUS_ERROR = 4
 
 struct command {
 	const char *name, *args; /* as in the synopsis */
-	const char *summary;     /* one line; NULL: not available in this version */
+	const char *summary;     /* one line */
 	const char *help;        /* more lines, or NULL */
 	int (*run)(const struct command *c, int argc, char **argv); /* argv[0] is the command's name */
 };
@@ -102,6 +102,6 @@ int cmd_events(const struct command *c, int argc, char **argv);     /* events.c 
 int cmd_scrub(const struct command *c, int argc, char **argv);      /* scrub.c */
 int cmd_fsck(const struct command *c, int argc, char **argv);       /* fsck.c */
 int cmd_why(const struct command *c, int argc, char **argv);        /* why.c */
-int cmd_later(const struct command *c, int argc, char **argv);      /* later.c */
+int cmd_verify(const struct command *c, int argc, char **argv);     /* verify.c */
 
 #endif

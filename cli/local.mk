@@ -7,7 +7,6 @@ twinfs_SOURCES = \
 	cli/diff.c \
 	cli/events.c \
 	cli/fsck.c \
-	cli/later.c \
 	cli/main.c \
 	cli/mount.c \
 	cli/policy.c \
@@ -15,6 +14,7 @@ twinfs_SOURCES = \
 	cli/setup.c \
 	cli/status.c \
 	cli/steer.c \
+	cli/verify.c \
 	cli/where.c \
 	cli/why.c
 twinfs_LDADD = $(NODE_LIBS)

@@ -144,7 +144,15 @@ static const struct command commands[] = {
 	  "until the next one has come to its end.\n\n"
 	  "Exit code: 0 all is well, 1 something is damaged or it could not be done.\n",
 	  cmd_scrub },
-	{ "verify", "WHERE [--repair]", NULL, NULL, cmd_later },
+	{ "verify", "WHERE [--repair]", "compare both sides: has the peer the same names, files, attributes and bytes",
+	  "  --repair   not available in this version, and refused\n\n"
+	  "Both sides go on meanwhile; they must be connected. Bytes are compared by their\n"
+	  "checksums, not read: for that there is twinfs scrub, on each side. Each difference\n"
+	  "is a line, up to 1,000; nothing is mended. On the side that has it right put a\n"
+	  "copy in its place (cp -a X X.new && mv X.new X), or change what differs. When the\n"
+	  "last one was and what it found is in twinfs status.\n\n"
+	  "Exit code: 0 both are the same, 1 something differs or it could not be done.\n",
+	  cmd_verify },
 	{ "promote", "WHERE", "make the secondary the primary, connected or while the other side is away",
 	  "The primary decides about conflicts; both sides can be written to as before. The\n"
 	  "old primary goes on as the secondary when it hears of it, now or when it comes\n"
@@ -164,8 +172,7 @@ static void print_help(void)
 {
 	puts("twinfs: one folder that lives on two machines at once\n\nusage:");
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-		if (commands[i].summary)
-			printf("  twinfs %s %s\n      %s\n", commands[i].name, commands[i].args, commands[i].summary);
+		printf("  twinfs %s %s\n      %s\n", commands[i].name, commands[i].args, commands[i].summary);
 	puts("  fusermount3 -u MOUNTPOINT\n      planned link-down: drain, tell the peer, unmount\n\n"
 	     "WHERE is a store or a mountpoint. twinfs COMMAND --help says more, twinfs(1) says all.");
 }

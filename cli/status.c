@@ -154,6 +154,29 @@ static void print_scrub(const json_t *s)
 	}
 }
 
+/* The same of a comparison with the peer. */
+static void print_verify(const json_t *s)
+{
+	const json_t *verify = json_object_get(s, "verify");
+	uint64_t found = number_of(verify, "differences");
+	json_int_t eta_s = json_integer_value(json_object_get(verify, "eta_s"));
+	char eta[32] = "?", text[200];
+
+	if (json_object_get(verify, "total")) {
+		if (eta_s >= 0)
+			print_duration(eta, (uint64_t)eta_s);
+		snprintf(text, sizeof(text), "running: %llu of %llu inodes and names compared, %s left",
+		         (unsigned long long)number_of(verify, "done"), (unsigned long long)number_of(verify, "total"),
+		         eta);
+		print_line("verify", text);
+	}
+	if (found > 0) {
+		snprintf(text, sizeof(text), "%llu difference%s from the peer on %s; the log has their paths",
+		         (unsigned long long)found, found == 1 ? "" : "s", text_of(verify, "last") ?: "?");
+		print_line("differs", text);
+	}
+}
+
 /* What was given with resume --prefer and is not done yet. */
 static void print_prefer(const json_t *s)
 {
@@ -264,6 +287,7 @@ static void print_people(const json_t *s)
 	print_resync(s);
 	print_pending(s);
 	print_scrub(s);
+	print_verify(s);
 	print_prefer(s);
 	print_conflicts(s);
 	print_baseline(s);

@@ -132,7 +132,7 @@ ok "scrub needs a store" fails 1 'neither a twinfs store nor' scrub full
 
 # ---- what needs a mount
 
-for c in wait pause resume; do
+for c in wait pause resume verify; do
 	ok "$c says that the store is not mounted" unchanged s fails 1 'is not mounted; mount it first' "$c" s
 done
 
@@ -189,12 +189,13 @@ ok "a size of nonsense is wrong usage" unchanged s fails 2 'is no size' resize s
 ok "a size that is too small is refused" unchanged s fails 1 'the least is 1M' resize s 1000
 ok "a store of such a size is refused" fails 1 'the least is 1M' init tiny --size 1000
 
-# ---- not there yet
+# ---- what is refused
 
-for c in verify; do
-	ok "$c is not pretended" unchanged s fails 1 'not available in this version' "$c" s
-	ok "$c needs a store all the same" fails 1 'neither a twinfs store nor' "$c" full
-done
+ok "verify needs a store" fails 1 'neither a twinfs store nor' verify full
+ok "verify --repair is not pretended" unchanged s fails 1 '--repair is not available in this version; twinfs verify s' \
+	verify s --repair
+ok "and needs a store all the same" fails 1 'neither a twinfs store nor' verify full --repair
+ok "verify wants to know of what" fails 2 'missing: twinfs verify WHERE' verify
 ok "there must be a pair to change roles in" unchanged s fails 1 'has no peer' promote s
 ok "there must be a peer to forget" unchanged s fails 1 'has no peer' forget-peer s
 ok "baseline wants a baseline" fails 1 'has no baseline: it has no peer' baseline s ls
