@@ -39,6 +39,7 @@ EXTRA_DIST += \
 	tests/e2e/units.sh \
 	tests/e2e/users.py \
 	tests/e2e/users.sh \
+	tests/e2e/verify.sh \
 	tests/e2e/watch.py
 
 # What Linux promises of a filesystem; run on mounts by tests/e2e/posix.sh, or by hand on any directory.
