@@ -15,6 +15,7 @@ node_libnode_a_SOURCES = \
 	node/pair.c node/pair.h \
 	node/requests.c node/requests.h \
 	node/restore.c node/restore.h \
+	node/last.c node/last.h \
 	node/scrub.c node/scrub.h \
 	node/verify.c node/verify.h \
 	node/seen.c node/seen.h \

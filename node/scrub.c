@@ -10,40 +10,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "node/last.h"
 #include "node/words.h"
 #include "util/log.h"
 #include "util/util.h"
 
-#define SETTING_LAST_MS "scrub.last_ms"
-#define SETTING_FOUND "scrub.found"
 /* What is listed; a disk that dies has millions. */
 #define LIST_MAX 100u
 #define SAY_EVERY_MS 1000u
 /* Beside a mount: work for so long, then rest for as long. */
 #define WORK_MS 20u
-
-static uint64_t setting_number(struct volume *v, const char *key)
-{
-	char *text = volume_setting_get(v, key);
-	uint64_t n = text ? strtoull(text, NULL, 10) : 0;
-
-	free(text);
-	return n;
-}
-
-static void setting_store(struct volume *v, const char *key, uint64_t n)
-{
-	char text[24];
-
-	snprintf(text, sizeof(text), "%" PRIu64, n);
-	if (volume_setting_set(v, key, text) != 0)
-		log_warn("the result of the scrub could not be stored");
-}
-
-uint64_t scrub_found_last(struct volume *v)
-{
-	return setting_number(v, SETTING_FOUND);
-}
 
 /* ---- progress ---- */
 
@@ -64,15 +40,8 @@ static void pace_of(const struct scrub_progress *p, uint64_t started_ms, struct 
 
 json_t *scrub_object(struct volume *v, struct scrub_state *state)
 {
-	uint64_t last_ms = setting_number(v, SETTING_LAST_MS);
-	json_t *o = json_pack("{s:n, s:n}", "last", "differences");
-	char text[21];
+	json_t *o = last_object(v, "scrub");
 
-	if (last_ms) {
-		time_rfc3339(last_ms, text);
-		json_object_set_new(o, "last", json_string(text));
-		json_object_set_new(o, "differences", json_integer((json_int_t)scrub_found_last(v)));
-	}
 	if (!state)
 		return o;
 	pthread_mutex_lock(&state->lock);
@@ -205,10 +174,7 @@ int scrub_run(struct volume *v, struct scrub_state *state, bool (*say)(void *ctx
 		idle_class(false);
 	state_end(state);
 	if (!rc) {
-		setting_store(v, SETTING_FOUND, p.found);
-		setting_store(v, SETTING_LAST_MS, clock_real_ms());
-		if (volume_commit(v) != 0)
-			log_warn("the result of the scrub could not be stored");
+		last_put(v, "scrub", p.found);
 	} else if (rc == -ECANCELED) {
 		err_set(err, rc, "the scrub of %s was stopped before its end", volume_dir(v));
 	} else {

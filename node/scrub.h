@@ -26,8 +26,6 @@ struct scrub_state {
 /* "scrub" of the status: when the last one that came to its end did so, and how many blocks it found damaged; while one
  * runs also bytes_done, bytes_total, bytes_per_s, eta_s. state NULL: not mounted. */
 json_t *scrub_object(struct volume *v, struct scrub_state *state);
-/* Damaged blocks that the last one found. */
-uint64_t scrub_found_last(struct volume *v);
 
 /* say: once a second, for people; false: stop. Of a mounted store (state not NULL) half of the time is left to others,
  * and the disk serves them first. Adds to reply "blocks" (looked at), "found" (how many are damaged) and "list" (path

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "node/words.h"
+#include "node/last.h"
 #include "node/scrub.h"
 #include "node/verify.h"
 #include "node/seen.h"
@@ -201,7 +202,7 @@ static void condition_find(struct volume *v, const char *mountpoint, const struc
 	struct volume_space space;
 	int code;
 	char *fault = volume_fault(v, &code);
-	uint64_t found = scrub_found_last(v);
+	uint64_t found = last_found(v, "scrub");
 
 	if (link)
 		condition_mounted(v, link, c);
@@ -222,7 +223,7 @@ static void condition_find(struct volume *v, const char *mountpoint, const struc
 			         "write the damaged files anew or delete them, then twinfs scrub %s",
 			         mountpoint ? mountpoint : volume_dir(v));
 	}
-	found = verify_found_last(v);
+	found = last_found(v, "verify");
 	if (!*c->error && found > 0 && info->role != ROLE_NONE) {
 		snprintf(c->error, sizeof(c->error), "the last verify found %llu difference%s between both sides",
 		         (unsigned long long)found, found == 1 ? "" : "s");

@@ -7,38 +7,14 @@
 #include <stdlib.h>
 
 #include "node/internal.h"
+#include "node/last.h"
 #include "node/words.h"
 #include "util/log.h"
 #include "util/util.h"
 
-#define SETTING_LAST_MS "verify.last_ms"
-#define SETTING_FOUND "verify.found"
 #define SAY_EVERY_MS 1000u
 /* So long at most is waited for an answer before it is looked whether anybody still wants it. */
 #define SLICE_MS 200u
-
-static uint64_t setting_number(struct volume *v, const char *key)
-{
-	char *text = volume_setting_get(v, key);
-	uint64_t n = text ? strtoull(text, NULL, 10) : 0;
-
-	free(text);
-	return n;
-}
-
-static void setting_store(struct volume *v, const char *key, uint64_t n)
-{
-	char text[24];
-
-	snprintf(text, sizeof(text), "%" PRIu64, n);
-	if (volume_setting_set(v, key, text) != 0)
-		log_warn("what twinfs verify found could not be stored");
-}
-
-uint64_t verify_found_last(struct volume *v)
-{
-	return setting_number(v, SETTING_FOUND);
-}
 
 static json_int_t eta_s(uint64_t done, uint64_t total, uint64_t started_ms)
 {
@@ -50,13 +26,8 @@ static json_int_t eta_s(uint64_t done, uint64_t total, uint64_t started_ms)
 
 json_t *verify_object(struct volume *v, struct verify_state *state)
 {
-	uint64_t last_ms = setting_number(v, SETTING_LAST_MS);
-	json_t *o = json_pack("{s:n, s:n}", "last", "differences");
+	json_t *o = last_object(v, "verify");
 
-	if (last_ms) {
-		json_object_set_new(o, "last", words_time(last_ms));
-		json_object_set_new(o, "differences", json_integer((json_int_t)verify_found_last(v)));
-	}
 	if (!state)
 		return o;
 	pthread_mutex_lock(&state->lock);
@@ -158,10 +129,7 @@ static void keep(struct node *n, const struct verify_result *res)
 {
 	for (size_t i = 0; i < res->n_told; i++)
 		log_error("verify: %s: %s", res->told[i].path ? res->told[i].path : "(no name)", res->told[i].what);
-	setting_store(n->volume, SETTING_FOUND, res->differences);
-	setting_store(n->volume, SETTING_LAST_MS, clock_real_ms());
-	if (volume_commit(n->volume) != 0)
-		log_warn("what twinfs verify found could not be stored");
+	last_put(n->volume, "verify", res->differences);
 }
 
 static void set_running(struct node *n, bool running)

@@ -30,8 +30,6 @@ struct verify_state {
 /* "verify" of the status: when the last one that came to its end did so, and what it found; while one runs also done,
  * total, eta_s (-1: not known). state NULL: not mounted. */
 json_t *verify_object(struct volume *v, struct verify_state *state);
-/* Differences that the last one found. */
-uint64_t verify_found_last(struct volume *v);
 
 /* Adds to reply "group", "peer_group", "inodes", "names", "differences" and "list" (path or null, what). -errno with a
  * text. */

@@ -315,7 +315,7 @@ store_sql() {
 	if [ ! -x "$built" ]; then
 		built=$TMP/store_sql
 		[ -x "$built" ] || cc -std=gnu11 -D_GNU_SOURCE -O1 -pthread -I"$src" -o "$built" "$src/tests/store_sql.c" \
-			"$src/db/page_sums.c" "$src"/util/{log,util}.c -lsqlite3
+			"$src"/db/{log,page}_sums.c "$src"/util/{log,map,util}.c -lsqlite3
 	fi
 	"$built" "$@"
 }
