@@ -54,11 +54,11 @@ static void find_units_by(struct unit_finder *f, enum rw_state st, enum rw_state
 
 		if (!w->nodes[i].is_dir || !w->nodes[i].has[by])
 			continue;
-		while (w->nodes[d].mark == 0) {
+		while (d != RW_NONE && w->nodes[d].mark == 0) {
 			path[n++] = d;
 			d = w->links[rw_link_of(w, &w->nodes[d], 0)].parent[by];
 		}
-		unit = of[d];
+		unit = d == RW_NONE ? RW_NONE : of[d]; /* what is above it may not be known by its first link */
 		while (n-- > 0) {
 			if ((unit == RW_NONE || !RULE(RULE_UNIT_OUTERMOST)) && rw_is_unit(w, path[n]))
 				unit = path[n];
