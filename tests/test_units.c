@@ -1343,6 +1343,37 @@ START_TEST(what_is_kept_where_it_was_removed_again_is_there_whole)
 }
 END_TEST
 
+/* The primary took it into a directory that the secondary took into it: the copy is placed in what the secondary has
+ * nowhere by then. And both made another one, of which it is asked whether they are the same. */
+START_TEST(where_each_holds_the_other_and_both_made_another_one_all_is_there)
+{
+	px_mkdir(0, "g");
+	px_put(0, "g/j", "j");
+	px_mkdir(0, "g/f");
+	px_mkdir(0, "b");
+	px_put(0, "b/h", "h");
+	px_meet();
+	px_down();
+	px_rename(0, "g", "b/.git");
+	px_put(0, "b/.git/j", "alder");
+	px_mkdir(0, ".git");
+	px_put(0, ".git/own", "alder's");
+	px_rename(1, "g/f", "g/.git");
+	px_rename(1, "b", _i ? "g/.git/b" : "g/b");
+	px_put(1, "g/.git/f", "birch");
+	px_put(1, "g/j", "birch in j");
+	px_mkdir(1, ".git");
+	px_put(1, ".git/own", "birch's");
+	px_meet();
+	is_somewhere("alder");
+	is_somewhere("birch");
+	is_somewhere("birch in j");
+	is_somewhere("alder's");
+	is_somewhere("birch's");
+	is_somewhere("h");
+}
+END_TEST
+
 /* ---- databases ----------------------------------------------------------------------------------------------------
  */
 
@@ -1605,6 +1636,7 @@ int main(void)
 	tcase_add_loop_test(on, what_it_writes_to_what_it_moved_out_is_there_though_ours_is_gone, 0, 2);
 	tcase_add_test(on, what_both_removed_from_it_is_not_in_the_way);
 	tcase_add_test(on, what_is_kept_where_it_was_removed_again_is_there_whole);
+	tcase_add_loop_test(on, where_each_holds_the_other_and_both_made_another_one_all_is_there, 0, 2);
 	tcase_add_test(on, what_it_wrote_late_is_beside_the_copy_in_which_it_goes_on);
 	suite_add_tcase(s, on);
 	tcase_add_checked_fixture(db, px_setup, px_teardown);
