@@ -155,26 +155,45 @@ static int resend_unit_file(struct merger *m, struct norm_inode *n)
 	return rc;
 }
 
+static int is_not_looked_at(void *ctx, const struct dentry *d)
+{
+	const struct merger *m = ctx;
+
+	return !map_get(&m->link_at, d->link, NULL);
+}
+
+/* Its bytes are in the copy of a unit, where we have put another file in its place, say. */
+static bool has_no_name(struct merger *m, const struct norm_inode *n, const struct map *named)
+{
+	return n->in_copy && !map_get(named, n->bytes_ino, NULL) &&
+	       tree_links_of(m->v, n->bytes_ino, is_not_looked_at, m) == 0;
+}
+
 /*
  * Nothing that the secondary wrote may be left out because of what its ids are taken to mean: of a file that stays as
- * it is here there has to be a clone. If not, the ids mean what they say.
+ * it is here there has to be a clone, and what goes to another has to have a name in the end. If not, the ids mean what
+ * they say.
  */
 static int all_has_a_place(struct merger *m, const struct rs_result *r)
 {
-	struct map cloned = MAP_INIT;
+	struct map cloned = MAP_INIT, named = MAP_INIT;
 	int rc = 0;
 
 	if (map_count(&m->of_inode) == 0)
 		return 0;
 	for (size_t i = 0; i < r->n_clones; i++)
 		map_put(&cloned, r->clones[i].of, 1);
+	for (size_t i = 0; i < r->n_links; i++)
+		if (r->links[i].pos.present)
+			map_put(&named, r->links[i].child, 1);
 	for (size_t i = 0; rc == 0 && i < m->n_ni; i++) {
 		const struct norm_inode *n = &m->ni[i];
 
-		if ((n->rec->fields & REC_CONTENT) && !n->beside && !n->redirected_bytes && units_kept(m, n->ino) &&
-		    !map_get(&cloned, n->ino, NULL))
+		if ((n->rec->fields & REC_CONTENT) && !n->beside && !n->redirected_bytes &&
+		    !map_get(&cloned, n->ino, NULL) && (units_kept(m, n->ino) || has_no_name(m, n, &named)))
 			rc = -EUCLEAN;
 	}
+	map_release(&named);
 	map_release(&cloned);
 	return rc;
 }

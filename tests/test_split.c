@@ -286,7 +286,9 @@ START_TEST(what_is_changed_meanwhile_leaves_the_plan)
 	px_meanwhile = NULL;
 	looks = px_looks;
 	ck_assert_int_lt(px_when, 0);
-	ck_assert_int_lt(looks, 75); /* a second try would take as many again */
+	/* 47 to 50, and what comes of the rest may be worked out three times, 13 or 14 each. A second try of the plan
+	 * would take 45 more. */
+	ck_assert_int_lt(looks, 92);
 	ck_assert(px[!from].v->landing);
 	expect(!from, "d/f2", "there");
 	px_meet_landed();

@@ -1296,6 +1296,33 @@ static void teardown_in_steps(void)
 	px_step_rows = 0;
 }
 
+/* It made a unit and put a file into it that we changed where it was, so it is two; and in the unit we save it anew
+ * (odd: remove it), and remove ours, before the secondary, which writes on, hears of that. */
+START_TEST(what_it_writes_to_what_it_put_in_is_there_though_we_have_another_in_its_place)
+{
+	px_put(0, "f", "f");
+	px_meet();
+	px_down();
+	px_append(0, "f", "alder");
+	px_mkdir(1, ".git");
+	px_put(1, ".git/HEAD", "main");
+	px_rename(1, "f", ".git/f");
+	px_hello();
+	px_send(1);
+	if (_i) {
+		px_unlink(0, ".git/f");
+	} else {
+		px_put(0, "tmp#", "other");
+		px_rename(0, "tmp#", ".git/f");
+	}
+	px_unlink(0, "f");
+	px_append(1, ".git/f", "+birch");
+	px_send(1);
+	px_meet();
+	is_somewhere("f+birch");
+}
+END_TEST
+
 /* The primary put another file at the name of one that both removed; what the secondary knew when it wrote to that is
  * not what it had removed. */
 START_TEST(what_both_removed_from_it_is_not_in_the_way)
@@ -1634,6 +1661,7 @@ int main(void)
 	tcase_add_test(on, what_it_writes_to_bytes_of_ours_is_in_the_copy_to_the_end);
 	tcase_add_loop_test(on, what_it_writes_to_bytes_of_ours_by_a_name_in_the_copy_is_in_place, 0, 8);
 	tcase_add_loop_test(on, what_it_writes_to_what_it_moved_out_is_there_though_ours_is_gone, 0, 2);
+	tcase_add_loop_test(on, what_it_writes_to_what_it_put_in_is_there_though_we_have_another_in_its_place, 0, 2);
 	tcase_add_test(on, what_both_removed_from_it_is_not_in_the_way);
 	tcase_add_test(on, what_is_kept_where_it_was_removed_again_is_there_whole);
 	tcase_add_loop_test(on, where_each_holds_the_other_and_both_made_another_one_all_is_there, 0, 2);
