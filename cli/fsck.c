@@ -86,7 +86,7 @@ static int check_once_free(const char *store, const struct fsck_options *opt, st
 		if (mounted)
 			break;
 		if (!told && clock_mono_ms() - begun_ms > 1000) {
-			fprintf(stderr, "waiting for process %ld, which unmounted %s, to end\n",
+			fprintf(stderr, "waiting for process %ld, which still has %s open\n",
 			        (long)volume_user(store), store);
 			told = true;
 		}

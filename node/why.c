@@ -183,7 +183,8 @@ static struct told tell_of(const struct about *a, const struct conflict *c)
 	t.part = PART_ORIGINAL;
 	if (same_path(c->path, a->path) || (a->here && c->ino && c->ino == a->now.ino))
 		return t;
-	t.inside = below(a->path, c->now) && (is_unit(a, c) || is_undone(c));
+	/* A mode or an owner is the directory's alone. */
+	t.inside = below(a->path, c->now) && (is_unit(a, c) || (is_undone(c) && !is(c, "attribute", NULL)));
 	t.elsewhere = !a->here && c->now && (same_path(c->version[0].value, a->path) ||
 					     same_path(c->version[1].value, a->path));
 	return t.inside || t.elsewhere ? t : (struct told){ .part = PART_NONE };
@@ -270,6 +271,17 @@ static void tell_alike(struct about *a, const struct conflict *c, const char *wh
 	           s->path ?: "what is gone by now", s->node, c->rule, when);
 }
 
+/* What a row of kind attribute is about, by the value that it tells. */
+static const char *attribute_word(const char *value)
+{
+	unsigned uid, gid;
+	int end = 0;
+
+	if (value && sscanf(value, "%u:%u%n", &uid, &gid, &end) == 2 && !value[end])
+		return "owner";
+	return value && *value >= '0' && *value <= '7' ? "mode" : "ACL";
+}
+
 static void tell_undone(struct about *a, const char *path, const struct conflict *c, const char *when)
 {
 	bool primary = strcmp(c->outcome, "primary") == 0;
@@ -278,8 +290,8 @@ static void tell_undone(struct about *a, const char *path, const struct conflict
 	if (is(c, "move", NULL))
 		buf_printf(&a->text, "%s was moved to %s on %s", path, gone->value ?: "another place", gone->node);
 	else if (is(c, "attribute", NULL))
-		buf_printf(&a->text, "the %s of %s was set to %s on %s", strstr(c->rule, "owner") ? "owner" : "mode",
-		           path, gone->value ?: "another", gone->node);
+		buf_printf(&a->text, "the %s of %s was set to %s on %s", attribute_word(gone->value), path,
+		           gone->value ?: "another", gone->node);
 	else
 		buf_printf(&a->text, "%s was deleted on %s", path, gone->node);
 	buf_printf(&a->text, "; that was discarded at %s, as %s was preferred (resumed with --prefer): it stays", when,

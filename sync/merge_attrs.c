@@ -48,11 +48,16 @@ int merge_tell_ours_undone(struct merger *m, const struct inode *ours, uint32_t 
 }
 
 /* Of these fields, which have we changed since the secondary knew them, and not taken back? */
-static uint32_t changed_by_us(struct merger *m, const struct inode *ours, uint32_t fields)
+static uint32_t changed_by_us(struct merger *m, const struct norm_inode *n, const struct inode *ours,
+			      uint32_t fields)
 {
 	struct inode *was = xmalloc(sizeof(*was));
+	uint64_t seen = m->s->begin.seen; /* it may have changed them knowing less */
 
-	if (tree_inode_view(m->v, ours->ino, (struct view){ VIEW_PEER, m->s->begin.seen }, was) == 0) {
+	for (uint32_t f = REC_MODE; f <= REC_OWNER; f <<= 1)
+		if (fields & f)
+			seen = MIN(seen, rec_seen(n->rec, f));
+	if (tree_inode_view(m->v, ours->ino, (struct view){ VIEW_PEER, seen }, was) == 0) {
 		fields &= ours->mode != was->mode ? ~0u : ~(uint32_t)REC_MODE;
 		fields &= ours->uid != was->uid || ours->gid != was->gid ? ~0u : ~(uint32_t)REC_OWNER;
 	}
@@ -87,7 +92,7 @@ static int tell_undone(struct merger *m, const struct norm_inode *n, uint32_t fi
 
 	if (rc == 0)
 		rc = merge_prefers(m) == RS_PREFER_P ? tell_theirs_undone(m, n, ours, fields)
-						     : merge_tell_ours_undone(m, ours, changed_by_us(m, ours, fields));
+						     : merge_tell_ours_undone(m, ours, changed_by_us(m, n, ours, fields));
 	free(ours);
 	return rc == -ENOENT ? 0 : rc;
 }
