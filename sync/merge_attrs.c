@@ -90,9 +90,10 @@ static int tell_undone(struct merger *m, const struct norm_inode *n, uint32_t fi
 	struct inode *ours = xmalloc(sizeof(*ours));
 	int rc = n->rec->fields & REC_NEW ? -ENOENT : tree_inode_get(m->v, n->ino, ours);
 
-	if (rc == 0)
-		rc = merge_prefers(m) == RS_PREFER_P ? tell_theirs_undone(m, n, ours, fields)
-						     : merge_tell_ours_undone(m, ours, changed_by_us(m, n, ours, fields));
+	if (rc == 0 && merge_prefers(m) == RS_PREFER_P)
+		rc = tell_theirs_undone(m, n, ours, fields);
+	else if (rc == 0)
+		rc = merge_tell_ours_undone(m, ours, changed_by_us(m, n, ours, fields));
 	free(ours);
 	return rc == -ENOENT ? 0 : rc;
 }
