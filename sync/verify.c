@@ -192,7 +192,7 @@ static int on_answer(struct verify *f, const struct rec_verify *r, struct err *e
 	int rc = 0;
 
 	pthread_mutex_lock(&f->lock);
-	if (r->run != f->run) {
+	if (r->run != f->run || f->state == ASK_BROKEN) {
 		/* of a run that was given up */
 	} else if (f->answered || f->state != ASK_TAKEN) {
 		rc = err_set(err, -EBADMSG, "the peer answers a question about its tree that it was not asked: "

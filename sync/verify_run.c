@@ -185,7 +185,7 @@ static void ask(struct verify_run *r, struct verify *f, const struct rec_verify 
 	pthread_mutex_lock(&f->lock);
 	f->question = *question;
 	f->question.run = r->id;
-	f->asks = true;
+	f->asks = f->state == ASK_TAKEN; /* on another connection nobody knows of it */
 	f->answered = false;
 	pthread_mutex_unlock(&f->lock);
 	r->waiting = true;
