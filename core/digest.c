@@ -116,15 +116,20 @@ static int inode_digest(struct past *p, uint64_t ino, struct digest *out)
 
 static int link_digest(struct past *p, uint64_t link, struct digest *out)
 {
+	struct volume *v = past_volume(p);
+	struct inode *in = xmalloc(sizeof(*in));
 	struct dentry d;
-	int rc = tree_link_view(past_volume(p), link, view_of(p), &d);
+	int rc = tree_link_view(v, link, view_of(p), &d);
 
-	if (rc)
-		return rc;
-	out->field[DIGEST_PARENT] = d.parent;
-	out->field[DIGEST_CHILD] = d.child;
-	out->field[DIGEST_NAME] = text_hash(d.name, d.name_len);
-	return 0;
+	if (rc == 0) {
+		out->field[DIGEST_PARENT] = d.parent;
+		out->field[DIGEST_NAME] = text_hash(d.name, d.name_len);
+		rc = tree_inode_view(v, d.child, view_of(p), in);
+		out->field[DIGEST_CHILD] = rc == 0 ? d.child : 0; /* it leads nowhere, in a damaged tree */
+		rc = rc == -ENOENT ? 0 : rc;
+	}
+	free(in);
+	return rc;
 }
 
 static int locked_digest(struct past *p, enum digest_table table, uint64_t id, struct digest *out)

@@ -627,6 +627,11 @@ int db_step(struct db *db, sqlite3_stmt *s)
 
 	if (!s)
 		return db->failure ? db->failure : -EIO;
+	/* SQLite may have ended the transaction by itself: what is written now would be durable, without the rest. */
+	if (db->failure && !sqlite3_stmt_readonly(s)) {
+		sqlite3_reset(s);
+		return db->failure;
+	}
 	rc = sqlite3_step(s);
 	if (rc == SQLITE_ROW)
 		return 1;
@@ -677,6 +682,13 @@ bool db_has_page_sums(const struct db *db)
 	return page_sums_are_on(db->sqlite);
 }
 
+uint64_t db_host_free(const struct db *db)
+{
+	struct statvfs host;
+
+	return statvfs(db->path, &host) == 0 ? (uint64_t)host.f_bavail * host.f_frsize : UINT64_MAX;
+}
+
 int db_add_page_sums(struct db *db)
 {
 	int reserved = PAGE_SUM_BYTES, rc;
@@ -687,6 +699,7 @@ int db_add_page_sums(struct db *db)
 	if (rc) {
 		reserved = 0;
 		sqlite3_file_control(db->sqlite, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved);
+		sqlite3_exec(db->sqlite, "PRAGMA wal_checkpoint(TRUNCATE)", NULL, NULL, NULL); /* its log takes room */
 		db_failure_clear(db);
 	}
 	return rc ? rc : settle_page_sums(db);

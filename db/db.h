@@ -117,6 +117,8 @@ sqlite3 *db_handle(struct db *db);
 bool db_is_fast_unsafe(const struct db *db);
 /* False of a database that was made before there were sums. */
 bool db_has_page_sums(const struct db *db);
+/* What its disk has left; UINT64_MAX: not known. */
+uint64_t db_host_free(const struct db *db);
 /* Write each page of such a one anew, with its sum, in one transaction (VACUUM): takes as much room again on its disk,
  * for the log, and where the host has its temporary files. No transaction and no mover open. -errno: it is as it was.
  */

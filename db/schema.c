@@ -368,6 +368,8 @@ int schema_probe(const char *path, struct err *err)
 /* A mount must not take a minute: a database of more than 1 GiB, of some five million files, stays without sums. That
  * of a million files takes two seconds. */
 #define ADD_SUMS_MAX_PAGES 262144u
+/* The log and a file of SQLite's hold it once each meanwhile; and others go on. */
+#define ADD_SUMS_SPARE_BYTES (UINT64_C(64) << 20)
 
 static void add_page_sums(struct db *db)
 {
@@ -375,6 +377,11 @@ static void add_page_sums(struct db *db)
 
 	if (DB_GET(db, "PRAGMA page_count", &pages, 0) != 1 || pages > ADD_SUMS_MAX_PAGES)
 		return;
+	if (db_host_free(db) < 3 * pages * 4096 + ADD_SUMS_SPARE_BYTES) {
+		log_warn("the database was made before its pages had checksums, and its disk has no room to write it "
+			 "anew with them: it stays without, and is tried again at the next opening");
+		return;
+	}
 	log_info("the database was made before its pages had checksums, and is written anew with them");
 	if (db_add_page_sums(db) != 0)
 		log_warn("that failed: it stays without, and is tried again at the next opening");

@@ -13,6 +13,8 @@
 #include "util/util.h"
 
 #define SAY_EVERY_MS 1000u
+/* The peer's name of it may be any bytes. */
+#define NO_TEXT "has another name at the peer, which is no UTF-8"
 /* So long at most is waited for an answer before it is looked whether anybody still wants it. */
 #define SLICE_MS 200u
 
@@ -114,9 +116,9 @@ static void fill(json_t *reply, const struct verify_result *res)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < res->n_told; i++)
-		json_array_append_new(list, json_pack("{s:o, s:s}", "path",
+		json_array_append_new(list, json_pack("{s:o, s:o}", "path",
 						      res->told[i].path ? words_path(res->told[i].path) : json_null(),
-						      "what", res->told[i].what));
+						      "what", json_string(res->told[i].what) ?: json_string(NO_TEXT)));
 	json_object_set_new(reply, "group", json_integer((json_int_t)res->group));
 	json_object_set_new(reply, "peer_group", json_integer((json_int_t)res->peer_group));
 	json_object_set_new(reply, "inodes", json_integer((json_int_t)res->inodes));

@@ -10,8 +10,9 @@
 #include "util/log.h"
 #include "util/util.h"
 
-/* Who asks and is not heard of for so long has gone: what is pinned for it is let go. */
-#define IDLE_MS 60000u
+/* Who asks and is not heard of for so long has gone: what is pinned for it is let go. A question takes that long only
+ * behind a very slow link, or of very large files; who ends says so, and a connection that ends is noticed. */
+#define IDLE_MS 900000u
 
 struct verify *verify_new(struct volume *v)
 {

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 
 #include "core/fsck.h"
+#include "core/tree.h"
 #include "tests/chance.h"
 #include "tests/store_sql.h"
 #include "tests/volume_fixture.h"
@@ -428,6 +429,39 @@ START_TEST(what_is_on_a_damaged_page_fails_and_nothing_else_does)
 }
 END_TEST
 
+/* SQLite ends the transaction in which a page cannot be read. Who does not look at that, and writes on, must not make
+ * his changes durable one by one. */
+START_TEST(nothing_is_written_behind_a_page_that_could_not_be_read)
+{
+	char bad[32] = "", *text;
+	struct dentry d;
+	uint32_t page;
+
+	put_many();
+	page = (uint32_t)(size_of("twinfs.db") / DB_PAGE_BYTES / 3);
+	flip("twinfs.db", (size_t)(page - 1) * DB_PAGE_BYTES + 1000, 1);
+	fx_open();
+	ck_assert_uint_gt(look_up_many(bad), 0);
+	volume_lock(fx);
+	ck_assert_int_eq(group_open(fx), 0);
+	ck_assert_int_eq(setting_put(fx, "before", "1"), 0);
+	struct inode in;
+
+	ck_assert(tree_lookup(fx, INO_ROOT, bad, strlen(bad), &d) < 0 || tree_inode_get(fx, d.child, &in) < 0);
+	ck_assert_int_lt(setting_put(fx, "after", "1"), 0);
+	volume_unlock(fx);
+	ck_assert_int_lt(volume_commit(fx), 0);
+	volume_close(fx);
+	fx_open();
+	for (int i = 0; i < 2; i++) {
+		text = volume_setting_get(fx, i ? "after" : "before");
+		ck_assert_ptr_null(text);
+	}
+	volume_close(fx);
+	fx = NULL;
+}
+END_TEST
+
 START_TEST(a_database_that_was_cut_is_found)
 {
 	size_t len = size_of("twinfs.db");
@@ -725,6 +759,7 @@ int main(void)
 	tcase_add_test(tc, a_page_in_another_s_place_is_found);
 	tcase_add_test(tc, of_a_free_page_it_is_said_that_it_is_free);
 	tcase_add_test(tc, what_is_on_a_damaged_page_fails_and_nothing_else_does);
+	tcase_add_test(tc, nothing_is_written_behind_a_page_that_could_not_be_read);
 	tcase_add_test(tc, a_database_that_was_cut_is_found);
 	tcase_add_test(tc, a_byte_of_any_block_that_is_owned_is_found);
 	tcase_add_test(tc, a_byte_of_the_log_behind_which_commits_are_lost_is_found);

@@ -240,7 +240,7 @@ START_TEST(what_is_pinned_for_who_is_gone_is_let_go)
 	}
 	px_put(1, "f.txt", "after\n");
 	px_settle();
-	px_now_ms += 70000;
+	px_now_ms += 1000000;
 	px_settle();
 	verify_end(r, NULL);
 	px_settle();
