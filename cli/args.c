@@ -143,6 +143,13 @@ void print_bytes(char out[32], uint64_t n)
 	snprintf(out, 32, i > 0 && value < 100 ? "%.1f %s" : "%.0f %s", value, units[i]);
 }
 
+uint64_t number_of(const json_t *o, const char *key)
+{
+	json_int_t n = json_integer_value(json_object_get(o, key));
+
+	return n > 0 ? (uint64_t)n : 0;
+}
+
 void print_duration(char out[32], uint64_t s)
 {
 	if (s < 120)

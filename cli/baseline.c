@@ -20,11 +20,6 @@ static const char *text_of(const json_t *o, const char *key)
 	return json_string_value(json_object_get(o, key)) ?: "";
 }
 
-static json_int_t number_of(const json_t *o, const char *key)
-{
-	return json_integer_value(json_object_get(o, key));
-}
-
 /* ---- ls ---- */
 
 /* A line for people, and the name it is sorted by. */
@@ -84,7 +79,7 @@ static char *row_words(const json_t *e)
 	char mode[11], owner[80], size[32], when[32] = "?";
 	char *name = printable(text_of(e, "name")), *target = printable(text_of(e, "target")), *line;
 	time_t t = (time_t)parse_rfc3339(text_of(e, "mtime"));
-	json_int_t rdev = number_of(e, "rdev");
+	uint64_t rdev = number_of(e, "rdev");
 	struct tm tm;
 
 	mode_words(e, mode);
@@ -92,10 +87,10 @@ static char *row_words(const json_t *e)
 	if (json_object_get(e, "rdev"))
 		snprintf(size, sizeof(size), "%u, %u", major((dev_t)rdev), minor((dev_t)rdev));
 	else
-		snprintf(size, sizeof(size), "%" JSON_INTEGER_FORMAT, number_of(e, "size"));
+		snprintf(size, sizeof(size), "%" PRIu64, number_of(e, "size"));
 	if (localtime_r(&t, &tm))
 		strftime(when, sizeof(when), "%Y-%m-%d %H:%M", &tm);
-	line = xasprintf("%s %2" JSON_INTEGER_FORMAT " %s %10s %s %s%s%s", mode, number_of(e, "links"), owner, size,
+	line = xasprintf("%s %2" PRIu64 " %s %10s %s %s%s%s", mode, number_of(e, "links"), owner, size,
 	                 when, name, *target ? " -> " : "", target);
 	free(name);
 	free(target);
@@ -222,8 +217,8 @@ static int restore(const char *where, const char *path, bool json)
 	} else if (number_of(reply, "restored") == 0) {
 		printf("%s: nothing to do, it is as it was\n", path);
 	} else {
-		print_bytes(size, (uint64_t)number_of(reply, "bytes"));
-		printf("%s: restored, %" JSON_INTEGER_FORMAT " %s, %s\n", path, number_of(reply, "files"),
+		print_bytes(size, number_of(reply, "bytes"));
+		printf("%s: restored, %" PRIu64 " %s, %s\n", path, number_of(reply, "files"),
 		       number_of(reply, "files") == 1 ? "entry" : "entries", size);
 		json_array_foreach(json_object_get(reply, "kept"), i, kept) {
 			char *clean = printable(json_string_value(kept) ?: "");

@@ -22,13 +22,6 @@ static const char *text_of(const json_t *o, const char *key)
 	return json_string_value(json_object_get(o, key));
 }
 
-static uint64_t number_of(const json_t *o, const char *key)
-{
-	json_int_t n = json_integer_value(json_object_get(o, key));
-
-	return n > 0 ? (uint64_t)n : 0;
-}
-
 static bool state_is(const json_t *s, const char *state)
 {
 	return strcmp(text_of(s, "state") ?: "", state) == 0;

@@ -9,13 +9,6 @@
 
 #include "util/util.h"
 
-static uint64_t number_of(const json_t *o, const char *key)
-{
-	json_int_t n = json_integer_value(json_object_get(o, key));
-
-	return n > 0 ? (uint64_t)n : 0;
-}
-
 static void print_one(const json_t *d)
 {
 	char *path = printable(json_string_value(json_object_get(d, "path")) ?: "(a file without a name)");

@@ -7,6 +7,8 @@
 #include "db/xattr_rows.h"
 #include "util/util.h"
 
+#include <assert.h>
+#include <endian.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +27,17 @@ static struct view view_of(const struct past *p)
 	return (struct view){ .kind = VIEW_AT, .group = past_group(p) };
 }
 
+/* Of a few numbers; the same on machines of any byte order. */
+static uint64_t number_hash(const uint64_t *numbers, size_t n)
+{
+	uint64_t le[DIGEST_FIELDS + 1];
+
+	assert(n <= ARRAY_LEN(le));
+	for (size_t i = 0; i < n; i++)
+		le[i] = htole64(numbers[i]);
+	return XXH3_64bits(le, n * sizeof(*le));
+}
+
 static uint64_t text_hash(const void *text, size_t len_bytes)
 {
 	return XXH3_64bits(text, len_bytes);
@@ -36,7 +49,7 @@ static int add_xattr(void *ctx, const char *key, const void *value, size_t len_b
 {
 	uint64_t *hash = ctx, parts[3] = { *hash, text_hash(key, strlen(key)), text_hash(value, len_bytes) };
 
-	*hash = XXH3_64bits(parts, sizeof(parts));
+	*hash = number_hash(parts, ARRAY_LEN(parts));
 	return 0;
 }
 
@@ -51,7 +64,7 @@ static int add_blocks(struct past *p, uint64_t ino, uint64_t first, size_t n, ui
 		uint64_t parts[3] = { *hash, first + i, refs[i].sum };
 
 		if (refs[i].phys && refs[i].sum != of_zeros) /* what is a hole on one side may be zeros on the other */
-			*hash = XXH3_64bits(parts, sizeof(parts));
+			*hash = number_hash(parts, ARRAY_LEN(parts));
 	}
 	return rc;
 }
@@ -170,7 +183,7 @@ static int list_step(struct past *p, enum digest_table table, uint64_t after, ui
 		}
 		rc = locked_digest(p, table, ids[i], &d);
 		if (rc == 0)
-			out[(*n)++] = (struct digest_item){ ids[i], XXH3_64bits(&d, sizeof(d)) };
+			out[(*n)++] = (struct digest_item){ ids[i], number_hash(d.field, DIGEST_FIELDS) };
 		rc = rc == -ENOENT ? 0 : rc;
 		*covered = ids[i];
 	}
@@ -196,7 +209,11 @@ int digest_list(struct past *p, enum digest_table table, uint64_t after, uint64_
 
 uint64_t digest_sum(const struct digest_item *list, size_t n)
 {
-	return n ? XXH3_64bits(list, n * sizeof(*list)) : 0;
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < n; i++)
+		sum = number_hash((const uint64_t[]){ sum, list[i].id, list[i].sum }, 3);
+	return sum;
 }
 
 /* ---- for people ---- */

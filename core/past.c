@@ -57,6 +57,17 @@ static bool pin_drop(struct volume *v, uint64_t group)
 	return group < v->info.acked;
 }
 
+static int open_group(struct volume *v, uint64_t group, struct past **out)
+{
+	int rc = pin_take(v, group);
+
+	if (rc)
+		return rc;
+	*out = xcalloc(1, sizeof(**out));
+	**out = (struct past){ v, group };
+	return 0;
+}
+
 static int check_baseline(const struct volume *v, struct err *err)
 {
 	if (v->info.role == ROLE_NONE)
@@ -69,36 +80,19 @@ static int check_baseline(const struct volume *v, struct err *err)
 
 int past_open(struct volume *v, struct past **out, struct err *err)
 {
-	uint64_t group;
 	int rc;
 
 	volume_lock(v);
 	rc = check_baseline(v, err);
-	group = v->info.acked;
 	if (!rc) {
-		rc = pin_take(v, group);
+		rc = open_group(v, v->info.acked, out);
 		if (rc)
 			err_set(err, rc,
 				"%u baselines of %s are being read already; unmount one or let a command end",
 				PAST_GROUPS_MAX, v->dir);
 	}
 	volume_unlock(v);
-	if (rc)
-		return rc;
-	*out = xcalloc(1, sizeof(**out));
-	**out = (struct past){ v, group };
-	return 0;
-}
-
-static int open_group(struct volume *v, uint64_t group, struct past **out)
-{
-	int rc = pin_take(v, group);
-
-	if (rc)
-		return rc;
-	*out = xcalloc(1, sizeof(**out));
-	**out = (struct past){ v, group };
-	return 0;
+	return rc;
 }
 
 int past_open_sent(struct volume *v, uint64_t group, struct past **out)

@@ -2,8 +2,8 @@
 /*
  * past: the tree as it was at one group, to be read while the volume goes on: mostly the baseline (info.acked).
  *
- * What it shows is VIEW_AT(group) of core/tree.h: the newest state of this side that the peer has confirmed to have. It
- * is a whole tree: no operation is seen half.
+ * What it shows is VIEW_AT(group) of core/tree.h; of the baseline that is the newest state of this side that the peer
+ * has confirmed to have. It is a whole tree: no operation is seen half.
  *
  * The pin
  *   While a past is open its group is pinned: what the view needs is kept although the peer acknowledges later groups.

@@ -205,7 +205,8 @@ static bool comes_first(const struct told *t, const struct told *other)
 	return weight(t) >= weight(other);
 }
 
-/* Two files of one name, of which both were made of one that both had: a person changed that. */
+/* Two files of one name, of which both were made of one that both had, and that is kept (up to 8 MiB): a person changed
+ * it. */
 static bool is_saved_twice(const struct conflict *c)
 {
 	return is(c, "name", "kept-both") && c->base_path;

@@ -829,7 +829,7 @@ ssize_t engine_pull(struct engine *e, struct buf *out, size_t want_bytes, struct
 			return rc;
 		buf_reset(&e->control);
 	}
-	if (e->phase == ENGINE_STREAM)
+	if (e->phase == ENGINE_STREAM && !e->telling)
 		verify_pull(e->verify, out);
 	if (e->telling) {
 		rc = kept_tell(e->kept, out, want_bytes);

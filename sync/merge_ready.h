@@ -33,7 +33,8 @@ int merge_ready_make(struct merge_ready *rd, struct volume *v, struct shipment *
 bool merge_ready_stands(const struct merge_ready *rd, const struct shipment *part, bool strict);
 void merge_ready_drop(struct merge_ready *rd);
 
-/* merge.c: would it be taken as it is, without looking at three states? Lets others in while a landing is watched. */
+/* merge.c: would it be taken as it is, without looking at three states? Where names of ours are
+ * looked at it lets others in while a landing is watched. */
 bool merge_is_fast(struct volume *v, struct shipment *s);
 
 #endif

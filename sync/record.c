@@ -193,7 +193,7 @@ static const char *judge_staged(const struct rec_staged *r)
 
 static const char *judge_verify(const struct rec_verify *r)
 {
-	bool known = (r->op >= VERIFY_MARK && r->op <= VERIFY_END) || (r->op >= VERIFY_AT && r->op <= VERIFY_GONE);
+	bool known = (r->op >= VERIFY_MARK && r->op <= VERIFY_END) || (r->op >= VERIFY_AT && r->op <= VERIFY_OVER);
 
 	if (!known)
 		return "question is unknown";

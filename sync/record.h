@@ -135,7 +135,8 @@ enum verify_op {
 	VERIFY_SAME,
 	VERIFY_LISTED,   /* items: what I have in (a, b], b as it was asked for or less */
 	VERIFY_ITEM_IS,  /* items: numbers of fields, and the fields (core/digest.h); path */
-	VERIFY_GONE,     /* I do not have it; or the comparison is over */
+	VERIFY_GONE,     /* I do not have it */
+	VERIFY_OVER,     /* of that comparison nothing is kept here any more */
 };
 #define VERIFY_MAX_ITEMS 4096u
 #define VERIFY_PATH_MAX_BYTES 4095u

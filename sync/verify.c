@@ -13,6 +13,8 @@
 /* Who asks and is not heard of for so long has gone: what is pinned for it is let go. A question takes that long only
  * behind a very slow link, or of very large files; who ends says so, and a connection that ends is noticed. */
 #define IDLE_MS 900000u
+/* Questions are small, and of the longest answer (64 KiB) there is one: who asks on behind it does not wait for it. */
+#define OUT_MOST_BYTES (VERIFY_MAX_ITEMS * sizeof(struct digest_item))
 
 struct verify *verify_new(struct volume *v)
 {
@@ -20,8 +22,7 @@ struct verify *verify_new(struct volume *v)
 	pthread_condattr_t attr;
 
 	f->v = v;
-	/* Questions are small, and an answer of VERIFY_MAX_ITEMS is 64 KiB; there is one of each at most. */
-	buf_init(&f->out, 256u << 10);
+	buf_init(&f->out, 4 * OUT_MOST_BYTES);
 	pthread_mutex_init(&f->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -122,8 +123,10 @@ static void mark_now(struct verify *f, struct mark *m, uint64_t sent)
 {
 	struct volume_info info;
 
+	if (!is_wanted(m))
+		return;
 	volume_info(f->v, &info);
-	if (!is_wanted(m) || past_open_known(f->v, info.applied, sent, &m->pin) != 0)
+	if (past_open_known(f->v, info.applied, sent, &m->pin) != 0)
 		return; /* then something will be cut */
 	m->state = MARK_CUT;
 	m->group = sent; /* what the pinned one holds besides is nothing that the peer gets */
@@ -227,16 +230,16 @@ static void answer_mark(struct verify *f, const struct rec_verify *r, struct rec
 	bool ours;
 	int rc = past_open_known(f->v, r->a, r->b, &pin);
 
-	if (rc && rc != -EAGAIN)
+	if (rc && rc != -EAGAIN && f->offered.run != r->run) /* it asks again and again */
 		log_warn("the peer wants to compare both sides; that cannot be just now: %s", strerror(-rc));
 	a->op = rc ? VERIFY_BUSY : VERIFY_AT;
 	a->a = pin ? past_group(pin) : 0;
 	pthread_mutex_lock(&f->lock);
-	ours = r->run == f->run;
+	ours = r->run == f->run || r->run == f->ended;
 	pthread_mutex_unlock(&f->lock);
 	if (ours && pin) {
 		give_pin(f, r->run, &pin, r->a);
-		a->op = pin ? VERIFY_BUSY : VERIFY_AT; /* it has one already */
+		a->op = pin ? VERIFY_BUSY : VERIFY_AT; /* it has one already, or wants none any more */
 	} else if (pin) {
 		drop_mark(&f->offered);
 		serve(f, r->run, &pin);
@@ -253,7 +256,7 @@ static void answer_list(struct verify *f, const struct rec_verify *r, struct rec
 	size_t n;
 	int rc = digest_list(f->served, table, r->a, r->b, f->own, VERIFY_MAX_ITEMS, &n, &a->b);
 
-	a->op = rc ? VERIFY_GONE : a->b == r->b && digest_sum(f->own, n) == r->sum ? VERIFY_SAME : VERIFY_LISTED;
+	a->op = rc ? VERIFY_OVER : a->b == r->b && digest_sum(f->own, n) == r->sum ? VERIFY_SAME : VERIFY_LISTED;
 	if (a->op != VERIFY_LISTED)
 		return;
 	a->n = (uint16_t)n;
@@ -264,10 +267,11 @@ static void answer_item(struct verify *f, const struct rec_verify *r, struct rec
 {
 	enum digest_table table = (enum digest_table)r->table;
 	struct digest d;
+	int rc = digest_of(f->served, table, r->a, &d);
 	char *path;
 
-	a->op = digest_of(f->served, table, r->a, &d) ? VERIFY_GONE : VERIFY_ITEM_IS;
-	if (a->op == VERIFY_GONE)
+	a->op = rc == -ENOENT ? VERIFY_GONE : rc ? VERIFY_OVER : VERIFY_ITEM_IS;
+	if (rc)
 		return;
 	path = digest_path(f->served, table, r->a);
 	snprintf(a->path, sizeof(a->path), "%s", path ? path : "");
@@ -282,7 +286,7 @@ static void answer(struct verify *f, const struct rec_verify *r, uint64_t now_ms
 {
 	struct rec_verify *a = xcalloc(1, sizeof(*a));
 
-	*a = (struct rec_verify){ .op = VERIFY_GONE, .table = r->table, .run = r->run, .a = r->a, .b = r->b };
+	*a = (struct rec_verify){ .op = VERIFY_OVER, .table = r->table, .run = r->run, .a = r->a, .b = r->b };
 	if (r->op == VERIFY_MARK)
 		answer_mark(f, r, a);
 	else if (f->served && r->run == f->served_run && r->op == VERIFY_LIST)
@@ -302,13 +306,15 @@ int verify_receive(struct verify *f, const struct rec_verify *r, uint64_t now_ms
 	}
 	if (r->op >= VERIFY_AT)
 		return on_answer(f, r, err);
-	if (f->out.len_bytes > VERIFY_MAX_ITEMS * sizeof(struct digest_item))
+	if (r->op == VERIFY_END) {
+		if (r->run == f->served_run || r->run == f->offered.run)
+			serve_no_more(f);
+		return 0;
+	}
+	if (f->out.len_bytes > OUT_MOST_BYTES)
 		return err_set(err, -EBADMSG,
 			       "the peer asks about the tree again before it has its answers: dropping the connection");
-	if (r->op != VERIFY_END)
-		answer(f, r, now_ms);
-	else if (r->run == f->served_run)
-		serve_no_more(f);
+	answer(f, r, now_ms);
 	return 0;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * verify: do both sides have the same? A comparison of the two trees by digests (core/digest.h), at one group of each,
- * while both go on. Nobody waits for it, and nothing is read from the image.
+ * while both go on, and nothing is read from the image. Each question is answered in the engine's thread: what is to be
+ * sent waits for that, some ms, but of files of terabytes as long as their checksums take to be gone through.
  *
  * The moment. Who asks pins a group of its own of which a shipment has just been cut, and says so when that is out
  * (MARK). The other has then applied all up to there; if it has changed nothing that the first did not know when it

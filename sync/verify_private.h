@@ -16,6 +16,7 @@ struct verify {
 	pthread_cond_t came; /* for who asks; monotonic clock */
 	/* under lock: of the run of this side; 0: there is none */
 	uint64_t run;
+	uint64_t ended; /* the one before: what the peer still offers for it is not wanted */
 	enum {
 		ASK_NONE,
 		ASK_MOMENT, /* as in verify.h */

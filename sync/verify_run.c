@@ -93,8 +93,9 @@ void verify_end(struct verify_run *r, struct verify *f)
 		if (f->run == r->id) {
 			pin = f->pin;
 			f->pin = NULL;
-			f->asks = f->state == ASK_TAKEN;
+			f->asks = f->state != ASK_BROKEN; /* it may have pinned something, or be about to */
 			f->question = (struct rec_verify){ .op = VERIFY_END, .run = r->id };
+			f->ended = r->id;
 			f->run = 0;
 			f->state = ASK_NONE;
 		}
@@ -115,6 +116,12 @@ static int is_gone(const struct verify_run *r, struct err *err)
 {
 	return err_set(err, -ENOTCONN, "the connection to the peer ended before all of %s was compared",
 		       volume_dir(r->v));
+}
+
+static int is_over(struct err *err)
+{
+	return err_set(err, -EIO, "the peer cannot say what it has, or has waited too long for a question: try again, "
+		       "and if it stays so see its log and twinfs fsck there");
 }
 
 /* Lock held. Waits until there is something new to look at, or the time is up. */
@@ -275,7 +282,7 @@ static int compare_lists(struct verify_run *r, struct verify *f, unsigned wait_m
 	if (!answer(r, f, wait_ms, a))
 		return 0;
 	if (a->op != VERIFY_SAME && a->op != VERIFY_LISTED)
-		return err_set(err, -EIO, "the peer cannot say what it has; see its log and twinfs fsck there");
+		return is_over(err);
 	upto = a->op == VERIFY_SAME ? r->covered : MIN(a->b, r->covered);
 	if (upto <= r->after)
 		return err_set(err, -EBADMSG, "the peer's answer about its tree says nothing");
@@ -375,7 +382,8 @@ static void tell(struct verify_run *r, const struct found *d, const struct rec_v
 	buf_release(&what);
 }
 
-static int look_at_items(struct verify_run *r, struct verify *f, unsigned wait_ms, struct rec_verify *a)
+static int look_at_items(struct verify_run *r, struct verify *f, unsigned wait_ms, struct rec_verify *a,
+			 struct err *err)
 {
 	const struct found *d = &r->found[r->told];
 
@@ -387,10 +395,12 @@ static int look_at_items(struct verify_run *r, struct verify *f, unsigned wait_m
 		*a = (struct rec_verify){ .op = VERIFY_ITEM, .table = (uint8_t)d->table, .a = d->id };
 		ask(r, f, a);
 	}
-	if (answer(r, f, wait_ms, a)) {
-		tell(r, d, a);
-		r->told++;
-	}
+	if (!answer(r, f, wait_ms, a))
+		return 0;
+	if (a->op != VERIFY_ITEM_IS && a->op != VERIFY_GONE)
+		return is_over(err);
+	tell(r, d, a);
+	r->told++;
 	return 0;
 }
 
@@ -409,7 +419,7 @@ int verify_step(struct verify_run *r, struct verify *f, unsigned wait_ms, uint64
 	switch (r->phase) {
 	case AT_MOMENT: rc = find_moment(r, f, wait_ms, now_ms, err); break;
 	case AT_LISTS: rc = compare_lists(r, f, wait_ms, a, err); break;
-	case AT_ITEMS: rc = look_at_items(r, f, wait_ms, a); break;
+	case AT_ITEMS: rc = look_at_items(r, f, wait_ms, a, err); break;
 	case AT_END: rc = 1; break;
 	}
 	free(a);

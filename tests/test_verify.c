@@ -226,6 +226,30 @@ START_TEST(the_connections_end_is_its_end_and_leaves_nothing_behind)
 }
 END_TEST
 
+/* Whenever it is: before the moment (odd: while the other side is written to), when it has come, in the middle. */
+START_TEST(who_ends_early_leaves_nothing_pinned)
+{
+	struct err err = ERR_INIT;
+	struct verify_run *r;
+
+	common();
+	r = begin(0, 19);
+	for (int n = 0; n < _i / 2; n++) {
+		writer = 1;
+		if (_i % 2)
+			write_on();
+		ck_assert_int_eq(verify_step(r, engine_verify(px[0].e), 0, px_now_ms, &err), 0);
+		px_round();
+	}
+	verify_end(r, engine_verify(px[0].e));
+	px_put(0, "f.txt", "after\n");
+	px_put(1, "d0/n0007", "after\n");
+	px_meet(); /* history is gone on both sides */
+	is_same(1);
+	px_same();
+}
+END_TEST
+
 /* Of who asked and went without a word nothing stays pinned. */
 START_TEST(what_is_pinned_for_who_is_gone_is_let_go)
 {
@@ -260,6 +284,7 @@ int main(void)
 	tcase_add_loop_test(tc, each_difference_is_told_by_path_on_either_side, 0, 32);
 	tcase_add_loop_test(tc, who_writes_all_the_time_on_both_sides_is_told_so, 0, 2);
 	tcase_add_loop_test(tc, the_connections_end_is_its_end_and_leaves_nothing_behind, 0, 4);
+	tcase_add_loop_test(tc, who_ends_early_leaves_nothing_pinned, 0, 14);
 	tcase_add_test(tc, what_is_pinned_for_who_is_gone_is_let_go);
 	suite_add_tcase(s, tc);
 	return tap_main(s);
