@@ -143,6 +143,11 @@ void print_bytes(char out[32], uint64_t n)
 	snprintf(out, 32, i > 0 && value < 100 ? "%.1f %s" : "%.0f %s", value, units[i]);
 }
 
+const char *text_of(const json_t *o, const char *key)
+{
+	return json_string_value(json_object_get(o, key)) ?: "";
+}
+
 uint64_t number_of(const json_t *o, const char *key)
 {
 	json_int_t n = json_integer_value(json_object_get(o, key));

@@ -15,11 +15,6 @@
 
 #include "util/util.h"
 
-static const char *text_of(const json_t *o, const char *key)
-{
-	return json_string_value(json_object_get(o, key)) ?: "";
-}
-
 /* ---- ls ---- */
 
 /* A line for people, and the name it is sorted by. */

@@ -72,6 +72,8 @@ char *where_path(const char *where, const char *path);
 void print_bytes(char out[32], uint64_t n);      /* "1.5 GiB" */
 void print_duration(char out[32], uint64_t s);   /* "4 min" */
 uint64_t parse_rfc3339(const char *text);        /* seconds since the epoch; 0 if it is none */
+/* A member of an answer that is text; "" if it is not there. The answer's. */
+const char *text_of(const json_t *o, const char *key);
 /* A member of an answer that counts something; 0 if it is not there, or negative. */
 uint64_t number_of(const json_t *o, const char *key);
 /* Text from a peer or a name: control characters become '?', so that they cannot play with the terminal. malloc'd. */

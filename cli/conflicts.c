@@ -10,11 +10,6 @@
 
 #include "util/util.h"
 
-static const char *text_of(const json_t *o, const char *key)
-{
-	return json_string_value(json_object_get(o, key)) ?: "";
-}
-
 static const char *outcome_words(const char *outcome)
 {
 	static const struct {

@@ -38,11 +38,6 @@ struct comparison {
 	struct version v[3];
 };
 
-static const char *text_of(const json_t *o, const char *key)
-{
-	return json_string_value(json_object_get(o, key)) ?: "";
-}
-
 /* ---- which conflict ---- */
 
 static json_t *version_of(const json_t *conflict, const char *side)

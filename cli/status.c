@@ -17,14 +17,15 @@
 
 /* ---- reading the object -------------------------------------------------------------------------- */
 
-static const char *text_of(const json_t *o, const char *key)
+/* NULL: nothing is said of it. */
+static const char *said(const json_t *o, const char *key)
 {
 	return json_string_value(json_object_get(o, key));
 }
 
 static bool state_is(const json_t *s, const char *state)
 {
-	return strcmp(text_of(s, "state") ?: "", state) == 0;
+	return strcmp(said(s, "state") ?: "", state) == 0;
 }
 
 static bool is_paired(const json_t *s)
@@ -34,7 +35,7 @@ static bool is_paired(const json_t *s)
 
 static int exit_code(const json_t *s)
 {
-	if (text_of(s, "error"))
+	if (said(s, "error"))
 		return STATUS_ERROR;
 	if (number_of(s, "conflicts") > 0)
 		return STATUS_CONFLICTS;
@@ -54,14 +55,14 @@ static void print_line(const char *label, const char *text)
 
 static void print_head(const json_t *s)
 {
-	const char *place = text_of(s, "mountpoint") ?: text_of(s, "store");
-	const char *peer = text_of(json_object_get(s, "peer"), "node");
-	uint64_t since_s = parse_rfc3339(text_of(s, "since")), now_s = (uint64_t)time(NULL);
+	const char *place = said(s, "mountpoint") ?: said(s, "store");
+	const char *peer = said(json_object_get(s, "peer"), "node");
+	uint64_t since_s = parse_rfc3339(said(s, "since")), now_s = (uint64_t)time(NULL);
 	char *clean = printable(place ?: "?"), age[32], when[32];
 	time_t t = (time_t)since_s;
 	struct tm tm;
 
-	printf("%s: %s", clean, text_of(s, "state") ?: "?");
+	printf("%s: %s", clean, said(s, "state") ?: "?");
 	if (peer && state_is(s, "connected"))
 		printf(" to %s", peer);
 	else if (peer && (state_is(s, "disconnected") || state_is(s, "connecting") || state_is(s, "resyncing")))
@@ -119,7 +120,7 @@ static void print_resync(const json_t *s)
 		snprintf(text, sizeof(text), "[%s] %s are across and being taken in, %s left", bar, sum, eta);
 	else
 		snprintf(text, sizeof(text), "[%s] %s of %s (%s), %s/s, %s left", bar, of, sum,
-		         text_of(r, "direction") ?: "?", rate, eta);
+		         said(r, "direction") ?: "?", rate, eta);
 	print_line("resync", text);
 }
 
@@ -142,7 +143,7 @@ static void print_scrub(const json_t *s)
 	}
 	if (found > 0) {
 		snprintf(text, sizeof(text), "%llu damaged block%s on %s; the log has their places",
-		         (unsigned long long)found, found == 1 ? "" : "s", text_of(scrub, "last") ?: "?");
+		         (unsigned long long)found, found == 1 ? "" : "s", said(scrub, "last") ?: "?");
 		print_line("damaged", text);
 	}
 }
@@ -165,7 +166,7 @@ static void print_verify(const json_t *s)
 	}
 	if (found > 0) {
 		snprintf(text, sizeof(text), "%llu difference%s from the peer on %s; the log has their paths",
-		         (unsigned long long)found, found == 1 ? "" : "s", text_of(verify, "last") ?: "?");
+		         (unsigned long long)found, found == 1 ? "" : "s", said(verify, "last") ?: "?");
 		print_line("differs", text);
 	}
 }
@@ -174,8 +175,8 @@ static void print_verify(const json_t *s)
 static void print_prefer(const json_t *s)
 {
 	const json_t *prefer = json_object_get(s, "prefer");
-	bool local = strcmp(text_of(prefer, "keep") ?: "", "local") == 0;
-	const char *peer = text_of(json_object_get(s, "peer"), "node") ?: "the peer", *where = text_of(s, "mountpoint");
+	bool local = strcmp(said(prefer, "keep") ?: "", "local") == 0;
+	const char *peer = said(json_object_get(s, "peer"), "node") ?: "the peer", *where = said(s, "mountpoint");
 	char *text;
 
 	if (!json_is_object(prefer))
@@ -216,7 +217,7 @@ static void print_baseline(const json_t *s)
 	print_bytes(held, number_of(baseline, "bytes"));
 	json_array_foreach(json_object_get(baseline, "mounts"), i, m) {
 		snprintf(text, sizeof(text), "mounted at %.1000s since %s; %s are held for the past",
-		         text_of(m, "mountpoint") ?: "?", text_of(m, "since") ?: "?", held);
+		         said(m, "mountpoint") ?: "?", said(m, "since") ?: "?", held);
 		print_line("baseline", text);
 	}
 }
@@ -266,7 +267,7 @@ static void print_losses(const json_t *s)
 	if (n == 0)
 		return;
 	snprintf(text, sizeof(text), "%llu time%s the disk failed, last %s; what was not fsynced then is lost",
-		 (unsigned long long)n, n == 1 ? "" : "s", text_of(losses, "last") ?: "?");
+		 (unsigned long long)n, n == 1 ? "" : "s", said(losses, "last") ?: "?");
 	print_line("lost", text);
 }
 
@@ -275,8 +276,8 @@ static void print_people(const json_t *s)
 	const json_t *peer = json_object_get(s, "peer");
 
 	print_head(s);
-	print_line("why", text_of(s, "why"));
-	print_line("do", text_of(s, "action"));
+	print_line("why", said(s, "why"));
+	print_line("do", said(s, "action"));
 	print_resync(s);
 	print_pending(s);
 	print_scrub(s);
@@ -287,9 +288,9 @@ static void print_people(const json_t *s)
 	print_space(s);
 	print_held(s);
 	print_losses(s);
-	if (!state_is(s, "connected") && !state_is(s, "paused") && text_of(peer, "last_error") &&
-	    strcmp(text_of(peer, "last_error"), text_of(s, "why") ?: "") != 0)
-		print_line("last", text_of(peer, "last_error"));
+	if (!state_is(s, "connected") && !state_is(s, "paused") && said(peer, "last_error") &&
+	    strcmp(said(peer, "last_error"), said(s, "why") ?: "") != 0)
+		print_line("last", said(peer, "last_error"));
 }
 
 /* ---- the command ----------------------------------------------------------------------------------- */
