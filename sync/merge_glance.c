@@ -187,6 +187,11 @@ static bool link_is_in_unit(struct glance *g, const struct ship_link *l)
 	       (tree_link_get(g->v, l->link, &d) == 0 && above_is_unit(g, d.parent)) || link_was_in_unit(g, l->link);
 }
 
+static bool xattr_is_in_unit(struct glance *g, const struct ship_xattr *x)
+{
+	return units_count_xattr(x->key) && inode_is_in_unit(g, x->ino);
+}
+
 static int glance_begin(struct glance *g, struct policy_units **units)
 {
 	int rc = policy_units_load(g->v, units);
@@ -216,10 +221,12 @@ bool units_touched(struct volume *v, const struct shipment *s)
 
 	if (glance_begin(&g, &units) < 0)
 		return true; /* the three-way merge will tell what failed */
-	for (size_t i = 0; i < s->n_links && !found; i++)
+	for (size_t i = 0; i < s->n_links && !found; i++, landing_breathe(v))
 		found = link_is_in_unit(&g, &s->links[i]);
-	for (size_t i = 0; i < s->n_inodes && !found; i++)
+	for (size_t i = 0; i < s->n_inodes && !found; i++, landing_breathe(v))
 		found = inode_is_in_unit(&g, s->inodes[i]->ino);
+	for (size_t i = 0; i < s->n_xattrs && !found; i++, landing_breathe(v))
+		found = xattr_is_in_unit(&g, &s->xattrs[i]);
 	glance_end(&g, units);
 	return found;
 }
@@ -230,6 +237,7 @@ int units_list(struct volume *v, const struct split *split, struct map *inodes)
 	struct glance g = { .v = v, .s = s, .split = split };
 	struct rec_inode *room = xmalloc(sizeof(*room));
 	struct policy_units *units = NULL;
+	struct ship_xattr xattr_room;
 	struct ship_link link_room;
 	int rc = glance_begin(&g, &units);
 
@@ -245,6 +253,13 @@ int units_list(struct volume *v, const struct split *split, struct map *inodes)
 
 		if (inode_is_in_unit(&g, ino))
 			map_put(inodes, ino, 1);
+		rc = landing_breathe(v);
+	}
+	for (size_t i = 0; rc == 0 && i < s->n_xattrs; i++) {
+		const struct ship_xattr *x = shipment_xattr_at(s, i, &xattr_room);
+
+		if (xattr_is_in_unit(&g, x))
+			map_put(inodes, x->ino, 1);
 		rc = landing_breathe(v);
 	}
 	free(room);

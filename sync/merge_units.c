@@ -170,7 +170,7 @@ static void theirs_touched(struct merger *m, const struct map *dir_link, struct 
 		const struct ship_xattr *x = &m->s->xattrs[i];
 		uint64_t ino = merge_their_inode(m, x->ino, x->seen, NULL);
 
-		if (!map_get(&written, ino, NULL))
+		if (units_count_xattr(x->key) && !map_get(&written, ino, NULL))
 			map_put(&written, ino, x->seen + 1);
 	}
 	for (size_t i = 0; i < m->n_links; i++) {
@@ -271,7 +271,7 @@ static int list_inode(void *ctx, uint64_t ino, enum entity what, const struct ch
 static int list_xattr(void *ctx, uint64_t ino, const char *key, const struct change_row *row)
 {
 	(void)row;
-	if (strncmp(key, "user.", 5) == 0)
+	if (units_count_xattr(key))
 		list_id(&((struct ours_walk *)ctx)->inodes, ino);
 	return 0;
 }
@@ -690,10 +690,10 @@ static int clone_xattrs(struct merger *m, const struct norm_inode *n, uint64_t o
 		else if (len != -ENODATA)
 			rc = (int)len;
 	}
-	for (size_t i = 0; rc == 0 && n && i < m->s->n_xattrs; i++) {
+	for (size_t i = 0; rc == 0 && i < m->s->n_xattrs; i++) {
 		const struct ship_xattr *x = &m->s->xattrs[i];
 
-		if (x->ino != n->rec->ino && merge_their_inode(m, x->ino, x->seen, NULL) != of)
+		if (!(n && x->ino == n->rec->ino) && merge_their_inode(m, x->ino, x->seen, NULL) != of)
 			continue;
 		rc = tree_xattr_put(m->v, to, x->key, x->value, x->value ? x->value_len : 0, ORIGIN_LOCAL);
 		rc = rc == -ENODATA ? 0 : rc;

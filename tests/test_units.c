@@ -351,6 +351,28 @@ START_TEST(an_xattr_that_both_set_in_it_is_each_sides_own)
 }
 END_TEST
 
+/* It is a change of the unit, whichever side set it and however else the other changed the unit. 2: the secondary wrote
+ * to another file of it, too: what it set is in the copy all the same. */
+START_TEST(an_xattr_that_one_side_set_in_it_is_a_change_of_it)
+{
+	bool ours = _i == 1;
+	char *copy;
+
+	together();
+	px_put(!ours ? 0 : 1, ".git/new", "new");
+	px_setxattr(ours ? 0 : 1, ".git/HEAD", "user.k", "v");
+	if (_i == 2)
+		px_put(1, ".git/other", "birch");
+	px_meet();
+	copy = xasprintf("%s/HEAD", copy_of(""));
+	for (int i = 0; i < 2; i++) {
+		ck_assert_ptr_eq(px_xattr(i, ours ? copy : ".git/HEAD", "user.k"), NULL);
+		ck_assert_pstr_eq(px_xattr(i, ours ? ".git/HEAD" : copy, "user.k"), "v");
+	}
+	free(copy);
+}
+END_TEST
+
 /*
  * The secondary changes something again that it began to change before it took the directory that we put into the unit;
  * of where that was then there is no history any more. 1: what it calls .git is no unit here.
@@ -1626,6 +1648,7 @@ int main(void)
 	tcase_add_test(tc, what_both_took_out_and_put_in_is_where_they_put_it);
 	tcase_add_test(tc, a_conflict_in_the_copy_is_another_copy);
 	tcase_add_test(tc, an_xattr_that_both_set_in_it_is_each_sides_own);
+	tcase_add_loop_test(tc, an_xattr_that_one_side_set_in_it_is_a_change_of_it, 0, 3);
 	tcase_add_loop_test(tc, what_the_secondary_took_before_is_in_its_copy, 0, 2);
 	tcase_add_loop_test(tc, one_of_two_is_taken_or_both_stay, 0, 9);
 	tcase_add_loop_test(tc, what_it_took_of_ours_after_it_changed_the_unit_is_not_in_the_copy, 0, 2);
