@@ -161,8 +161,7 @@ int volume_setattr(struct volume *v, uint64_t ino, unsigned set, const struct at
 	struct inode row;
 	int rc;
 
-	volume_lock_now(v);
-	rc = landing_need_inode(v, ino);
+	rc = landing_lock_inode(v, ino);
 	if (!rc)
 		rc = tree_inode_get(v, ino, &row);
 	if (!rc && (set & SET_SIZE))

@@ -269,8 +269,9 @@ int volume_link(struct volume *v, uint64_t ino, uint64_t parent, const char *nam
 	int64_t now = clock_real_ns();
 	int rc;
 
-	volume_lock_now(v);
-	rc = landing_need_inode(v, ino);
+	rc = landing_lock_inode(v, parent);
+	if (!rc)
+		rc = landing_need_inode(v, ino);
 	if (!rc)
 		rc = check_new_name(v, parent, name, &dir);
 	if (!rc)
@@ -328,10 +329,12 @@ int volume_unlink(struct volume *v, uint64_t parent, const char *name)
 	struct dentry d;
 	int rc;
 
-	volume_lock_now(v);
-	do
+	rc = landing_lock_inode(v, parent);
+	while (!rc) {
 		rc = check_unlink(v, parent, name, &d);
-	while (!rc && names_wait(v, d.child));
+		if (rc || !names_wait(v, d.child))
+			break;
+	}
 	if (!rc)
 		rc = group_open(v);
 	if (!rc)
@@ -363,14 +366,14 @@ static int check_rmdir(struct volume *v, uint64_t parent, const char *name, stru
 	return rc ? rc : tree_is_empty_dir(v, d->child) ? 0 : -ENOTEMPTY;
 }
 
-/* The lock, when all that is in the directory of that name is as it shall be. */
+/* The lock, when all that is in the directory of that name is as it shall be, and the one that it is in. */
 static void lock_entry_dir(struct volume *v, uint64_t parent, const char *name)
 {
 	struct dentry d;
 	bool is_dir;
 
 	for (;;) {
-		volume_lock_now(v);
+		landing_lock_inode(v, parent);
 		is_dir = v->landing && check_name(name) == 0 && need_name(v, parent, name) == 0 &&
 			 find_entry(v, parent, name, &d) == 0;
 		if (!is_dir || landing_dir_is_ready(v, d.child))
@@ -562,6 +565,10 @@ int volume_rename(struct volume *v, uint64_t parent, const char *name, uint64_t 
 	};
 	int rc;
 
+	if (parent != newparent) { /* it may go with very much in it; what cannot be carried out is found anew below */
+		landing_lock_inode(v, parent);
+		volume_unlock(v);
+	}
 	lock_entry_dir(v, newparent, newname);
 	do {
 		rc = check_places(v, &r);

@@ -120,7 +120,7 @@ ssize_t volume_getxattr(struct volume *v, uint64_t ino, const char *key, void *b
 {
 	ssize_t n;
 
-	volume_lock_now(v);
+	landing_lock_inode(v, ino); /* what failed fails again below */
 	n = check_call(v, ino, key);
 	if (!n)
 		n = tree_xattr_get(v, ino, key, buf, cap_bytes);
@@ -271,7 +271,7 @@ int volume_setxattr(struct volume *v, uint64_t ino, const char *key, const void 
 {
 	int rc;
 
-	volume_lock_now(v);
+	landing_lock_inode(v, ino); /* what failed fails again below */
 	rc = check_set(v, ino, key, len_bytes, flags);
 	if (!rc && acl_is_key(key))
 		rc = check_acl(v, ino, key, value, len_bytes);
@@ -302,7 +302,7 @@ int volume_removexattr(struct volume *v, uint64_t ino, const char *key)
 	enum origin origin;
 	int rc;
 
-	volume_lock_now(v);
+	landing_lock_inode(v, ino); /* what failed fails again below */
 	do
 		rc = check_call(v, ino, key);
 	while (!rc && strncmp(key, CONFLICT_XATTR, strlen(CONFLICT_XATTR)) == 0 && names_wait(v, ino));
@@ -341,7 +341,7 @@ ssize_t volume_listxattr(struct volume *v, uint64_t ino, char *buf, size_t cap_b
 	struct copy c = { buf, cap_bytes, 0 };
 	int rc;
 
-	volume_lock_now(v);
+	landing_lock_inode(v, ino); /* what failed fails again below */
 	rc = check_call(v, ino, NULL);
 	if (!rc)
 		rc = tree_xattrs(v, ino, add_key, &c);

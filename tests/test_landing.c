@@ -738,6 +738,59 @@ START_TEST(nobody_who_wants_the_name_of_a_directory_waits_for_all_that_goes_with
 }
 END_TEST
 
+static unsigned n_others;
+
+static int count_others(int i)
+{
+	(void)i;
+	n_others++;
+	return 0;
+}
+
+static int touch(int i, int what, uint64_t dir, uint64_t other)
+{
+	static const struct attr mode = { .mode = 0700 };
+	char buf[8];
+	struct attr a;
+
+	switch (what) {
+	case 0: return volume_setattr(px[i].v, dir, SET_MODE, &mode, &a);
+	case 1: return volume_unlink(px[i].v, dir, "f1");
+	case 2: return volume_rmdir(px[i].v, dir, "f1");
+	case 3: return volume_rename(px[i].v, dir, "f1", INO_ROOT, "here", 0);
+	case 4: return volume_rename(px[i].v, INO_ROOT, "other", dir, "there", 0);
+	case 5: return volume_link(px[i].v, other, dir, "there", &a);
+	case 6: return volume_setxattr(px[i].v, dir, "user.k", "v", 1, 0);
+	default: return (int)volume_getxattr(px[i].v, dir, "user.k", buf, sizeof(buf));
+	}
+}
+
+/* Whatever he does with a directory that he has open, and that goes with very much in it. */
+START_TEST(others_are_let_in_while_all_goes_that_is_in_a_directory_that_somebody_holds)
+{
+	int to = !(_i % 2), what = _i / 2, rc;
+	uint64_t dir, other;
+
+	px_put(to, "other", "other");
+	other = px_at(to, "other");
+	replace_tree(!to, true);
+	dir = px_at(to, "tree");
+	volume_ref(px[to].v, dir);
+	px_send(!to);
+	n_others = 0;
+	px_meanwhile = count_others;
+	rc = touch(to, what, dir, other);
+	px_meanwhile = NULL;
+	ck_assert_uint_ge(n_others, MANY / 100);
+	if (what >= 1 && what <= 5)
+		ck_assert_int_eq(rc, -ENOENT);
+	volume_unref(px[to].v, dir, 1);
+	same_trees();
+	px_meet_landed();
+	px_expect("other", "other");
+}
+END_TEST
+
 START_TEST(a_crash_finds_what_was_set_aside_and_drops_it)
 {
 	int to = !(_i % 2);
@@ -780,6 +833,8 @@ int main(void)
 	tcase_add_loop_test(landing, names_shifted_by_one_are_carried_out_from_any_of_them, 0, 20);
 	tcase_add_loop_test(landing, a_link_that_gives_up_its_name_is_taken_as_one_that_is_looked_up, 0, 2);
 	tcase_add_loop_test(landing, nobody_who_wants_the_name_of_a_directory_waits_for_all_that_goes_with_it, 0, 20);
+	tcase_add_loop_test(landing, others_are_let_in_while_all_goes_that_is_in_a_directory_that_somebody_holds, 0,
+			    16);
 	tcase_add_loop_test(landing, a_crash_finds_what_was_set_aside_and_drops_it, 0, 4);
 	suite_add_tcase(s, landing);
 	landing = tcase_create("broken off");
