@@ -14,7 +14,7 @@
  * Local filesystem calls record through these in the same group. An inode with ENT_NEW that was not cut yet (the peer
  * has never been sent it) absorbs MODE, OWNER and TIMES touches: only ENT_NEW's grp is raised. Deleting a link whose
  * row is `fresh` (made here since the last cut, never cut) removes the row instead; when an inode is reaped all its
- * inode, xattr and extent rows go.
+ * inode, xattr and extent rows go, but for ENT_ASK: the peer may have it by a name that nobody has here.
  */
 #ifndef TWINFS_CORE_CHANGES_H
 #define TWINFS_CORE_CHANGES_H
@@ -39,7 +39,8 @@ int changes_touch_range(struct volume *v, uint64_t ino, uint64_t off, uint64_t l
 /* The size was lowered to size_bytes (ranges beyond are cut off); touches ENT_CONTENT. Growing by truncate:
  * changes_touch(CONTENT). */
 int changes_touch_shrink(struct volume *v, uint64_t ino, uint64_t size_bytes);
-/* Ask the peer to enter this inode, which is not here, whole into its own change set (ENT_ASK). */
+/* Ask the peer to enter this inode, which is not here, whole into its own change set (ENT_ASK). That is good until the
+ * peer has heard it, though the inode may have come by another name, or have come and gone. */
 int changes_ask(struct volume *v, uint64_t ino);
 /* Everything of the inode anew, as for a peer that does not have it: ENT_NEW, all xattrs, whole content. */
 int changes_touch_whole(struct volume *v, uint64_t ino);

@@ -436,7 +436,7 @@ void frozen_keep_whole(struct volume *v, uint64_t ino, size_t max_ranges)
 {
 	if (!v->frozen)
 		return;
-	for (enum entity what = ENT_NEW; what <= ENT_ASK; what++)
+	for (enum entity what = ENT_NEW; what < ENT_ASK; what++)
 		frozen_keep_inode(v, ino, what);
 	if (!needs_none(v, XATTRS))
 		change_xattrs_of(v->db, ino, keep_xattr, v->frozen);

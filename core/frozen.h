@@ -58,7 +58,7 @@ void frozen_keep_xattr(struct volume *v, uint64_t ino, const char *key);
 void frozen_keep_link(struct volume *v, uint64_t link);
 /* Of the ranges that have bytes of [off, end), the first max_rows; the bytes in there. */
 void frozen_keep_ranges(struct volume *v, uint64_t ino, uint64_t off, uint64_t end, size_t max_rows);
-/* All that is said of the inode, but only the first max_ranges of its ranges. */
+/* All that is said of the inode but that it is asked for; and only the first max_ranges of its ranges. */
 void frozen_keep_whole(struct volume *v, uint64_t ino, size_t max_ranges);
 void frozen_keep_conflict(struct volume *v, uint64_t id);
 /* The open group was rolled back. */

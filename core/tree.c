@@ -487,11 +487,7 @@ static int purge(struct volume *v, const struct inode *in)
 		rc = data_reap(v, ino);
 	if (!rc)
 		rc = orphan_forget(v, ino);
-	if (rc || !orphan)
-		return rc ? rc : forget_changes(v, ino);
-	/* They were when it became one; since then only the peer may have been asked for it. */
-	frozen_keep_inode(v, ino, ENT_ASK);
-	return changes_recorded(v) ? change_inode_drop(v->db, ino, ENT_ASK) : 0;
+	return rc || orphan ? rc : forget_changes(v, ino); /* of an orphan they were when it became one */
 }
 
 int tree_reap(struct volume *v, uint64_t ino)

@@ -744,10 +744,10 @@ int change_ranges_drop(struct db *db, uint64_t ino, size_t max_rows)
 
 int change_rows_forget_inode(struct db *db, uint64_t ino, size_t max_ranges)
 {
-	int rc = DB_RUN(db, "DELETE FROM change_inode WHERE ino = ?1", ino);
+	int rc = DB_RUN(db, "DELETE FROM change_inode WHERE ino = ?1 AND what != ?2", ino, ENT_ASK);
 
 	if (!rc && db_changes(db) > 0)
-		db_count(&db_numbers(db)->inodes, -1);
+		rc = count_inode(db, ino, ENT_NEW, -1); /* unless it is asked for */
 	if (!rc)
 		rc = DB_RUN(db, "DELETE FROM change_xattr WHERE ino = ?1", ino);
 	if (!rc)

@@ -47,7 +47,8 @@ int change_range_put(struct db *db, uint64_t ino, uint64_t off, uint64_t len_byt
 int change_range_cut(struct db *db, uint64_t ino, uint64_t size_bytes); /* nothing from size on */
 int change_range_drop(struct db *db, uint64_t ino);                    /* all of the inode */
 
-/* Inode, xattr and extent rows; of the latter so many at most. 1: there are more, for change_ranges_drop. */
+/* Inode, xattr and extent rows; of the latter so many at most. 1: there are more, for change_ranges_drop. That the peer
+ * is asked for the inode stays. */
 int change_rows_forget_inode(struct db *db, uint64_t ino, size_t max_ranges);
 /* So many at most of what the inode has. 1: there may be more, 0: there are none. */
 int change_ranges_drop(struct db *db, uint64_t ino, size_t max_rows);

@@ -118,6 +118,11 @@ check_PROGRAMS += tests/test_prefer_orders
 TESTS += tests/test_prefer_orders
 tests_test_prefer_orders_SOURCES = tests/test_prefer_orders.c tests/pair_fixture.h tests/chance.h
 tests_test_prefer_orders_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
+
+check_PROGRAMS += tests/test_prefer_twice
+TESTS += tests/test_prefer_twice
+tests_test_prefer_twice_SOURCES = tests/test_prefer_twice.c tests/pair_fixture.h
+tests_test_prefer_twice_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 tests_test_engine_open_SOURCES = tests/test_engine_open.c tests/pair_fixture.h
 tests_test_engine_open_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 tests_test_engine_rules_SOURCES = tests/test_engine_rules.c tests/pair_fixture.h

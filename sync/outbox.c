@@ -234,9 +234,7 @@ static int any_of_inode(struct outbox *o, struct cut_at *at)
 	if (!cut_next_inode(&o->rows, at, &rows))
 		return 2;
 	rc = inode_then(o, rows.ino, &in);
-	if (rc == -ENOENT)
-		return (rows.which & 1u << ENT_ASK) != 0;
-	return rc ? rc : (rows.which & ~(1u << ENT_ASK)) != 0;
+	return rc == -ENOENT ? (rows.which & 1u << ENT_ASK) != 0 : rc ? rc : 1;
 }
 
 static int any_of_xattr(struct outbox *o, struct cut_at *at)
@@ -442,13 +440,13 @@ static int pull_inode(struct outbox *o, struct buf *to)
 	if (!cut_next_inode(&o->rows, &o->at, &rows))
 		return 0;
 	rc = inode_then(o, rows.ino, &in);
-	if (rc == -ENOENT) {
-		if (rows.which & 1u << ENT_ASK) /* it is not here still */
-			push_ask(o, rows.ino);
-		return 1;
-	}
-	if (rc)
+	if (rc < 0 && rc != -ENOENT)
 		return rc;
+	/* Also if it is here by now, of something else that the peer told: a name that only the peer has stands out. */
+	if (rows.which & 1u << ENT_ASK)
+		push_ask(o, rows.ino);
+	if (rc == -ENOENT)
+		return 1;
 	f.type = FRAME_INODE;
 	fill_inode(&f.inode, &rows, &in, o->begin.from);
 	if (!f.inode.fields) /* it was only asked for, and is here */
