@@ -231,8 +231,9 @@ int merge_let_acls_agree(struct merger *m)
 }
 
 /*
- * Of an inode in a unit of which the secondary has only the copy, as far as names go, the resolver says nothing: ours
- * stays, and it gets that.
+ * Of what the secondary has only in the copy of a unit, as far as names go, the resolver says nothing: it may be in
+ * that by what an earlier merge made, or be left where we have it as that into which the secondary put it goes to the
+ * copy that is made now. Ours stays, and it gets that.
  */
 static int resend_undecided(struct merger *m, const struct rs_result *r)
 {
@@ -242,11 +243,11 @@ static int resend_undecided(struct merger *m, const struct rs_result *r)
 
 	for (size_t i = 0; i < r->n_attrs; i++)
 		said[r->attrs[i].input] = 1;
-	for (size_t i = 0; rc == 0 && i < m->n_attrs && map_count(&m->of_inode) > 0; i++) {
+	for (size_t i = 0; rc == 0 && i < m->n_attrs; i++) {
 		const struct attr_case *ac = &m->attr_cases[i];
 		uint64_t ino = m->attrs[i].ino;
 
-		if (said[i] || tree_inode_get(m->v, ino, &in) < 0)
+		if (said[i] || tree_inode_get(m->v, ino, &in) < 0 || in.nlink == 0)
 			continue;
 		rc = ac->is_xattr ? changes_touch_xattr(m->v, ino, m->s->xattrs[ac->norm].key)
 				  : changes_touch(m->v, ino, merge_entity_of(ac->field));

@@ -555,6 +555,40 @@ START_TEST(what_one_side_put_in_and_the_other_changed_where_it_was_is_in_both_pl
 }
 END_TEST
 
+/* The secondary put a directory into what it had made in one that it took out of the unit: that goes to the copy, but
+ * the directory, in which the primary did something, stays. What both said of it before either heard of the other is
+ * alike. */
+START_TEST(what_both_set_on_what_stays_though_it_was_put_into_what_was_taken_out_is_alike)
+{
+	px_mkdir(0, "d");
+	px_put(0, "d/f", "x");
+	px_mkdir(0, ".git");
+	px_mkdir(0, ".git/k");
+	px_meet();
+	px_down();
+	px_mkdir(0, "d/alder");
+	px_put(0, "d/f", "alder");
+	px_rename(1, "d/f", ".git/f");
+	px_rename(1, ".git/k", "k");
+	px_mkdir(1, "k/new");
+	px_rename(1, "d", "k/new/d");
+	for (int i = 0; i < 2; i++) {
+		const char *d = i ? "k/new/d" : "d";
+
+		if (_i / 2 == 1)
+			px_set(i, d, SET_MODE, (struct attr){ .mode = i ? 0750 : 0700 });
+		if (_i / 2 == 2)
+			px_setxattr(i, d, "trusted.of", i ? "birch" : "alder");
+	}
+	px_hello();
+	if (_i % 2 == 1)
+		px_send(1);
+	px_meet();
+	ck_assert_uint_ne(px_at(0, "d/alder"), 0);
+	has(copy_of(""), "f=x ");
+}
+END_TEST
+
 /* Who puts it in removes a directory in it, in which the other does something: that is where it was, with all that the
  * other has there. */
 START_TEST(what_one_side_removed_of_what_it_put_in_is_where_the_other_changed_it)
@@ -1655,6 +1689,7 @@ int main(void)
 	tcase_add_loop_test(tc, what_the_primary_did_to_what_the_secondary_put_in_is_not_in_the_copy, 0, 2);
 	tcase_add_test(tc, what_the_secondary_did_to_what_the_primary_put_in_is_where_it_was);
 	tcase_add_loop_test(tc, what_one_side_put_in_and_the_other_changed_where_it_was_is_in_both_places, 0, 6);
+	tcase_add_loop_test(tc, what_both_set_on_what_stays_though_it_was_put_into_what_was_taken_out_is_alike, 0, 6);
 	tcase_add_loop_test(tc, what_one_side_removed_of_what_it_put_in_is_where_the_other_changed_it, 0, 6);
 	tcase_add_loop_test(tc, what_one_side_removed_of_what_it_put_into_a_unit_it_made_is_not_mixed_with_the_others,
 			    0, 2);
