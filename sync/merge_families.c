@@ -135,13 +135,13 @@ static bool record_is_of_family(struct volume *v, const struct ship_link *l)
 
 bool families_touched(struct volume *v, const struct shipment *s)
 {
-	for (size_t i = 0; i < s->n_links; i++, landing_breathe(v))
+	for (size_t i = 0; i < s->n_links; i++)
 		if (record_is_of_family(v, &s->links[i]))
 			return true;
-	for (size_t i = 0; i < s->n_inodes; i++, landing_breathe(v))
+	for (size_t i = 0; i < s->n_inodes; i++)
 		if (inode_is_of_family(v, s->inodes[i]))
 			return true;
-	for (size_t i = 0; i < s->n_xattrs; i++, landing_breathe(v))
+	for (size_t i = 0; i < s->n_xattrs; i++)
 		if (file_is_of_family(v, s->xattrs[i].ino))
 			return true;
 	return false;

@@ -221,11 +221,11 @@ bool units_touched(struct volume *v, const struct shipment *s)
 
 	if (glance_begin(&g, &units) < 0)
 		return true; /* the three-way merge will tell what failed */
-	for (size_t i = 0; i < s->n_links && !found; i++, landing_breathe(v))
+	for (size_t i = 0; i < s->n_links && !found; i++)
 		found = link_is_in_unit(&g, &s->links[i]);
-	for (size_t i = 0; i < s->n_inodes && !found; i++, landing_breathe(v))
+	for (size_t i = 0; i < s->n_inodes && !found; i++)
 		found = inode_is_in_unit(&g, s->inodes[i]->ino);
-	for (size_t i = 0; i < s->n_xattrs && !found; i++, landing_breathe(v))
+	for (size_t i = 0; i < s->n_xattrs && !found; i++)
 		found = xattr_is_in_unit(&g, &s->xattrs[i]);
 	glance_end(&g, units);
 	return found;

@@ -165,9 +165,9 @@ static int look_in_steps(struct merger *m)
 
 int merge_near_begin(struct merger *m)
 {
-	/* A copy that it has not heard of, of a unit or a database. */
-	m->all_of_ours = m->all_of_ours || m->prefer || map_count(&m->of_inode) > 0 || map_count(&m->of_link) > 0 ||
-			 map_count(&m->of_family) > 0;
+	/* A copy that it has not heard of, of a unit or a database; also where no id is taken to be about one. */
+	m->all_of_ours = m->all_of_ours || m->prefer || (m->names->no_copies && !m->names->no_units) ||
+			 map_count(&m->of_inode) > 0 || map_count(&m->of_link) > 0 || map_count(&m->of_family) > 0;
 	list_new_dirs(m);
 	for (size_t i = 0; i < m->n_nl && !m->all_of_ours; i++)
 		if (m->nl[i].parent && !m->nl[i].report) {

@@ -408,8 +408,7 @@ static inline bool units_count_xattr(const char *key)
 	return strncmp(key, "user.", 5) == 0;
 }
 
-/* Does the shipment change something in a unit, ours or the secondary's? Lets others in while a landing is watched, as
- * families_touched does. */
+/* Does the shipment change something in a unit, ours or the secondary's? */
 bool units_touched(struct volume *v, const struct shipment *s);
 /* Of what, of a large one? Lets others in (landing_breathe). The same below, of families. */
 struct split;
