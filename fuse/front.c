@@ -428,10 +428,11 @@ static void workers_free(struct front *f)
 	f->workers = NULL;
 }
 
-/* Somebody aborted the connection under /sys/fs/fuse: the dead mount is still there. */
+/* Somebody aborted the connection under /sys/fs/fuse: the dead mount is still there. One that lives is another's: a
+ * mountpoint that was unmounted is free for the next store before we are at our end. */
 static void detach_leftover(struct front *f)
 {
-	if (mount_is_there(f->mountpoint))
+	if (mount_is_dead(f->mountpoint))
 		mount_end(f->mountpoint, true);
 }
 

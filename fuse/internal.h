@@ -110,6 +110,8 @@ void mount_read_ahead(const char *mountpoint);
 /* Unmount as whoever mounted may; -EBUSY while in use unless lazy. */
 int mount_end(const char *mountpoint, bool lazy);
 bool mount_is_there(const char *mountpoint); /* one of our types is on top there */
+/* The same, and nobody serves it any more. One that is served is given half a second to say so, and may be busy. */
+bool mount_is_dead(const char *mountpoint);
 
 /* ---- ops.c --------------------------------------------------------------------------------------- */
 

@@ -4,14 +4,17 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/statvfs.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "util/log.h"
@@ -20,6 +23,7 @@
 #define FS_TYPE "fuse." FRONT_SUBTYPE
 #define FS_TYPE_PAST "fuse." FRONT_SUBTYPE_PAST
 #define WORD_MAX_BYTES 64
+#define PROBE_MS 500
 
 extern char **environ;
 
@@ -250,6 +254,51 @@ bool mount_is_there(const char *mountpoint)
 
 	return mounted_type(mountpoint, type, &major, &minor) &&
 	       (strcmp(type, FS_TYPE) == 0 || strcmp(type, FS_TYPE_PAST) == 0);
+}
+
+struct probe {
+	bool dead;
+	char path[];
+};
+
+static void *probe_main(void *ctx)
+{
+	struct probe *p = ctx;
+	struct statfs s;
+
+	p->dead = statfs(p->path, &s) < 0 && (errno == ENOTCONN || errno == ECONNABORTED);
+	return NULL;
+}
+
+/* A connection that has ended answers at once; one that does not is served, or will be. */
+bool mount_is_dead(const char *mountpoint)
+{
+	size_t len = strlen(mountpoint);
+	struct timespec until;
+	struct probe *p;
+	pthread_t thread;
+	bool dead;
+
+	if (!mount_is_there(mountpoint))
+		return false;
+	p = xmalloc(sizeof(*p) + len + 1);
+	p->dead = false;
+	memcpy(p->path, mountpoint, len + 1);
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_nsec += PROBE_MS * 1000000L;
+	until.tv_sec += until.tv_nsec / NS_PER_S;
+	until.tv_nsec %= NS_PER_S;
+	if (pthread_create(&thread, NULL, probe_main, p) != 0) {
+		free(p);
+		return false;
+	}
+	if (pthread_timedjoin_np(thread, NULL, &until) != 0) {
+		pthread_detach(thread); /* it still has p */
+		return false;
+	}
+	dead = p->dead;
+	free(p);
+	return dead;
 }
 
 static int run_fusermount(const char *mountpoint, bool lazy)

@@ -30,6 +30,7 @@
  * is about to be found dead or is not durable in any useful sense, and the program is told (EIO is what it must
  * understand). */
 #define FSYNC_PEER_MS 30000u
+#define PORT_RETRY_MS 3000u
 /* Slices in which others wait for the link, so that a hung-up client or an unmount ends the waiting. */
 #define WAIT_SLICE_MS 250u
 /* Of each second so much goes into giving free blocks back to the host. */
@@ -562,6 +563,20 @@ static void leave(struct node *n, struct link_status *last)
 		link_stop(link, "unmounted", 0);
 }
 
+/* Who unmounted another store here a moment ago has its port until it has said goodbye to its peer. */
+static int link_begin_soon(struct node *n, struct err *err)
+{
+	const struct timespec step = { .tv_nsec = 50000000 };
+	uint64_t give_up_ms = clock_mono_ms() + PORT_RETRY_MS;
+	int rc;
+
+	while ((rc = link_begin(n, err)) == -EADDRINUSE && clock_mono_ms() < give_up_ms) {
+		err->code = 0;
+		nanosleep(&step, NULL);
+	}
+	return rc;
+}
+
 static int serve(struct node *n, const struct node_options *opt, struct err *err)
 {
 	int rc;
@@ -570,7 +585,7 @@ static int serve(struct node *n, const struct node_options *opt, struct err *err
 	n->watch = watch_new(n);
 	rc = mount_begin(n, opt, err);
 	if (!rc && !n->past)
-		rc = link_begin(n, err);
+		rc = link_begin_soon(n, err);
 	if (!rc)
 		rc = control_start(opt->store, on_request, n, &n->control, err);
 	if (rc) {

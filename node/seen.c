@@ -18,7 +18,7 @@ void seen_look(struct volume *v, const struct link_status *link, struct seen *la
 
 	if (link->peer_last_seen_ms <= last->ms)
 		return;
-	if (up == last->up && (!up || link->peer_last_seen_ms - last->ms < WRITE_AGAIN_MS))
+	if (last->ms > 0 && up == last->up && (!up || link->peer_last_seen_ms - last->ms < WRITE_AGAIN_MS))
 		return;
 	snprintf(text, sizeof(text), "%" PRIu64 " %s", link->peer_last_seen_ms, link->peer_address);
 	if (volume_setting_set(v, SETTING_SEEN, text)) /* a store that takes no changes just now: the next time */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * seen: when the peer was heard of last, and at which address; kept in the store (setting "peer.seen"), so that status
- * knows it after another mount, too, and without one. Written when a connection comes and when it goes, and now and
- * then between, as the process may be killed.
+ * knows it after another mount, too, and without one. Written when the peer joins, when a connection comes and when it
+ * goes, and now and then between, as the process may be killed.
  */
 #ifndef TWINFS_NODE_SEEN_H
 #define TWINFS_NODE_SEEN_H

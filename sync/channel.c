@@ -304,7 +304,8 @@ static void on_closed(void *ctx, struct conn *conn, int code, const char *why)
 	went_down(c, code, 0, text);
 }
 
-static int on_pair(void *ctx, const char *body, const char *fingerprint_hex, char **reply, struct err *err)
+static int on_pair(void *ctx, const char *body, const char *fingerprint_hex, const char *address, char **reply,
+                   struct err *err)
 {
 	struct channel *c = ctx;
 	uint64_t now_ms = clock_mono_ms();
@@ -324,8 +325,15 @@ static int on_pair(void *ctx, const char *body, const char *fingerprint_hex, cha
 		log_warn("a pairing request was refused: %s", err_text(err));
 		if (c->pair_refused++ == 0)
 			c->pair_forget_at_ms = now_ms + PAIR_FORGET_MS;
+		return rc;
 	}
-	return rc;
+	/* Until it connects that is all we know of where it is. */
+	pthread_mutex_lock(&c->lock);
+	if (!c->st.up)
+		snprintf(c->st.address, sizeof(c->st.address), "%s", address);
+	c->st.last_seen_ms = clock_real_ms();
+	pthread_mutex_unlock(&c->lock);
+	return 0;
 }
 
 /* ---- the I/O thread

@@ -175,7 +175,8 @@ static void do_pair(struct conn *c)
 		refuse(c, 400, "the request is not JSON, or too long");
 		return;
 	}
-	rc = c->listen->ops.pair(c->listen->ctx, (const char *)c->body.data, c->fingerprint_hex, &reply, &err);
+	rc = c->listen->ops.pair(c->listen->ctx, (const char *)c->body.data, c->fingerprint_hex, c->address, &reply,
+				 &err);
 	if (rc)
 		refuse(c,
 		       rc == -EACCES || rc == -ESTALE || rc == -EPERM ? 403

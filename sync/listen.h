@@ -33,7 +33,8 @@ struct listen_ops {
 	 * why. */
 	int (*stream)(void *ctx, struct conn *conn, const char *fingerprint_hex, const char *address, struct err *err);
 	/* A pairing request. 0 and a malloc'd JSON text, or -errno with a text for the client. */
-	int (*pair)(void *ctx, const char *body, const char *fingerprint_hex, char **reply, struct err *err);
+	int (*pair)(void *ctx, const char *body, const char *fingerprint_hex, const char *address, char **reply,
+	            struct err *err);
 	/* The stream's connection is gone; not called after listen_drop. */
 	void (*closed)(void *ctx, struct conn *conn, int code, const char *why);
 };

@@ -800,6 +800,9 @@ START_TEST(a_token_pairs_once_and_then_the_link_comes_up)
 	ck_assert_str_eq(reply, "{\"slot\":2}\n");
 	free(reply);
 	ck_assert_str_eq(paired_with, pin(1));
+	/* Where it is and that it was there is known before it connects. */
+	ck_assert_msg(strncmp(status(a).peer_address, "127.0.0.1:", 10) == 0, "\"%s\"", status(a).peer_address);
+	ck_assert_uint_gt(status(a).peer_last_seen_ms, 0);
 	ck_assert_int_eq(link_pair_request(ids[2], t.address, t.fingerprint_hex, t.secret_hex, &reply, &err), -EACCES);
 	ck_assert_msg(strstr(err.text, "the token was used"), "%s", err.text);
 	start_b_to(a_at);

@@ -114,3 +114,17 @@ t_an_address_that_is_no_good_changes_nothing() {
 	is_equal "$(tw_a address "$TMP/alone")" "has no peer, and listens nowhere"
 	refused_a 'neither a peer nor an invitation' address "$TMP/alone" :7440
 }
+
+t_where_the_peer_is_is_known_from_the_moment_it_joins() {
+	local token
+	tw_a init "$SA" --name left >/dev/null
+	token=$(tw_a invite "$SA" --listen "$ADDR_A:$PORT")
+	mount_side a
+	tw_b join "$token" "$SB" --name right >"$TMP/out"
+	is_equal "$(status_of b peer.address)" "$ADDR_A:$PORT"
+	[[ $(status_of a peer.address) == "$ADDR_B":* ]] || fail "a does not know who joined: $(status_of a peer.address)"
+	[[ $(status_of a peer.last_seen) == 20*Z ]] || fail "a does not know when it was there"
+	sleep 2 # it is written within a second
+	kill_side a
+	[[ $(status_of a peer.address) == "$ADDR_B":* ]] || fail "a forgot who joined: $(status_of a peer.address)"
+}

@@ -210,3 +210,39 @@ t_a_stranger_on_the_port_disturbs_nobody() {
 	echo x >"$A/after"
 	both_equal
 }
+
+# A daemon that is at its end takes nothing down but its own: its mountpoint is free for another store before that.
+t_a_daemon_that_ends_leaves_the_next_mount_at_its_place_alone() {
+	local old
+	single_up
+	old=$(pid_of a)
+	tw_a init "$TMP/other" --name other >/dev/null
+	kill -STOP "$old"
+	fusermount3 -uz "$A"
+	tw_a mount "$TMP/other" "$A"
+	kill -CONT "$old"
+	within 20 gone "$old"
+	is_mounted "$A" || fail "the next mount was taken down"
+	echo there >"$A/file"
+	fusermount3 -u "$A"
+}
+
+# The port of a store that was unmounted a moment ago is still in use for a moment.
+t_a_mount_waits_for_its_port_while_the_last_one_ends() {
+	local held
+	single_up
+	tw_a invite "$A" --listen "$ADDR_A:$PORT" >/dev/null
+	unmount_side a
+	ns_a timeout 1.5 python3 -c "
+import socket, time
+s = socket.socket()
+s.bind(('$ADDR_A', $PORT))
+s.listen()
+print('held', flush=True)
+time.sleep(60)" >"$TMP/held" &
+	held=$!
+	within 10 grep -q held "$TMP/held"
+	tw_a mount "$SA" "$A"
+	wait "$held" || true
+	fusermount3 -u "$A"
+}
