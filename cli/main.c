@@ -137,12 +137,13 @@ static const struct command commands[] = {
 	  "  PATH     below a mountpoint; or, with WHERE, in that volume\n"
 	  "  --json   for programs; see twinfs(1) for the keys\n",
 	  cmd_why },
-	{ "scrub", "STORE|MOUNTPOINT", "read every block from the disk and compare it with its checksum; mends nothing",
-	  "Files and the old versions that are kept for the peer. Mounted or not; beside a\n"
+	{ "scrub", "STORE|MOUNTPOINT", "read every block and compare it with its checksum; heal it from the peer",
+	  "Files and the old versions that are kept for the peer. Mounted and connected,\n"
+	  "what is damaged is asked of the peer, and healed if it has it. Mounted or not; beside a\n"
 	  "mount it takes half of the time, and the disk only when nobody else does.\n"
 	  "Interrupting it (or unmounting) ends it. What it found is in twinfs status\n"
 	  "until the next one has come to its end.\n\n"
-	  "Exit code: 0 all is well, 1 something is damaged or it could not be done.\n",
+	  "Exit code: 0 all is well (or is by now), 1 something is damaged or it could not be done.\n",
 	  cmd_scrub },
 	{ "verify", "WHERE [--repair]", "compare both sides: has the peer the same names, files, attributes and bytes",
 	  "  --repair   not available in this version, and refused\n\n"

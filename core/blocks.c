@@ -245,7 +245,7 @@ int blocks_fetch(struct image *im, const struct block_ref *refs, size_t skip_byt
 	return rc;
 }
 
-int blocks_complain(struct volume *v, uint64_t ino, uint64_t block, int code)
+int blocks_complain(struct volume *v, uint64_t ino, uint64_t block, const struct block_ref *ref, int code)
 {
 	char *path = path_of(v, ino);
 
@@ -253,6 +253,7 @@ int blocks_complain(struct volume *v, uint64_t ino, uint64_t block, int code)
 	          (unsigned long long)ino, (unsigned long long)(block << BLOCK_SHIFT),
 	          code == -EBADMSG ? "does not match its checksum" : "cannot be read from the disk");
 	free(path);
+	damage_met(v, &(struct damaged){ ino, block, ref->phys, ref->sum });
 	return -EIO;
 }
 
@@ -264,7 +265,7 @@ int blocks_read_one(struct volume *v, uint64_t ino, struct view view, uint64_t b
 	if (rc)
 		return rc;
 	rc = blocks_fetch(v->data->image, &ref, 0, buf, BLOCK_BYTES, NULL);
-	return rc ? blocks_complain(v, ino, block, rc) : 0;
+	return rc ? blocks_complain(v, ino, block, &ref, rc) : 0;
 }
 
 /* ---- replacing ---- */

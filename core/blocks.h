@@ -41,8 +41,9 @@ int blocks_fetch(struct image *im, const struct block_ref *refs, size_t skip_byt
                  size_t *bad);
 /* One block of ino, for read-modify-write. -EIO (logged) if it is damaged: it must not get a new checksum. */
 int blocks_read_one(struct volume *v, uint64_t ino, struct view view, uint64_t block, void *buf);
-/* Log that a block cannot be had, with the file's path; code is what blocks_fetch returned. Returns -EIO. */
-int blocks_complain(struct volume *v, uint64_t ino, uint64_t block, int code);
+/* Log that a block cannot be had, with the file's path, and have it healed if it can be (core/damage.h); code is what
+ * blocks_fetch returned. Returns -EIO. */
+int blocks_complain(struct volume *v, uint64_t ino, uint64_t block, const struct block_ref *ref, int code);
 
 /* Put held blocks (written already, sums given one a block, len in all = n) in place of [first, first + n); they
  * are born by it, even if it fails (which only the database can make it do).

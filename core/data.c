@@ -32,7 +32,7 @@ static int read_blocks(struct volume *v, uint64_t ino, struct view view, uint8_t
 			return rc;
 		rc = blocks_fetch(v->data->image, refs, IN_BLOCK(off), p, len, &bad);
 		if (rc)
-			rc = blocks_complain(v, ino, first + bad, rc);
+			rc = blocks_complain(v, ino, first + bad, &refs[bad], rc);
 		off += len;
 		p += len;
 	}

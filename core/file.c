@@ -59,13 +59,27 @@ static ssize_t read_step(struct volume *v, uint64_t ino, uint8_t *buf, size_t le
 	return rc ? rc : (ssize_t)len;
 }
 
+/* The same; who meets a damaged block waits a moment for the peer, which may have its bytes. */
+static ssize_t read_healing(struct volume *v, uint64_t ino, uint8_t *buf, size_t len, uint64_t off)
+{
+	const uint64_t first = off >> BLOCK_SHIFT, end = (off + len + BLOCK_BYTES - 1) >> BLOCK_SHIFT;
+	const uint64_t until_ms = clock_mono_ms() + DAMAGE_WAIT_MS;
+	uint64_t now_ms = until_ms - DAMAGE_WAIT_MS;
+	ssize_t n;
+
+	while ((n = read_step(v, ino, buf, len, off)) == -EIO && now_ms < until_ms &&
+	       damage_wait(v, ino, first, end, DAMAGE_READERS, (unsigned)(until_ms - now_ms)) == 1)
+		now_ms = clock_mono_ms();
+	return n;
+}
+
 ssize_t volume_read(struct volume *v, uint64_t ino, void *buf, size_t len_bytes, uint64_t off)
 {
 	size_t done = 0;
 
 	while (done < len_bytes) {
 		size_t len = MIN(len_bytes - done, (size_t)STEP_BYTES);
-		ssize_t n = read_step(v, ino, (uint8_t *)buf + done, len, off + done);
+		ssize_t n = read_healing(v, ino, (uint8_t *)buf + done, len, off + done);
 
 		if (n < 0)
 			return n;

@@ -7,6 +7,7 @@
 
 #include "core/changes.h"
 #include "core/committer.h"
+#include "core/damage.h"
 #include "core/data.h"
 #include "core/hold.h"
 #include "core/log_thread.h"
@@ -110,6 +111,7 @@ struct volume {
 	bool reaper_made, reaper_idle, reaper_stop;
 	struct committer committer;
 	struct log_thread log_thread;
+	struct damage damage;
 	struct map orphans;         /* inodes without a link that are still referenced; table orphan. While there are
 				       doomed ones, not all: volume_is_orphan */
 	struct map orphans_new;     /* those of them that have no row yet: orphans_store */

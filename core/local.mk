@@ -7,6 +7,7 @@ core_libcore_a_SOURCES = \
 	core/committer.c core/committer.h \
 	core/conflict_hand.c core/conflict_notes.c core/conflict_settle.c core/conflict_units.c \
 	core/conflict_xattrs.c core/conflicts.c core/conflicts_private.h \
+	core/damage.c core/damage.h \
 	core/data.h \
 	core/digest.c core/digest.h \
 	core/frozen.c core/frozen.h \

@@ -373,7 +373,7 @@ static ssize_t read_step(struct past *p, uint64_t ino, uint8_t *buf, size_t len,
 	rc = blocks_fetch(p->v->data->image, refs, IN_BLOCK(off), buf, len, &bad);
 	if (rc) { /* nobody moves these blocks: it is damage */
 		volume_lock(p->v);
-		rc = blocks_complain(p->v, ino, (off >> BLOCK_SHIFT) + bad, rc);
+		rc = blocks_complain(p->v, ino, (off >> BLOCK_SHIFT) + bad, &refs[bad], rc);
 		volume_unlock(p->v);
 	}
 	return rc ? rc : (ssize_t)len;

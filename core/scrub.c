@@ -5,6 +5,7 @@
 #include "util/util.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 
 /* Rows taken under one hold of the lock: 2 MiB of data at most, a fraction of a millisecond. */
@@ -16,6 +17,7 @@ struct scrub {
 	struct scrub_progress *p;
 	struct extent_pos pos;
 	struct extent_at rows[BATCH_ROWS];
+	bool is_slow; /* who heals did not answer in time: nothing is waited for any more */
 	uint8_t *buf; /* EXTENT_MAX_BLOCKS */
 };
 
@@ -47,6 +49,14 @@ static int still_there(struct scrub *s, const struct extent_at *at, uint32_t i, 
 	return rc;
 }
 
+static bool is_healed(struct scrub *s, uint64_t ino, uint64_t block)
+{
+	int rc = damage_wait(s->v, ino, block, block + 1, UINT_MAX, s->is_slow ? 0 : DAMAGE_WAIT_MS);
+
+	s->is_slow |= rc == -ETIMEDOUT;
+	return rc == 1;
+}
+
 /* It did not match without the lock: a write may have been quicker. */
 static int suspect(struct scrub *s, const struct extent_at *at, uint32_t i)
 {
@@ -58,13 +68,17 @@ static int suspect(struct scrub *s, const struct extent_at *at, uint32_t i)
 	rc = still_there(s, at, i, &there);
 	if (!rc && there)
 		bad = check_one(s, &at->e, i);
-	if (bad)
+	if (bad) {
 		f.path = path_of(s->v, at->ino);
+		damage_met(s->v, &(struct damaged){ at->ino, at->e.off + i, at->e.phys + i, at->e.sums[i] });
+	}
 	volume_unlock(s->v);
 	if (rc || !bad)
 		return rc;
 	f.unreadable = bad != -EBADMSG;
+	f.healed = is_healed(s, at->ino, at->e.off + i);
 	s->p->found++;
+	s->p->healed += f.healed;
 	if (s->opt->found)
 		s->opt->found(s->opt->ctx, &f);
 	else

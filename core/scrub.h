@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * scrub: reads every block that a file or its history has, from the disk, and compares it with its checksum. Of an open
- * volume, while it is used. It mends nothing.
+ * volume, while it is used. What somebody else has (core/damage.h) is healed; nothing else is mended.
  *
  * What it finds is damage for certain: a block that does not match is looked up and read once more under the volume's
  * lock. What is written or moved while it runs may not be looked at (it was read or written a moment ago).
@@ -20,10 +20,12 @@ struct scrub_found {
 	uint64_t ino, off; /* bytes */
 	bool history;    /* of an old version that is kept for the peer */
 	bool unreadable; /* the disk gives an error; else other bytes than were written */
+	bool healed;     /* and is what was written by now */
 };
 struct scrub_progress {
 	uint64_t done_blocks, total_blocks; /* total: as it is now */
-	uint64_t found;
+	uint64_t found;  /* damaged */
+	uint64_t healed; /* of these */
 };
 struct scrub_options {
 	void (*found)(void *ctx, const struct scrub_found *f);

@@ -443,6 +443,7 @@ static void volume_free(struct volume *v)
 	map_release(&v->carry_drops);
 	committer_release(&v->committer);
 	log_thread_release(&v->log_thread);
+	damage_destroy(&v->damage);
 	pthread_cond_destroy(&v->commit_done);
 	pthread_mutex_destroy(&v->lock);
 	pthread_mutex_destroy(&v->turn);
@@ -523,6 +524,7 @@ int volume_open(const char *dir, const struct volume_options *opt, struct volume
 	pthread_mutex_init(&v->turn, NULL);
 	hold_init(&v->hold);
 	pthread_cond_init(&v->commit_done, NULL);
+	damage_init(&v->damage);
 	committer_init(&v->committer);
 	log_thread_init(&v->log_thread);
 	v->dir = xstrdup(dir);

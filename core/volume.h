@@ -269,8 +269,8 @@ typedef bool (*volume_dirent_fn)(void *ctx, const char *name, size_t name_len_by
 				 const struct attr *attr);
 int volume_readdir(struct volume *v, uint64_t dir, uint64_t after, volume_dirent_fn fn, void *ctx);
 
-/* Short only at end of file. The checksum of every block is verified; mismatch: -EIO. Image I/O happens outside the
- * lock. */
+/* Short only at end of file. The checksum of every block is verified; mismatch: -EIO, if nobody heals it within two
+ * seconds (core/damage.h). Image I/O happens outside the lock. */
 ssize_t volume_read(struct volume *v, uint64_t ino, void *buf, size_t len_bytes, uint64_t off);
 enum { WRITE_APPEND = 1, WRITE_KILL_SUIDGID = 2, WRITE_KILL_SGID = 4 }; /* as SET_KILL_… */
 /* All or nothing: len_bytes or an error (-ENOSPC, -EFBIG …). With WRITE_APPEND off is ignored and *at gets where it

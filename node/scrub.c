@@ -78,7 +78,7 @@ static bool say_progress(struct run *r, const struct scrub_progress *p)
 		snprintf(left, sizeof(left), ", %" PRIu64 ":%02" PRIu64 " min left", (uint64_t)pace.eta_s / 60,
 		         (uint64_t)pace.eta_s % 60);
 	snprintf(text, sizeof(text), "%" PRIu64 " of %" PRIu64 " MiB read, %" PRIu64 " MiB/s%s; %" PRIu64 " damaged",
-	         pace.done_bytes >> 20, pace.total_bytes >> 20, pace.rate >> 20, left, p->found);
+	         pace.done_bytes >> 20, pace.total_bytes >> 20, pace.rate >> 20, left, p->found - p->healed);
 	return r->say(r->ctx, text);
 }
 
@@ -109,14 +109,16 @@ static void on_found(void *ctx, const struct scrub_found *f)
 	struct run *r = ctx;
 
 	if (r->state) /* else the person who asked sees it */
-		log_error("scrub: %s (inode %" PRIu64 "): %sthe block at byte %" PRIu64 " %s",
+		log_error("scrub: %s (inode %" PRIu64 "): %sthe block at byte %" PRIu64 " %s%s",
 		          f->path ? f->path : "(no name)", f->ino, f->history ? "in an old version, " : "", f->off,
-		          f->unreadable ? "cannot be read from the disk" : "does not match its checksum");
+		          f->unreadable ? "cannot be read from the disk" : "does not match its checksum",
+		          f->healed ? "; it is healed" : "");
 	if (json_array_size(r->list) < LIST_MAX)
-		json_array_append_new(r->list, json_pack("{s:o, s:I, s:I, s:b, s:b}", "path",
+		json_array_append_new(r->list, json_pack("{s:o, s:I, s:I, s:b, s:b, s:b}", "path",
 		                                         f->path ? words_path(f->path) : json_null(), "inode",
 		                                         (json_int_t)f->ino, "offset", (json_int_t)f->off, "history",
-		                                         f->history, "unreadable", f->unreadable));
+		                                         f->history, "unreadable", f->unreadable, "healed",
+		                                         f->healed));
 	free(f->path);
 }
 
@@ -174,7 +176,7 @@ int scrub_run(struct volume *v, struct scrub_state *state, bool (*say)(void *ctx
 		idle_class(false);
 	state_end(state);
 	if (!rc) {
-		last_put(v, "scrub", p.found);
+		last_put(v, "scrub", p.found - p.healed);
 	} else if (rc == -ECANCELED) {
 		err_set(err, rc, "the scrub of %s was stopped before its end", volume_dir(v));
 	} else {
@@ -182,6 +184,7 @@ int scrub_run(struct volume *v, struct scrub_state *state, bool (*say)(void *ctx
 	}
 	json_object_set_new(reply, "blocks", json_integer((json_int_t)p.done_blocks));
 	json_object_set_new(reply, "found", json_integer((json_int_t)p.found));
+	json_object_set_new(reply, "healed", json_integer((json_int_t)p.healed));
 	json_object_set_new(reply, "list", r.list);
 	return rc;
 }

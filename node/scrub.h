@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * scrub: core/scrub.h for people: one at a time of a store, with progress and rate, and what the last one found, which
- * is kept in the store. In the thread of whoever asked for it: it ends when they hang up or the store is unmounted, and
- * leaves no trace then.
+ * scrub: core/scrub.h for people: one at a time of a store, with progress and rate, and what the last one found and could
+ * not heal, which is kept in the store. In the thread of whoever asked for it: it ends when they hang up or the store is
+ * unmounted, and leaves no trace then.
  */
 #ifndef TWINFS_NODE_SCRUB_H
 #define TWINFS_NODE_SCRUB_H
@@ -28,8 +28,9 @@ struct scrub_state {
 json_t *scrub_object(struct volume *v, struct scrub_state *state);
 
 /* say: once a second, for people; false: stop. Of a mounted store (state not NULL) half of the time is left to others,
- * and the disk serves them first. Adds to reply "blocks" (looked at), "found" (how many are damaged) and "list" (path
- * or null, inode, offset, history, unreadable; the first hundred). -EBUSY: one runs already. -ECANCELED. */
+ * and the disk serves them first. Adds to reply "blocks" (looked at), "found" (how many were damaged), "healed" (of
+ * these, from the peer) and "list" (path or null, inode, offset, history, unreadable, healed; the first hundred).
+ * -EBUSY: one runs already. -ECANCELED. */
 int scrub_run(struct volume *v, struct scrub_state *state, bool (*say)(void *ctx, const char *text), void *ctx,
               json_t *reply, struct err *err);
 

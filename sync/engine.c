@@ -11,6 +11,7 @@
 #include "core/changes.h"
 #include "sync/apply.h"
 #include "sync/deletions.h"
+#include "sync/heal.h"
 #include "sync/kept.h"
 #include "sync/land.h"
 #include "sync/merge.h"
@@ -47,6 +48,7 @@ struct engine {
 	struct outbox *outbox;             /* being sent, or NULL */
 	struct shipment *inbox;            /* arriving, or NULL */
 	struct verify *verify;             /* answers, and asks, about the two trees */
+	struct heal *heal;                 /* the same, about damaged blocks */
 	struct kept *kept;                 /* of one that broke off, or NULL */
 	bool looked_for_kept;              /* of an earlier run of the program */
 	bool telling;                      /* the peer is being told of it */
@@ -84,6 +86,7 @@ struct engine *engine_new(struct volume *v)
 	e->v = v;
 	e->scratch = xmalloc(DATA_MAX_BYTES);
 	e->verify = verify_new(v);
+	e->heal = heal_new(v);
 	e->keep_least_bytes = KEEP_LEAST_BYTES;
 	/* HELLO and BYE are a few hundred bytes; the bound is there for a bug, not for them. */
 	buf_init(&e->control, 64u << 10);
@@ -137,6 +140,7 @@ void engine_free(struct engine *e)
 	engine_down(e);
 	kept_free(e->kept); /* what is noted stays, for the next run */
 	verify_free(e->verify);
+	heal_free(e->heal);
 	buf_release(&e->control);
 	pthread_mutex_destroy(&e->lock);
 	free(e->scratch);
@@ -329,6 +333,7 @@ void engine_down(struct engine *e)
 	shipment_free(e->inbox);
 	e->inbox = NULL;
 	verify_down(e->verify);
+	heal_down(e->heal);
 	e->n_unacked = 0;
 	e->ack_owed = e->probe_out = e->probe_reply_owed = e->hold_for_word = e->peer_is_behind = false;
 	e->dirty_since_ms = 0;
@@ -458,6 +463,7 @@ static int on_hello(struct engine *e, const struct rec_hello *h, uint64_t now_ms
 	/* Whoever has something of ours acknowledges it first of all, so this ends. */
 	e->hold_for_word = info.role == ROLE_PRIMARY && h->applied > 0 && is_to_be_held(e, info.applied);
 	e->phase = ENGINE_STREAM;
+	heal_up(e->heal);
 	e->peer_committed = h->committed;
 	e->sent = h->applied;
 	e->last_to = info.committed > info.acked ? info.committed : 0;
@@ -661,6 +667,8 @@ static int on_frame(struct engine *e, struct frame *f, uint64_t now_ms, struct e
 		return on_staged(e, &f->staged, err);
 	if (f->type == FRAME_VERIFY)
 		return verify_receive(e->verify, &f->verify, now_ms, err);
+	if (f->type == FRAME_HEAL)
+		return heal_receive(e->heal, &f->heal, err);
 	if (f->type == FRAME_SHIP_BEGIN)
 		return on_ship_begin(e, &f->begin, err);
 	if (e->refusal.code && f->type != FRAME_SHIP_END)
@@ -829,8 +837,10 @@ ssize_t engine_pull(struct engine *e, struct buf *out, size_t want_bytes, struct
 			return rc;
 		buf_reset(&e->control);
 	}
-	if (e->phase == ENGINE_STREAM && !e->telling)
+	if (e->phase == ENGINE_STREAM && !e->telling) {
 		verify_pull(e->verify, out);
+		heal_pull(e->heal, out);
+	}
 	if (e->telling) {
 		rc = kept_tell(e->kept, out, want_bytes);
 		if (rc < 0)

@@ -20,6 +20,7 @@ sync_libsync_a_SOURCES += \
 	sync/merge_saves.c sync/merge_state.h sync/merge_units.c sync/merge_unplaced.c \
 	sync/name_fold.c sync/name_fold.h \
 	sync/outbox.c sync/outbox.h \
+	sync/heal.c sync/heal.h \
 	sync/verify.c sync/verify.h sync/verify_private.h sync/verify_run.c \
 	sync/plan.c sync/plan.h \
 	sync/prefer.c sync/prefer.h \
@@ -40,6 +41,10 @@ tests_test_engine_SOURCES = tests/test_engine.c tests/pair_fixture.h
 tests_test_engine_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 tests_test_engine_peer_SOURCES = tests/test_engine_peer.c tests/pair_fixture.h
 tests_test_engine_peer_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
+check_PROGRAMS += tests/test_heal
+TESTS += tests/test_heal
+tests_test_heal_SOURCES = tests/test_heal.c tests/pair_fixture.h
+tests_test_heal_LDADD = $(ENGINE_TEST_LIBS) $(UNIT_LIBS)
 check_PROGRAMS += tests/test_verify
 TESTS += tests/test_verify
 tests_test_verify_SOURCES = tests/test_verify.c tests/pair_fixture.h

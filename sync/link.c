@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/damage.h"
 #include "sync/dial.h"
 #include "util/log.h"
 #include "util/util.h"
@@ -213,8 +214,10 @@ int link_start(struct volume *v, const struct link_options *opt, struct link **o
 	if (opt->start_paused)
 		channel_shut(l->channel, l->pause_reason);
 	volume_set_dirty(v, link_on_dirty, l);
+	damage_set_kick(v, on_question, l);
 	rc = start_thread(l, err);
 	if (rc) {
+		damage_set_kick(v, NULL, NULL);
 		volume_set_dirty(v, NULL, NULL);
 		channel_close(l->channel);
 		link_free(l);
@@ -352,6 +355,7 @@ void link_stop(struct link *l, const char *reason, unsigned timeout_ms)
 
 	if (link_pause(l, reason, timeout_ms, &err))
 		log_info("link: %s", err_text(&err));
+	damage_set_kick(l->v, NULL, NULL);
 	volume_set_dirty(l->v, NULL, NULL);
 	pthread_mutex_lock(&l->lock);
 	l->stop = true;

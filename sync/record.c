@@ -30,6 +30,7 @@ static const struct {
 	{ FRAME_SKIP, "SKIP" },
 	{ FRAME_STAGED, "STAGED" },
 	{ FRAME_VERIFY, "VERIFY" },
+	{ FRAME_HEAL, "HEAL" },
 };
 
 const char *frame_type_word(enum frame_type type)
@@ -209,6 +210,15 @@ static const char *judge_verify(const struct rec_verify *r)
 	return r->op == VERIFY_LIST && r->a > r->b ? "ids run backwards" : NULL;
 }
 
+static const char *judge_heal(const struct rec_heal *r)
+{
+	if (r->op != HEAL_ASK && r->op != HEAL_BYTES && r->op != HEAL_NONE)
+		return "question is unknown";
+	if (r->ino == 0)
+		return "id is 0";
+	return r->block > FILE_MAX_BYTES / HEAL_BLOCK_BYTES ? "block is out of range" : NULL;
+}
+
 static const char *judge_conflict(const struct conflict *c)
 {
 	static const char *const kinds[] = { "content", "name", "move", "delete", "attribute", "xattr", NULL };
@@ -271,6 +281,8 @@ const char *record_judge(const struct frame *f)
 		return judge_staged(&f->staged);
 	case FRAME_VERIFY:
 		return judge_verify(&f->verify);
+	case FRAME_HEAL:
+		return judge_heal(&f->heal);
 	}
 	return "type is unknown";
 }

@@ -8,7 +8,7 @@
  * (-EBADMSG, with a text naming frame and field); the caller then drops the connection. Nothing here keeps state or
  * does I/O.
  *
- * HELLO is followed by STAGED frames, as many as it announces. VERIFY may stand anywhere after that, also in a
+ * HELLO is followed by STAGED frames, as many as it announces. VERIFY and HEAL may stand anywhere after that, also in a
  * shipment, to which it does not belong.
  * A shipment is: SHIP_BEGIN, any number of INODE, LINK, XATTR, DATA, HOLE, LOST, CONFLICT, LINEAGE, SKIP records in any
  * order, SHIP_END.
@@ -19,7 +19,7 @@
 #include "core/digest.h"
 #include "util/buf.h"
 
-#define PROTOCOL_VERSION 6
+#define PROTOCOL_VERSION 7
 /* A DATA record carries at most 256 KiB: large enough to cost nothing per byte, small enough to keep both sides'
  * buffers small. */
 #define DATA_MAX_BYTES (256u << 10)
@@ -28,7 +28,7 @@
 
 enum frame_type {
 	FRAME_HELLO = 1, FRAME_HEARTBEAT = 2, FRAME_BYE = 3, FRAME_CREDIT = 4, FRAME_STAGED = 5,
-	FRAME_VERIFY = 6,
+	FRAME_VERIFY = 6, FRAME_HEAL = 7,
 	FRAME_SHIP_BEGIN = 16, FRAME_SHIP_END = 17,
 	FRAME_INODE = 32, FRAME_LINK = 33, FRAME_XATTR = 34, FRAME_DATA = 35, FRAME_HOLE = 36,
 	FRAME_CONFLICT = 37, FRAME_LINEAGE = 38, FRAME_SKIP = 39, FRAME_LOST = 40,
@@ -148,6 +148,18 @@ struct rec_verify {
 	const struct digest_item *items; /* decoded: in `scratch` */
 	char path[VERIFY_PATH_MAX_BYTES + 1]; /* cut if it is longer; "" if there is none */
 };
+/* sync/heal.h: a block of a file by its checksum, wanted or given. */
+enum heal_op {
+	HEAL_ASK = 1,   /* who has it? BYTES or NONE */
+	HEAL_BYTES = 17,
+	HEAL_NONE,      /* I do not have it, or cannot read it */
+};
+#define HEAL_BLOCK_BYTES 4096u
+struct rec_heal {
+	uint8_t op; /* enum heal_op */
+	uint64_t ino, block, sum;
+	const uint8_t *data; /* of BYTES, HEAL_BLOCK_BYTES; points into the frame when decoded */
+};
 struct rec_skip {
 	uint64_t id;
 	uint8_t is_link;
@@ -171,6 +183,7 @@ struct frame {
 		struct rec_skip skip;
 		struct rec_staged staged;
 		struct rec_verify verify;
+		struct rec_heal heal;
 	};
 };
 

@@ -147,6 +147,15 @@ static void get_verify(struct cursor *c, struct rec_verify *r, uint8_t *scratch)
 	r->items = items;
 }
 
+static void get_heal(struct cursor *c, struct rec_heal *r)
+{
+	r->op = get_u8(c);
+	r->ino = get_u64(c);
+	r->block = get_u64(c);
+	r->sum = get_u64(c);
+	r->data = r->op == HEAL_BYTES ? take(c, HEAL_BLOCK_BYTES) : NULL;
+}
+
 static void get_begin(struct cursor *c, struct rec_ship_begin *r)
 {
 	r->from = get_u64(c);
@@ -313,6 +322,9 @@ static void get_payload(struct cursor *c, struct frame *f, uint8_t *scratch)
 		break;
 	case FRAME_VERIFY:
 		get_verify(c, &f->verify, scratch);
+		break;
+	case FRAME_HEAL:
+		get_heal(c, &f->heal);
 		break;
 	}
 	if (!c->bad && c->at != c->end)

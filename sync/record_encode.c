@@ -70,6 +70,16 @@ static void put_verify(struct buf *b, const struct rec_verify *r)
 	}
 }
 
+static void put_heal(struct buf *b, const struct rec_heal *r)
+{
+	put_u8(b, r->op);
+	put_u64(b, r->ino);
+	put_u64(b, r->block);
+	put_u64(b, r->sum);
+	if (r->op == HEAL_BYTES)
+		buf_append(b, r->data, HEAL_BLOCK_BYTES);
+}
+
 static void put_staged(struct buf *b, const struct rec_staged *r)
 {
 	put_u64(b, r->group);
@@ -285,6 +295,9 @@ static void put_payload(struct buf *b, const struct frame *f)
 		break;
 	case FRAME_VERIFY:
 		put_verify(b, &f->verify);
+		break;
+	case FRAME_HEAL:
+		put_heal(b, &f->heal);
 		break;
 	}
 }

@@ -384,6 +384,7 @@ int shipment_add(struct shipment *s, struct frame *f, struct err *err)
 	case FRAME_SHIP_BEGIN:
 	case FRAME_STAGED:
 	case FRAME_VERIFY:
+	case FRAME_HEAL:
 	case FRAME_SHIP_END: break;
 	}
 	return bad(err, "a frame that does not belong into a shipment", f->type);

@@ -131,13 +131,19 @@ static struct frame simple(enum frame_type type)
 						.n = ARRAY_LEN(items), .items = items, .path = "/a" };
 		break;
 	}
+	case FRAME_HEAL: {
+		static const uint8_t block[HEAL_BLOCK_BYTES] = { 1, 2, [HEAL_BLOCK_BYTES - 1] = 3 };
+
+		f.heal = (struct rec_heal){ .op = HEAL_BYTES, .ino = 5, .block = 6, .sum = UINT64_MAX, .data = block };
+		break;
+	}
 	default:
 		break;
 	}
 	return f;
 }
 
-#define SAMPLES 17
+#define SAMPLES 18
 /* One legal frame of each type, and both codings of DATA. */
 static size_t samples(struct frame *out)
 {
@@ -160,6 +166,7 @@ static size_t samples(struct frame *out)
 	out[n++] = simple(FRAME_SKIP);
 	out[n++] = simple(FRAME_STAGED);
 	out[n++] = simple(FRAME_VERIFY);
+	out[n++] = simple(FRAME_HEAL);
 	ck_assert_uint_le(n, SAMPLES);
 	return n;
 }
@@ -416,6 +423,10 @@ static const struct tamper {
 	{ "more items than the frame has", FRAME_VERIFY, 38, 4, 2, "too short" },
 	{ "more items than a frame can have", FRAME_VERIFY, 38, VERIFY_MAX_ITEMS + 1, 2, "count" },
 	{ "items in no order", FRAME_VERIFY, 40, 9, 8, "ascend" },
+	{ "a word about damage that is none", FRAME_HEAL, 0, HEAL_NONE + 1, 1, "behind" },
+	{ "damage of no file", FRAME_HEAL, 1, 0, 8, "id is 0" },
+	{ "damage behind all files", FRAME_HEAL, 9, UINT64_MAX, 8, "block" },
+	{ "a question that brings bytes", FRAME_HEAL, 0, HEAL_ASK, 1, "behind" },
 	{ "staged bytes of inode 0", FRAME_STAGED, 18, 0, 8, "inode number" },
 	{ "a staged range of no bytes", FRAME_STAGED, 34, 0, 8, "out of range" },
 	{ "a staged range beyond the largest file", FRAME_STAGED, 74, 6, 8, "largest file" },
@@ -524,11 +535,11 @@ START_TEST(a_hello_of_a_later_version_says_its_version)
 	struct buf b;
 
 	encode(&b, hello());
-	memcpy(b.data + 5, &(uint32_t){ 7 }, 4);
+	memcpy(b.data + 5, &(uint32_t){ PROTOCOL_VERSION + 1 }, 4);
 	b.len_bytes -= 20;
 	seal(&b);
 	ck_assert_int_eq(frame_decode(b.data, b.len_bytes, &f, scratch, NULL), (ssize_t)b.len_bytes);
-	ck_assert_uint_eq(f.hello.version, 7);
+	ck_assert_uint_eq(f.hello.version, PROTOCOL_VERSION + 1);
 	ck_assert_str_eq(f.hello.volume_id, "");
 	buf_release(&b);
 }

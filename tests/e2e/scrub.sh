@@ -55,10 +55,12 @@ t_scrub_names_what_is_damaged_until_it_is_written_anew() {
 	marked "$A/d/f" 'a text that the disk will lose'
 	echo other >"$A/other"
 	wait_synced
+	cp "$A/d/f" "$TMP/whole"
 	lose_block "$SA" 'a text that the disk will lose'
+	lose_block "$SB" 'a text that the disk will lose'
 	is_equal "$(rc_of tw_a scrub "$A")" 1 "exit code of scrub"
 	is_equal "$(cat "$TMP/out")" '/d/f: byte 8192: is not what was written' "what scrub says"
-	grep -q 'damaged; nothing was mended' "$TMP/err" || fail "$(cat "$TMP/err")"
+	grep -q 'damaged, and the peer was not there or did not have them' "$TMP/err" || fail "$(cat "$TMP/err")"
 	is_equal "$(status_of a scrub.differences)" 1 "differences"
 	is_equal "$(rc_of tw_a status "$A")" 4 "exit code of status"
 	grep -q '1 damaged block' "$TMP/out" || fail "$(cat "$TMP/out")"
@@ -68,14 +70,35 @@ t_scrub_names_what_is_damaged_until_it_is_written_anew() {
 	echo more >"$A/more"
 	wait_synced
 	has_content "$B/more" more
-	is_equal "$(rc_of tw_b scrub "$B")" 0 "scrub of the peer, which has it whole"
-	# The peer's copy heals it.
-	cat "$B/d/f" >"$TMP/whole"
 	cat "$TMP/whole" >"$A/d/f"
 	both_equal
 	tw_a scrub "$A" >"$TMP/out"
 	is_equal "$(status_of a scrub.differences)" 0 "differences"
 	is_equal "$(rc_of tw_a status "$A")" 0 "exit code of status"
+}
+
+t_a_damaged_block_is_healed_from_the_peer() {
+	pair_up
+	mkdir "$A/d"
+	marked "$A/d/f" 'a text that is read when it is lost'
+	marked "$A/d/g" 'a text that is scrubbed when it is lost'
+	wait_synced
+	cp -r "$B/d" "$TMP/whole"
+	lose_block "$SA" 'a text that is read when it is lost'
+	lose_block "$SB" 'a text that is scrubbed when it is lost'
+	dd if="$A/d/f" bs=4096 skip=2 count=1 iflag=direct of="$TMP/read" 2>/dev/null || fail "what the peer has is refused"
+	cmp "$TMP/read" <(dd if="$TMP/whole/f" bs=4096 skip=2 count=1 2>/dev/null)
+	is_equal "$(rc_of tw_b scrub "$B")" 0 "exit code of scrub, which said: $(cat "$TMP/out" "$TMP/err"); it"
+	is_equal "$(head -1 "$TMP/out")" '/d/g: byte 8192: is not what was written; healed from the peer' "what scrub says"
+	is_equal "$(status_of b scrub.differences)" 0 "differences"
+	link_cut_down
+	wait_apart
+	is_equal "$(rc_of tw_a scrub "$A")" 0 "exit code of scrub with nobody to ask"
+	is_equal "$(rc_of tw_b scrub "$B")" 0 "exit code of scrub with nobody to ask"
+	link_restore
+	wait_together
+	diff -r "$A/d" "$TMP/whole"
+	both_equal
 }
 
 t_scrub_reads_old_versions_too() {
