@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * scrub: core/scrub.h for people: one at a time of a store, with progress and rate, and what the last one found and could
- * not heal, which is kept in the store. In the thread of whoever asked for it: it ends when they hang up or the store is
- * unmounted, and leaves no trace then.
+ * scrub: core/scrub.h for people: one at a time of a store, with progress and rate, and what the last one found and
+ * could not heal, which is kept in the store. In the thread of whoever asked for it: it ends when they hang up or the
+ * store is unmounted, and leaves no trace then.
  */
 #ifndef TWINFS_NODE_SCRUB_H
 #define TWINFS_NODE_SCRUB_H

@@ -56,7 +56,8 @@ static int answer(struct heal *h, const struct rec_heal *r, struct err *err)
 
 	if (h->n_out == HEAL_AHEAD)
 		return err_set(err, -EBADMSG,
-			       "the peer asks for more damaged blocks before it has its answers: dropping the connection");
+			       "the peer asks for more damaged blocks before it has its answers: "
+			       "dropping the connection");
 	f.heal.data = bytes;
 	f.heal.op = damage_lend(h->v, r->ino, r->block, r->sum, bytes) == 0 ? HEAL_BYTES : HEAL_NONE;
 	if (frame_encode(&h->out, &f) == 0)
@@ -75,7 +76,8 @@ static int on_answer(struct heal *h, const struct rec_heal *r, struct err *err)
 		i++;
 	if (i == h->n_asked)
 		return err_set(err, -EBADMSG,
-			       "the peer answers for a damaged block that it was not asked for: dropping the connection");
+			       "the peer answers for a damaged block that it was not asked for: "
+			       "dropping the connection");
 	d = h->asked[i];
 	h->asked[i] = h->asked[--h->n_asked];
 	if (r->op == HEAL_NONE) {
@@ -85,8 +87,8 @@ static int on_answer(struct heal *h, const struct rec_heal *r, struct err *err)
 	rc = damage_mend(h->v, &d, r->data);
 	if (rc == -EBADMSG)
 		return err_set(err, rc,
-			       "the peer sent other bytes than it was asked for in place of a damaged block: dropping the "
-			       "connection");
+			       "the peer sent other bytes than it was asked for in place of a damaged block: "
+			       "dropping the connection");
 	if (rc)
 		log_error("a damaged block of inode %llu cannot be healed: %s", (unsigned long long)d.ino,
 			  strerror(-rc));
