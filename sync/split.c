@@ -356,7 +356,8 @@ static void follow(struct split *sp, uint64_t ino)
 		split_here(sp, link_of(sp, e), &here);
 		split_add_link(sp, link_of(sp, e));
 		add_of_key(sp, wanted_key(l), false);
-		add_of_key(sp, here.key, false);
+		/* It may stay, and a new directory that wants its name become one with it. */
+		add_of_key(sp, here.key, here.is_dir);
 		split_add_above(sp, l->parent);
 		split_add_above(sp, here.parent);
 		add_above_before(sp, l->link, l->seen);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* A large shipment that meets changes of ours: what meets them is landed at once, and the rest is carried out later. */
 #include "core/internal.h"
+#include "sync/roles.h"
 #include "tests/pair_fixture.h"
 
 #define FILES 8u
@@ -179,6 +180,43 @@ START_TEST(a_directory_was_made_on_both_sides_in_one_that_was_too)
 	px_meet_landed();
 	expect(0, "same/in/f2", "there");
 	ck_assert_uint_ge(count_conflicts(0, true), 1);
+}
+END_TEST
+
+static void takes_over(int i)
+{
+	struct err err = ERR_INIT;
+
+	px_down();
+	ck_assert_int_eq(volume_commit(px[i].v), 0);
+	ck_assert_msg(roles_take_over(px[i].v, &err) == 0, "%s", err_text(&err));
+	px_up();
+	px_talk(0);
+	px_talk(1);
+	ck_assert_int_eq(px_deliver(!i, &err), 0);
+	ck_assert_int_eq(px_deliver(i, &err), -EAGAIN); /* it has heard that it is the secondary now */
+	px_down();
+	px_hello();
+}
+
+/* The primary of then made them one, which the primary of now has not heard. It decides the other way round: what is
+ * put into the one that goes is put into its own. */
+START_TEST(a_directory_that_became_one_with_ours_becomes_one_again_after_the_roles_changed)
+{
+	begin("");
+	px_mkdir(0, "same");
+	px_mkdir(1, "same");
+	px_send(1);
+	px_mkdir(0, "same/in");
+	put_all(0, "same/in", "there");
+	put_all(0, "", "there");
+	px_put(1, "same/mine", "here");
+	takes_over(1);
+	px_send(1); /* and what comes next says that it is seen */
+	arrives(0);
+	px_meet_landed();
+	expect(0, "same/in/f2", "there");
+	expect(0, "same/mine", "here");
 }
 END_TEST
 
@@ -381,6 +419,7 @@ int main(void)
 	tcase_add_loop_test(c, a_directory_that_goes_has_something_of_ours, 0, 6);
 	tcase_add_loop_test(c, a_directory_was_made_on_both_sides, 0, 2);
 	tcase_add_test(c, a_directory_was_made_on_both_sides_in_one_that_was_too);
+	tcase_add_test(c, a_directory_that_became_one_with_ours_becomes_one_again_after_the_roles_changed);
 	tcase_add_loop_test(c, places_that_are_no_more, 0, 2);
 	tcase_add_loop_test(c, a_conflict_that_waits, 0, 2);
 	tcase_add_loop_test(c, what_settles_a_conflict_waits_for_a_landing, 0, 2);
