@@ -20,6 +20,7 @@ struct fused {
 	struct lineage *list, *over; /* to be taken apart; to be forgotten */
 	size_t n, cap, n_over, cap_over;
 	struct map said; /* what the shipment says something of, by what it is or by what is in it */
+	struct map named; /* files of which it gives a place */
 	bool said_listed;
 };
 
@@ -28,8 +29,10 @@ static void list_said(struct fused *f)
 	const struct shipment *s = f->m->s;
 
 	for (size_t i = 0; i < s->n_links; i++) {
-		if (s->links[i].parent)
+		if (s->links[i].parent) {
 			map_put(&f->said, s->links[i].parent, 1);
+			map_put(&f->named, s->links[i].child, 1);
+		}
 		if (s->links[i].child)
 			map_put(&f->said, s->links[i].child, 1);
 	}
@@ -48,6 +51,16 @@ static bool says_something_of(struct fused *f, uint64_t ino)
 	return ino && map_get(&f->said, ino, NULL);
 }
 
+/* It removed this name of its own, and has another one of the file: that is one with ours still. */
+static bool goes_by_another(struct fused *f, const struct ship_link *own)
+{
+	if (!own || own->parent || own->report)
+		return false;
+	if (!f->said_listed)
+		list_said(f);
+	return map_get(&f->named, own->child, NULL);
+}
+
 static int judge_alias(void *ctx, const struct lineage *l)
 {
 	struct fused *f = ctx;
@@ -58,7 +71,7 @@ static int judge_alias(void *ctx, const struct lineage *l)
 
 	if (l->kind != 'l')
 		return 0;
-	if (!has_own) {
+	if (!has_own || goes_by_another(f, own)) {
 		f->over = merge_grow(f->over, f->n_over, &f->cap_over, sizeof(*f->over));
 		f->over[f->n_over++] = *l;
 	} else if (has_ours && (own || says_something_of(f, its.child))) {
@@ -96,7 +109,7 @@ static int take_apart(struct merger *m, const struct lineage *link)
 
 int merge_take_all_apart(struct merger *m)
 {
-	struct fused f = { .m = m, .said = MAP_INIT };
+	struct fused f = { .m = m, .said = MAP_INIT, .named = MAP_INIT };
 	int rc = lineage_each(m->v, LINEAGE_LINK, judge_alias, &f);
 
 	for (size_t i = 0; rc == 0 && i < f.n; i++) {
@@ -110,6 +123,7 @@ int merge_take_all_apart(struct merger *m)
 	free(f.list);
 	free(f.over);
 	map_release(&f.said);
+	map_release(&f.named);
 	return rc;
 }
 

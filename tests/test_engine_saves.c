@@ -107,6 +107,30 @@ START_TEST(a_text_saved_on_both_sides_is_merged_however_each_was_saved)
 }
 END_TEST
 
+/* The two had become one, were two again for what it wrote then, and it goes on with that by another name. */
+START_TEST(what_is_written_to_a_copy_by_another_name_is_in_the_copy_though_the_first_name_is_gone)
+{
+	const char *theirs = with(with(text, "two", "OTHER"), "eight", "BIRCH");
+	char want[256];
+
+	together("f.txt", text);
+	save(0, "f.txt", with(text, "two", "ALDER"), RENAMED);
+	save(1, "f.txt", with(text, "eight", "BIRCH"), RENAMED);
+	px_hello();
+	px_send(1);
+	px_link(1, "f.txt", "g.txt");
+	px_put(1, "f.txt", theirs);
+	px_send(1);
+	ck_assert_uint_eq(n_notes("content", "kept-both"), 1);
+	px_append(1, "g.txt", "more\n");
+	px_unlink(1, "f.txt");
+	px_send(0);
+	px_meet();
+	snprintf(want, sizeof(want), "%smore\n", theirs);
+	ck_assert_uint_eq(files_with(want), 1);
+}
+END_TEST
+
 START_TEST(a_text_saved_on_one_side_and_written_in_place_on_the_other_is_merged)
 {
 	int saver = _i % 2;
@@ -803,6 +827,7 @@ int main(void)
 	tcase_add_checked_fixture(one, px_setup, px_teardown);
 	tcase_set_timeout(one, 60);
 	tcase_add_loop_test(one, a_text_saved_on_both_sides_is_merged_however_each_was_saved, 0, HOWS * HOWS);
+	tcase_add_test(one, what_is_written_to_a_copy_by_another_name_is_in_the_copy_though_the_first_name_is_gone);
 	tcase_add_loop_test(one, a_text_saved_on_one_side_and_written_in_place_on_the_other_is_merged, 0, 6);
 	tcase_add_loop_test(one, lines_that_both_changed_are_two_files, 0, 4);
 	tcase_add_loop_test(one, of_two_that_were_saved_apart_a_person_reads_why_and_sees_what_both_had, 0, 4);
