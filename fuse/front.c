@@ -517,7 +517,8 @@ void front_free(struct front *f)
 	if (!f)
 		return;
 	if (f->se) {
-		detach_leftover(f); /* front_run was never called */
+		if (!atomic_load(&f->ended) && mount_is_there(f->mountpoint)) /* front_run was never called: ours */
+			mount_end(f->mountpoint, true);
 		if (!f->mounted_by_hand)
 			fuse_session_unmount(f->se); /* closes /dev/fuse; finds that it is unmounted */
 		fuse_session_destroy(f->se);
