@@ -110,7 +110,7 @@ int damage_wait(struct volume *v, uint64_t ino, uint64_t first, uint64_t end, un
 		return 0;
 	}
 	m->waiting++;
-	while ((open = range_is_open(m, ino, first, end, &any, &refused)) && m->helped && rc == 0)
+	while ((open = range_is_open(m, ino, first, end, &any, &refused)) && m->helped && m->kick && rc == 0)
 		rc = -pthread_cond_timedwait(&m->settled, &m->lock, &until);
 	m->waiting--;
 	pthread_mutex_unlock(&m->lock);

@@ -59,7 +59,8 @@ void damage_destroy(struct damage *d);
 /* The block does not match. With or without the volume's lock. */
 void damage_met(struct volume *v, const struct damaged *d);
 /* Without the volume's lock: wait for what was met in these blocks of the file. 1: none of them is damaged now; 0: some
- * is, and cannot be had (now); -ETIMEDOUT. most_waiting: if so many wait already, 0 at once. */
+ * is, and cannot be had (now: nobody helps, or nobody who is kicked); -ETIMEDOUT. most_waiting: if so many wait
+ * already, 0 at once. */
 int damage_wait(struct volume *v, uint64_t ino, uint64_t first, uint64_t end, unsigned most_waiting, unsigned wait_ms);
 
 /* ---- who helps; all without the volume's lock */
