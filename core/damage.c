@@ -95,28 +95,51 @@ static bool range_is_open(const struct damage *m, uint64_t ino, uint64_t first, 
 	return open;
 }
 
-int damage_wait(struct volume *v, uint64_t ino, uint64_t first, uint64_t end, unsigned most_waiting, unsigned wait_ms)
+static void forget_mended(struct damage *m, uint64_t ino, uint64_t first, uint64_t end)
+{
+	for (size_t i = 0; i < DAMAGE_MAX; i++) {
+		struct damage_item *item = &m->items[i];
+
+		if (item->state == DAMAGE_MENDED && item->d.ino == ino && item->d.block >= first && item->d.block < end)
+			item->state = DAMAGE_NONE;
+	}
+}
+
+int damage_wait(struct volume *v, uint64_t ino, uint64_t first, uint64_t end, bool is_request, unsigned wait_ms)
 {
 	struct damage *m = &v->damage;
 	uint64_t until_ms = clock_mono_ms() + wait_ms;
 	const struct timespec until = { .tv_sec = (time_t)(until_ms / 1000),
 		                        .tv_nsec = (long)(until_ms % 1000) * 1000000L };
-	bool any, refused, open;
+	bool any, refused, open, waited = false;
 	int rc = 0;
 
 	pthread_mutex_lock(&m->lock);
-	if (m->waiting >= most_waiting) {
+	if (is_request && m->requests >= DAMAGE_READERS) {
 		pthread_mutex_unlock(&m->lock);
 		return 0;
 	}
-	m->waiting++;
-	while ((open = range_is_open(m, ino, first, end, &any, &refused)) && m->helped && m->kick && rc == 0)
+	m->requests += is_request;
+	while ((open = range_is_open(m, ino, first, end, &any, &refused)) && m->helped && m->kick &&
+	       !(is_request && m->still) && rc == 0) {
+		waited = true;
 		rc = -pthread_cond_timedwait(&m->settled, &m->lock, &until);
-	m->waiting--;
+	}
+	m->requests -= is_request;
+	if (!open) {
+		rc = (any || waited) && !refused; /* another who waited for it may have been told first */
+		forget_mended(m, ino, first, end);
+	}
 	pthread_mutex_unlock(&m->lock);
-	if (open)
-		return rc;
-	return any && !refused;
+	return rc;
+}
+
+void damage_hold_still(struct volume *v, bool still)
+{
+	pthread_mutex_lock(&v->damage.lock);
+	v->damage.still = still;
+	pthread_cond_broadcast(&v->damage.settled);
+	pthread_mutex_unlock(&v->damage.lock);
 }
 
 static void settle(struct volume *v, const struct damaged *d, bool mended)

@@ -3,7 +3,7 @@
  * damage: blocks of the image that were found damaged, and what becomes of them: somebody may have the bytes that their
  * checksum is of (the peer; core does not know who). Private to core/ but for what whoever helps calls.
  *
- *   none -met-> WANTED -taken-> ASKED -mended, or it is damaged no more-> MENDED -met-> WANTED
+ *   none -met-> WANTED -taken-> ASKED -mended, or it is damaged no more-> MENDED -told-> none
  *                 ^                |'--not to be had-> REFUSED -met-> WANTED
  *                 '-nobody helps---'
  *
@@ -40,8 +40,8 @@ struct damaged {
 struct damage {
 	pthread_mutex_t lock;
 	pthread_cond_t settled; /* monotonic clock */
-	bool helped;
-	unsigned waiting;
+	bool helped, still;
+	unsigned requests; /* that wait */
 	void (*kick)(void *ctx);
 	void *kick_ctx;
 	size_t next; /* where a place is looked for first */
@@ -58,10 +58,14 @@ void damage_destroy(struct damage *d);
 
 /* The block does not match. With or without the volume's lock. */
 void damage_met(struct volume *v, const struct damaged *d);
-/* Without the volume's lock: wait for what was met in these blocks of the file. 1: none of them is damaged now; 0: some
- * is, and cannot be had (now: nobody helps, or nobody who is kicked); -ETIMEDOUT. most_waiting: if so many wait
- * already, 0 at once. */
-int damage_wait(struct volume *v, uint64_t ino, uint64_t first, uint64_t end, unsigned most_waiting, unsigned wait_ms);
+/*
+ * Without the volume's lock: wait for what was met in these blocks of the file. 1: none of them is damaged now, which
+ * is said once: who meets something there after that meets what nobody mends. 0: some is, and cannot be had (now:
+ * nobody helps, or nobody who is kicked). -ETIMEDOUT. is_request: so many of these at most wait, and none while
+ * requests are held still (volume_hold_still waits for them, and holds up who helps): 0 at once.
+ */
+int damage_wait(struct volume *v, uint64_t ino, uint64_t first, uint64_t end, bool is_request, unsigned wait_ms);
+void damage_hold_still(struct volume *v, bool still);
 
 /* ---- who helps; all without the volume's lock */
 

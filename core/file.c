@@ -68,7 +68,7 @@ static ssize_t read_healing(struct volume *v, uint64_t ino, uint8_t *buf, size_t
 	ssize_t n;
 
 	while ((n = read_step(v, ino, buf, len, off)) == -EIO && now_ms < until_ms &&
-	       damage_wait(v, ino, first, end, DAMAGE_READERS, (unsigned)(until_ms - now_ms)) == 1)
+	       damage_wait(v, ino, first, end, true, (unsigned)(until_ms - now_ms)) == 1)
 		now_ms = clock_mono_ms();
 	return n;
 }

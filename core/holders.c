@@ -65,8 +65,10 @@ void volume_hold_still(struct volume *v)
 	volume_unlock(v);
 	assert(!v->still);
 	v->still = fn != NULL;
-	if (fn)
-		fn(ctx, true);
+	if (!fn)
+		return;
+	damage_hold_still(v, true); /* those who wait for the peer do so inside */
+	fn(ctx, true);
 }
 
 void holders_go_on(struct volume *v)
@@ -74,6 +76,7 @@ void holders_go_on(struct volume *v)
 	if (!v->still)
 		return;
 	v->still = false;
+	damage_hold_still(v, false);
 	v->still_fn(v->still_ctx, false);
 }
 

@@ -330,11 +330,10 @@ int volume_unlink(struct volume *v, uint64_t parent, const char *name)
 	int rc;
 
 	rc = landing_lock_inode(v, parent);
-	while (!rc) {
-		rc = check_unlink(v, parent, name, &d);
-		if (rc || !names_wait(v, d.child))
-			break;
-	}
+	if (!rc)
+		do
+			rc = check_unlink(v, parent, name, &d);
+		while (!rc && names_wait(v, d.child));
 	if (!rc)
 		rc = group_open(v);
 	if (!rc)

@@ -5,7 +5,6 @@
 #include "util/util.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 
 /* Rows taken under one hold of the lock: 2 MiB of data at most, a fraction of a millisecond. */
@@ -51,7 +50,7 @@ static int still_there(struct scrub *s, const struct extent_at *at, uint32_t i, 
 
 static bool is_healed(struct scrub *s, uint64_t ino, uint64_t block)
 {
-	int rc = damage_wait(s->v, ino, block, block + 1, UINT_MAX, s->is_slow ? 0 : DAMAGE_WAIT_MS);
+	int rc = damage_wait(s->v, ino, block, block + 1, false, s->is_slow ? 0 : DAMAGE_WAIT_MS);
 
 	s->is_slow |= rc == -ETIMEDOUT;
 	return rc == 1;

@@ -5,7 +5,8 @@
  * than two additions.
  *
  * Nobody inside may wait for who closes it. What requests wait for is the volume's lock, the disk, and for moments the
- * notifier; whoever closes the gate holds none of that.
+ * notifier; whoever closes the gate holds none of that. Who reads a damaged block waits for the peer's bytes, which
+ * come by who closes the gate; so that ends when it is to be closed (core/damage.h).
  */
 #ifndef TWINFS_FUSE_GATE_H
 #define TWINFS_FUSE_GATE_H

@@ -67,7 +67,7 @@ bool p_changed_xattrs(struct volume *v, uint64_t ino, uint64_t seen)
 
 static int changed_user_xattr(void *ctx, const char *key, const void *value, size_t len_bytes)
 {
-	return strncmp(key, "user.", 5) == 0 && changed_xattr(ctx, key, value, len_bytes);
+	return xattr_is_of_users(key) && changed_xattr(ctx, key, value, len_bytes);
 }
 
 bool p_changed_content(struct volume *v, uint64_t ino, uint64_t seen)

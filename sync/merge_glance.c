@@ -189,7 +189,7 @@ static bool link_is_in_unit(struct glance *g, const struct ship_link *l)
 
 static bool xattr_is_in_unit(struct glance *g, const struct ship_xattr *x)
 {
-	return units_count_xattr(x->key) && inode_is_in_unit(g, x->ino);
+	return xattr_is_of_users(x->key) && inode_is_in_unit(g, x->ino);
 }
 
 static int glance_begin(struct glance *g, struct policy_units **units)

@@ -55,7 +55,7 @@ static int is_user_key(void *ctx, const char *key, const void *value, size_t len
 	(void)ctx;
 	(void)value;
 	(void)len_bytes;
-	return strncmp(key, "user.", 5) == 0;
+	return xattr_is_of_users(key);
 }
 
 /*

@@ -8,8 +8,6 @@
 #ifndef TWINFS_SYNC_MERGE_STATE_H
 #define TWINFS_SYNC_MERGE_STATE_H
 
-#include <string.h>
-
 #include "sync/content.h"
 #include "sync/land.h"
 #include "sync/merge.h"
@@ -402,12 +400,6 @@ void merge_work_do(struct merge_work *work); /* without the lock */
 
 /* merge_glance.c: is a directory of this name in that one called like a unit? */
 bool units_is_name(const struct policy_units *u, const char *dir_path, const char *name, size_t len);
-/* An xattr of users is as good as bytes to a unit; an ACL is an attribute, as the mode. */
-static inline bool units_count_xattr(const char *key)
-{
-	return strncmp(key, "user.", 5) == 0;
-}
-
 /* Does the shipment change something in a unit, ours or the secondary's? */
 bool units_touched(struct volume *v, const struct shipment *s);
 /* Of what, of a large one? Lets others in (landing_breathe). The same below, of families. */

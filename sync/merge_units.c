@@ -170,7 +170,7 @@ static void theirs_touched(struct merger *m, const struct map *dir_link, struct 
 		const struct ship_xattr *x = &m->s->xattrs[i];
 		uint64_t ino = merge_their_inode(m, x->ino, x->seen, NULL);
 
-		if (units_count_xattr(x->key) && !map_get(&written, ino, NULL))
+		if (xattr_is_of_users(x->key) && !map_get(&written, ino, NULL))
 			map_put(&written, ino, x->seen + 1);
 	}
 	for (size_t i = 0; i < m->n_links; i++) {
@@ -271,7 +271,7 @@ static int list_inode(void *ctx, uint64_t ino, enum entity what, const struct ch
 static int list_xattr(void *ctx, uint64_t ino, const char *key, const struct change_row *row)
 {
 	(void)row;
-	if (units_count_xattr(key))
+	if (xattr_is_of_users(key))
 		list_id(&((struct ours_walk *)ctx)->inodes, ino);
 	return 0;
 }

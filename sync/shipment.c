@@ -489,7 +489,7 @@ struct ship_xattr *shipment_xattr(const struct shipment *s, uint64_t ino, const 
 	if (!map_get(&s->xattr_by_ino, ino, &i))
 		return NULL;
 	for (; i; i = s->xattrs[i - 1].next)
-		if (key ? strcmp(s->xattrs[i - 1].key, key) == 0 : strncmp(s->xattrs[i - 1].key, "user.", 5) == 0)
+		if (key ? strcmp(s->xattrs[i - 1].key, key) == 0 : xattr_is_of_users(s->xattrs[i - 1].key))
 			return &s->xattrs[i - 1];
 	return NULL;
 }

@@ -12,6 +12,8 @@
 #ifndef TWINFS_SYNC_SHIPMENT_H
 #define TWINFS_SYNC_SHIPMENT_H
 
+#include <string.h>
+
 #include "core/data.h"
 #include "sync/ship_rows.h"
 #include "util/map.h"
@@ -71,6 +73,11 @@ const struct ship_link *shipment_link_at(const struct shipment *s, size_t i, str
 const struct ship_xattr *shipment_xattr_at(const struct shipment *s, size_t i, struct ship_xattr *room);
 bool shipment_find_inode(const struct shipment *s, uint64_t ino, size_t *i);
 bool shipment_find_link(const struct shipment *s, uint64_t link, size_t *i);
+/* As good as bytes to merges; others, an ACL say, are attributes, as the mode. */
+static inline bool xattr_is_of_users(const char *key)
+{
+	return strncmp(key, "user.", 5) == 0;
+}
 /* Index + 1 of the inode's last xattr record (at 0), or of the one before (at: what was returned); 0: no more. */
 size_t shipment_xattr_before(const struct shipment *s, uint64_t ino, size_t at);
 /* The inode's record; NULL: none. */

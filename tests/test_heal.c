@@ -2,10 +2,12 @@
 /* Two engines, and a disk that has changed a block on one side: it is healed by the other, or left alone. */
 #include "tests/pair_fixture.h"
 
+#include <limits.h>
 #include <pthread.h>
 
 #include "core/damage.h"
 #include "core/image.h"
+#include "core/internal.h"
 #include "core/scrub.h"
 
 #define AT 1 /* the block that is damaged */
@@ -183,6 +185,61 @@ START_TEST(who_reads_a_damaged_block_while_connected_gets_what_was_written)
 	ck_assert_int_eq(r.n, BLOCK_BYTES);
 	ck_assert(memcmp(r.block, wanted, sizeof(wanted)) == 0);
 	px_meet();
+}
+END_TEST
+
+/* One block of it was mended, and the next one is lost for certain: that is told at once, and once. */
+START_TEST(what_was_mended_is_told_once_and_hides_no_other_damage)
+{
+	struct damaged d = noticed_apart(_i);
+
+	px_settle();
+	px_down();
+	ck_assert_int_eq(damage_wait(px[_i].v, d.ino, 0, 3, true, 0), 1);
+	ck_assert_int_eq(damage_wait(px[_i].v, d.ino, 0, 3, true, 0), 0);
+	px_meet();
+}
+END_TEST
+
+struct waiter {
+	pthread_t thread;
+	struct damaged d;
+	int side, rc;
+};
+
+static void *wait_main(void *arg)
+{
+	struct waiter *w = arg;
+
+	w->rc = damage_wait(px[w->side].v, w->d.ino, 0, 3, true, UINT_MAX);
+	return NULL;
+}
+
+/* The gate is closed when nobody is inside. */
+static void gate(void *ctx, bool still)
+{
+	struct waiter *w = ctx;
+
+	if (still)
+		pthread_join(w->thread, NULL);
+}
+
+START_TEST(who_waits_for_the_peer_holds_up_nobody_who_wants_requests_to_be_still)
+{
+	struct waiter w = { .d = noticed_apart(_i), .side = _i, .rc = -1 };
+	struct volume *v = px[_i].v;
+
+	damage_set_kick(v, told, NULL);
+	px_hello(); /* the question is not answered */
+	volume_set_still(v, gate, &w);
+	ck_assert_int_eq(pthread_create(&w.thread, NULL, wait_main, &w), 0);
+	volume_hold_still(v);
+	ck_assert_int_eq(w.rc, 0);
+	holders_go_on(v);
+	volume_set_still(v, NULL, NULL);
+	px_down();
+	px_meet();
+	is_there(_i, "f", 'b');
 }
 END_TEST
 
@@ -370,6 +427,8 @@ int main(void)
 	suite_add_tcase(s, tc);
 	tcase_add_loop_test(tc, what_was_found_damaged_while_apart_is_healed_on_the_next_connection, 0, 2);
 	tcase_add_loop_test(tc, who_reads_a_damaged_block_while_connected_gets_what_was_written, 0, 2);
+	tcase_add_loop_test(tc, what_was_mended_is_told_once_and_hides_no_other_damage, 0, 2);
+	tcase_add_loop_test(tc, who_waits_for_the_peer_holds_up_nobody_who_wants_requests_to_be_still, 0, 2);
 	tcase_add_loop_test(tc, a_scrub_heals_what_the_peer_has_and_names_the_rest, 0, 2);
 	tcase_add_loop_test(tc, an_old_version_that_is_kept_is_lent_too, 0, 2);
 	tcase_add_loop_test(tc, what_the_peer_has_not_got_stays_refused, 0, 2);

@@ -518,6 +518,19 @@ START_TEST(wrong_lengths_types_and_sums_are_refused)
 }
 END_TEST
 
+START_TEST(a_word_about_damage_that_is_none_and_brings_no_bytes_is_refused)
+{
+	struct frame f = simple(FRAME_HEAL);
+	struct buf b;
+
+	f.heal.op = HEAL_ASK;
+	encode(&b, f);
+	b.data[5] = HEAL_NONE + 1;
+	seal(&b);
+	refused(&b, "question is unknown");
+}
+END_TEST
+
 START_TEST(a_bomb_of_compressed_zeros_does_not_pass_its_stated_length)
 {
 	struct buf b;
@@ -659,6 +672,7 @@ int main(void)
 	tcase_add_test(tc, dot_and_dotdot_and_empty_are_no_names);
 	tcase_add_test(tc, a_link_that_is_gone_needs_no_name);
 	tcase_add_test(tc, wrong_lengths_types_and_sums_are_refused);
+	tcase_add_test(tc, a_word_about_damage_that_is_none_and_brings_no_bytes_is_refused);
 	tcase_add_test(tc, a_bomb_of_compressed_zeros_does_not_pass_its_stated_length);
 	tcase_add_test(tc, a_hello_of_a_later_version_says_its_version);
 	tcase_add_test(tc, a_reason_is_made_printable_and_long_texts_are_cut);
